@@ -1,0 +1,21 @@
+//! Where events come from and where views go.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`source`] | the declaration of a source, what a reader gives ([`Batch`], [`Position`]), and the readers: NATS and files |
+//! | [`json`] | bodies to Arrow rows, one body at a time |
+//! | [`dead_letters`] | events that could not be applied, kept as Parquet |
+//! | [`views`] | the Parquet parts of a view, its snapshots, `current/` and `manifest.json` |
+//!
+//! This crate knows nothing of SQL, of plans or of checkpoints: it is given an Arrow schema and an offset, and gives batches;
+//! it is given row changes and gives files. When to commit is decided elsewhere.
+
+pub mod dead_letters;
+pub mod error;
+pub mod json;
+pub mod source;
+pub mod views;
+
+pub use dead_letters::DeadLetter;
+pub use error::Error;
+pub use source::{Batch, Position};

@@ -1,0 +1,1 @@
+//! Files of JSON lines as a source.

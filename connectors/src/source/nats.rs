@@ -1,0 +1,1 @@
+//! A JetStream stream as a source.

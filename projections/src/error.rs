@@ -1,0 +1,26 @@
+//! What can go wrong while a plan runs.
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An expression failed on some row: the rows concerned can be found by bisection and set aside.
+    #[error("{0}")]
+    Row(String),
+    /// The plan cannot be run: the view's SQL has to change.
+    #[error("{0}")]
+    Plan(String),
+    /// State that was given back is not what was taken. Never retried.
+    #[error("state {table}: {message}")]
+    Corrupt {
+        /// The state table.
+        table: String,
+        /// What was found.
+        message: String,
+    },
+    /// Memory or another resource of the machine ran out; the last commit is whole.
+    #[error("{0}")]
+    Resources(String),
+    /// An invariant of this crate does not hold: a bug to report.
+    #[error("internal error: {0}; please report it")]
+    Bug(String),
+}
