@@ -1,2 +1,6 @@
-//! Placeholder.
+//! The `alluvium` binary.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {}
