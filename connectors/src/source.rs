@@ -138,6 +138,22 @@ impl Batch {
             ..self.clone()
         }
     }
+
+    /// The part of this batch before `offset`, for a reader that stops there. Its `position` stays that of the whole.
+    #[must_use]
+    pub fn until(&self, offset: u64) -> Batch {
+        if offset >= self.end {
+            return self.clone();
+        }
+        let length = self.sequences.values().partition_point(|sequence| *sequence < offset);
+        Batch {
+            end: offset.max(self.start),
+            rows: self.rows.slice(0, length),
+            sequences: self.sequences.slice(0, length),
+            dead_letters: self.dead_letters.iter().filter(|letter| letter.sequence < offset).cloned().collect(),
+            ..self.clone()
+        }
+    }
 }
 
 /// The schema of [`Batch::rows`]: the declared columns named by `columns`, in that order.

@@ -1,4 +1,26 @@
 //! Everything that runs: readers, pipelines, commits, rebuilds.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`feed`], [`intake`] | one live reader a source, and each pipeline's way to it |
+//! | [`component`] | which views are committed together |
+//! | [`pipeline`], [`assemble`] | the operators of such views; from nothing, from a checkpoint, for a rebuild |
+//! | [`driver`] | takes events, decides when to commit, swaps a rebuilt pipeline in |
+//! | [`commit`], [`state_files`] | the commit, step by step |
+//! | [`supervisor`] | starts and ends pipelines, answers commands |
+//! | [`failpoint`] | crash points for tests |
+
+mod assemble;
+mod commit;
+mod component;
+mod driver;
+pub mod failpoint;
+mod feed;
+mod intake;
+mod pipeline;
+mod shared;
+mod state_files;
+mod supervisor;
 
 use std::sync::Arc;
 
@@ -48,11 +70,10 @@ pub enum Command {
 }
 
 /// Runs until shut down, caught up where so asked, or until nothing is left that could run. The caller holds the lock of the
-/// data folder ([`lock`]).
+/// data folder.
 ///
 /// # Errors
-/// The first error of any pipeline once all have ended; the others have gone on in the meantime.
+/// The first error of any pipeline, once all have ended; the others have gone on in the meantime.
 pub async fn run(request: RunRequest) -> Result<(), Error> {
-    let _ = request;
-    Ok(())
+    supervisor::Supervisor::start(request).await?.run().await
 }
