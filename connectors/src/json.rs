@@ -29,6 +29,7 @@ mod batch;
 mod column;
 mod envelope;
 mod fault;
+mod fields;
 mod object;
 #[cfg(test)]
 mod tests;

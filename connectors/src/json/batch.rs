@@ -6,10 +6,10 @@ use arrow::array::{ArrayRef, RecordBatchOptions, UInt64Array};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use super::column::{self, Column};
+use super::column;
 use super::envelope::{Envelope, Part, headers_json};
 use super::fault::Fault;
-use super::object::{self, Members};
+use super::fields::{Fields, Slot};
 use super::{Decoded, Decoder, Message};
 use crate::Error;
 use crate::dead_letters::DeadLetter;
@@ -20,38 +20,10 @@ enum Origin {
     Envelope(usize),
 }
 
-/// A column filled from members: decoded, or checked for NOT NULL only.
-struct Slot {
-    name: String,
-    nullable: bool,
-    column: Option<Box<dyn Column>>,
-    seen: Seen,
-    fault: Option<Fault>,
-}
-
-/// What the body being read has given for a slot.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Nothing,
-    /// A member whose name differs in case.
-    Similar,
-    /// A member of just the column's name.
-    Exact,
-}
-
-#[derive(Clone, Copy)]
-struct Seen {
-    rank: Rank,
-    null: bool,
-}
-
-const UNSEEN: Seen = Seen { rank: Rank::Nothing, null: true };
-
 /// Makes one batch: [`BatchBuilder::append`] each message, then [`BatchBuilder::finish`].
 pub struct BatchBuilder {
     decoder: Arc<Decoder>,
-    members: Members,
-    slots: Vec<Slot>,
+    fields: Fields,
     envelopes: Vec<Envelope>,
     origins: Vec<Origin>,
     sequences: Vec<u64>,
@@ -75,27 +47,21 @@ impl BatchBuilder {
         let mut names = Vec::new();
         for (index, field) in decoder.declared.iter().enumerate() {
             let place = decoder.columns.iter().position(|column| *column == index);
-            let part = Part::of(field.name());
-            if part.is_none() {
-                let slot = (place.is_some() || !field.is_nullable()).then_some(slots.len());
-                names.push((field.name().clone(), slot));
-            }
-            if place.is_none() && field.is_nullable() {
-                continue;
-            }
-            let made = |reason: String| Error::Bug(format!("column {}: {reason}", field.name()));
-            let origin = if let Some(part) = part {
-                envelopes.push(Envelope::new(part, field, capacity).map_err(made)?);
+            let needed = place.is_some() || !field.is_nullable();
+            let bug = |reason: String| Error::Bug(format!("column {}: {reason}", field.name()));
+            let origin = if let Some(part) = Part::of(field.name()) {
+                if !needed {
+                    continue;
+                }
+                envelopes.push(Envelope::new(part, field, capacity).map_err(bug)?);
                 Origin::Envelope(envelopes.len() - 1)
             } else {
-                let column = place.map(|_| column::make(field.data_type(), capacity)).transpose().map_err(made)?;
-                slots.push(Slot {
-                    name: field.name().clone(),
-                    nullable: field.is_nullable(),
-                    column,
-                    seen: UNSEEN,
-                    fault: None,
-                });
+                names.push((field.name().clone(), needed.then_some(slots.len())));
+                if !needed {
+                    continue;
+                }
+                let column = place.map(|_| column::make(field.data_type(), capacity)).transpose().map_err(bug)?;
+                slots.push(Slot::new(field.name().clone(), field.is_nullable(), column));
                 Origin::Member(slots.len() - 1)
             };
             if let Some(place) = place {
@@ -104,8 +70,7 @@ impl BatchBuilder {
         }
         let origins = origins.into_iter().collect::<Option<Vec<_>>>();
         Ok(BatchBuilder {
-            members: Members::new(names),
-            slots,
+            fields: Fields::new(names, slots),
             envelopes,
             origins: origins.ok_or_else(|| Error::Bug("a column to decode is not declared".into()))?,
             sequences: Vec::with_capacity(capacity),
@@ -129,6 +94,7 @@ impl BatchBuilder {
     }
 
     /// Adds one message: a row, or a dead letter.
+    #[inline]
     pub fn append(&mut self, message: &Message<'_>) {
         self.events += 1;
         self.bytes += message.payload.len() as u64;
@@ -156,9 +122,9 @@ impl BatchBuilder {
         let sequences = UInt64Array::from(self.sequences);
         for origin in &self.origins {
             arrays.push(match origin {
-                Origin::Member(index) => match &mut self.slots[*index].column {
+                Origin::Member(slot) => match self.fields.column(*slot) {
                     Some(column) => column.finish().map_err(bug)?,
-                    None => return Err(Error::Bug(format!("column {} was not built", self.slots[*index].name))),
+                    None => return Err(Error::Bug("a column to decode was not built".into())),
                 },
                 Origin::Envelope(index) => self.envelopes[*index].finish(&sequences).map_err(bug)?,
             });
@@ -173,14 +139,23 @@ impl BatchBuilder {
         })
     }
 
+    /// Appends to all columns, or to some and fails.
+    fn row(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+        let payload = message.payload;
+        let text = std::str::from_utf8(payload).map_err(|error| {
+            Fault::of_body("not_json", "not UTF-8".into()).at(payload.as_ptr().addr() + error.valid_up_to())
+        })?;
+        self.fields.append(text, self.sequences.len(), true)?;
+        for envelope in &mut self.envelopes {
+            envelope.append(message)?;
+        }
+        Ok(())
+    }
+
     #[cold]
     fn refuse(&mut self, message: &Message<'_>, fault: &Fault) {
         let rows = self.sequences.len();
-        for slot in &mut self.slots {
-            if let Some(column) = &mut slot.column {
-                column.truncate(rows);
-            }
-        }
+        self.fields.truncate(rows);
         for envelope in &mut self.envelopes {
             envelope.truncate(rows);
         }
@@ -195,77 +170,5 @@ impl BatchBuilder {
             kind: fault.kind,
             error: fault.describe(message.payload),
         });
-    }
-
-    /// Appends to all columns, or to some and fails.
-    fn row(&mut self, message: &Message<'_>) -> Result<(), Fault> {
-        let payload = message.payload;
-        let text = std::str::from_utf8(payload).map_err(|error| {
-            Fault::of_body("not_json", "not UTF-8".into()).at(payload.as_ptr().addr() + error.valid_up_to())
-        })?;
-        let rows = self.sequences.len();
-        let slots = &mut self.slots;
-        for slot in slots.iter_mut() {
-            slot.seen = UNSEEN;
-        }
-        let mut faulty = false;
-        object::walk_body(text, &mut self.members, |target, raw| {
-            if object::is_nested(raw) && object::is_too_deep(raw) {
-                return Err(Fault::too_deep(raw));
-            }
-            let Some(slot) = target.column.map(|index| &mut slots[index]) else { return Ok(()) };
-            let rank = if target.exact { Rank::Exact } else { Rank::Similar };
-            let before = slot.seen.rank;
-            if before > rank {
-                return Ok(());
-            }
-            slot.seen = Seen { rank, null: raw == "null" };
-            let Some(column) = &mut slot.column else { return Ok(()) };
-            if before != Rank::Nothing {
-                column.truncate(rows);
-                slot.fault = None;
-            }
-            if slot.seen.null {
-                column.append_null();
-            } else if let Err(fault) = column.append(raw) {
-                // Not the end yet: a later member of this name would win.
-                slot.fault = Some(fault);
-                faulty = true;
-            }
-            Ok(())
-        })
-        .inspect_err(|_| {
-            // Nothing of this body may be left for the next one.
-            for slot in slots.iter_mut() {
-                slot.fault = None;
-            }
-        })?;
-        if faulty {
-            let mut first = None;
-            for slot in slots.iter_mut() {
-                if let Some(fault) = slot.fault.take() {
-                    first = first.or_else(|| Some(fault.in_member(&slot.name)));
-                }
-            }
-            if let Some(fault) = first {
-                return Err(fault);
-            }
-        }
-        for slot in slots.iter_mut() {
-            if slot.seen.null {
-                if !slot.nullable {
-                    return Err(Fault::missing().in_member(&slot.name));
-                }
-                if slot.seen.rank == Rank::Nothing
-                    && let Some(column) = &mut slot.column
-                {
-                    column.append_null();
-                }
-            }
-        }
-        for envelope in &mut self.envelopes {
-            envelope.append(message)?;
-        }
-        Ok(())
     }
 }
