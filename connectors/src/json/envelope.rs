@@ -1,0 +1,201 @@
+//! The columns that are filled from the message around the body: `_sequence _subject _timestamp _headers _payload`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, TimestampNanosecondArray, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, TimeUnit};
+use arrow::error::ArrowError;
+
+use super::column::{self, Bytes, Column};
+use super::fault::Fault;
+use super::{Headers, Message};
+
+/// Which part of the message a column shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Sequence,
+    Subject,
+    Timestamp,
+    Headers,
+    Payload,
+}
+
+impl Part {
+    /// The part that a column of this name shows, if it is one of those names.
+    pub(super) fn of(column: &str) -> Option<Part> {
+        match column {
+            "_sequence" => Some(Part::Sequence),
+            "_subject" => Some(Part::Subject),
+            "_timestamp" => Some(Part::Timestamp),
+            "_headers" => Some(Part::Headers),
+            "_payload" => Some(Part::Payload),
+            _ => None,
+        }
+    }
+}
+
+/// Says what is wrong with the type declared for a part.
+pub(super) fn check(part: Part, field: &Field) -> Result<(), String> {
+    let of_type = field.data_type();
+    match part {
+        Part::Sequence if of_type.is_integer() => Ok(()),
+        Part::Sequence => Err("it must be an integer, such as BIGINT UNSIGNED".into()),
+        Part::Subject if of_type.is_string() => Ok(()),
+        Part::Subject => Err("it must be VARCHAR".into()),
+        Part::Timestamp if matches!(of_type, DataType::Timestamp(..)) => Ok(()),
+        Part::Timestamp => Err("it must be TIMESTAMP".into()),
+        Part::Headers => match of_type {
+            DataType::Map(entries, _) => match entries.data_type() {
+                DataType::Struct(fields) if fields.iter().all(|field| field.data_type().is_string()) => Ok(()),
+                _ => Err("it must be MAP(VARCHAR, VARCHAR) or VARCHAR".into()),
+            },
+            _ if of_type.is_string() => Ok(()),
+            _ => Err("it must be MAP(VARCHAR, VARCHAR) or VARCHAR".into()),
+        },
+        Part::Payload if of_type.is_string() || is_binary(of_type) => Ok(()),
+        Part::Payload => Err("it must be VARCHAR or BINARY".into()),
+    }
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+/// The headers as the text of a JSON object, in the order of their first occurrence.
+pub(super) fn headers_json(headers: &dyn Headers) -> String {
+    let mut entries: Vec<(String, String)> = Vec::new();
+    headers.visit(&mut |name, value| match entries.iter_mut().find(|(known, _)| known == name) {
+        Some((_, values)) => {
+            values.push_str(", ");
+            values.push_str(value);
+        }
+        None => entries.push((name.to_owned(), value.to_owned())),
+    });
+    let mut text = String::from("{");
+    for (index, (name, value)) in entries.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        text.push_str(&serde_json::Value::from(name.as_str()).to_string());
+        text.push(':');
+        text.push_str(&serde_json::Value::from(value.as_str()).to_string());
+    }
+    text.push('}');
+    text
+}
+
+/// A column filled from the message.
+pub(super) struct Envelope {
+    name: String,
+    nullable: bool,
+    data_type: DataType,
+    values: Values,
+}
+
+enum Values {
+    /// The sequences of the rows are kept by the batch already; checked against the largest that the column holds.
+    Sequence { largest: u64 },
+    Subject(Box<dyn Bytes>),
+    Timestamp(Vec<Option<i64>>),
+    Headers(Box<dyn Column>),
+    Payload(Box<dyn Bytes>),
+}
+
+impl Envelope {
+    pub(super) fn new(part: Part, field: &Field, capacity: usize) -> Result<Envelope, String> {
+        check(part, field)?;
+        let data_type = field.data_type().clone();
+        let bytes = || column::make_bytes(&data_type, capacity).ok_or_else(|| "not a text or binary type".to_owned());
+        let values = match part {
+            Part::Sequence => Values::Sequence { largest: largest(&data_type) },
+            Part::Subject => Values::Subject(bytes()?),
+            Part::Timestamp => Values::Timestamp(Vec::with_capacity(capacity)),
+            Part::Headers => Values::Headers(column::make(&data_type, capacity)?),
+            Part::Payload => Values::Payload(bytes()?),
+        };
+        Ok(Envelope { name: field.name().clone(), nullable: field.is_nullable(), data_type, values })
+    }
+
+    pub(super) fn append(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+        let present = match &mut self.values {
+            Values::Sequence { largest } => {
+                if message.sequence > *largest {
+                    let text = format!("sequence {} does not fit type {}", message.sequence, self.data_type);
+                    return Err(Fault::of_body("out_of_range", text).in_member(&self.name));
+                }
+                true
+            }
+            Values::Subject(column) => {
+                column.append_bytes(message.subject.as_bytes()).map_err(|refusal| {
+                    Fault::of_value(refusal, &self.data_type, message.subject).in_member(&self.name)
+                })?;
+                true
+            }
+            Values::Timestamp(values) => {
+                values.push(message.timestamp_ns);
+                message.timestamp_ns.is_some()
+            }
+            Values::Headers(column) => match message.headers {
+                Some(headers) => {
+                    column.append(&headers_json(headers)).map_err(|fault| fault.in_member(&self.name))?;
+                    true
+                }
+                None => {
+                    column.append_null();
+                    false
+                }
+            },
+            Values::Payload(column) => {
+                // That it is UTF-8 where the column is text was checked before the body was read.
+                column
+                    .append_bytes(message.payload)
+                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the body").in_member(&self.name))?;
+                true
+            }
+        };
+        if present || self.nullable { Ok(()) } else { Err(Fault::missing().in_member(&self.name)) }
+    }
+
+    pub(super) fn truncate(&mut self, length: usize) {
+        match &mut self.values {
+            Values::Sequence { .. } => {}
+            Values::Subject(column) | Values::Payload(column) => column.truncate(length),
+            Values::Timestamp(values) => values.truncate(length),
+            Values::Headers(column) => column.truncate(length),
+        }
+    }
+
+    pub(super) fn finish(&mut self, sequences: &UInt64Array) -> Result<ArrayRef, ArrowError> {
+        match &mut self.values {
+            Values::Sequence { .. } => cast(sequences, &self.data_type),
+            Values::Subject(column) | Values::Payload(column) => column.finish(),
+            Values::Headers(column) => column.finish(),
+            Values::Timestamp(values) => {
+                let zone = match &self.data_type {
+                    DataType::Timestamp(_, zone) => zone.clone(),
+                    _ => None,
+                };
+                // The zone goes on first: with it the cast changes the unit only, and never the instant.
+                let nanoseconds = TimestampNanosecondArray::from(std::mem::take(values)).with_timezone_opt(zone);
+                match &self.data_type {
+                    DataType::Timestamp(TimeUnit::Nanosecond, _) => Ok(Arc::new(nanoseconds) as ArrayRef),
+                    other => cast(&nanoseconds as &dyn Array, other),
+                }
+            }
+        }
+    }
+}
+
+fn largest(data_type: &DataType) -> u64 {
+    match data_type {
+        DataType::Int8 => i8::MAX as u64,
+        DataType::Int16 => i16::MAX as u64,
+        DataType::Int32 => i32::MAX as u64,
+        DataType::Int64 => i64::MAX as u64,
+        DataType::UInt8 => u64::from(u8::MAX),
+        DataType::UInt16 => u64::from(u16::MAX),
+        DataType::UInt32 => u64::from(u32::MAX),
+        _ => u64::MAX,
+    }
+}

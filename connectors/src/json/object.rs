@@ -1,0 +1,292 @@
+//! Walks the members of a JSON object and the elements of an array, each value given as its text.
+//!
+//! serde_json checks the grammar; what the values mean is left to the columns. A value is skipped by a loop of serde_json's
+//! that does not recurse, so that no nesting can exhaust the stack; how deep a body may be is checked apart.
+
+use std::collections::HashMap;
+
+use serde::de::{self, Deserializer, MapAccess, SeqAccess};
+use serde_json::value::RawValue;
+
+use super::MAX_DEPTH;
+use super::fault::Fault;
+
+/// How many names of members are remembered: more occur only where names are data.
+const REMEMBERED: usize = 1024;
+
+/// Which column a member belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The index that [`Members::new`] was given with the name; none where the member is passed over.
+    pub(super) column: Option<usize>,
+    /// Whether the name is just the column's.
+    pub(super) exact: bool,
+}
+
+/// A name that occurred.
+struct Known {
+    name: Box<str>,
+    target: Target,
+    /// Index of the name that came after it the last time.
+    next: usize,
+}
+
+/// Finds the column of a member. Events of one kind have their members in one order, so the name that came next the last time
+/// is tried first: one comparison, no hashing.
+pub(super) struct Members {
+    columns: Vec<(String, Option<usize>)>,
+    known: Vec<Known>,
+    by_name: HashMap<Box<str>, usize>,
+    first: usize,
+}
+
+impl Members {
+    /// Of columns by name; those with no index are known by name only, so that they are not taken for others.
+    pub(super) fn new(columns: Vec<(String, Option<usize>)>) -> Members {
+        Members { columns, known: Vec::new(), by_name: HashMap::new(), first: usize::MAX }
+    }
+
+    /// The target of `name`, which comes after the name at index `before`; and the index of `name`.
+    #[inline]
+    fn find(&mut self, before: usize, name: &str) -> (Target, usize) {
+        let guess = self.known.get(before).map_or(self.first, |known| known.next);
+        match self.known.get(guess) {
+            Some(known) if *known.name == *name => (known.target, guess),
+            _ => self.find_by_hash(before, name),
+        }
+    }
+
+    fn find_by_hash(&mut self, before: usize, name: &str) -> (Target, usize) {
+        let index = match self.by_name.get(name) {
+            Some(index) => *index,
+            None => {
+                let target = self.resolve(name);
+                if self.known.len() == REMEMBERED {
+                    return (target, usize::MAX);
+                }
+                self.known.push(Known { name: name.into(), target, next: usize::MAX });
+                self.by_name.insert(name.into(), self.known.len() - 1);
+                self.known.len() - 1
+            }
+        };
+        match self.known.get_mut(before) {
+            Some(known) => known.next = index,
+            None => self.first = index,
+        }
+        (self.known[index].target, index)
+    }
+
+    fn resolve(&self, name: &str) -> Target {
+        let exact = self.columns.iter().find(|(column, _)| column == name);
+        let found = exact.or_else(|| self.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)));
+        Target { column: found.and_then(|(_, index)| *index), exact: exact.is_some() }
+    }
+}
+
+/// Whether a value's text is an object's or an array's.
+#[inline]
+pub(super) fn is_nested(raw: &str) -> bool {
+    matches!(raw.as_bytes().first(), Some(b'{' | b'['))
+}
+
+/// Whether a member of the body is nested too deeply.
+pub(super) fn is_too_deep(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    if bytes.len() < 2 * MAX_DEPTH || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count() < MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (1, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Calls `each` with the target and the value of each member of a body, which must be one object and nothing else.
+#[inline]
+pub(super) fn walk_body<'a, F>(body: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
+where
+    F: FnMut(Target, &'a str) -> Result<(), Fault>,
+{
+    let mut fault = None;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
+    let walked = deserializer.deserialize_map(ObjectVisitor { members, each, fault: &mut fault });
+    let (error, trailing) = match walked {
+        Ok(()) => match deserializer.end() {
+            Ok(()) => return Ok(()),
+            Err(error) => (error, true),
+        },
+        Err(error) => (error, false),
+    };
+    Err(fault.unwrap_or_else(|| body_fault(body, &error, trailing)))
+}
+
+/// As [`walk_body`], of a value that is known to be an object.
+pub(super) fn walk_object<'a, F>(object: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
+where
+    F: FnMut(Target, &'a str) -> Result<(), Fault>,
+{
+    walk_body(object, members, each)
+}
+
+/// Calls `each` with the name, as JSON text, and the value of each member of a value that is known to be an object.
+pub(super) fn walk_entries<'a, F>(object: &'a str, each: F) -> Result<(), Fault>
+where
+    F: FnMut(&'a str, &'a str) -> Result<(), Fault>,
+{
+    let mut fault = None;
+    let mut deserializer = serde_json::Deserializer::from_str(object);
+    deserializer
+        .deserialize_map(EntriesVisitor { each, fault: &mut fault })
+        .map_err(|error| fault.unwrap_or_else(|| body_fault(object, &error, false)))
+}
+
+/// Calls `each` with each element of a value that is known to be an array.
+pub(super) fn walk_array<'a, F>(array: &'a str, each: F) -> Result<(), Fault>
+where
+    F: FnMut(&'a str) -> Result<(), Fault>,
+{
+    let mut fault = None;
+    let mut deserializer = serde_json::Deserializer::from_str(array);
+    deserializer
+        .deserialize_seq(ArrayVisitor { each, fault: &mut fault })
+        .map_err(|error| fault.unwrap_or_else(|| body_fault(array, &error, false)))
+}
+
+/// What serde_json found wrong with a body.
+#[cold]
+fn body_fault(body: &str, error: &serde_json::Error, trailing: bool) -> Fault {
+    let (kind, message) = if body.trim_ascii().is_empty() {
+        ("not_json", "the body is empty".to_owned())
+    } else if trailing {
+        ("not_one_object", "more follows after the object".to_owned())
+    } else {
+        match error.classify() {
+            serde_json::error::Category::Data => {
+                ("not_one_object", "the body is not an object, but another JSON value".to_owned())
+            }
+            serde_json::error::Category::Eof => ("not_json", "cut off: the body ends within the object".to_owned()),
+            _ => {
+                let text = error.to_string();
+                let text = text.split(" at line ").next().unwrap_or_default();
+                ("not_json", format!("not JSON: {text}"))
+            }
+        }
+    };
+    // serde_json counts lines from 1, and the column as bytes of the line that were read.
+    let line_start: usize = body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let byte = (line_start + error.column().saturating_sub(1)).min(body.len());
+    Fault::of_body(kind, message).at(body.as_ptr().addr() + byte)
+}
+
+/// Ends serde_json's walk; the caller looks at the fault that was left beside it.
+#[cold]
+fn stop<E: de::Error>(place: &mut Option<Fault>, fault: Fault) -> E {
+    *place = Some(fault);
+    E::custom("stopped")
+}
+
+struct ObjectVisitor<'m, F> {
+    members: &'m mut Members,
+    each: F,
+    fault: &'m mut Option<Fault>,
+}
+
+impl<'de, F: FnMut(Target, &'de str) -> Result<(), Fault>> de::Visitor<'de> for ObjectVisitor<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    #[inline]
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut before = usize::MAX;
+        while let Some((target, index)) = map.next_key_seed(NameSeed { members: &mut *self.members, before })? {
+            before = index;
+            let value: &'de RawValue = map.next_value()?;
+            (self.each)(target, value.get()).map_err(|fault| stop(self.fault, fault))?;
+        }
+        Ok(())
+    }
+}
+
+struct NameSeed<'m> {
+    members: &'m mut Members,
+    before: usize,
+}
+
+impl<'de> de::DeserializeSeed<'de> for NameSeed<'_> {
+    type Value = (Target, usize);
+
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl de::Visitor<'_> for NameSeed<'_> {
+    type Value = (Target, usize);
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a member's name")
+    }
+
+    #[inline]
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.members.find(self.before, name))
+    }
+}
+
+struct EntriesVisitor<'f, F> {
+    each: F,
+    fault: &'f mut Option<Fault>,
+}
+
+impl<'de, F: FnMut(&'de str, &'de str) -> Result<(), Fault>> de::Visitor<'de> for EntriesVisitor<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+            (self.each)(name.get(), value.get()).map_err(|fault| stop(self.fault, fault))?;
+        }
+        Ok(())
+    }
+}
+
+struct ArrayVisitor<'f, F> {
+    each: F,
+    fault: &'f mut Option<Fault>,
+}
+
+impl<'de, F: FnMut(&'de str) -> Result<(), Fault>> de::Visitor<'de> for ArrayVisitor<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<(), A::Error> {
+        while let Some(element) = elements.next_element::<&'de RawValue>()? {
+            (self.each)(element.get()).map_err(|fault| stop(self.fault, fault))?;
+        }
+        Ok(())
+    }
+}
