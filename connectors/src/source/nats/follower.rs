@@ -214,17 +214,19 @@ impl Follower {
         let mut delays = delays.build();
         let mut refused_since: Option<Instant> = None;
         loop {
-            let error = match self.open().await {
+            let (error, passing) = match self.open().await {
                 Ok(()) => return Ok(()),
-                Err(NotOpen::NoStream) => no_stream(&self.connection, &self.position),
-                Err(NotOpen::Error(error)) => error,
-            };
-            match &error {
-                Error::Unavailable { .. } => refused_since = None,
                 // A server that is starting may not know its streams and accounts yet.
-                Error::Config { .. } | Error::StreamChanged { .. }
-                    if is_passing(&error) && refused_since.get_or_insert_with(Instant::now).elapsed() < REFUSAL_GRACE => {}
-                _ => return Err(error),
+                Err(NotOpen::NoStream) => (no_stream(&self.connection, &self.position), true),
+                Err(NotOpen::Error(error)) => {
+                    let passing = matches!(error, Error::Config { .. });
+                    (error, passing)
+                }
+            };
+            if matches!(error, Error::Unavailable { .. }) {
+                refused_since = None;
+            } else if !passing || refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSAL_GRACE {
+                return Err(error);
             }
             let delay = delays.next().unwrap_or(Duration::from_secs(5));
             warn!(source = self.connection.source(), %error, retry_in = ?delay, "cannot read");
@@ -462,13 +464,5 @@ pub(super) fn no_stream(connection: &Connection, position: &Position) -> Error {
             last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
         )),
         Identity::File { .. } => connection.changed(format!("the checkpoint was read from a file, and the source is now the stream {stream}")),
-    }
-}
-
-/// Whether a server that is starting may give this.
-fn is_passing(error: &Error) -> bool {
-    match error {
-        Error::StreamChanged { message, .. } => message.contains("no longer there"),
-        _ => true,
     }
 }

@@ -195,7 +195,7 @@ impl OpenStream {
         } else {
             let details = self.stream.info_builder().with_deleted(true).fetch().await;
             let details = details.map_err(|error| self.connection.unavailable(format!("deleted sequences: {error}")))?;
-            holes.replace(details.info.state.deleted.unwrap_or_default());
+            holes.replace(details.info.state.deleted.clone().unwrap_or_default());
             let state = &details.info.state;
             missing
                 .iter()

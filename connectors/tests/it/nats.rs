@@ -1,0 +1,2 @@
+use alluvium_connectors::source::Source;
+#[test] fn x() { let _ = Source::new; }
