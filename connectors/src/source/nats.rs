@@ -59,7 +59,10 @@ pub struct NatsSource {
 
 impl fmt::Debug for NatsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsSource").field("name", &self.config.name).field("options", self.connection.options()).finish_non_exhaustive()
+        f.debug_struct("NatsSource")
+            .field("name", &self.config.name)
+            .field("options", self.connection.options())
+            .finish_non_exhaustive()
     }
 }
 

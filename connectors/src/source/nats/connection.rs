@@ -158,10 +158,9 @@ impl Connection {
                 })?
             }
         };
-        for (option, path) in [("tls_ca", wanted.tls_ca.as_ref())]
-            .into_iter()
-            .chain(wanted.tls_client.iter().flat_map(|(certificate, key)| [("tls_cert", Some(certificate)), ("tls_key", Some(key))]))
-        {
+        for (option, path) in [("tls_ca", wanted.tls_ca.as_ref())].into_iter().chain(
+            wanted.tls_client.iter().flat_map(|(certificate, key)| [("tls_cert", Some(certificate)), ("tls_key", Some(key))]),
+        ) {
             if let Some(path) = path {
                 self.secret_file(option, path).await?;
             }
@@ -192,10 +191,7 @@ impl Connection {
     }
 
     /// Keeps count of what the library tells.
-    fn on_event(
-        &self,
-        closed: Arc<AtomicBool>,
-    ) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static + use<> {
+    fn on_event(&self, closed: Arc<AtomicBool>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static + use<> {
         let health = self.health.clone();
         let source = self.source.clone();
         move |event| {

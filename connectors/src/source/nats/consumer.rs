@@ -13,8 +13,8 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tracing::debug;
 
-use super::stream::{Facts, OpenStream, nanoseconds};
 use super::options::NatsOptions;
+use super::stream::{Facts, OpenStream, nanoseconds};
 
 /// Messages asked for at a time, at most: half as many again can be on their way.
 pub(super) const MAX_PULL: usize = 20_000;
@@ -114,7 +114,9 @@ impl Consumer {
         let consumer = stream.stream.create_consumer(config).await.map_err(|error| {
             let message = format!("creating a consumer: {error}");
             match error.kind() {
-                ConsumerErrorKind::JetStream(refusal) if BAD_FILTERS.contains(&refusal.error_code()) => NotCreated::Filters(message),
+                ConsumerErrorKind::JetStream(refusal) if BAD_FILTERS.contains(&refusal.error_code()) => {
+                    NotCreated::Filters(message)
+                }
                 _ => NotCreated::ForNow(message),
             }
         })?;

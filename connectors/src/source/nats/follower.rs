@@ -152,13 +152,14 @@ impl Follower {
         stream.verify(&self.position, &facts).await?;
         let context = self.connection.jetstream().await?;
         let options = self.connection.options();
-        let consumer = Consumer::create(context, &stream, &facts, options, self.position.offset).await.map_err(|error| match error {
-            NotCreated::ForNow(message) => self.connection.unavailable(message),
-            NotCreated::Filters(message) => Error::Config {
-                message: format!("source {}: {message}", self.connection.source()),
-                help: Some("option subject: name subjects of the stream that do not overlap".into()),
-            },
-        })?;
+        let consumer =
+            Consumer::create(context, &stream, &facts, options, self.position.offset).await.map_err(|error| match error {
+                NotCreated::ForNow(message) => self.connection.unavailable(message),
+                NotCreated::Filters(message) => Error::Config {
+                    message: format!("source {}: {message}", self.connection.source()),
+                    help: Some("option subject: name subjects of the stream that do not overlap".into()),
+                },
+            })?;
         // The stream may have been made anew before the consumer was.
         if let Err(error) = stream.facts().await {
             consumer.delete().await;
@@ -356,7 +357,8 @@ impl Follower {
             Confirmation::Skipped(sequence) => {
                 self.skips += 1;
                 if self.skips > SKIPS_TOLERATED {
-                    let message = format!("sequence {sequence} was expected; the stream holds it, and the server does not deliver it");
+                    let message =
+                        format!("sequence {sequence} was expected; the stream holds it, and the server does not deliver it");
                     return Err(Stop::Failed(self.connection.changed(message)));
                 }
                 Err(Stop::Broken(format!("sequence {sequence} was not delivered though it is there")))
@@ -374,7 +376,8 @@ impl Follower {
         let extent = open.stream.facts().await?.extent;
         let offset = self.position.offset;
         if extent.end < offset {
-            let message = format!("the stream has lost its end: sequence {offset} was to be read next, its last is {}", extent.end - 1);
+            let message =
+                format!("the stream has lost its end: sequence {offset} was to be read next, its last is {}", extent.end - 1);
             return Err(Stop::Failed(self.connection.changed(message)));
         }
         if extent.first > offset && !self.at_head {
@@ -463,6 +466,8 @@ pub(super) fn no_stream(connection: &Connection, position: &Position) -> Error {
             "stream {stream} is no longer there: expected the one created at {created}, read up to sequence {}",
             last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
         )),
-        Identity::File { .. } => connection.changed(format!("the checkpoint was read from a file, and the source is now the stream {stream}")),
+        Identity::File { .. } => {
+            connection.changed(format!("the checkpoint was read from a file, and the source is now the stream {stream}"))
+        }
     }
 }

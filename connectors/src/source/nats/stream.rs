@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::stream::{LastRawMessageErrorKind, Info, RetentionPolicy, Stream};
+use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use futures::{StreamExt, TryStreamExt, stream};
 use time::format_description::well_known::Rfc3339;
@@ -177,7 +177,8 @@ impl OpenStream {
             Identity::Nats { last: Some(last), .. } => self.event(last.sequence).await?,
             _ => None,
         };
-        judge(&self.connection.options().stream, position, facts, last.as_ref()).map_err(|message| self.connection.changed(message))
+        judge(&self.connection.options().stream, position, facts, last.as_ref())
+            .map_err(|message| self.connection.changed(message))
     }
 
     /// Asks the leader whether sequences that were not delivered are not there. Ranges rise and do not touch.

@@ -77,7 +77,9 @@ async fn tls_with_client_certificates() {
         std::fs::write(folder.path().join("extensions"), "subjectAltName=IP:127.0.0.1,DNS:localhost\n").unwrap();
         openssl(
             folder.path(),
-            &format!("x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile extensions"),
+            &format!(
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days 2 -extfile extensions"
+            ),
         );
     }
     let path = |name: &str| folder.path().join(name).display().to_string();
@@ -111,7 +113,9 @@ async fn retentions_that_reading_deletes_from_are_refused() {
     for version in VERSIONS {
         let server = Server::start(version);
         let context = jetstream(&server).await;
-        for (retention, word) in [(stream::RetentionPolicy::WorkQueue, "workqueue"), (stream::RetentionPolicy::Interest, "interest")] {
+        for (retention, word) in
+            [(stream::RetentionPolicy::WorkQueue, "workqueue"), (stream::RetentionPolicy::Interest, "interest")]
+        {
             stream_with(&context, stream::Config { retention, ..Default::default() }).await;
             for source in [source(&server, "S", &[]), source(&server, "S", &[("subject", "s.a")])] {
                 assert!(config_error(source.read(Start::First).await.unwrap_err()).0.contains(word));

@@ -35,31 +35,51 @@ async fn a_purge_of_unread_events_is_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_purge_under_a_reader_that_is_away_is_an_error() {
+async fn a_purge_ahead_of_a_slow_reader_is_an_error() {
     for options in [&[][..], &[("subject", "s.a")]] {
-        let mut server = Server::start(Version::Newest);
+        let server = Server::start(Version::Newest);
         let context = jetstream(&server).await;
-        stream(&context).await;
-        publish(&context, 1..=100, |_| "s.a".into()).await;
-        let mut reader = source(&server, "S", options).read(Start::First).await.unwrap();
-        read_to(&mut reader, 101).await;
-        // A reader that is not asked stops taking messages after its look-ahead; here it is cut off instead.
-        server.stop();
-        let store = server.folder().join("store");
-        drop(context);
-        std::fs::rename(&store, server.folder().join("aside")).unwrap();
-        copy(&server.folder().join("aside"), &store);
-        server.resume();
+        let stream = stream(&context).await;
+        let mut config = config(&server, "S", options);
+        config.limits.max_events = 10;
+        let mut reader = NatsSource::new(config).unwrap().read(Start::First).await.unwrap();
+        // More than can be on its way to a reader that is not asked: 30,000 and the look-ahead.
+        publish(&context, 1..=40_000, |_| "s.a".into()).await;
+        stream.purge().sequence(39_001).await.unwrap();
+        let mut got = Got::default();
+        let error = loop {
+            match next(&mut reader).await {
+                Ok(Read::Batch(batch)) => got.add(&batch),
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        let message = changed(error);
+        assert!(message.contains("lost events") && message.contains("is 39001"), "{message}");
+        assert!(got.end < 39_001, "{}", got.end);
+        assert_eq!(got.sequences(), (1..got.end).collect::<Vec<_>>());
+        // The position is still good: it says where reading would have to go on, and cannot.
+        changed(source(&server, "S", options).read(Start::At(reader.position().clone())).await.unwrap_err());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_expires_is_no_error_at_the_first_event() {
+    for options in [&[][..], &[("subject", "s.a")]] {
+        let server = Server::start(Version::Newest);
         let context = jetstream(&server).await;
-        let stream = context.get_stream("S").await.unwrap();
-        // Published and purged within one request each: the reader may see them or not, but never a gap in silence.
-        publish(&context, 101..=150, |_| "s.a".into()).await;
-        stream.purge().await.unwrap();
-        publish(&context, 151..=152, |_| "s.a".into()).await;
-        match try_read_to(&mut reader, 153).await {
-            Ok(got) => assert_eq!(got.sequences(), (101..=152).collect::<Vec<_>>()),
-            Err(error) => assert!(changed(error).contains("lost events")),
+        stream_with(&context, stream::Config { max_messages: 5_000, ..Default::default() }).await;
+        publish(&context, 1..=10_000, |_| "s.a".into()).await;
+        let publishing = tokio::spawn(async move { publish(&context, 10_001..=100_000, |_| "s.a".into()).await });
+        let source = source(&server, "S", options);
+        let mut heads = 0;
+        while !publishing.is_finished() {
+            let mut reader = source.read(Start::First).await.unwrap();
+            while !matches!(next(&mut reader).await.unwrap(), Read::Batch(_)) {}
+            heads += 1;
         }
+        publishing.await.unwrap();
+        assert!(heads > 2, "{heads}");
     }
 }
 

@@ -46,7 +46,8 @@ async fn bare(server: &Server, events: u64) -> f64 {
     let config = pull::Config { ack_policy: AckPolicy::None, memory_storage: true, ..Default::default() };
     let begun = Instant::now();
     let consumer = stream.create_consumer(config).await.unwrap();
-    let mut messages = consumer.stream().max_messages_per_batch(20_000).heartbeat(Duration::from_secs(5)).messages().await.unwrap();
+    let mut messages =
+        consumer.stream().max_messages_per_batch(20_000).heartbeat(Duration::from_secs(5)).messages().await.unwrap();
     for _ in 0..events {
         messages.next().await.unwrap().unwrap();
     }

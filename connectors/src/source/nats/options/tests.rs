@@ -32,7 +32,13 @@ fn refused(location: &str, options: &[(&str, &str)]) -> (String, String) {
 fn a_full_declaration() {
     let options = NatsOptions::parse(&config(
         "nats://one:4222,two,tls://three:4333/ORDERS",
-        &[("subject", "a.> , b.*,a.>"), ("user", "u"), ("password", "p"), ("request_timeout", "2 seconds"), ("tls_first", "true")],
+        &[
+            ("subject", "a.> , b.*,a.>"),
+            ("user", "u"),
+            ("password", "p"),
+            ("request_timeout", "2 seconds"),
+            ("tls_first", "true"),
+        ],
     ))
     .unwrap();
     assert_eq!(options.servers_text(), "nats://one:4222,nats://two:4222,tls://three:4333");
@@ -59,7 +65,15 @@ fn an_unknown_option_names_the_nearest() {
 #[test]
 fn bad_locations() {
     for location in [
-        "h:4222/S", "http://h/S", "nats://h", "nats://h/", "nats://h/A.B", "nats:///S", "nats://h:x/S", "nats://h/S?x=1", "nats://a,,b/S",
+        "h:4222/S",
+        "http://h/S",
+        "nats://h",
+        "nats://h/",
+        "nats://h/A.B",
+        "nats:///S",
+        "nats://h:x/S",
+        "nats://h/S?x=1",
+        "nats://a,,b/S",
         "nats://a,http://b/S",
     ] {
         refused(location, &[]);
