@@ -4,6 +4,7 @@ pub mod file;
 pub mod nats;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::Error;
 use crate::dead_letters::DeadLetter;
 
 /// What `CREATE EXTERNAL TABLE` declares, with the columns narrowed to those that some view reads.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SourceConfig {
     /// The table's name.
     pub name: String,
@@ -34,6 +35,19 @@ pub struct SourceConfig {
     pub limits: BatchLimits,
 }
 
+/// The names of the options only: values may be secret.
+impl fmt::Debug for SourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceConfig")
+            .field("name", &self.name)
+            .field("stored_as", &self.stored_as)
+            .field("options", &self.options.keys())
+            .field("columns", &self.columns)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Bounds of a micro-batch: a batch ends at whichever is reached first.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
@@ -41,7 +55,8 @@ pub struct BatchLimits {
     pub max_events: usize,
     /// Bytes of bodies in a batch, at most (one event may exceed it).
     pub max_bytes: usize,
-    /// How long the first event of a batch waits for more to come.
+    /// How long the first event of a batch waits for more to come. A source that is known to hold enough to fill the batch
+    /// may take longer, up to a quarter of a second.
     pub max_wait: Duration,
 }
 
