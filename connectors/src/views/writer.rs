@@ -205,13 +205,17 @@ fn append_rows(
         let chosen = append::parts_to_merge(&sizes);
         let rows: u64 = chosen.iter().map(|index| sizes[*index].rows).sum();
         let bytes: u64 = chosen.iter().map(|index| sizes[*index].bytes).sum();
-        let inputs: Vec<Part> = chosen.iter().filter_map(|index| idle.get(*index)).cloned().collect();
+        let mut inputs: Vec<Part> = chosen.iter().filter_map(|index| idle.get(*index)).cloned().collect();
         let at_once = rows <= append::AT_ONCE_ROWS && bytes <= append::AT_ONCE_BYTES;
         if at_once && chosen.last() == Some(&idle.len()) {
             let merged = merge_parts(files, epoch, &inputs, added, None)?;
             replace(&mut parts, &inputs.into_iter().map(|part| part.file).collect::<Vec<_>>(), merged);
         } else {
-            parts.push(files.write(epoch, 0, 0, &added)?);
+            let new = files.write(epoch, 0, 0, &added)?;
+            if chosen.last() == Some(&idle.len()) {
+                inputs.push(new.clone());
+            }
+            parts.push(new);
             if merge.is_none() && inputs.len() > 1 {
                 *merge = Some(start_merge(files, epoch, inputs)?);
             }

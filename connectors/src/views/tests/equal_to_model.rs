@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Float64Array, Int64Array, MapBuilder, StringBuilder, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, MapBuilder, StringBuilder, UInt32Array, new_null_array};
 use arrow::compute::{cast, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -222,16 +222,15 @@ fn large_appended_parts_are_merged_beside_the_commits() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     let mut epoch = 0;
     // Eight large parts start a merge; it is taken up by whichever later commit finds it done.
-    let mut most = 0;
     loop {
         epoch += 1;
         let rows = if epoch <= 8 { 40_000 } else { 1 };
         sum += (0..rows).map(|n| n * epoch).sum::<i64>();
         let parts = writer.write(epoch as u64, &[Change { rows: simple_rows((0..rows).map(|n| (n, n * epoch))), weights: None }]).unwrap();
-        let files: Vec<_> = parts.iter().map(|part| folder.path().join("parts").join(&part.file)).collect();
-        assert_eq!(super::rows_and_sum(&files).unwrap(), (writer.rows(), sum), "epoch {epoch}");
-        most = most.max(parts.iter().map(|part| part.rows).max().unwrap());
-        if most >= 320_000 {
+        assert_eq!(writer.rows(), if epoch <= 8 { 40_000 * epoch } else { 320_000 + epoch - 8 } as u64);
+        if parts.iter().map(|part| part.rows).max().unwrap() >= 320_000 {
+            let files: Vec<_> = parts.iter().map(|part| folder.path().join("parts").join(&part.file)).collect();
+            assert_eq!(super::rows_and_sum(&files).unwrap(), (writer.rows(), sum), "epoch {epoch}");
             break;
         }
         assert!(std::time::Instant::now() < deadline, "no merge after {epoch} commits: {parts:?}");
