@@ -58,7 +58,7 @@ const STAGED: &str = ".staged";
 /// Letters in a record batch end at about so many bytes of bodies: an Arrow column of them must stay below 2 GB.
 const BATCH_BYTES: usize = 64 << 20;
 
-/// The columns of a file of dead letters.
+/// The columns of a file of dead letters. `timestamp` is in UTC.
 #[must_use]
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -66,7 +66,7 @@ pub fn schema() -> SchemaRef {
         Field::new("sequence", DataType::UInt64, false),
         Field::new("view", DataType::Utf8, true),
         Field::new("subject", DataType::Utf8, false),
-        Field::new("timestamp", DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), true),
+        Field::new("timestamp", DataType::Timestamp(TimeUnit::Nanosecond, None), true),
         Field::new("headers", DataType::Utf8, true),
         Field::new("payload", DataType::Binary, false),
         Field::new("kind", DataType::Utf8, false),
@@ -220,7 +220,7 @@ fn record_batch(letters: &[&DeadLetter]) -> Result<RecordBatch, arrow::error::Ar
             Arc::new(UInt64Array::from_iter_values(letters.iter().map(|letter| letter.sequence))),
             maybe(letters, |letter| letter.view.as_deref()),
             text(letters, |letter| &letter.subject),
-            Arc::new(timestamps.with_timezone("UTC")),
+            Arc::new(timestamps),
             maybe(letters, |letter| letter.headers.as_deref()),
             Arc::new(BinaryArray::from_iter_values(letters.iter().map(|letter| &letter.payload))),
             text(letters, |letter| letter.kind),

@@ -5,9 +5,11 @@
 //! snapshot. So a view whose rows all change has few large parts, and one in which few rows change has many small ones.
 
 /// For each part written: creating, syncing and later removing a file, footers.
-const PART_US: f64 = 300.0;
+const PART_US: f64 = 350.0;
 /// For each part that a view has: links, names in lists, removal.
-const LINK_US: f64 = 12.0;
+const LINK_US: f64 = 30.0;
+/// So many parts are written side by side.
+const SIDE_BY_SIDE: f64 = 2.0;
 /// For each row in a part written, and for each of its columns.
 const ROW_US: f64 = 0.05;
 const ROW_COLUMN_US: f64 = 0.05;
@@ -72,7 +74,7 @@ impl Cost {
         } else {
             parts * (1.0 - (1.0 - 1.0 / parts).powf(self.keys))
         };
-        touched * (PART_US + self.row_us * rows / parts) + parts * LINK_US
+        touched * (PART_US + self.row_us * rows / parts) / touched.clamp(1.0, SIDE_BY_SIDE) + parts * LINK_US
     }
 
     /// Into how many parts (as a power of two) to split a part of `rows` that is being rewritten anyway and has `bits` already.
@@ -121,7 +123,7 @@ mod tests {
     fn few_changes_in_many_rows_ask_for_many_parts_and_many_changes_for_few() {
         assert!(parts(1_000_000, 100.0) >= 256, "{}", parts(1_000_000, 100.0));
         assert_eq!(parts(256 << 10, 256_000.0), 1);
-        assert!(parts(10_000, 100.0) <= 4, "{}", parts(10_000, 100.0));
+        assert!(parts(10_000, 100.0) <= 8, "{}", parts(10_000, 100.0));
         assert!(parts(3_000, 1.0) <= 2);
         assert_eq!(parts(1_000, 1.0), 1);
     }

@@ -108,7 +108,8 @@ impl FolderName {
 }
 
 /// Shows a committed snapshot to readers: a folder of hard links, `current` moved over to it, and `manifest.json` replaced.
-/// Repeated after a crash at any point it ends right; publishing the last commit again at each start is what repairs.
+/// Repeated after a crash at any point it ends right; publishing the last commit again at each start is what repairs. After a
+/// power failure readers may find an older snapshot until then, never one in part: the two renames are not synced.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Corrupt`] when a part is gone. Trying again is safe.
@@ -121,11 +122,10 @@ pub fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     link_parts(root, &folder, &snapshot.parts)?;
     let bytes = serde_json::to_vec(&manifest).map_err(|error| Error::Bug(format!("writing a manifest: {error}")))?;
     let own = folder.join(MANIFEST);
+    // Syncs the folder too: from here on, whoever comes to it finds all of its links, also after a power failure.
     durable::write_atomically(&own, &bytes)?;
-    durable::sync_folder(&snapshots)?;
     durable::replace_link(&root.join(CURRENT), &Path::new(SNAPSHOTS).join(&name))?;
-    durable::replace_by_hard_link(&root.join(MANIFEST), &own)?;
-    durable::sync_folder(root)
+    durable::replace_by_hard_link(&root.join(MANIFEST), &own)
 }
 
 /// Fills a snapshot's folder, which may hold some of its links already.

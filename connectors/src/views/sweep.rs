@@ -6,14 +6,18 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::part_file::PARTS;
 use super::snapshots::{self, FolderName, MANIFEST, SNAPSHOTS};
-use super::Part;
+use super::{Part, parallel};
 use crate::Error;
 use crate::durable::{self, io_error};
+
+/// Removing a file waits for the disk.
+const THREADS: usize = 8;
 
 /// How long old snapshots are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,8 @@ pub struct Swept {
 }
 
 /// Removes the snapshots that need not be kept any more, and the parts that only they named. `live` are the parts of the last
-/// commit, and of a version of the view that is being rebuilt in the same folder. Costs nothing where nothing is to be removed.
+/// commit, and of a version of the view that is being rebuilt in the same folder. It may run beside a writer and beside
+/// [`super::publish`], on another thread than the one that commits.
 ///
 /// # Errors
 /// [`Error::Io`]; trying again is safe.
@@ -68,15 +73,30 @@ pub fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) 
     for (_, folder) in &gone {
         candidates.extend(parts_of(root, &folder.name)?);
     }
-    keep_named(root, &mut candidates, live, kept.iter().map(|(_, folder)| folder.name.as_str()))?;
+    // Most parts are in the next snapshot too: what is left after it is few.
+    keep_named(root, &mut candidates, live, kept.iter().take(1).map(|(_, folder)| folder.name.as_str()))?;
     // A snapshot's folder goes before its parts, so that a part is never missing from a snapshot that is still there.
     for (_, folder) in &gone {
         remove_snapshot(root, &folder.name)?;
     }
-    for name in &candidates {
-        durable::remove_file(&root.join(PARTS).join(name))?;
+    let removed = parallel::run(candidates.into_iter().collect(), THREADS, |name| {
+        let path = root.join(PARTS).join(name);
+        let remove = !is_linked_elsewhere(&path)?;
+        if remove {
+            durable::remove_file(&path)?;
+        }
+        Ok(remove)
+    })?;
+    Ok(Swept { snapshots: gone.len(), parts: removed.into_iter().filter(|removed| *removed).count(), temporary: 0 })
+}
+
+/// Whether some snapshot holds a link to the part. It is looked at again when that one is removed.
+fn is_linked_elsewhere(path: &Path) -> Result<bool, Error> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(metadata.nlink() > 1),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(io_error("reading", path)(error)),
     }
-    Ok(Swept { snapshots: gone.len(), parts: candidates.len(), temporary: 0 })
 }
 
 /// Removes what a crash left: parts that were never committed, snapshots that were never finished, temporary files. Only at
