@@ -54,16 +54,18 @@ pub(super) struct Cost {
     keys: f64,
     /// Microseconds a row.
     row_us: f64,
+    /// Parts with other rows that a commit writes besides.
+    others: f64,
 }
 
 impl Cost {
     pub(super) fn new(keys: f64, columns: usize) -> Cost {
-        Cost { keys, row_us: ROW_US + ROW_COLUMN_US * columns as f64 }
+        Cost { keys, row_us: ROW_US + ROW_COLUMN_US * columns as f64, others: 0.0 }
     }
 
-    /// For a fraction of the rows.
-    pub(super) fn of(self, fraction: f64) -> Cost {
-        Cost { keys: self.keys * fraction, ..self }
+    /// For a fraction of the rows, where a commit writes so many parts with the rest of them.
+    pub(super) fn of(self, fraction: f64, others: usize) -> Cost {
+        Cost { keys: self.keys * fraction, others: others as f64, ..self }
     }
 
     /// Cost of a commit with `rows` in `parts` equal parts.
@@ -74,7 +76,7 @@ impl Cost {
         } else {
             parts * (1.0 - (1.0 - 1.0 / parts).powf(self.keys))
         };
-        touched * (PART_US + self.row_us * rows / parts) / touched.clamp(1.0, SIDE_BY_SIDE) + parts * LINK_US
+        touched * (PART_US + self.row_us * rows / parts) / (touched + self.others).clamp(1.0, SIDE_BY_SIDE) + parts * LINK_US
     }
 
     /// Into how many parts (as a power of two) to split a part of `rows` that is being rewritten anyway and has `bits` already.
@@ -122,7 +124,8 @@ mod tests {
     #[test]
     fn few_changes_in_many_rows_ask_for_many_parts_and_many_changes_for_few() {
         assert!(parts(1_000_000, 100.0) >= 256, "{}", parts(1_000_000, 100.0));
-        assert_eq!(parts(256 << 10, 256_000.0), 1);
+        assert_eq!(parts(256 << 10, 256_000.0), 2, "one for each core");
+        assert_eq!(Cost::new(1e6, 4).of(0.25, 3).split(256 << 10, 2), 0);
         assert!(parts(10_000, 100.0) <= 8, "{}", parts(10_000, 100.0));
         assert!(parts(3_000, 1.0) <= 2);
         assert_eq!(parts(1_000, 1.0), 1);
@@ -135,7 +138,7 @@ mod tests {
                 let cost = Cost::new(keys, 3);
                 let bits = cost.split(rows, 0);
                 if bits > 0 {
-                    let pair = cost.of(2.0 / f64::from(1_u32 << bits));
+                    let pair = cost.of(2.0 / f64::from(1_u32 << bits), (1 << bits) - 2);
                     assert!(!pair.merge(rows >> (bits - 1)), "{rows} rows, {keys} keys: split by {bits} and merged again");
                 }
             }

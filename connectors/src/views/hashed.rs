@@ -191,7 +191,7 @@ fn merge(jobs: &mut BTreeMap<(u8, u32), Job>, unchanged: &mut BTreeMap<(u8, u32)
             let pays = if let Some(sibling) = jobs.get(&other) {
                 let rows = job.rows() + sibling.rows();
                 job.bytes() + sibling.bytes() <= cost::MAX_BYTES
-                    && cost.is_some_and(|cost| cost.of(rows as f64 / total.max(1) as f64).merge(rows))
+                    && cost.is_some_and(|cost| cost.of(rows as f64 / total.max(1) as f64, jobs.len() - 2).merge(rows))
             } else if let Some(sibling) = unchanged.get(&other) {
                 job.rows() + sibling.rows < cost::MIN_ROWS / 2
             } else {
@@ -216,10 +216,11 @@ fn merge(jobs: &mut BTreeMap<(u8, u32), Job>, unchanged: &mut BTreeMap<(u8, u32)
 
 /// Decides which parts are written as several.
 fn split(jobs: &mut BTreeMap<(u8, u32), Job>, cost: Option<Cost>, total: u64) {
+    let others = jobs.len().saturating_sub(1);
     for job in jobs.values_mut().filter(|job| job.is_touched()) {
         let rows = job.rows();
         let forced = cost::forced_split(rows, job.bytes());
-        let wanted = cost.map_or(0, |cost| cost.of((rows as f64 / total.max(1) as f64).min(1.0)).split(rows, job.bits));
+        let wanted = cost.map_or(0, |cost| cost.of((rows as f64 / total.max(1) as f64).min(1.0), others).split(rows, job.bits));
         job.split = forced.max(wanted).min(MOST_BITS - job.bits);
     }
 }
