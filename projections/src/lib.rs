@@ -8,6 +8,7 @@
 //!
 //! No clock, no file, no socket: state leaves as record batches and comes back as such.
 
+mod consolidate;
 pub mod delta;
 pub mod error;
 pub mod projection;
