@@ -24,6 +24,8 @@ mod tests;
 
 use arrow::record_batch::RecordBatch;
 
+pub(crate) use self::segment::Place;
+
 /// Names one immutable batch of a state table; rises, never reused within a table's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
@@ -44,3 +46,18 @@ pub(crate) const MAX_BATCH_ROWS: usize = 16 * 1024;
 
 /// Bytes of one batch, about, at most (one row may exceed it).
 pub(crate) const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// The batches of a checkpoint by table, to be taken by the operators whose state they are.
+#[derive(Debug)]
+pub(crate) struct Tables(pub(crate) std::collections::HashMap<String, Vec<(BatchId, RecordBatch)>>);
+
+impl Tables {
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) where the table is not there.
+    pub(crate) fn take(&mut self, table: &str) -> Result<Vec<(BatchId, RecordBatch)>, crate::Error> {
+        self.0.remove(table).ok_or_else(|| crate::Error::Corrupt {
+            table: table.to_owned(),
+            message: "it is missing from the checkpoint".to_owned(),
+        })
+    }
+}

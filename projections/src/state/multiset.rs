@@ -100,6 +100,11 @@ impl Multiset {
         Ok(batches)
     }
 
+    /// The rows' own schema.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.rows)
+    }
+
     pub(crate) fn end_epoch(&mut self) -> Result<(), Error> {
         self.table.end_epoch()
     }
