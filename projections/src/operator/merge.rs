@@ -4,13 +4,14 @@
 //! are merged with those in the table, old before new, since some answers follow the order of arrival, and become the newest rows
 //! of their keys. A flush gives, for each key that was touched, the answer that it had and the one that it has.
 
+mod one_group;
 mod partial;
 
 use std::sync::Arc;
 
 use alluvium_sql::Node;
-use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::compute::{cast, concat, filter};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{EmitTo, LogicalPlan};
@@ -22,7 +23,7 @@ use super::linear::batch;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
-use crate::state::keys::KeyEncoder;
+use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{Change, StateTable};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
 
@@ -117,36 +118,40 @@ impl Merge {
         let hashes = encoded.hashes();
         let found = self.table.find(&encoded, &hashes);
         let accumulators = self.partial.take_accumulators(&self.inputs)?;
-        if accumulators.is_empty() {
-            return self.insert_new(&keys, &found);
-        }
-        let places: Vec<Place> = found.iter().copied().filter(|place| !place.is_none()).collect();
-        let old_groups: Vec<usize> = (0..groups).filter(|group| !found[*group].is_none()).collect();
-        let all_groups: Vec<usize> = (0..groups).collect();
-        let mut columns = keys;
+        // Accumulators take for granted that each group that they are told of has a row: so only groups that the table has are
+        // merged, and the others follow them as they are.
+        let (old, new): (Vec<u32>, Vec<u32>) = (0..groups as u32).partition(|group| !found[*group as usize].is_none());
+        let places: Vec<Place> = old.iter().map(|group| found[*group as usize]).collect();
+        let (kept, order) = if accumulators.is_empty() { (Vec::new(), new) } else { (places, [old, new].concat()) };
+        let indices = UInt32Array::from(order);
+        let (of_old, of_new) = (indices.slice(0, kept.len()), indices.slice(kept.len(), indices.len() - kept.len()));
+        let old_groups: Vec<usize> = (0..kept.len()).collect();
+        let mut columns = keys.iter().map(|key| Ok(take(key, &indices, None)?)).collect::<Result<Vec<_>, Error>>()?;
         let mut first = self.keys;
-        for ((mut new, aggregate), count) in accumulators.into_iter().zip(self.inputs.aggregates()).zip(&self.states) {
-            let mut state = new.state(EmitTo::All)?;
-            if !places.is_empty() {
-                let old = self.gather(first, *count, &places)?;
-                let mut merged = partial::accumulator(aggregate)?;
-                merged.merge_batch(&old, &old_groups, groups)?;
-                merged.merge_batch(&state, &all_groups, groups)?;
-                state = merged.state(EmitTo::All)?;
+        for ((mut accumulator, aggregate), count) in accumulators.into_iter().zip(self.inputs.aggregates()).zip(&self.states) {
+            let mut state = self.with_types(first, accumulator.state(EmitTo::All)?)?;
+            if !kept.is_empty() {
+                let rows_of = |groups: &UInt32Array| -> Result<Vec<ArrayRef>, Error> {
+                    state.iter().map(|column| Ok(take(column, groups, None)?)).collect()
+                };
+                let mut merged = self.inputs.accumulator(aggregate)?;
+                merged.merge_batch(&self.gather(first, *count, &kept)?, &old_groups, kept.len())?;
+                merged.merge_batch(&rows_of(&of_old)?, &old_groups, kept.len())?;
+                let merged = self.with_types(first, merged.state(EmitTo::All)?)?;
+                state = if of_new.is_empty() {
+                    merged
+                } else {
+                    let both = merged.iter().zip(rows_of(&of_new)?).map(|(old, new)| Ok(concat(&[old.as_ref(), new.as_ref()])?));
+                    both.collect::<Result<_, Error>>()?
+                };
             }
-            columns.extend(self.with_types(first, state)?);
+            columns.extend(state);
             first += count;
         }
-        self.table.upsert(&columns, &encoded, &hashes, &found)
-    }
-
-    /// Keys without states: those that are there already stay as they are.
-    fn insert_new(&mut self, keys: &[ArrayRef], found: &[Place]) -> Result<(), Error> {
-        let new = arrow::array::BooleanArray::from_iter(found.iter().map(|place| Some(place.is_none())));
-        let keys: Vec<ArrayRef> = keys.iter().map(|column| Ok(filter(column, &new)?)).collect::<Result<_, Error>>()?;
-        let count = new.true_count();
-        let encoded = self.table.encode(&keys, count)?;
-        self.table.upsert(&keys, &encoded, &encoded.hashes(), &vec![Place::NONE; count])
+        let rows = indices.values().iter().map(|group| *group as usize);
+        let hashes: Vec<u32> = rows.clone().map(|group| hashes[group]).collect();
+        let found: Vec<Place> = rows.clone().map(|group| found[group]).collect();
+        self.table.upsert(&columns, &Keys::collect(rows.map(|group| encoded.get(group))), &hashes, &found)
     }
 
     fn gather(&self, first: usize, count: usize, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
@@ -206,8 +211,8 @@ impl Merge {
                 is_out.push(differs);
             }
         }
-        let had: arrow::array::BooleanArray = changes.iter().map(|change| Some(!change.before.is_none())).collect();
-        let (is_out, is_in) = (arrow::array::BooleanArray::from(is_out), arrow::array::BooleanArray::from(is_in));
+        let had: BooleanArray = changes.iter().map(|change| Some(!change.before.is_none())).collect();
+        let (is_out, is_in) = (BooleanArray::from(is_out), BooleanArray::from(is_in));
         let (out, rows) = (is_out.true_count(), is_out.true_count() + is_in.true_count());
         if rows == 0 {
             return Ok(None);
@@ -230,7 +235,7 @@ impl Merge {
         let mut first = self.keys;
         let mut answers = Vec::with_capacity(self.states.len());
         for (number, (aggregate, count)) in self.inputs.aggregates().iter().zip(&self.states).enumerate() {
-            let mut accumulator = partial::accumulator(aggregate)?;
+            let mut accumulator = self.inputs.accumulator(aggregate)?;
             accumulator.merge_batch(&self.gather(first, *count, places)?, &groups, groups.len())?;
             let answer = accumulator.evaluate(EmitTo::All)?;
             let wanted = self.schema.field(self.keys + number).data_type();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, UInt32Array};
 use arrow::compute::{SortColumn, SortOptions, lexsort_to_indices, take};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -17,6 +17,7 @@ use datafusion::physical_plan::aggregates::{
     AggregateExec, AggregateMode, PhysicalGroupBy, aggregate_expressions, evaluate_group_by,
 };
 
+use super::one_group::OneGroup;
 use crate::error::Error;
 use crate::operator::linear::{evaluate, holds};
 
@@ -112,17 +113,20 @@ impl Inputs {
     }
 
     fn accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
-        self.aggregates.iter().map(accumulator).collect()
+        self.aggregates.iter().map(|aggregate| self.accumulator(aggregate)).collect()
     }
-}
 
-/// Accumulators of an aggregate, for any number of groups.
-pub(super) fn accumulator(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>, Error> {
-    if aggregate.groups_accumulator_supported() {
-        return Ok(aggregate.create_groups_accumulator()?);
+    /// Accumulators of an aggregate, for as many groups as there may be.
+    pub(super) fn accumulator(&self, aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>, Error> {
+        if self.is_global() {
+            return Ok(Box::new(OneGroup::new(aggregate)?));
+        }
+        if aggregate.groups_accumulator_supported() {
+            return Ok(aggregate.create_groups_accumulator()?);
+        }
+        let aggregate = Arc::clone(aggregate);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
     }
-    let aggregate = Arc::clone(aggregate);
-    Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
 }
 
 /// An aggregation under way.

@@ -1,0 +1,1 @@
+//! Rows whose expressions fail.
