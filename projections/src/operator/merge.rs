@@ -15,7 +15,8 @@ use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{EmitTo, LogicalPlan};
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 
 use self::partial::{Arguments, Inputs, Partial};
 use super::full::repeated;
@@ -58,10 +59,7 @@ impl Merge {
             return Err(Error::Bug("an aggregate has no input".to_owned()));
         };
         let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
-        let Some(exec) = planned.plan.downcast_ref::<AggregateExec>() else {
-            return Err(Error::Bug("an aggregate is planned as something else".to_owned()));
-        };
-        let inputs = Inputs::new(exec)?;
+        let inputs = Inputs::new(first_stage(&planned.plan)?)?;
         let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| bare(field, "")).collect();
         let keys = fields.len();
         let mut states = Vec::new();
@@ -255,6 +253,17 @@ impl Merge {
 
     pub(crate) fn size(&self) -> (u64, u64) {
         self.table.size()
+    }
+}
+
+/// The aggregate that reads rows, below one that reads states.
+fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
+    match plan.downcast_ref::<AggregateExec>() {
+        Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
+        _ => match plan.children().first() {
+            Some(child) => first_stage(child),
+            None => Err(Error::Bug("an aggregate is planned as something else".to_owned())),
+        },
     }
 }
 

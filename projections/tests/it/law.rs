@@ -45,8 +45,8 @@ pub fn class(node: &Node) -> Class {
 }
 
 /// Runs the views over the events and compares with the oracle at every flush; gives what they hold in the end and how many
-/// changes the last of them gave.
-pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut Prefixes) -> (Vec<Bag>, usize) {
+/// changes each of them gave.
+pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut Prefixes) -> (Vec<Bag>, Vec<usize>) {
     let mut pipeline = Pipeline::new(catalog).await;
     let mut random = fastrand::Rng::with_seed(match cut {
         Cut::Every(_) => 0,
@@ -88,7 +88,7 @@ pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut
             }
         }
     }
-    let changes = pipeline.views.last().map_or(0, |view| view.changes);
+    let changes = pipeline.views.iter().map(|view| view.changes).collect();
     (pipeline.views.into_iter().map(|view| view.rows).collect(), changes)
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use alluvium_sql::{Catalog, Class, SqlFile};
 use arrow::compute::cast;
@@ -27,6 +27,7 @@ struct Streams {
     events: Vec<Event>,
     expected: Option<Class>,
     seed: u64,
+    failures: Arc<Mutex<Vec<String>>>,
 }
 
 impl DB for Streams {
@@ -59,6 +60,10 @@ impl DB for Streams {
 }
 
 impl Streams {
+    fn fail(&self, failure: String) {
+        self.failures.lock().unwrap().push(failure);
+    }
+
     fn catalog(&self, more: &str) -> Result<Catalog, Failure> {
         let text = format!("{}{more}", self.declarations);
         Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).map_err(|errors| Failure(errors.to_string()))
@@ -81,12 +86,13 @@ impl Streams {
 
     fn query(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let catalog = self.catalog(&format!("CREATE MATERIALIZED VIEW asked AS {sql};"))?;
-        let Some(view) = catalog.views.last() else { return Err(Failure("no view".to_owned())) };
+        let asked = catalog.views.iter().position(|view| view.name == "asked").unwrap();
+        let view = &catalog.views[asked];
         let found = class(&view.plan.root);
         if let Some(expected) = self.expected
             && found != expected
         {
-            return Err(Failure(format!("the plan is {found}, not {expected}: {:#?}", view.plan.root)));
+            self.fail(format!("{sql}\nthe plan is {found}, not {expected}"));
         }
         let mut queries = self.queries.clone();
         queries.insert("asked".to_owned(), sql.to_owned());
@@ -95,18 +101,23 @@ impl Streams {
         self.seed += 1;
         println!("{sql}\n  seeds {} and {}", self.seed, self.seed + 1_000_000);
         for cut in [Cut::Every(usize::MAX), Cut::Every(7), Cut::Every(1), Cut::Random(self.seed), Cut::Random(self.seed + 1_000_000)] {
-            let (kept, changes) = self.runtime.block_on(hold(&catalog, &self.events, &cut, &mut prefixes));
+            // A panic is one failure among others: the next query is asked all the same.
+            let run = std::panic::AssertUnwindSafe(|| self.runtime.block_on(hold(&catalog, &self.events, &cut, &mut prefixes)));
+            let Ok((kept, changes)) = std::panic::catch_unwind(run) else {
+                self.fail(format!("{sql}\ncut {cut:?}: see above"));
+                break;
+            };
             for (kept, plain) in kept.iter().zip(&plain) {
                 if let Some(difference) = kept.difference(plain) {
-                    return Err(Failure(format!("cut {cut:?}, kept and plain:\n{difference}")));
+                    self.fail(format!("{sql}\ncut {cut:?}, kept and plain:\n{difference}"));
                 }
             }
             // One event changes a few rows, whatever the view holds.
-            if found != Class::FullRecompute && matches!(cut, Cut::Every(1)) && changes > 6 * self.events.len() + 2 {
-                return Err(Failure(format!("{changes} changes for {} events", self.events.len())));
+            if found != Class::FullRecompute && matches!(cut, Cut::Every(1)) && changes[asked] > 6 * self.events.len() + 2 {
+                self.fail(format!("{sql}\n{} changes for {} events", changes[asked], self.events.len()));
             }
         }
-        let rows = plain.last().map(crate::rows::Bag::shown).unwrap_or_default();
+        let rows = plain[asked].shown();
         Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; view.plan.schema.fields().len()], rows })
     }
 }
@@ -122,9 +133,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn streams(seed: u64) -> Streams {
+fn streams(seed: u64, failures: Arc<Mutex<Vec<String>>>) -> Streams {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    Streams { runtime, declarations: String::new(), queries: BTreeMap::new(), events: Vec::new(), expected: None, seed }
+    Streams { runtime, declarations: String::new(), queries: BTreeMap::new(), events: Vec::new(), expected: None, seed, failures }
 }
 
 #[test]
@@ -137,9 +148,9 @@ fn every_query_holds_the_law() {
     let only = std::env::var("ALLUVIUM_SLT_ONLY").unwrap_or_default();
     let update = std::env::var_os("ALLUVIUM_SLT_UPDATE").is_some();
     let base = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
-    let mut failures = Vec::new();
+    let failures = Arc::new(Mutex::new(Vec::new()));
     for file in found.iter().filter(|file| file.to_string_lossy().contains(&only)) {
-        let mut runner = Runner::new(|| async { Ok(streams(base)) });
+        let mut runner = Runner::new(|| async { Ok(streams(base, Arc::clone(&failures))) });
         let outcome = if update {
             let updated = runner.update_test_file(file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
             futures::executor::block_on(updated).map_err(|error| error.to_string())
@@ -147,8 +158,9 @@ fn every_query_holds_the_law() {
             runner.run_file(file).map_err(|error| error.display(false).to_string())
         };
         if let Err(error) = outcome {
-            failures.push(format!("{}: {error}", file.display()));
+            failures.lock().unwrap().push(format!("{}: {error}", file.display()));
         }
     }
+    let failures = failures.lock().unwrap();
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
