@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::arrow::row::{RowConverter, SortField};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -57,11 +57,6 @@ impl KeyEncoder {
         }
         Ok(Keys { bytes, layout: Layout::Variable { ends } })
     }
-}
-
-/// Whether rows of this type can be told apart by their encoding.
-pub(crate) fn has_encoding(data_type: &DataType) -> bool {
-    RowConverter::supports_fields(&[SortField::new(data_type.clone())])
 }
 
 /// The encoded keys of some rows.
