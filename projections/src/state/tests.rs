@@ -189,10 +189,10 @@ fn ids_rise_when_everything_leaves() {
     for step in 0..100 {
         let mut bag = Multiset::new("bag".to_owned(), &schema).unwrap();
         bag.restore(disk.read()).unwrap();
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(step * 10..step * 10 + 10));
-        let rows = RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap();
-        for batches in [vec![rows], Vec::new()] {
-            bag.replace(&batches).unwrap();
+        // Forty rows come, and leave ten at a time: the last tombstones leave together, the newest batch among them.
+        for left in [40, 30, 20, 10, 0] {
+            let column: ArrayRef = Arc::new(Int64Array::from_iter_values(step * 40..step * 40 + left));
+            bag.replace(&[RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap()]).unwrap();
             bag.end_epoch().unwrap();
             disk.write(bag.checkpoint());
         }
