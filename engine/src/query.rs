@@ -93,7 +93,7 @@ async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<St
     context.register_object_store(&open_files::url(), Arc::clone(&files) as Arc<dyn datafusion::object_store::ObjectStore>);
     for manifest in snapshots.manifests() {
         let table = table(context, &files, &manifest.view).await?;
-        context.register_table(datafusion::sql::TableReference::bare(manifest.view.clone()), table)?;
+        context.register_table(datafusion::common::TableReference::bare(manifest.view.clone()), table)?;
     }
     Ok(())
 }
