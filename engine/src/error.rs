@@ -151,7 +151,10 @@ fn connector_help(error: &alluvium_connectors::Error) -> Option<String> {
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         use DataFusionError as D;
-        let message = error.strip_backtrace();
+        let message = match error.find_root() {
+            D::SQL(parser, _) => format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")),
+            _ => error.strip_backtrace(),
+        };
         let kind = match error.find_root() {
             D::ResourcesExhausted(_) => {
                 return Error::unavailable(message, "give the process more memory, or narrow the query");

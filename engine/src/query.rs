@@ -22,6 +22,8 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use crate::error::Error;
 use crate::layout::Layout;
@@ -51,6 +53,10 @@ impl Answer {
 pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let context = session()?;
     let statement = context.state().sql_to_statement(sql, &context.state().config().options().sql_parser.dialect)?;
+    let reads = reads(&statement);
+    if reads == Reads::Changes {
+        return Err(only_reads());
+    }
     let named = context.state().resolve_table_references(&statement)?;
     let there = snapshot::views(layout)?;
     let mut wanted = BTreeSet::new();
@@ -60,21 +66,18 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
             wanted.extend(there.iter().cloned());
         } else if there.contains(name) {
             wanted.insert(name.to_owned());
-        } else if reference.schema().is_none() {
+        } else if reference.schema().is_none() && !context.state().table_functions().contains_key(name) {
             return Err(missing(name, &there, layout));
         }
     }
-    if named.is_empty() && is_show(sql) {
+    if reads == Reads::Catalog {
         wanted.extend(there.iter().cloned());
     }
     register(&context, layout, &wanted).await?;
     let plan = context.state().statement_to_plan(statement).await?;
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     if read_only.verify_plan(&plan).is_err() {
-        return Err(Error::config(
-            "a query can only read",
-            "write a SELECT; views change when their events do, and a new one is a CREATE MATERIALIZED VIEW in a .sql file",
-        ));
+        return Err(only_reads());
     }
     Ok(Answer { frame: DataFrame::new(context.state(), plan) })
 }
@@ -111,8 +114,34 @@ async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Resul
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 
-fn is_show(sql: &str) -> bool {
-    sql.split_whitespace().next().is_some_and(|word| word.eq_ignore_ascii_case("show"))
+/// What a statement is, before its tables are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// The tables that it names.
+    Tables,
+    /// The list of all tables.
+    Catalog,
+    /// It would change something.
+    Changes,
+}
+
+fn reads(statement: &Statement) -> Reads {
+    match statement {
+        Statement::Explain(explain) => reads(&explain.statement),
+        Statement::Statement(statement) => match statement.as_ref() {
+            SqlStatement::Query(_) | SqlStatement::ExplainTable { .. } | SqlStatement::ShowColumns { .. } => Reads::Tables,
+            SqlStatement::ShowTables { .. } => Reads::Catalog,
+            _ => Reads::Changes,
+        },
+        _ => Reads::Changes,
+    }
+}
+
+fn only_reads() -> Error {
+    Error::config(
+        "a query can only read",
+        "write a SELECT; views change when their events do, and a new one is a CREATE MATERIALIZED VIEW in a .sql file",
+    )
 }
 
 fn missing(name: &str, there: &BTreeSet<String>, layout: &Layout) -> Error {

@@ -46,8 +46,7 @@ fn an_error_points_at_its_place() {
     let text = "CREATE MATERIALIZED VIEW v AS\nSELECT contry FROM orders;\n";
     let one = sql_error(text, "contry", "there is no column contry", Some("did you mean country?"));
     let shown = report::render(&Error::Sql(Errors(vec![one.clone()])), PLAIN);
-    let expected = "\
-  × there is no column contry
+    let expected = "  × there is no column contry
    ╭─[revenue.sql:2:8]
  1 │ CREATE MATERIALIZED VIEW v AS
  2 │ SELECT contry FROM orders;

@@ -91,7 +91,7 @@ async fn queries_beside_a_writer_see_one_commit() {
     let layout = Layout::new(folder.path());
     let write = |epoch: u64| ["a", "b"].iter().for_each(|view| commit(&layout, view, &["a", "b"], epoch, rows(epoch)));
     write(1);
-    let done = Arc::new(AtomicBool::new(false));
+    let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for epoch in 2.. {
@@ -107,6 +107,8 @@ async fn queries_beside_a_writer_see_one_commit() {
                 }
             }
         });
+        // Also when a check fails: the scope waits for the writer.
+        let _stop = StopWhenDropped(&done);
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 let sql = "SELECT (SELECT max(e) FROM a), (SELECT min(e) FROM b), (SELECT count(*) FROM a), (SELECT max(e) FROM b)";
@@ -116,11 +118,18 @@ async fn queries_beside_a_writer_see_one_commit() {
                     assert!(row[0] == row[1] && row[1] == row[3] && row[2] == 100, "{row:?}");
                     seen.insert(row[0]);
                 }
-                done.store(true, Ordering::Relaxed);
                 assert!(seen.len() > 1, "the writer never committed");
             });
         });
     });
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 #[tokio::test]
@@ -143,6 +152,9 @@ async fn nothing_can_be_changed_and_names_are_helped_with() {
     commit(&layout, "revenue", &["revenue"], 1, rows(1));
     let error = ask(&layout, "SELECT * FROM revenu").await.unwrap_err();
     assert_eq!(error.help().as_deref(), Some("did you mean revenue?"));
+    assert_eq!(numbers(&layout, "SELECT max(value) FROM generate_series(1, 9)").await, [9], "a table function is no view");
+    let error = ask(&layout, "SELEC 1").await.unwrap_err().to_string();
+    assert!(error.starts_with("the statement does not parse: Expected"), "{error}");
     let target = folder.path().join("out.csv");
     for sql in [
         "CREATE TABLE x AS SELECT 1".to_owned(),
