@@ -58,8 +58,7 @@ impl Zone {
     fn offset_minutes(self, at: Minute) -> i64 {
         let standard = i64::from(self.standard_hours) * 60;
         let two_o_clock = |month, day, offset| {
-            let day = Date::from_calendar_date(2013, month, day)
-                .map_or(0, |date| i64::from(date.to_julian_day() - 2_440_588));
+            let day = Date::from_calendar_date(2013, month, day).map_or(0, |date| i64::from(date.to_julian_day() - 2_440_588));
             Minute(day * MINUTES_A_DAY + 120 - offset)
         };
         let summer = two_o_clock(Month::March, 10, standard)..two_o_clock(Month::November, 3, standard + 60);

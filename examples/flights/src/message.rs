@@ -17,8 +17,7 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    pub(crate) const ALL: [Source; 5] =
-        [Source::Flights, Source::Weather, Source::Airlines, Source::Airports, Source::Planes];
+    pub(crate) const ALL: [Source; 5] = [Source::Flights, Source::Weather, Source::Airlines, Source::Airports, Source::Planes];
 
     /// Its name in `sources.sql`.
     pub(crate) fn name(self) -> &'static str {
@@ -241,13 +240,7 @@ impl Timeline<'_> {
     }
 }
 
-fn registered<D: Serialize>(
-    at: Minute,
-    source: Source,
-    event_type: &'static str,
-    key: &str,
-    data: D,
-) -> Result<Message> {
+fn registered<D: Serialize>(at: Minute, source: Source, event_type: &'static str, key: &str, data: D) -> Result<Message> {
     let what = event_type.trim_end_matches(".registered");
     envelope(source, format!("reference.{what}.{key}"), event_type, &format!("{what}-{key}"), 1, at, data)
 }

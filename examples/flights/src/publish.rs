@@ -23,8 +23,7 @@ const STREAMS: [(&str, &str); 3] = [("FLIGHTS", "flights.>"), ("WEATHER", "weath
 
 /// Makes the streams where they are missing, and publishes what they do not hold yet.
 pub(crate) async fn publish(timeline: &Timeline<'_>, server: &str) -> Result<()> {
-    let client =
-        async_nats::connect(server).await.into_diagnostic().wrap_err_with(|| format!("connecting to {server}"))?;
+    let client = async_nats::connect(server).await.into_diagnostic().wrap_err_with(|| format!("connecting to {server}"))?;
     let jetstream = jetstream::new(client);
     let mut held = HashMap::new();
     for (name, subjects) in STREAMS {
@@ -66,8 +65,7 @@ async fn open(jetstream: &Context, timeline: &Timeline<'_>, name: &str, subjects
 
 /// One past the index, among the stream's events, of its last message.
 async fn position_after(stream: &Stream, timeline: &Timeline<'_>, name: &str, sequence: u64) -> Result<Option<usize>> {
-    let last =
-        stream.get_raw_message(sequence).await.into_diagnostic().wrap_err_with(|| format!("reading from {name}"))?;
+    let last = stream.get_raw_message(sequence).await.into_diagnostic().wrap_err_with(|| format!("reading from {name}"))?;
     let Some(id) = last.headers.get(NATS_MESSAGE_ID) else { return Ok(None) };
     let mut index = 0;
     for message in timeline.messages() {
@@ -113,8 +111,7 @@ async fn send(jetstream: &Context, timeline: &Timeline<'_>, mut held: HashMap<&s
 async fn acknowledged(outstanding: &mut VecDeque<(Source, PublishAckFuture)>) -> Result<()> {
     let Some((source, sent)) = outstanding.pop_front() else { return Ok(()) };
     let stored = sent.await.into_diagnostic();
-    let stored =
-        stored.wrap_err_with(|| format!("publishing to {}; run again to go on from there", source.stream()))?;
+    let stored = stored.wrap_err_with(|| format!("publishing to {}; run again to go on from there", source.stream()))?;
     if stored.stream != source.stream() {
         return Err(miette!("events of {} are taken by the stream {}", source.stream(), stored.stream));
     }

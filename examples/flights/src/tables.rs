@@ -132,12 +132,7 @@ fn rows<T: DeserializeOwned>(folder: &Path, name: &str, limit: Option<usize>) ->
     let path = folder.join(name);
     let reading = || format!("reading {}; `make tools` brings the data", path.display());
     let mut reader = csv::Reader::from_path(&path).into_diagnostic().wrap_err_with(reading)?;
-    reader
-        .deserialize()
-        .take(limit.unwrap_or(usize::MAX))
-        .collect::<Result<Vec<T>, _>>()
-        .into_diagnostic()
-        .wrap_err_with(reading)
+    reader.deserialize().take(limit.unwrap_or(usize::MAX)).collect::<Result<Vec<T>, _>>().into_diagnostic().wrap_err_with(reading)
 }
 
 /// A value, or none for `NA`.
@@ -159,15 +154,10 @@ mod tests {
     #[test]
     fn na_is_none_and_anything_else_must_parse() {
         let header = "origin,year,temp,dewp,humid,wind_dir,wind_speed,wind_gust,precip,pressure,visib,time_hour\n";
-        let read =
-            |line: &str| csv::Reader::from_reader(format!("{header}{line}").as_bytes()).deserialize().next().unwrap();
+        let read = |line: &str| csv::Reader::from_reader(format!("{header}{line}").as_bytes()).deserialize().next().unwrap();
         let weather: Weather = read("EWR,2013,39.02,26.06,59.37,270,10.5,NA,0,NA,10,2013-01-01T06:00:00Z").unwrap();
-        assert_eq!(
-            (weather.temp, weather.wind_gust, weather.precip, weather.pressure),
-            (Some(39.02), None, Some(0.0), None)
-        );
-        let broken: Result<Weather, csv::Error> =
-            read("EWR,2013,warm,26.06,59.37,270,10.5,NA,0,NA,10,2013-01-01T06:00:00Z");
+        assert_eq!((weather.temp, weather.wind_gust, weather.precip, weather.pressure), (Some(39.02), None, Some(0.0), None));
+        let broken: Result<Weather, csv::Error> = read("EWR,2013,warm,26.06,59.37,270,10.5,NA,0,NA,10,2013-01-01T06:00:00Z");
         assert!(broken.is_err());
     }
 }

@@ -27,8 +27,7 @@ pub(crate) fn to_folder(timeline: &Timeline<'_>, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).into_diagnostic().wrap_err_with(writing)?;
     let mut files = Vec::new();
     for source in Source::ALL {
-        let file =
-            File::create(folder.join(format!("{}.jsonl", source.name()))).into_diagnostic().wrap_err_with(writing)?;
+        let file = File::create(folder.join(format!("{}.jsonl", source.name()))).into_diagnostic().wrap_err_with(writing)?;
         files.push(BufWriter::with_capacity(1 << 20, file));
     }
     for message in timeline.messages() {
