@@ -133,6 +133,14 @@ pub struct Batch {
     pub newest_ns: Option<i64>,
     /// Where reading goes on after this batch.
     pub position: Position,
+    /// The messages behind the rows, for those on which a view's expression fails.
+    pub origin: Option<Arc<dyn Origin>>,
+}
+
+/// The messages that a batch was decoded from.
+pub trait Origin: std::fmt::Debug + Send + Sync {
+    /// The message of a sequence as a letter for the given view; none where the batch holds no such message.
+    fn letter(&self, sequence: u64) -> Option<DeadLetter>;
 }
 
 impl Batch {
@@ -168,6 +176,27 @@ impl Batch {
             dead_letters: self.dead_letters.iter().filter(|letter| letter.sequence < offset).cloned().collect(),
             ..self.clone()
         }
+    }
+}
+
+impl Batch {
+    /// The letter for row `row`, on which an expression of `view` failed.
+    #[must_use]
+    pub fn expression_letter(&self, source: &str, view: &str, row: usize, error: String) -> DeadLetter {
+        let sequence = if row < self.sequences.len() { self.sequences.value(row) } else { self.start };
+        let found = self.origin.as_ref().and_then(|origin| origin.letter(sequence));
+        let letter = found.unwrap_or_else(|| DeadLetter {
+            source: source.to_owned(),
+            sequence,
+            view: None,
+            subject: String::new(),
+            timestamp_ns: None,
+            headers: None,
+            payload: bytes::Bytes::new(),
+            kind: "expression",
+            error: String::new(),
+        });
+        DeadLetter { source: source.to_owned(), view: Some(view.to_owned()), kind: "expression", error, ..letter }
     }
 }
 
