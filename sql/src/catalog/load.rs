@@ -14,7 +14,6 @@ use crate::catalog::views::Declared;
 use crate::catalog::{Catalog, Source, SqlFile, View, order, sources, views};
 use crate::error::{Error, Errors, Location};
 use crate::names::nearest;
-use crate::plan::RelationKind;
 use crate::planner::{Refusal, Relation, plan_view};
 use crate::session::{Names, session_state};
 
@@ -40,6 +39,7 @@ struct Declarations {
     /// Names that are declared by a statement that is wrong: a view that reads one is not to blame.
     broken: BTreeSet<String>,
     table_functions: BTreeSet<String>,
+    functions: BTreeSet<String>,
 }
 
 /// None where not even a session can be made.
@@ -54,6 +54,13 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
         }
     };
     found.table_functions = state.table_functions().keys().cloned().collect();
+    found.functions = state
+        .scalar_functions()
+        .keys()
+        .chain(state.aggregate_functions().keys())
+        .chain(state.window_functions().keys())
+        .cloned()
+        .collect();
     let names = Names { state: &state, tables: BTreeMap::new() };
     for file in files {
         let file = Arc::new(file.clone());
@@ -163,7 +170,7 @@ fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
                     at: view.text.at(),
                 });
             }
-            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text)),
+            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text, &declarations.functions)),
             Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
         }
     }

@@ -33,6 +33,13 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
             at: text.span(column.name.span),
         });
     }
+    if let Some(at) = text.pair("WITH", "RECURSIVE") {
+        errors.push(Error {
+            message: "a recursive query is not kept".to_owned(),
+            help: Some("write its steps as views that read each other, without a cycle".to_owned()),
+            at,
+        });
+    }
     let options = view_options(&statement.options, text, errors);
     let (name, name_at) = name?;
     (errors.len() == before).then(|| Declared {
