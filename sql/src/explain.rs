@@ -196,15 +196,14 @@ fn warn(node: &Node, warnings: &mut Vec<Warning>) {
     }
 }
 
-fn about_aggregate(
-    aggregate: &datafusion::logical_expr::Aggregate,
-    merges: bool,
-    add: &mut impl FnMut(String, &str),
-) {
+fn about_aggregate(aggregate: &datafusion::logical_expr::Aggregate, merges: bool, add: &mut impl FnMut(String, &str)) {
     let floats = aggregates::float_sums(aggregate);
     if !floats.is_empty() {
         add(
-            format!("{} of floating-point numbers depends on the order in which they are added, in the last digits", floats.join(" and ")),
+            format!(
+                "{} of floating-point numbers depends on the order in which they are added, in the last digits",
+                floats.join(" and ")
+            ),
             "for exact sums declare the column as DECIMAL(p, s), or CAST it to that",
         );
     }

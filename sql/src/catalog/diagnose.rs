@@ -124,6 +124,7 @@ fn called(message: &str, text: &Text) -> Option<Location> {
 }
 
 fn without_prefix(message: &str) -> &str {
-    let prefixes = ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "Execution error: "];
+    let prefixes =
+        ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "Execution error: "];
     prefixes.iter().find_map(|prefix| message.strip_prefix(prefix)).unwrap_or(message)
 }

@@ -49,7 +49,9 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
     let state = match session_state() {
         Ok(state) => state,
         Err(error) => {
-            errors.extend(files.first().map(|file| internal(&error, Location { file: Arc::new(file.clone()), offset: 0, length: 1 })));
+            errors.extend(
+                files.first().map(|file| internal(&error, Location { file: Arc::new(file.clone()), offset: 0, length: 1 })),
+            );
             return None;
         }
     };
@@ -126,9 +128,9 @@ fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Err
 
 /// The name that a statement means to declare, as far as its words tell.
 fn declared_name(text: &Text) -> Option<String> {
-    let after = text.tokens.iter().take(4).position(|token| {
-        matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str()))
-    })?;
+    let after = text.tokens.iter().take(4).position(
+        |token| matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str())),
+    )?;
     match &text.tokens.get(after + 1)?.token {
         Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
         Token::Word(word) => Some(word.value.to_lowercase()),
@@ -142,11 +144,8 @@ fn name_span(text: &Text) -> datafusion::sql::sqlparser::tokenizer::Span {
 }
 
 fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
-    let reads: BTreeMap<String, BTreeSet<String>> = declarations
-        .views
-        .iter()
-        .map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors)))
-        .collect();
+    let reads: BTreeMap<String, BTreeSet<String>> =
+        declarations.views.iter().map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors))).collect();
     let order = order::order(&declarations.views, &reads, errors);
 
     let mut relations: BTreeMap<String, Relation> =
@@ -206,7 +205,8 @@ fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<E
                 Some(near) => format!("did you mean {near}?"),
                 None => {
                     let all: Vec<&str> = candidates.filter(|candidate| *candidate != view.name).collect();
-                    let all = if all.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
+                    let all =
+                        if all.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
                     format!("{all}; declare another with CREATE EXTERNAL TABLE")
                 }
             };

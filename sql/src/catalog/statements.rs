@@ -158,9 +158,8 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
 
 /// Refuses by its first words what is neither a source nor a view, since the parser's words for it would not help.
 fn refuse_other_statements(text: &Text) -> Result<(), Error> {
-    let refuse = |message: &str, help: &str| {
-        Err(Error { message: message.to_owned(), help: Some(help.to_owned()), at: text.head() })
-    };
+    let refuse =
+        |message: &str, help: &str| Err(Error { message: message.to_owned(), help: Some(help.to_owned()), at: text.head() });
     let words: Vec<String> = text
         .tokens
         .iter()

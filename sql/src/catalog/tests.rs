@@ -1,3 +1,5 @@
+//! Catalogs, from text to plans.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod classes;
@@ -158,7 +160,9 @@ fn explained_as_a_tree() {
 #[test]
 fn a_plan_runs_as_one_batch_over_tables_of_the_same_names() {
     use datafusion::datasource::empty::EmptyTable;
-    let view = view("SELECT country FROM orders WHERE customer IN (SELECT id FROM customers) AND weight > (SELECT avg(weight) FROM orders)");
+    let view = view(
+        "SELECT country FROM orders WHERE customer IN (SELECT id FROM customers) AND weight > (SELECT avg(weight) FROM orders)",
+    );
     let catalog = load("").unwrap();
     let mut asked = std::cell::RefCell::new(BTreeSet::new());
     let plan = view.plan.batch_plan_over(|name| {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
+use datafusion::functions_aggregate::first_last::first_value;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, Window, WindowFrameUnits,
@@ -130,26 +131,58 @@ impl Ties<'_> {
         // The operators above know the columns by the expressions as they were written.
         let written = Arc::clone(&window.schema);
         let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).window(settled)?.build()?;
-        let names = written.iter().zip(plan.schema().columns()).map(|((qualifier, field), column)| {
-            Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
-        });
+        let names = written
+            .iter()
+            .zip(plan.schema().columns())
+            .map(|((qualifier, field), column)| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
         let names: Vec<Expr> = names.collect();
         Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(names)?.build()?))
     }
 }
 
-/// `DISTINCT ON` keeps the first row of each group: what is selected of it decides.
+/// `DISTINCT ON` keeps the first row of each group: what is selected of it decides. It becomes the aggregate that it is, in which
+/// the columns of ON stay groups, so that they are known to identify a row.
 fn distinct_on(on: DistinctOn) -> Result<Transformed<LogicalPlan>> {
     let Some(mut sort) = on.sort_expr else {
         return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
     };
-    for expression in &on.select_expr {
-        let value = expression.clone().unalias();
+    let selected: Vec<Expr> = on.select_expr.iter().map(|expression| expression.clone().unalias()).collect();
+    for value in &selected {
         if is_sortable(&value.get_type(on.input.schema().as_ref())?) {
-            add_key(&mut sort, value);
+            add_key(&mut sort, value.clone());
         }
     }
-    Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(DistinctOn { sort_expr: Some(sort), ..on }))))
+    let mut groups: Vec<Expr> = Vec::new();
+    for group in on.on_expr {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    // Within a group the columns of ON do not order.
+    sort.retain(|key| !groups.contains(&key.expr));
+    let mut firsts: Vec<Expr> = Vec::new();
+    let mut places: Vec<usize> = Vec::new();
+    for value in selected {
+        places.push(match groups.iter().position(|group| *group == value) {
+            Some(group) => group,
+            None => {
+                let first = first_value(value, sort.clone());
+                let known = firsts.iter().position(|other| *other == first);
+                groups.len()
+                    + known.unwrap_or_else(|| {
+                        firsts.push(first);
+                        firsts.len() - 1
+                    })
+            }
+        });
+    }
+    let aggregate = LogicalPlanBuilder::from(Arc::unwrap_or_clone(on.input)).aggregate(groups, firsts)?.build()?;
+    let columns = aggregate.schema().columns();
+    let named = on.schema.iter().zip(places).filter_map(|((qualifier, field), place)| {
+        Some(Expr::Column(columns.get(place)?.clone()).alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let named: Vec<Expr> = named.collect();
+    Ok(Transformed::yes(LogicalPlanBuilder::from(aggregate).project(named)?.build()?))
 }
 
 fn add_key(sort: &mut Vec<SortExpr>, key: Expr) {
@@ -169,9 +202,7 @@ fn is_sortable(data_type: &DataType) -> bool {
 
 fn counts_positions(call: &WindowFunction) -> bool {
     match &call.fun {
-        WindowFunctionDefinition::WindowUDF(function)
-            if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") =>
-        {
+        WindowFunctionDefinition::WindowUDF(function) if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") => {
             true
         }
         WindowFunctionDefinition::WindowUDF(function)

@@ -95,7 +95,11 @@ fn merging_queries() {
     let one_row: Option<&[&str]> = Some(&[]);
     for (query, shape, key) in [
         ("SELECT country, count(*) AS n FROM orders GROUP BY country", "L(M(S-))", by_country),
-        ("SELECT country, sum(total) AS s, min(id) AS a, max(id) AS b, avg(weight) AS w FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT country, sum(total) AS s, min(id) AS a, max(id) AS b, avg(weight) AS w FROM orders GROUP BY country",
+            "L(M(S-))",
+            by_country,
+        ),
         ("SELECT count(*) AS n FROM orders", "L(M(S-))", one_row),
         ("SELECT country, count(*) FILTER (WHERE paid) AS n FROM orders GROUP BY country", "L(M(S-))", by_country),
         ("SELECT country, sum(total) AS s FROM orders GROUP BY country HAVING count(*) > 2", "L(M(S-))", by_country),
@@ -105,14 +109,34 @@ fn merging_queries() {
         ("SELECT country FROM orders UNION SELECT country FROM customers", "M-(L-(S- S-))", by_country),
         ("SELECT country, count(DISTINCT customer) AS n FROM orders GROUP BY country", "L(M(M-(S-)))", by_country),
         ("SELECT country, count(DISTINCT customer) AS n, sum(total) AS s FROM orders GROUP BY country", "L(M(S-))", by_country),
-        ("SELECT country, count(DISTINCT customer) AS n, count(DISTINCT id) AS m FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT country, count(DISTINCT customer) AS n, count(DISTINCT id) AS m FROM orders GROUP BY country",
+            "L(M(S-))",
+            by_country,
+        ),
         ("SELECT country, array_agg(id ORDER BY placed_at) AS ids FROM orders GROUP BY country", "L(M(S-))", by_country),
         ("SELECT country, string_agg(body, ',' ORDER BY id) AS b FROM orders GROUP BY country", "L(M(S-))", by_country),
-        ("SELECT customer, last_value(country ORDER BY placed_at) AS c FROM orders GROUP BY customer", "L(M(S-))", Some(&["customer"])),
+        (
+            "SELECT customer, last_value(country ORDER BY placed_at) AS c FROM orders GROUP BY customer",
+            "L(M(S-))",
+            Some(&["customer"]),
+        ),
         ("SELECT median(weight) AS m, stddev(weight) AS s, approx_distinct(id) AS d FROM orders", "L(M(S-))", one_row),
-        ("SELECT corr(weight, id) AS c, bool_and(paid) AS p, bit_xor(id) AS x, var_pop(weight) AS v FROM orders", "L(M(S-))", one_row),
-        ("SELECT DISTINCT ON (customer) customer, country FROM orders ORDER BY customer, placed_at DESC", "L(M(S-))", Some(&["customer"])),
-        ("SELECT tag, count(*) AS n FROM (SELECT unnest(tags) AS tag FROM orders) AS t GROUP BY tag", "L(M(L-(S-)))", Some(&["tag"])),
+        (
+            "SELECT corr(weight, id) AS c, bool_and(paid) AS p, bit_xor(id) AS x, var_pop(weight) AS v FROM orders",
+            "L(M(S-))",
+            one_row,
+        ),
+        (
+            "SELECT DISTINCT ON (customer) customer, country FROM orders ORDER BY customer, placed_at DESC",
+            "L(M(S-))",
+            Some(&["customer"]),
+        ),
+        (
+            "SELECT tag, count(*) AS n FROM (SELECT unnest(tags) AS tag FROM orders) AS t GROUP BY tag",
+            "L(M(L-(S-)))",
+            Some(&["tag"]),
+        ),
     ] {
         each.run(|| check(query, shape, None, key));
     }
@@ -127,20 +151,75 @@ fn recomputed_queries() {
         ("SELECT a.id, b.id AS other FROM orders a JOIN orders b ON a.customer = b.id", "F-(S- S-)", "a join", None),
         ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "F(S- S-)", "a join", None),
         ("SELECT o.id FROM orders o JOIN customers c ON o.customer = c.id WHERE o.paid", "F-(L-(S-) S-)", "a join", None),
-        ("SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)", "F-(S- S-)", "IN, EXISTS, INTERSECT or EXCEPT", None),
-        ("SELECT id FROM orders WHERE customer NOT IN (SELECT id FROM customers)", "F(S- S-)", "IN, EXISTS, INTERSECT or EXCEPT", None),
-        ("SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer)", "F-(S- S-)", "IN, EXISTS, INTERSECT or EXCEPT", None),
-        ("SELECT c.country, count(*) AS n FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.country", "F(S- S-)", "a join", Some(&["country"] as &[&str])),
+        (
+            "SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)",
+            "F-(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT id FROM orders WHERE customer NOT IN (SELECT id FROM customers)",
+            "F(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer)",
+            "F-(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT c.country, count(*) AS n FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.country",
+            "F(S- S-)",
+            "a join",
+            Some(&["country"] as &[&str]),
+        ),
         ("SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders", "F(S-)", "a window function", None),
         ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "F(S-)", "ORDER BY with LIMIT", None),
-        ("SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)", "F(S-)", "grouping sets", None),
-        ("SELECT approx_median(weight) AS m FROM orders", "F(S-)", "approx_median, whose answer depends on how its input is cut", one_row),
-        ("SELECT nth_value(id, 2 ORDER BY id) AS m FROM orders", "F(S-)", "nth_value, whose partial answers cannot be put together", one_row),
-        ("SELECT n, count(*) AS m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t GROUP BY n", "F(L(M(S-)))", "count over rows that can be taken back", Some(&["n"])),
-        ("SELECT DISTINCT n FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t", "F(L(M(S-)))", "DISTINCT over rows that can be taken back", Some(&["n"])),
+        (
+            "SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)",
+            "F(S-)",
+            "grouping sets",
+            None,
+        ),
+        (
+            "SELECT approx_median(weight) AS m FROM orders",
+            "F(S-)",
+            "approx_median, whose answer depends on how its input is cut",
+            one_row,
+        ),
+        (
+            "SELECT nth_value(id, 2 ORDER BY id) AS m FROM orders",
+            "F(S-)",
+            "nth_value, whose partial answers cannot be put together",
+            one_row,
+        ),
+        (
+            "SELECT n, count(*) AS m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t GROUP BY n",
+            "F(L(M(S-)))",
+            "count over rows that can be taken back",
+            Some(&["n"]),
+        ),
+        (
+            "SELECT DISTINCT n FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t",
+            "F(L(M(S-)))",
+            "DISTINCT over rows that can be taken back",
+            Some(&["n"]),
+        ),
         ("SELECT id FROM orders WHERE weight > (SELECT avg(weight) FROM orders)", "F(S- M(S-))", "a subquery", None),
-        ("SELECT id FROM orders EXCEPT SELECT id FROM customers", "F(M-(S-) S-)", "IN, EXISTS, INTERSECT or EXCEPT", Some(&["id"])),
-        ("SELECT id FROM orders INTERSECT SELECT id FROM customers", "F-(M-(S-) S-)", "IN, EXISTS, INTERSECT or EXCEPT", Some(&["id"])),
+        (
+            "SELECT id FROM orders EXCEPT SELECT id FROM customers",
+            "F(M-(S-) S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            Some(&["id"]),
+        ),
+        (
+            "SELECT id FROM orders INTERSECT SELECT id FROM customers",
+            "F-(M-(S-) S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            Some(&["id"]),
+        ),
         ("SELECT id FROM orders CROSS JOIN generate_series(1, 3) AS g(n)", "F-(S-)", "a join", None),
         (
             "SELECT a.country, a.n, b.m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) a
@@ -172,8 +251,7 @@ fn views_over_views_know_whether_rows_can_be_taken_back() {
          CREATE MATERIALIZED VIEW how_many AS SELECT count(*) AS n FROM large;",
     )
     .unwrap();
-    let shapes: Vec<(String, String)> =
-        catalog.views.iter().map(|view| (view.name.clone(), shape(&view.plan.root))).collect();
+    let shapes: Vec<(String, String)> = catalog.views.iter().map(|view| (view.name.clone(), shape(&view.plan.root))).collect();
     let shapes: Vec<(&str, &str)> = shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_str())).collect();
     assert_eq!(shapes, [("paid", "L-(S-)"), ("counts", "L(M(S-))"), ("large", "L(S)"), ("how_many", "F(S)")]);
     assert_eq!(catalog.views[2].plan.root.key, Some(vec![1]));

@@ -50,7 +50,12 @@ fn queries_that_are_not_of_the_events() {
         ("SELECT id FROM orders OFFSET 5", "OFFSET", "LIMIT without ORDER BY", "add ORDER BY"),
         ("SELECT id FROM (SELECT id FROM orders LIMIT 5) t", "LIMIT", "LIMIT without ORDER BY", "add ORDER BY"),
         ("SELECT DISTINCT ON (customer) id FROM orders", "DISTINCT", "DISTINCT ON without ORDER BY", "add ORDER BY"),
-        ("WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t", "RECURSIVE", "recursive", "views"),
+        (
+            "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t",
+            "RECURSIVE",
+            "recursive",
+            "views",
+        ),
         ("SELECT id FROM orders WHERE id = $1", "CREATE MATERIALIZED VIEW", "no parameters", "the value itself"),
         ("SELECT id, customer AS id FROM orders", "SELECT", "two columns of the view are named id", "AS"),
         ("SELECT id FROM v", "v", "reads itself", "the source"),
@@ -76,15 +81,30 @@ fn statements_that_are_refused() {
         ("CREATE MATERIALIZED VIEW \"a/b\" AS SELECT 1", "\"a/b\"", "cannot be a folder's name", "digits"),
         ("CREATE MATERIALIZED VIEW a.b AS SELECT 1", "a.b", "schema", "write b"),
         ("CREATE MATERIALIZED VIEW v (a) AS SELECT 1", "a", "columns' names", "AS a"),
-        ("CREATE MATERIALIZED VIEW v WITH (comit_interval = '1 s') AS SELECT 1", "comit_interval", "no option", "did you mean commit_interval?"),
+        (
+            "CREATE MATERIALIZED VIEW v WITH (comit_interval = '1 s') AS SELECT 1",
+            "comit_interval",
+            "no option",
+            "did you mean commit_interval?",
+        ),
         ("CREATE MATERIALIZED VIEW v WITH (commit_interval = 'soon') AS SELECT 1", "'soon'", "cannot be 'soon'", "1 second"),
         ("CREATE MATERIALIZED VIEW v WITH (snapshots_kept = 0) AS SELECT 1", "0", "cannot be 0", "at least 1"),
         ("CREATE EXTERNAL TABLE t STORED AS FILE LOCATION '-'", "t", "no columns", "id BIGINT"),
         ("CREATE EXTERNAL TABLE t (a INT)", ")", "STORED AS", "STORED AS NATS"),
         ("CREATE EXTERNAL TABLE t (a INT, a INT) STORED AS FILE LOCATION '-'", "a", "declared twice", "keep one"),
         ("CREATE EXTERNAL TABLE t (a INT DEFAULT 3) STORED AS FILE LOCATION '-'", "a", "cannot have DEFAULT", "NOT NULL"),
-        ("CREATE EXTERNAL TABLE t (a INT, PRIMARY KEY (a)) STORED AS FILE LOCATION '-'", "PRIMARY", "constraints", "dead letters"),
-        ("CREATE EXTERNAL TABLE t (a INT) STORED AS FILE PARTITIONED BY (a) LOCATION '-'", "PARTITIONED", "PARTITIONED BY", "among the others"),
+        (
+            "CREATE EXTERNAL TABLE t (a INT, PRIMARY KEY (a)) STORED AS FILE LOCATION '-'",
+            "PRIMARY",
+            "constraints",
+            "dead letters",
+        ),
+        (
+            "CREATE EXTERNAL TABLE t (a INT) STORED AS FILE PARTITIONED BY (a) LOCATION '-'",
+            "PARTITIONED",
+            "PARTITIONED BY",
+            "among the others",
+        ),
         ("CREATE EXTERNAL TABLE t (a INT) STORED AS FILE WITH ORDER (a) LOCATION '-'", "ORDER", "WITH ORDER", "leave out"),
     ] {
         each.run(|| check(text, underlined, message, help));
@@ -138,10 +158,16 @@ fn cycles_name_their_way() {
 fn ties_are_broken_by_the_remaining_columns() {
     let plan = |query: &str| view(query).plan.batch.display_indent().to_string();
     // The sequence decides alone where each row is an event of its own.
-    assert!(plan("SELECT id, row_number() OVER (PARTITION BY country ORDER BY total) AS n FROM orders").contains("orders.total ASC NULLS LAST, orders._sequence ASC NULLS LAST]"));
+    assert!(
+        plan("SELECT id, row_number() OVER (PARTITION BY country ORDER BY total) AS n FROM orders")
+            .contains("orders.total ASC NULLS LAST, orders._sequence ASC NULLS LAST]")
+    );
     assert!(plan("SELECT id, total FROM orders ORDER BY total LIMIT 3").contains("orders.id ASC"));
     assert!(plan("SELECT id, row_number() OVER (ORDER BY name) AS n FROM customers").contains("customers.id ASC"));
-    assert!(plan("SELECT DISTINCT ON (customer) country FROM orders ORDER BY customer").contains("[orders.customer ASC NULLS LAST, orders.country ASC NULLS LAST]"));
+    assert!(
+        plan("SELECT DISTINCT ON (customer) country FROM orders ORDER BY customer")
+            .contains("ORDER BY [orders.country ASC NULLS LAST]")
+    );
     assert!(plan("SELECT array_agg(id ORDER BY total) AS ids FROM orders").contains("orders.id ASC"));
     assert!(!plan("SELECT id FROM orders ORDER BY id").contains("Sort"));
     let rank = plan("SELECT id, rank() OVER (PARTITION BY country ORDER BY total) AS n FROM orders");

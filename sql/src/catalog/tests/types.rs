@@ -96,6 +96,7 @@ fn types_that_are_refused_say_what_to_write() {
 
 #[test]
 fn message_columns_of_fitting_types() {
-    let columns = "_sequence BIGINT UNSIGNED, _subject VARCHAR, _timestamp TIMESTAMPTZ, _headers MAP(VARCHAR, VARCHAR[]), _payload BYTEA";
+    let columns =
+        "_sequence BIGINT UNSIGNED, _subject VARCHAR, _timestamp TIMESTAMPTZ, _headers MAP(VARCHAR, VARCHAR[]), _payload BYTEA";
     assert_eq!(source_of(columns).unwrap().sources["s"].schema.fields().len(), 5);
 }
