@@ -227,6 +227,8 @@ pub enum Start {
 
 /// What [`Reader::next`] gives.
 #[derive(Debug)]
+// Moved once for each batch of thousands of events: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Read {
     /// Events, or a range of sequences without any that the subjects select.
     Batch(Batch),

@@ -56,7 +56,7 @@ impl Gathered {
         if event.sequence < self.end {
             return Err(format!("expected a sequence of at least {}, found {}", self.end, event.sequence));
         }
-        if event.sequence > self.end && !(self.first_gap_only && !self.gaps.is_empty()) {
+        if event.sequence > self.end && (self.gaps.is_empty() || !self.first_gap_only) {
             self.gaps.push(self.end..event.sequence);
         }
         self.end = event.sequence + 1;
