@@ -1,1 +1,208 @@
-//! Files of JSON lines as a source.
+//! Files of JSON lines as a source: one line, one event, numbered from 1 over all files in the order of their names.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `location` | what `LOCATION` may say, and the files that it names now |
+//! | `lines` | where lines begin and end, how many a file holds, and the last one before a byte |
+//! | `chunk` | whole lines on their way to becoming a batch |
+//! | `follower` | the thread that reads files, and goes on as they grow |
+//! | `pipe` | the same of standard input |
+//!
+//! Sequences hang on names: the files before the one being read must stay as they were when they were read. A file that
+//! appears among them, one that changes or goes is [`Error::StreamChanged`]; so is a last line that is not the one that was
+//! read. Files that come later in the order of names are read as they appear, and so are lines appended to the last file.
+//! Other changes to what has been read are not looked for.
+//!
+//! A blank line counts as a line and holds no event. What follows the last line end of a file is a line once a later
+//! file is there, at the end of standard input, or when it is one whole JSON object; only white space may then be appended
+//! to it before the next line end.
+
+mod chunk;
+mod follower;
+mod lines;
+mod location;
+mod pipe;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::chunk::{Item, Place, Sender};
+use self::follower::Follower;
+use self::lines::LineCounts;
+use self::location::Location;
+use crate::Error;
+use crate::json::Decoder;
+use crate::source::{Batch, Extent, Position, Read, SourceConfig, Start};
+
+/// Every option.
+const KNOWN: &[&str] = &["format"];
+
+/// A declared file, folder, glob or standard input. Clones share what is known of the lines that files hold.
+#[derive(Clone)]
+pub struct FileSource {
+    config: Arc<SourceConfig>,
+    decoder: Arc<Decoder>,
+    location: Location,
+    counts: Arc<LineCounts>,
+}
+
+impl fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSource").field("name", &self.config.name).field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+impl FileSource {
+    /// Checks the declaration; opens nothing.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the option, column or pattern concerned.
+    pub fn new(config: SourceConfig) -> Result<FileSource, Error> {
+        for name in config.options.keys() {
+            if !KNOWN.contains(&name.as_str()) {
+                let near = KNOWN.iter().find(|known| strsim::jaro_winkler(name, known) > 0.75);
+                return Err(Error::Config {
+                    message: format!("source {}: option '{name}' is not known", config.name),
+                    help: Some(match near {
+                        Some(known) => format!("did you mean '{known}'?"),
+                        None => format!("a source STORED AS FILE takes: {}", KNOWN.join(", ")),
+                    }),
+                });
+            }
+        }
+        let location = Location::parse(&config.name, &config.location)?;
+        let decoder = Arc::new(Decoder::new(&config)?);
+        Ok(FileSource { config: Arc::new(config), decoder, location, counts: Arc::default() })
+    }
+
+    /// The declaration.
+    #[must_use]
+    pub fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    /// What the files hold now; counts only what was appended since it was asked last. Standard input tells nothing: its
+    /// extent is empty.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where there is no such file or folder; [`Error::Io`].
+    pub async fn extent(&self) -> Result<Extent, Error> {
+        let (location, counts) = (self.location.clone(), Arc::clone(&self.counts));
+        if location.is_stdin() {
+            return Ok(Extent { first: 1, end: 1 });
+        }
+        in_background(move || {
+            let files = location.files()?;
+            let lines = counts.lines_of(&files)?;
+            Ok(Extent { first: 1, end: lines + 1 })
+        })
+        .await
+    }
+
+    /// A new reader.
+    ///
+    /// # Errors
+    /// [`Error::StreamChanged`] where the files are not those of the position; those of [`FileSource::extent`].
+    pub async fn read(&self, start: Start) -> Result<FileReader, Error> {
+        let place = match start {
+            Start::First => Place::default(),
+            Start::At(position) => Place::of(&self.config.name, &position)?,
+        };
+        let position = place.position();
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let (sender, items) = mpsc::channel(workers + 1);
+        let sender = Sender::new(Arc::clone(&self.config), Arc::clone(&self.decoder), place, sender, Handle::current());
+        let run: Box<dyn FnOnce() + Send> = if self.location.is_stdin() {
+            Box::new(move || pipe::run(sender, io::stdin()))
+        } else {
+            let (location, counts) = (self.location.clone(), Arc::clone(&self.counts));
+            let follower = in_background(move || Follower::open(location, &counts, sender)).await?;
+            Box::new(move || follower.run())
+        };
+        // A thread of its own: one that waits for standard input must not keep a runtime from ending.
+        std::thread::Builder::new()
+            .name(format!("read {}", self.config.name))
+            .spawn(run)
+            .map_err(|error| Error::Bug(format!("a thread to read files: {error}")))?;
+        Ok(FileReader { position, items, decoding: None, ended: false })
+    }
+}
+
+/// Runs what blocks.
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Error::Bug(format!("looking at files broke off: {error}"))),
+    }
+}
+
+/// Reads files. Dropping it ends its thread within a poll, for standard input when something more comes.
+pub struct FileReader {
+    position: Position,
+    items: mpsc::Receiver<Item>,
+    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
+    decoding: Option<AbortOnDropHandle<Result<Batch, Error>>>,
+    ended: bool,
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileReader").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl FileReader {
+    /// The next batch, or that there is none for now; see [`crate::source::Reader::next`].
+    ///
+    /// # Errors
+    /// [`Error::StreamChanged`], [`Error::Io`]; after an error the reader is at its end.
+    pub async fn next(&mut self) -> Result<Read, Error> {
+        if self.ended {
+            return Ok(Read::End);
+        }
+        if self.decoding.is_none() {
+            match self.items.recv().await {
+                Some(Item::Batch(decoding)) => self.decoding = Some(decoding),
+                Some(Item::CaughtUp(offset)) => return Ok(Read::CaughtUp { offset }),
+                Some(Item::End) => {
+                    self.ended = true;
+                    return Ok(Read::End);
+                }
+                Some(Item::Failed(error)) => return Err(error),
+                None => return Err(Error::Bug("a reader was asked for more after it failed".into())),
+            }
+        }
+        let Some(decoding) = self.decoding.as_mut() else { return Err(Error::Bug("a batch was lost".into())) };
+        let decoded = decoding.await;
+        self.decoding = None;
+        match decoded {
+            Ok(Ok(batch)) => {
+                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
+                self.position = batch.position.clone();
+                Ok(Read::Batch(batch))
+            }
+            failed => {
+                // What was read after it must not be given.
+                self.items.close();
+                while self.items.try_recv().is_ok() {}
+                match failed {
+                    Ok(Err(error)) => Err(error),
+                    _ => Err(Error::Bug("decoding a batch broke off".into())),
+                }
+            }
+        }
+    }
+
+    /// After the last batch given.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+}

@@ -1,0 +1,1 @@
+//! Files read whole, in parts, and while they change.
