@@ -103,10 +103,14 @@ impl DeadLetterFolder {
         let mut names = Vec::with_capacity(by_source.len());
         for (source, mut letters) in by_source {
             letters.sort_by_key(|letter| letter.sequence);
-            let (first, last) = (letters.first().map_or(0, |letter| letter.sequence), letters.last().map_or(0, |letter| letter.sequence));
+            let (first, last) =
+                (letters.first().map_or(0, |letter| letter.sequence), letters.last().map_or(0, |letter| letter.sequence));
             let name = format!("{}-{first}-{last}-{}.parquet", file_name(source), durable::unique());
             let path = self.staged(&name);
-            durable::write_new(&path, &encode(&letters).map_err(|error| Error::Bug(format!("writing {}: {error}", path.display())))?)?;
+            durable::write_new(
+                &path,
+                &encode(&letters).map_err(|error| Error::Bug(format!("writing {}: {error}", path.display())))?,
+            )?;
             names.push(name);
         }
         if !names.is_empty() {
@@ -192,7 +196,8 @@ fn encode(letters: &[&DeadLetter]) -> Result<Vec<u8>, parquet::errors::ParquetEr
     let mut rest = letters;
     while !rest.is_empty() {
         let mut bytes = 0;
-        let size = |letter: &&DeadLetter| letter.payload.len() + letter.headers.as_ref().map_or(0, String::len) + letter.error.len();
+        let size =
+            |letter: &&DeadLetter| letter.payload.len() + letter.headers.as_ref().map_or(0, String::len) + letter.error.len();
         let fits = |letter: &&&DeadLetter| {
             bytes += size(letter);
             bytes <= BATCH_BYTES

@@ -101,7 +101,9 @@ impl Error {
             Error::Sql(_) | Error::Settings(_) => None,
             Error::Connector(error) => connector_help(error),
             Error::Projection { view, error } => match error {
-                alluvium_projections::Error::Corrupt { .. } => Some(format!("`alluvium rebuild {view}` makes it anew from the first event")),
+                alluvium_projections::Error::Corrupt { .. } => {
+                    Some(format!("`alluvium rebuild {view}` makes it anew from the first event"))
+                }
                 alluvium_projections::Error::Resources(_) => {
                     Some("the last commit is whole; give the process more memory, or narrow the query".into())
                 }
@@ -135,14 +137,20 @@ fn connector_help(error: &alluvium_connectors::Error) -> Option<String> {
         ),
         E::Io { error, .. } => Some(
             match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on the disk and start again; the last commit is whole",
-                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => "let this user read and write there, or choose another folder with --data",
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    "make room on the disk and start again; the last commit is whole"
+                }
+                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                    "let this user read and write there, or choose another folder with --data"
+                }
                 ErrorKind::NotFound => "see that the path is right",
                 _ => return None,
             }
             .into(),
         ),
-        E::Corrupt { .. } => Some("`alluvium rebuild VIEW` makes the view anew from the first event; keep a copy of the file if you report this".into()),
+        E::Corrupt { .. } => Some(
+            "`alluvium rebuild VIEW` makes the view anew from the first event; keep a copy of the file if you report this".into(),
+        ),
         E::Bug(_) => None,
     }
 }
@@ -152,7 +160,9 @@ impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         use DataFusionError as D;
         let message = match error.find_root() {
-            D::SQL(parser, _) => format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")),
+            D::SQL(parser, _) => {
+                format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: "))
+            }
             _ => error.strip_backtrace(),
         };
         let kind = match error.find_root() {

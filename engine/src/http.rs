@@ -112,7 +112,8 @@ struct Shared {
 impl Shared {
     fn note_caught_up(&self) -> BTreeSet<String> {
         let mut caught_up = self.caught_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        caught_up.extend(self.engine.board.all().into_iter().filter(|status| status.phase == Phase::Live).map(|status| status.view));
+        caught_up
+            .extend(self.engine.board.all().into_iter().filter(|status| status.phase == Phase::Live).map(|status| status.view));
         caught_up.clone()
     }
 }
@@ -155,11 +156,21 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
     Json(shared.engine.board.all()).into_response()
 }
 
-async fn rebuild(state: State<Arc<Shared>>, peer: ConnectInfo<SocketAddr>, headers: HeaderMap, Path(view): Path<String>) -> Response {
+async fn rebuild(
+    state: State<Arc<Shared>>,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Path(view): Path<String>,
+) -> Response {
     command(&state, peer.0, &headers, |reply| Command::Rebuild { view, reply }).await
 }
 
-async fn drop_view(state: State<Arc<Shared>>, peer: ConnectInfo<SocketAddr>, headers: HeaderMap, Path(view): Path<String>) -> Response {
+async fn drop_view(
+    state: State<Arc<Shared>>,
+    peer: ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    Path(view): Path<String>,
+) -> Response {
     command(&state, peer.0, &headers, |reply| Command::Drop { view, reply }).await
 }
 
@@ -180,7 +191,9 @@ async fn command(
             let code = if error.kind() == Kind::Config { StatusCode::CONFLICT } else { StatusCode::INTERNAL_SERVER_ERROR };
             refuse(code, &error.to_string(), error.help())
         }
-        _ => refuse(StatusCode::SERVICE_UNAVAILABLE, "the engine is ending", Some("start it again and repeat the command".into())),
+        _ => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "the engine is ending", Some("start it again and repeat the command".into()))
+        }
     }
 }
 
@@ -203,5 +216,9 @@ fn allowed(bound: IpAddr, peer: IpAddr, headers: &HeaderMap) -> Result<(), &'sta
         _ => host,
     };
     let named_here = name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| here(ip) && !ip.is_unspecified());
-    if named_here || name.eq_ignore_ascii_case("localhost") { Ok(()) } else { Err("the Host of a command must be a loopback address") }
+    if named_here || name.eq_ignore_ascii_case("localhost") {
+        Ok(())
+    } else {
+        Err("the Host of a command must be a loopback address")
+    }
 }

@@ -115,7 +115,10 @@ fn held(layout: &Layout) -> Error {
                 info.pid
             ),
         ),
-        _ => ("another process".to_owned(), "wait until it has ended, or give this one a data folder of its own with --data".to_owned()),
+        _ => (
+            "another process".to_owned(),
+            "wait until it has ended, or give this one a data folder of its own with --data".to_owned(),
+        ),
     };
     Error::Other { kind: Kind::Unavailable, message: format!("{who} already works on the data folder {data}"), help: Some(help) }
 }

@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn names_and_help_follow_the_conventions() {
         let mut names = BTreeSet::new();
-        let all = COUNTERS.iter().map(|(name, _, help)| (*name, *help)).chain(GAUGES.iter().map(|(name, _, help)| (*name, *help)));
+        let all =
+            COUNTERS.iter().map(|(name, _, help)| (*name, *help)).chain(GAUGES.iter().map(|(name, _, help)| (*name, *help)));
         for (name, help) in all.chain(HISTOGRAMS.iter().copied()) {
             assert!(name.starts_with("alluvium_") && names.insert(name), "{name}");
             assert!(help.ends_with('.'), "{name}: {help}");

@@ -66,15 +66,23 @@ impl Project {
         let names = || catalog.sources.keys().map(String::as_str);
         for named in settings.sources.named() {
             if !names().any(|name| name.eq_ignore_ascii_case(named)) {
-                let help = nearest(named, names())
-                    .map_or_else(|| "no SQL file declares it: remove the table".to_owned(), |near| format!("did you mean [sources.{near}]?"));
+                let help = nearest(named, names()).map_or_else(
+                    || "no SQL file declares it: remove the table".to_owned(),
+                    |near| format!("did you mean [sources.{near}]?"),
+                );
                 return Err(Error::config(format!("alluvium.toml: [sources.{named}] names no source"), help));
             }
         }
-        let limits =
-            BatchLimits { max_events: settings.batch_events, max_bytes: settings.batch_bytes, max_wait: BatchLimits::default().max_wait };
+        let limits = BatchLimits {
+            max_events: settings.batch_events,
+            max_bytes: settings.batch_bytes,
+            max_wait: BatchLimits::default().max_wait,
+        };
         let read = |name: &str| {
-            catalog.views.iter().any(|view| view.plan.reads.iter().any(|(kind, read)| *kind == RelationKind::Source && read == name))
+            catalog
+                .views
+                .iter()
+                .any(|view| view.plan.reads.iter().any(|(kind, read)| *kind == RelationKind::Source && read == name))
         };
         let sources = catalog.sources.values().filter(|source| read(&source.name)).map(|source| {
             let (location, options) = settings.sources.merge(source, names(), &dir);
@@ -111,7 +119,10 @@ impl Project {
 fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
     let wrong = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
-            return Error::config(format!("there is no folder {}", shown(dir)), "`alluvium init DIR` makes one that runs as it stands");
+            return Error::config(
+                format!("there is no folder {}", shown(dir)),
+                "`alluvium init DIR` makes one that runs as it stands",
+            );
         }
         Error::io("reading", dir, error)
     };
@@ -126,7 +137,8 @@ fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
     paths.sort();
     let read = |path: PathBuf| {
         let bytes = fs::read(&path).map_err(|error| Error::io("reading", &path, error))?;
-        let text = String::from_utf8(bytes).map_err(|_| Error::config(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::config(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
         let short = path.strip_prefix("./").unwrap_or(&path);
         Ok(SqlFile { path: short.display().to_string(), text })
     };

@@ -106,7 +106,10 @@ async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Resul
     let urls = files.urls_of(view).iter().map(ListingTableUrl::parse).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = urls.first() else {
         // A view without rows has one part without rows.
-        return Err(Error::corrupt(format!("the manifest of view {view} names no file"), format!("`alluvium rebuild {view}` makes it anew")));
+        return Err(Error::corrupt(
+            format!("the manifest of view {view} names no file"),
+            format!("`alluvium rebuild {view}` makes it anew"),
+        ));
     };
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
     let schema = options.infer_schema(&context.state(), first).await?;
@@ -147,7 +150,9 @@ fn only_reads() -> Error {
 fn missing(name: &str, there: &BTreeSet<String>, layout: &Layout) -> Error {
     let help = match nearest(name, there.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
-        None if there.is_empty() => "nothing has been committed there yet: `alluvium run` commits, -C and --data name another folder".to_owned(),
+        None if there.is_empty() => {
+            "nothing has been committed there yet: `alluvium run` commits, -C and --data name another folder".to_owned()
+        }
         None => format!("there are: {}", there.iter().cloned().collect::<Vec<_>>().join(", ")),
     };
     Error::config(format!("there is no committed view {name} in {}", layout.root().display()), help)

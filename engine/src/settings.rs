@@ -74,7 +74,8 @@ impl Overrides {
     /// With the variables of this process.
     #[must_use]
     pub fn from_environment() -> Overrides {
-        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Overrides { environment: variables.filter(|(name, _)| name.starts_with(keys::PREFIX)).collect(), ..Overrides::default() }
     }
 }
@@ -139,7 +140,10 @@ impl Settings {
         for (key, value) in &variables {
             builder = builder.set_override(*key, value.as_str()).map_err(bug)?;
         }
-        let merged = builder.build().and_then(|config| config.collect()).map_err(|error| Error::config(error.to_string(), "see alluvium.toml"))?;
+        let merged = builder
+            .build()
+            .and_then(|config| config.collect())
+            .map_err(|error| Error::config(error.to_string(), "see alluvium.toml"))?;
         let read = Values { merged: &merged, file: file.as_ref(), variables: &variables };
 
         let (data, data_chosen) = read.text("data")?;
@@ -201,7 +205,11 @@ impl Values<'_> {
         let Some(value) = self.merged.get(name) else { return Err(Error::bug(format!("setting {name} has no default"))) };
         let text = match &value.kind {
             ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => {
-                return Err(self.wrong(name, format!("{name} is neither text nor a number"), format!("write for instance {}", keys::example(name))));
+                return Err(self.wrong(
+                    name,
+                    format!("{name} is neither text nor a number"),
+                    format!("write for instance {}", keys::example(name)),
+                ));
             }
             _ => value.to_string(),
         };
@@ -230,12 +238,17 @@ fn check_names(file: &TomlFile) -> Result<(), Error> {
     let mut errors = Vec::new();
     for name in file.names(&[]) {
         if !known(&name) {
-            let help = nearest(&name, names()).map_or_else(|| format!("known are: {}", names().collect::<Vec<_>>().join(", ")), did_you_mean);
+            let help = nearest(&name, names())
+                .map_or_else(|| format!("known are: {}", names().collect::<Vec<_>>().join(", ")), did_you_mean);
             errors.push(file.error(&[&name], format!("there is no setting '{name}'"), Some(help)));
         }
     }
     for table in keys::TABLES.iter().filter(|table| file.has(&[table]) && !file.is_table(&[table])) {
-        errors.push(file.error(&[table], format!("{table} is not a table"), Some(format!("write [{table}] on a line of its own, and its keys below it"))));
+        errors.push(file.error(
+            &[table],
+            format!("{table} is not a table"),
+            Some(format!("write [{table}] on a line of its own, and its keys below it")),
+        ));
     }
     for name in file.names(&["nats"]) {
         if !keys::NATS.contains(&name.as_str()) {
@@ -264,7 +277,9 @@ fn variables(overrides: &Overrides) -> Result<BTreeMap<&'static str, String>, Er
             }
         } else if !keys::is_known_variable(variable) {
             let known = keys::all_variables();
-            if let Some(near) = nearest(variable.trim_start_matches(keys::PREFIX), known.iter().map(|name| name.trim_start_matches(keys::PREFIX))) {
+            if let Some(near) =
+                nearest(variable.trim_start_matches(keys::PREFIX), known.iter().map(|name| name.trim_start_matches(keys::PREFIX)))
+            {
                 return Err(Error::config(
                     format!("environment variable {variable} is not known"),
                     did_you_mean(&format!("{}{near}", keys::PREFIX)),
@@ -281,7 +296,8 @@ fn did_you_mean(name: &str) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|_| "write a length of time with its unit: \"1 second\", \"200ms\", \"5 minutes\"".into())
+    humantime::parse_duration(text)
+        .map_err(|_| "write a length of time with its unit: \"1 second\", \"200ms\", \"5 minutes\"".into())
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -78,7 +78,12 @@ async fn small_epochs(keys: i64) {
     projection.flush().await.unwrap();
     projection.checkpoint();
     let (rows, bytes) = projection.state_size();
-    println!("{keys:>9} keys: state {} bytes a key, resident {} more bytes a key, peak {} MB", bytes / rows, resident_bytes().saturating_sub(before) / rows, peak_bytes() >> 20);
+    println!(
+        "{keys:>9} keys: state {} bytes a key, resident {} more bytes a key, peak {} MB",
+        bytes / rows,
+        resident_bytes().saturating_sub(before) / rows,
+        peak_bytes() >> 20
+    );
     let (mut times, mut written) = (Vec::new(), Vec::new());
     for _ in 0..400 {
         let delta = events(&mut random, 100, keys);

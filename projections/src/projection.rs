@@ -98,7 +98,7 @@ impl Projection {
         let mut rejected = Vec::new();
         let mut good: Vec<Range<usize>> = Vec::new();
         // Ranges still to be tried, the first on top.
-        let mut untried = vec![0..pushed.delta.rows.num_rows()];
+        let mut untried: Vec<Range<usize>> = std::iter::once(0..pushed.delta.rows.num_rows()).collect();
         while let Some(range) = untried.pop() {
             let rows = slice(pushed.delta, &range);
             let tried = self.root.stage(Pushed { delta: &rows, ..pushed });

@@ -32,7 +32,8 @@ fn published(folder: &Path) -> Vec<(u64, Vec<u8>)> {
             let batch = batch.unwrap();
             assert_eq!(batch.schema().fields(), schema().fields());
             let sequences = batch["sequence"].as_primitive::<UInt64Type>().values().to_vec();
-            letters.extend(sequences.into_iter().zip(batch["payload"].as_binary::<i32>().iter().map(|body| body.unwrap().to_vec())));
+            letters
+                .extend(sequences.into_iter().zip(batch["payload"].as_binary::<i32>().iter().map(|body| body.unwrap().to_vec())));
         }
     }
     letters.sort();

@@ -142,9 +142,8 @@ impl BatchBuilder {
     /// Appends to all columns, or to some and fails.
     fn row(&mut self, message: &Message<'_>) -> Result<(), Fault> {
         let payload = message.payload;
-        let text = std::str::from_utf8(payload).map_err(|error| {
-            Fault::of_body("not_json", "not UTF-8".into()).at(payload.as_ptr().addr() + error.valid_up_to())
-        })?;
+        let text = std::str::from_utf8(payload)
+            .map_err(|error| Fault::of_body("not_json", "not UTF-8".into()).at(payload.as_ptr().addr() + error.valid_up_to()))?;
         self.fields.append(text, self.sequences.len(), true)?;
         for envelope in &mut self.envelopes {
             envelope.append(message)?;

@@ -50,13 +50,9 @@ pub(super) fn make(data_type: &DataType, capacity: usize) -> Result<Box<dyn Colu
         DataType::Struct(fields) => Ok(Box::new(nested::Struct::new(fields.clone(), capacity)?)),
         DataType::List(item) => Ok(Box::new(nested::List::<i32>::new(Arc::clone(item), capacity)?)),
         DataType::LargeList(item) => Ok(Box::new(nested::List::<i64>::new(Arc::clone(item), capacity)?)),
-        DataType::FixedSizeList(item, size) => {
-            Ok(Box::new(nested::FixedSizeList::new(Arc::clone(item), *size, capacity)?))
-        }
+        DataType::FixedSizeList(item, size) => Ok(Box::new(nested::FixedSizeList::new(Arc::clone(item), *size, capacity)?)),
         DataType::Map(entries, sorted) => Ok(Box::new(nested::Map::new(Arc::clone(entries), *sorted, capacity)?)),
-        DataType::Dictionary(_, values) => {
-            Ok(Box::new(Cast { column: make(values, capacity)?, data_type: data_type.clone() }))
-        }
+        DataType::Dictionary(_, values) => Ok(Box::new(Cast { column: make(values, capacity)?, data_type: data_type.clone() })),
         _ => Err("values of this type cannot be read from JSON".into()),
     }
 }

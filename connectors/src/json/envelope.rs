@@ -95,7 +95,9 @@ pub(super) struct Envelope {
 
 enum Values {
     /// The sequences of the rows are kept by the batch already; checked against the largest that the column holds.
-    Sequence { largest: u64 },
+    Sequence {
+        largest: u64,
+    },
     Subject(Box<dyn Bytes>),
     Timestamp(Vec<Option<i64>>),
     Headers(Box<dyn Column>),
@@ -127,9 +129,9 @@ impl Envelope {
                 true
             }
             Values::Subject(column) => {
-                column.append_bytes(message.subject.as_bytes()).map_err(|refusal| {
-                    Fault::of_value(refusal, &self.data_type, message.subject).in_member(&self.name)
-                })?;
+                column
+                    .append_bytes(message.subject.as_bytes())
+                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, message.subject).in_member(&self.name))?;
                 true
             }
             Values::Timestamp(values) => {

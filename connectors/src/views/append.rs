@@ -31,7 +31,12 @@ impl Size {
 /// Indexes, rising, of the parts to merge into one now; empty when there is nothing to do.
 pub(super) fn parts_to_merge(sizes: &[Size]) -> Vec<usize> {
     let tiers: Vec<Option<u32>> = sizes.iter().map(|size| size.tier()).collect();
-    let crowded = tiers.iter().flatten().copied().filter(|tier| tiers.iter().filter(|other| **other == Some(*tier)).count() >= FAN_IN).max();
+    let crowded = tiers
+        .iter()
+        .flatten()
+        .copied()
+        .filter(|tier| tiers.iter().filter(|other| **other == Some(*tier)).count() >= FAN_IN)
+        .max();
     match crowded {
         None => Vec::new(),
         Some(crowded) => (0..sizes.len()).filter(|index| tiers[*index].is_some_and(|tier| tier <= crowded)).collect(),

@@ -76,7 +76,9 @@ pub(super) fn sorted(mut parts: Vec<Part>, folder: &Path) -> Result<Vec<Part>, E
     parts.sort_by_key(|part| start(part.prefix, part.bits));
     let mut next: u128 = 0;
     for part in &parts {
-        let fits = part.bits <= MOST_BITS && u64::from(part.prefix) >> part.bits == 0 && u128::from(start(part.prefix, part.bits)) == next;
+        let fits = part.bits <= MOST_BITS
+            && u64::from(part.prefix) >> part.bits == 0
+            && u128::from(start(part.prefix, part.bits)) == next;
         if !fits {
             let message = format!("the list of parts does not hold every hash once: see {}", part.file);
             return Err(Error::Corrupt { path: folder.to_owned(), message });
@@ -84,7 +86,10 @@ pub(super) fn sorted(mut parts: Vec<Part>, folder: &Path) -> Result<Vec<Part>, E
         next += 1 << (64 - u32::from(part.bits));
     }
     if !parts.is_empty() && next != 1 << 64 {
-        return Err(Error::Corrupt { path: folder.to_owned(), message: "the last slice of its list of parts is missing".to_owned() });
+        return Err(Error::Corrupt {
+            path: folder.to_owned(),
+            message: "the last slice of its list of parts is missing".to_owned(),
+        });
     }
     Ok(parts)
 }
@@ -270,7 +275,8 @@ fn write_split(files: &PartFiles, epoch: u64, job: &Job, rows: Vec<RecordBatch>)
         }
         for (piece, indexes) in indexes.into_iter().enumerate() {
             if !indexes.is_empty() {
-                let rows = take_record_batch(&batch, &UInt32Array::from(indexes)).map_err(|error| Error::Bug(error.to_string()))?;
+                let rows =
+                    take_record_batch(&batch, &UInt32Array::from(indexes)).map_err(|error| Error::Bug(error.to_string()))?;
                 split[piece].push(rows);
             }
         }
@@ -294,9 +300,13 @@ impl<'a> Removals<'a> {
         let bytes = |at: &RowRef| changes[at.change as usize].rows.row(at.row as usize);
         for remove in removes {
             let row = bytes(remove);
-            rows.entry(xxh3_64(row.as_ref()), |(at, _)| bytes(at).as_ref() == row.as_ref(), |(at, _)| xxh3_64(bytes(at).as_ref()))
-                .and_modify(|(_, times)| *times += 1)
-                .or_insert((*remove, 1));
+            rows.entry(
+                xxh3_64(row.as_ref()),
+                |(at, _)| bytes(at).as_ref() == row.as_ref(),
+                |(at, _)| xxh3_64(bytes(at).as_ref()),
+            )
+            .and_modify(|(_, times)| *times += 1)
+            .or_insert((*remove, 1));
         }
         Removals { changes, rows, left: removes.len() as u64 }
     }
@@ -304,7 +314,8 @@ impl<'a> Removals<'a> {
     /// Whether this row is to be removed; counts it as removed.
     fn take(&mut self, row: &[u8]) -> bool {
         let changes = self.changes;
-        let found = self.rows.find_mut(xxh3_64(row), |(at, _)| changes[at.change as usize].rows.row(at.row as usize).as_ref() == row);
+        let found =
+            self.rows.find_mut(xxh3_64(row), |(at, _)| changes[at.change as usize].rows.row(at.row as usize).as_ref() == row);
         match found {
             Some((_, times)) if *times > 0 => {
                 *times -= 1;

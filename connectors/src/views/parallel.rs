@@ -7,7 +7,11 @@ use crate::Error;
 
 /// Runs `work` on each job with at most `threads` threads; results in no particular order. After the first error no new job
 /// is begun, and that error is given.
-pub(super) fn run<J: Send, R: Send>(jobs: Vec<J>, threads: usize, work: impl Fn(J) -> Result<R, Error> + Sync) -> Result<Vec<R>, Error> {
+pub(super) fn run<J: Send, R: Send>(
+    jobs: Vec<J>,
+    threads: usize,
+    work: impl Fn(J) -> Result<R, Error> + Sync,
+) -> Result<Vec<R>, Error> {
     let threads = threads.min(jobs.len());
     if threads <= 1 {
         return jobs.into_iter().map(work).collect();

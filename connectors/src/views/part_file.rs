@@ -103,7 +103,12 @@ impl PartFiles {
         Ok(Part { file: name, rows, bytes, prefix, bits })
     }
 
-    fn write_file(&self, path: &Path, expected: usize, rows: impl Iterator<Item = Result<RecordBatch, Error>>) -> Result<(u64, u64), Error> {
+    fn write_file(
+        &self,
+        path: &Path,
+        expected: usize,
+        rows: impl Iterator<Item = Result<RecordBatch, Error>>,
+    ) -> Result<(u64, u64), Error> {
         if expected > PLAIN_ROWS {
             let file = durable::create_new(path)?;
             let (file, count) = self.encode(path, file, &self.packed, rows)?;
@@ -126,7 +131,8 @@ impl PartFiles {
         rows: impl Iterator<Item = Result<RecordBatch, Error>>,
     ) -> Result<(W, u64), Error> {
         let failed = |error| write_error(path, error);
-        let mut writer = ArrowWriter::try_new(sink, Arc::clone(self.shape.stored()), Some(properties.as_ref().clone())).map_err(failed)?;
+        let mut writer =
+            ArrowWriter::try_new(sink, Arc::clone(self.shape.stored()), Some(properties.as_ref().clone())).map_err(failed)?;
         let mut count = 0;
         for batch in rows {
             let batch = batch?;
@@ -148,9 +154,15 @@ impl PartFiles {
         let options = ArrowReaderOptions::new();
         let reader = if length <= READ_WHOLE_BYTES {
             let bytes = Bytes::from(fs::read(&path).map_err(io_error("reading", &path))?);
-            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(damaged)?.with_batch_size(READ_ROWS).build()
+            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+                .map_err(damaged)?
+                .with_batch_size(READ_ROWS)
+                .build()
         } else {
-            ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(damaged)?.with_batch_size(READ_ROWS).build()
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+                .map_err(damaged)?
+                .with_batch_size(READ_ROWS)
+                .build()
         };
         let reader = reader.map_err(damaged)?;
         Ok(StoredRows { shape: Arc::clone(&self.shape), path, reader, left: part.rows, ended: false })
@@ -177,7 +189,8 @@ impl StoredRows {
             Some(batch) => {
                 let batch = batch.map_err(|error| damaged(error.to_string()))?;
                 let rows = batch.num_rows() as u64;
-                self.left = self.left.checked_sub(rows).ok_or_else(|| damaged("it has more rows than were written".to_owned()))?;
+                self.left =
+                    self.left.checked_sub(rows).ok_or_else(|| damaged("it has more rows than were written".to_owned()))?;
                 let batch = RecordBatch::try_new(Arc::clone(self.shape.stored()), batch.columns().to_vec());
                 batch.map(Some).map_err(|error| damaged(format!("its columns are not the view's: {error}")))
             }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, Fields, Float16Type, Float32Type, Float64Type, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Field, Fields, Float16Type, Float32Type, Float64Type, IntervalUnit, Schema, SchemaRef, TimeUnit,
+};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, Rows, SortField};
@@ -107,7 +109,9 @@ impl Shape {
             (None, None) => Ok(hash(&self.encode(stored)?)),
             (Some((columns, converter)), _) => {
                 let columns: Vec<ArrayRef> = columns.iter().map(|column| Arc::clone(stored.column(*column))).collect();
-                let rows = converter.convert_columns(&columns).map_err(|error| Error::Bug(format!("keys cannot be compared: {error}")))?;
+                let rows = converter
+                    .convert_columns(&columns)
+                    .map_err(|error| Error::Bug(format!("keys cannot be compared: {error}")))?;
                 Ok(hash(&rows))
             }
         }
@@ -122,7 +126,9 @@ fn refusal(data_type: &DataType) -> Option<(String, &'static str)> {
             "CAST({} AS VARCHAR), or the interval as a number such as date_part('epoch', {}),",
         )),
         DataType::Union(..) => Some(("Parquet has no UNION".to_owned(), "CAST({} AS VARCHAR)")),
-        DataType::Struct(fields) if fields.is_empty() => Some(("Parquet has no STRUCT without members".to_owned(), "CAST({} AS VARCHAR)")),
+        DataType::Struct(fields) if fields.is_empty() => {
+            Some(("Parquet has no STRUCT without members".to_owned(), "CAST({} AS VARCHAR)"))
+        }
         DataType::Struct(fields) => fields.iter().find_map(|field| refusal(field.data_type())),
         DataType::List(item)
         | DataType::LargeList(item)
@@ -171,7 +177,8 @@ fn convert(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error>
             })?
         });
     }
-    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| Error::Bug(format!("rows are not of the view's schema: {error}")))
+    RecordBatch::try_new(Arc::clone(schema), columns)
+        .map_err(|error| Error::Bug(format!("rows are not of the view's schema: {error}")))
 }
 
 fn has_floats(data_type: &DataType) -> bool {
@@ -190,7 +197,9 @@ fn with_one_nan(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     macro_rules! floats {
         ($kind:ty, $nan:expr) => {{
             let values = array.as_primitive::<$kind>();
-            let odd = |value: <$kind as arrow::datatypes::ArrowPrimitiveType>::Native| value.is_nan() && value.to_bits() != $nan.to_bits();
+            let odd = |value: <$kind as arrow::datatypes::ArrowPrimitiveType>::Native| {
+                value.is_nan() && value.to_bits() != $nan.to_bits()
+            };
             if values.values().iter().any(|value| odd(*value)) {
                 return Ok(Arc::new(values.unary::<_, $kind>(|value| if value.is_nan() { $nan } else { value })));
             }

@@ -102,8 +102,11 @@ impl FolderName {
     pub(super) fn parse(name: &str) -> Option<FolderName> {
         let mut fields = name.split('-');
         let (epoch, committed_ms) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        (fields.next().is_some_and(|digest| digest.len() == 16) && fields.next().is_none())
-            .then(|| FolderName { committed_ms, epoch, name: name.to_owned() })
+        (fields.next().is_some_and(|digest| digest.len() == 16) && fields.next().is_none()).then(|| FolderName {
+            committed_ms,
+            epoch,
+            name: name.to_owned(),
+        })
     }
 }
 

@@ -147,7 +147,12 @@ pub fn discard(root: &Path, parts: &[Part], live: &[Part]) -> Result<usize, Erro
 }
 
 /// Takes out of `candidates` what `live` or a kept snapshot names.
-fn keep_named<'a>(root: &Path, candidates: &mut HashSet<String>, live: &[Part], kept: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+fn keep_named<'a>(
+    root: &Path,
+    candidates: &mut HashSet<String>,
+    live: &[Part],
+    kept: impl Iterator<Item = &'a str>,
+) -> Result<(), Error> {
     for part in live {
         candidates.remove(&part.file);
     }

@@ -16,7 +16,11 @@ use super::*;
 
 /// A key and a number.
 pub(super) fn simple_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("key", DataType::Int64, false), Field::new("word", DataType::Utf8, true), Field::new("n", DataType::Int64, true)]))
+    Arc::new(Schema::new(vec![
+        Field::new("key", DataType::Int64, false),
+        Field::new("word", DataType::Utf8, true),
+        Field::new("n", DataType::Int64, true),
+    ]))
 }
 
 pub(super) fn simple_rows(rows: impl IntoIterator<Item = (i64, i64)>) -> RecordBatch {
@@ -54,7 +58,8 @@ pub(super) fn rows_and_sum(files: &[std::path::PathBuf]) -> Result<(u64, i64), S
     let (mut rows, mut sum) = (0, 0);
     for file in files {
         let file = std::fs::File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
+        let reader =
+            parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| error.to_string())?;
         for batch in reader.build().map_err(|error| error.to_string())? {
             let batch = batch.map_err(|error| error.to_string())?;
             rows += batch.num_rows() as u64;

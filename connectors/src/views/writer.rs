@@ -179,7 +179,8 @@ fn append_rows(
 ) -> Result<Vec<Part>, Error> {
     let mut parts = parts.to_vec();
     if let Some(done) = merge.take_if(|merge| merge.thread.is_finished()) {
-        let merged = done.thread.join().map_err(|_| Error::Bug(format!("view {view}: the thread that merges parts panicked")))??;
+        let merged =
+            done.thread.join().map_err(|_| Error::Bug(format!("view {view}: the thread that merges parts panicked")))??;
         replace(&mut parts, &done.inputs, merged);
     }
     let mut added = Vec::with_capacity(changes.len());
@@ -234,9 +235,16 @@ fn replace(parts: &mut Vec<Part>, inputs: &[String], merged: Option<Part>) {
 }
 
 /// One part of the rows of several, and more after them; none when told to stop.
-fn merge_parts(files: &PartFiles, epoch: u64, inputs: &[Part], more: Vec<RecordBatch>, stop: Option<&AtomicBool>) -> Result<Option<Part>, Error> {
+fn merge_parts(
+    files: &PartFiles,
+    epoch: u64,
+    inputs: &[Part],
+    more: Vec<RecordBatch>,
+    stop: Option<&AtomicBool>,
+) -> Result<Option<Part>, Error> {
     let stopped = || stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
-    let expected = inputs.iter().map(|part| part.rows as usize).sum::<usize>() + more.iter().map(RecordBatch::num_rows).sum::<usize>();
+    let expected =
+        inputs.iter().map(|part| part.rows as usize).sum::<usize>() + more.iter().map(RecordBatch::num_rows).sum::<usize>();
     let mut failed = None;
     let stored = inputs.iter().flat_map(|part| match files.read(part) {
         Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = Result<RecordBatch, Error>>>,

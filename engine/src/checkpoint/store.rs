@@ -63,7 +63,10 @@ impl Store {
                 fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
                 fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
                 Self::try_open(layout, &folder).map_err(|reason| {
-                    Error::corrupt(format!("cannot make {}: {reason}", folder.display()), "check the disk and the folder's permissions")
+                    Error::corrupt(
+                        format!("cannot make {}: {reason}", folder.display()),
+                        "check the disk and the folder's permissions",
+                    )
                 })?
             }
         };
@@ -76,7 +79,12 @@ impl Store {
 
     fn try_open(layout: &Layout, folder: &Path) -> Result<Store, String> {
         // A cache of a few MiB serves: there is one small value a view.
-        let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(|error| error.to_string())?;
+        let db = sled::Config::new()
+            .path(folder)
+            .cache_capacity(16 << 20)
+            .flush_every_ms(None)
+            .open()
+            .map_err(|error| error.to_string())?;
         let store = Store { layout: layout.clone(), db };
         for entry in store.db.scan_prefix(VIEW) {
             let (_, value) = entry.map_err(|error| error.to_string())?;
@@ -218,7 +226,11 @@ impl Store {
 
     fn damaged(&self, key: &[u8], reason: &str) -> Error {
         Error::corrupt(
-            format!("the checkpoint database {} is damaged at {}: {reason}", self.layout.checkpoints().display(), String::from_utf8_lossy(key)),
+            format!(
+                "the checkpoint database {} is damaged at {}: {reason}",
+                self.layout.checkpoints().display(),
+                String::from_utf8_lossy(key)
+            ),
             "start again: the database is then restored from the records beside the views",
         )
     }

@@ -46,7 +46,9 @@ pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
         };
         match parse(&bytes) {
             Ok(commit) => commits.extend(commit),
-            Err(reason) => tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is passed over"),
+            Err(reason) => {
+                tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is passed over")
+            }
         }
     }
     Ok(commits)

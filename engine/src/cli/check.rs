@@ -36,7 +36,11 @@ impl Check {
             warnings.push_str(&full_recomputes(view));
         }
         let sources = project.sources.len();
-        print(&format!("{table}\n{warnings}{} and {}: no errors\n", count(project.catalog.views.len(), "view"), count(sources, "source")))
+        print(&format!(
+            "{table}\n{warnings}{} and {}: no errors\n",
+            count(project.catalog.views.len(), "view"),
+            count(sources, "source")
+        ))
     }
 }
 
@@ -61,7 +65,10 @@ fn full_recomputes(view: &View) -> String {
     let line = |node: &&Node| {
         let (line, column) = view.at.line_column();
         let reason = node.reason.as_deref().unwrap_or("no cheaper way is known for it");
-        format!("warning: {}:{line}:{column}: {} is computed anew from all its input at each step: {reason}\n", view.at.file.path, view.name)
+        format!(
+            "warning: {}:{line}:{column}: {} is computed anew from all its input at each step: {reason}\n",
+            view.at.file.path, view.name
+        )
     };
     found.iter().map(line).collect()
 }

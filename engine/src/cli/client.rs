@@ -19,7 +19,11 @@ impl Client {
     /// None where its HTTP server is off.
     pub(super) fn of(info: &RunInfo) -> Option<Client> {
         let base = format!("http://{}", info.http.as_ref()?);
-        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30))).http_status_as_error(false).proxy(None).build();
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(30)))
+            .http_status_as_error(false)
+            .proxy(None)
+            .build();
         Some(Client { base, agent: config.new_agent() })
     }
 
@@ -44,7 +48,10 @@ impl Client {
     }
 
     fn silent(&self, error: &ureq::Error) -> Error {
-        Error::unavailable(format!("the engine at {} does not answer: {error}", self.base), "see its log; if it hangs, stop it and start it again")
+        Error::unavailable(
+            format!("the engine at {} does not answer: {error}", self.base),
+            "see its log; if it hangs, stop it and start it again",
+        )
     }
 }
 

@@ -100,7 +100,9 @@ fn operator(node: &Node) -> String {
 fn plan_lines(node: &Node) -> Vec<String> {
     match &node.op {
         Op::Scan { .. } => Vec::new(),
-        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => plan.display_indent().to_string().lines().map(str::to_owned).collect(),
+        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => {
+            plan.display_indent().to_string().lines().map(str::to_owned).collect()
+        }
     }
 }
 

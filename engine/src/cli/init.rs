@@ -48,7 +48,10 @@ pub(super) fn write(folder: &Path) -> Result<(), Error> {
     match fs::read_dir(folder) {
         Ok(mut entries) => {
             if entries.next().is_some() {
-                return Err(Error::config(format!("{} is not empty", folder.display()), "name a folder that is empty or not there: nothing is overwritten"));
+                return Err(Error::config(
+                    format!("{} is not empty", folder.display()),
+                    "name a folder that is empty or not there: nothing is overwritten",
+                ));
             }
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

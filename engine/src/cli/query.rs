@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Write};
 
 use clap::{Args, ValueEnum};
 use datafusion::arrow::csv::WriterBuilder as CsvWriter;
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::arrow::util::display::FormatOptions;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
-use datafusion::arrow::error::ArrowError;
 use futures::TryStreamExt;
 
 use super::{Global, runtime};

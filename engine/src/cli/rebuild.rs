@@ -38,7 +38,10 @@ impl Rebuild {
                 )
             })?;
             client.command("rebuild", &self.view)?;
-            return print(&format!("rebuilding {}: the old view serves until the new one has caught up; see `alluvium status`\n", self.view));
+            return print(&format!(
+                "rebuilding {}: the old view serves until the new one has caught up; see `alluvium status`\n",
+                self.view
+            ));
         }
         let project = Arc::new(global.project()?);
         must_be_declared(&project, &self.view)?;

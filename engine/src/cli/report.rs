@@ -53,7 +53,8 @@ fn shown(error: &Error) -> Vec<Shown> {
         Error::Sql(errors) | Error::Settings(errors) => errors.0.iter().map(Shown::at_place).collect(),
         error => {
             let help = error.help().or_else(|| {
-                (error.kind() == Kind::Bug).then(|| "this is a fault of the program: please report it, with what led to it".to_owned())
+                (error.kind() == Kind::Bug)
+                    .then(|| "this is a fault of the program: please report it, with what led to it".to_owned())
             });
             vec![Shown { message: error.to_string(), help, source: None, label: None }]
         }

@@ -10,7 +10,9 @@ const INTERRUPTED: i32 = 130;
 
 /// Cancels `shutdown` at the first signal. Handlers are in place when this returns.
 pub(super) fn install(shutdown: CancellationToken) -> Result<(), Error> {
-    let unavailable = |error: std::io::Error| Error::unavailable(format!("catching signals: {error}"), "see the limits of this user (ulimit -a)");
+    let unavailable = |error: std::io::Error| {
+        Error::unavailable(format!("catching signals: {error}"), "see the limits of this user (ulimit -a)")
+    };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
     tokio::spawn(async move {

@@ -85,11 +85,14 @@ pub(super) fn views_there(layout: &Layout) -> Result<BTreeSet<String>, Error> {
 fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
     let mut text = match running {
         Some(RunInfo { pid, http: Some(http) }) => format!("running: process {pid}, http://{http}\n"),
-        Some(RunInfo { pid, http: None }) => format!("running: process {pid}, its HTTP server off; what follows is its last commit\n"),
+        Some(RunInfo { pid, http: None }) => {
+            format!("running: process {pid}, its HTTP server off; what follows is its last commit\n")
+        }
         None => "not running; what follows is the last commit\n".to_owned(),
     };
     let mut table = table::plain(&["view", "phase", "source", "offset", "lag", "rows", "parts", "size", "state", "committed"]);
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let now_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     for view in views {
         let own = |text: String, first: bool| if first { text } else { String::new() };
         let places: Vec<(&str, SourceStatus)> = view.sources.iter().map(|(source, place)| (source.as_str(), *place)).collect();
@@ -105,7 +108,10 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
                 own(view.rows.to_string(), first),
                 own(view.parts.to_string(), first),
                 own(table::bytes(view.bytes), first),
-                own(if known { format!("{} rows, {}", view.state_rows, table::bytes(view.state_bytes)) } else { String::new() }, first),
+                own(
+                    if known { format!("{} rows, {}", view.state_rows, table::bytes(view.state_bytes)) } else { String::new() },
+                    first,
+                ),
                 own(view.committed_ms.map_or_else(|| "never".into(), |then| ago(now_ms.saturating_sub(then))), first),
             ]);
         }
@@ -119,7 +125,10 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
             text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
         }
         if view.phase == Phase::Orphaned {
-            text.push_str(&format!("{}: no SQL file declares it; its data is left alone; `alluvium drop {}` removes it\n", view.view, view.view));
+            text.push_str(&format!(
+                "{}: no SQL file declares it; its data is left alone; `alluvium drop {}` removes it\n",
+                view.view, view.view
+            ));
         }
     }
     text

@@ -38,7 +38,11 @@ fn what_can_be_said() {
 fn sql_error(text: &str, concerned: &str, message: &str, help: Option<&str>) -> alluvium_sql::Error {
     let file = Arc::new(SqlFile { path: "revenue.sql".into(), text: text.into() });
     let offset = text.find(concerned).unwrap();
-    alluvium_sql::Error { message: message.into(), help: help.map(str::to_owned), at: Location { file, offset, length: concerned.len() } }
+    alluvium_sql::Error {
+        message: message.into(),
+        help: help.map(str::to_owned),
+        at: Location { file, offset, length: concerned.len() },
+    }
 }
 
 #[test]
@@ -65,7 +69,8 @@ fn an_error_points_at_its_place() {
 fn a_place_at_or_beyond_the_end_is_shown_all_the_same() {
     for (offset, text) in [(6, "SELECT"), (600, "SELECT"), (0, ""), (1, "ä")] {
         let file = Arc::new(SqlFile { path: "v.sql".into(), text: text.into() });
-        let error = alluvium_sql::Error { message: "it ends too early".into(), help: None, at: Location { file, offset, length: 9 } };
+        let error =
+            alluvium_sql::Error { message: "it ends too early".into(), help: None, at: Location { file, offset, length: 9 } };
         let shown = report::render(&Error::Sql(Errors(vec![error])), PLAIN);
         assert!(shown.contains("it ends too early") && shown.contains("v.sql"), "{shown}");
     }
@@ -94,7 +99,10 @@ fn a_new_folder_loads_and_is_not_overwritten() {
     };
     // Its lines are the defaults, also when the comment signs are taken away.
     let commented = settings(&toml);
-    let keys: Vec<_> = toml.lines().filter(|line| crate::settings::keys::KEYS.iter().any(|key| line.starts_with(&format!("# {} =", key.name)))).collect();
+    let keys: Vec<_> = toml
+        .lines()
+        .filter(|line| crate::settings::keys::KEYS.iter().any(|key| line.starts_with(&format!("# {} =", key.name))))
+        .collect();
     assert_eq!(keys.len(), crate::settings::keys::KEYS.len());
     assert_eq!(settings(&keys.join("\n").replace("# ", "")), commented);
 

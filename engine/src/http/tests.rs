@@ -28,7 +28,8 @@ async fn start(views: &[&str]) -> Running {
 /// Status and body, asked by a client that is not ours.
 async fn ask(method: &'static str, url: String, headers: Vec<(&'static str, String)>) -> (u16, String) {
     tokio::task::spawn_blocking(move || {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).build();
+        let config =
+            ureq::Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(20))).build();
         let agent: ureq::Agent = config.into();
         let mut response = if method == "GET" {
             agent.get(url).call().unwrap()
@@ -64,11 +65,14 @@ async fn metrics_can_be_scraped() {
     assert_eq!(code, 200);
     let scrape = prometheus_parse::Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
     let value = |name: &str, labels: &[(&str, &str)]| {
-        let sample = scrape.samples.iter().find(|sample| {
-            sample.metric == name && labels.iter().all(|(label, value)| sample.labels.get(label) == Some(*value))
-        });
+        let sample = scrape
+            .samples
+            .iter()
+            .find(|sample| sample.metric == name && labels.iter().all(|(label, value)| sample.labels.get(label) == Some(*value)));
         match &sample.unwrap_or_else(|| panic!("{name} {labels:?} in\n{text}")).value {
-            prometheus_parse::Value::Counter(value) | prometheus_parse::Value::Gauge(value) | prometheus_parse::Value::Untyped(value) => *value,
+            prometheus_parse::Value::Counter(value)
+            | prometheus_parse::Value::Gauge(value)
+            | prometheus_parse::Value::Untyped(value) => *value,
             prometheus_parse::Value::Histogram(buckets) => buckets.iter().map(|bucket| bucket.count).fold(0.0, f64::max),
             other => panic!("{name}: {other:?}"),
         }
@@ -142,7 +146,11 @@ async fn a_web_page_cannot_give_commands() {
     let mut running = start(&[]).await;
     let url = format!("{}/drop/a", running.base);
     assert_eq!(ask("POST", url.clone(), Vec::new()).await.0, 403, "no header");
-    assert_eq!(ask("POST", url.clone(), vec![(COMMAND_HEADER, "1".into()), ("host", "evil.example:9464".into())]).await.0, 403, "a name that points here");
+    assert_eq!(
+        ask("POST", url.clone(), vec![(COMMAND_HEADER, "1".into()), ("host", "evil.example:9464".into())]).await.0,
+        403,
+        "a name that points here"
+    );
     assert_eq!(get_url(&running, "/drop/a").await.0, 405);
     assert!(running.commands.try_recv().is_err());
     running.shutdown.cancel();
@@ -151,7 +159,9 @@ async fn a_web_page_cannot_give_commands() {
 #[test]
 fn commands_come_from_this_machine_only() {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    let headers = |host: &str| HeaderMap::from_iter([(header::HOST, host.parse().unwrap()), (COMMAND_HEADER.parse().unwrap(), "1".parse().unwrap())]);
+    let headers = |host: &str| {
+        HeaderMap::from_iter([(header::HOST, host.parse().unwrap()), (COMMAND_HEADER.parse().unwrap(), "1".parse().unwrap())])
+    };
     let ok = |bound: &str, peer: &str, host: &str| allowed(ip(bound), ip(peer), &headers(host)).is_ok();
     assert!(ok("127.0.0.1", "127.0.0.1", "localhost:9464"));
     assert!(ok("::1", "::1", "[::1]:9464"));

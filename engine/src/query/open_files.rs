@@ -12,8 +12,8 @@ use alluvium_connectors::views::Manifest;
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
-    CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -54,7 +54,13 @@ impl OpenFiles {
             let metadata = file.metadata().map_err(|error| Error::io("reading", &path, error))?;
             let modified = metadata.modified().map_err(|error| Error::io("reading", &path, error))?;
             let location = Path::from_iter([prefix.as_str(), part.file.as_str()]);
-            let meta = ObjectMeta { location: location.clone(), last_modified: modified.into(), size: metadata.len(), e_tag: None, version: None };
+            let meta = ObjectMeta {
+                location: location.clone(),
+                last_modified: modified.into(),
+                size: metadata.len(),
+                e_tag: None,
+                version: None,
+            };
             self.files.insert(location.clone(), (Arc::new(file), meta));
             paths.push(location);
         }
@@ -77,7 +83,10 @@ impl fmt::Display for OpenFiles {
 #[async_trait::async_trait]
 impl ObjectStore for OpenFiles {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let (file, meta) = self.files.get(location).ok_or_else(|| StoreError::NotFound { path: location.to_string(), source: "not opened".into() })?;
+        let (file, meta) = self
+            .files
+            .get(location)
+            .ok_or_else(|| StoreError::NotFound { path: location.to_string(), source: "not opened".into() })?;
         options.check_preconditions(meta)?;
         let all = GetRange::Bounded(0..meta.size);
         let range = if meta.size == 0 { 0..0 } else { options.range.unwrap_or(all).as_range(meta.size).map_err(generic)? };
@@ -93,7 +102,12 @@ impl ObjectStore for OpenFiles {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let prefix = prefix.cloned().unwrap_or_default();
-        let found: Vec<_> = self.files.values().filter(|(_, meta)| meta.location.prefix_matches(&prefix)).map(|(_, meta)| Ok(meta.clone())).collect();
+        let found: Vec<_> = self
+            .files
+            .values()
+            .filter(|(_, meta)| meta.location.prefix_matches(&prefix))
+            .map(|(_, meta)| Ok(meta.clone()))
+            .collect();
         stream::iter(found).boxed()
     }
 

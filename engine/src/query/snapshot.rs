@@ -43,7 +43,9 @@ impl Snapshots {
             });
             match opened {
                 Ok(files) => return Ok((Snapshots { manifests }, files)),
-                Err(Error::Connector(alluvium_connectors::Error::Io { error, .. })) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::Connector(alluvium_connectors::Error::Io { error, .. }))
+                    if error.kind() == std::io::ErrorKind::NotFound =>
+                {
                     tokio::time::sleep(AGREE_PAUSE).await;
                 }
                 Err(error) => return Err(error),
@@ -91,7 +93,11 @@ async fn consistent(layout: &Layout, views: &BTreeSet<String>) -> Result<Vec<Man
         for manifest in manifests.iter_mut().filter(|manifest| manifest.epoch != epoch && pipeline.contains(&manifest.view)) {
             *manifest = read_snapshot(&layout.view(&manifest.view), epoch)?.ok_or_else(|| {
                 Error::unavailable(
-                    format!("the views {} are at different commits, and commit {epoch} of {} is no longer kept", names(&pipeline), manifest.view),
+                    format!(
+                        "the views {} are at different commits, and commit {epoch} of {} is no longer kept",
+                        names(&pipeline),
+                        manifest.view
+                    ),
                     "try again; if it stays so, `alluvium run` publishes the last commit of all of them when it starts",
                 )
             })?;

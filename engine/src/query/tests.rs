@@ -67,7 +67,8 @@ async fn reads_the_last_commit_of_each_view() {
     commit(&layout, "a", &["a"], 2, rows(2));
     let sql = "WITH x AS (SELECT * FROM a) SELECT (SELECT max(e) FROM x), (SELECT min(e) FROM a), (SELECT max(e) FROM b), (SELECT count(*) FROM b)";
     assert_eq!(numbers(&layout, sql).await, [2, 2, 7, 100]);
-    let tables = ask(&layout, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1").await.unwrap();
+    let tables =
+        ask(&layout, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1").await.unwrap();
     assert_eq!(tables.iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
     assert!(!ask(&layout, "SHOW TABLES").await.unwrap().is_empty());
 }
@@ -101,7 +102,8 @@ async fn queries_beside_a_writer_see_one_commit() {
                 write(epoch);
                 if let Some(old) = epoch.checked_sub(KEPT).filter(|old| *old > 0) {
                     for view in ["a", "b"] {
-                        fs::remove_dir_all(layout.view(view).join("snapshots").join(format!("{old:010}-{old:013}-{old:016x}"))).unwrap();
+                        fs::remove_dir_all(layout.view(view).join("snapshots").join(format!("{old:010}-{old:013}-{old:016x}")))
+                            .unwrap();
                         fs::remove_file(layout.view(view).join("parts").join(format!("{old:010}-x.parquet"))).unwrap();
                     }
                 }
@@ -111,7 +113,8 @@ async fn queries_beside_a_writer_see_one_commit() {
         let _stop = StopWhenDropped(&done);
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
-                let sql = "SELECT (SELECT max(e) FROM a), (SELECT min(e) FROM b), (SELECT count(*) FROM a), (SELECT max(e) FROM b)";
+                let sql =
+                    "SELECT (SELECT max(e) FROM a), (SELECT min(e) FROM b), (SELECT count(*) FROM a), (SELECT max(e) FROM b)";
                 let mut seen = BTreeSet::new();
                 for _ in 0..200 {
                     let row = numbers(&layout, sql).await;

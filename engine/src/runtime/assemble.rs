@@ -39,7 +39,11 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Member::restore`].
-    pub(crate) async fn restore(shared: Arc<Shared>, component: Component, records: &BTreeMap<String, Record>) -> Result<Pipeline, Error> {
+    pub(crate) async fn restore(
+        shared: Arc<Shared>,
+        component: Component,
+        records: &BTreeMap<String, Record>,
+    ) -> Result<Pipeline, Error> {
         let mut members = Vec::new();
         let mut positions = BTreeMap::new();
         let mut epoch = 0;
@@ -82,7 +86,13 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    fn of(shared: Arc<Shared>, component: Component, members: Vec<Member>, positions: BTreeMap<String, Position>, epoch: u64) -> Pipeline {
+    fn of(
+        shared: Arc<Shared>,
+        component: Component,
+        members: Vec<Member>,
+        positions: BTreeMap<String, Position>,
+        epoch: u64,
+    ) -> Pipeline {
         Pipeline { shared, component, members, positions, epoch, letters: Vec::new(), newest_ns: BTreeMap::new() }
     }
 

@@ -133,7 +133,11 @@ impl Pipeline {
     }
 
     /// The letters that no commit has kept yet, and up to where they are kept with this one.
-    fn not_yet_kept(&self, letters: Vec<DeadLetter>, offsets: &mut BTreeMap<String, DeadLetterOffset>) -> Result<Vec<DeadLetter>, Error> {
+    fn not_yet_kept(
+        &self,
+        letters: Vec<DeadLetter>,
+        offsets: &mut BTreeMap<String, DeadLetterOffset>,
+    ) -> Result<Vec<DeadLetter>, Error> {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
         let mut kept = Vec::new();
         for letter in letters {
@@ -214,7 +218,13 @@ impl Pipeline {
                 metrics::committed(status, took);
             });
         }
-        tracing::debug!(pipeline = self.component.name(), epoch = self.epoch, state_bytes, took_ms = took.as_secs_f64() * 1e3, "committed");
+        tracing::debug!(
+            pipeline = self.component.name(),
+            epoch = self.epoch,
+            state_bytes,
+            took_ms = took.as_secs_f64() * 1e3,
+            "committed"
+        );
     }
 }
 

@@ -226,7 +226,9 @@ impl Driver {
     fn recorded_positions(&self) -> Result<BTreeMap<String, Position>, Error> {
         let mut farthest: BTreeMap<String, Position> = BTreeMap::new();
         for member in &self.pipeline.members {
-            for (source, position) in self.pipeline.shared.store.record(&member.view.name)?.into_iter().flat_map(|record| record.positions) {
+            for (source, position) in
+                self.pipeline.shared.store.record(&member.view.name)?.into_iter().flat_map(|record| record.positions)
+            {
                 if farthest.get(&source).is_none_or(|known| known.offset < position.offset) {
                     farthest.insert(source, position);
                 }
@@ -238,7 +240,10 @@ impl Driver {
     /// Whether this pipeline stands at or after each of the positions; one of a stream that was made anew since does not count.
     fn passed(&self, positions: &BTreeMap<String, Position>) -> bool {
         positions.iter().all(|(source, old)| {
-            self.pipeline.positions.get(source).is_none_or(|new| !same_source(&new.identity, &old.identity) || new.offset >= old.offset)
+            self.pipeline
+                .positions
+                .get(source)
+                .is_none_or(|new| !same_source(&new.identity, &old.identity) || new.offset >= old.offset)
         })
     }
 
@@ -262,7 +267,8 @@ impl Driver {
                 entry.end = entry.end.max(end.unwrap_or(0)).max(offset);
                 if !main {
                     entry.offset = offset;
-                    let (done, all) = status.rebuild.values().fold((0, 0), |(done, all), source| (done + source.offset, all + source.end));
+                    let (done, all) =
+                        status.rebuild.values().fold((0, 0), |(done, all), source| (done + source.offset, all + source.end));
                     metrics::rebuild_progress(&member.view.name, done, all);
                 }
             });

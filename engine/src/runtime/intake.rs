@@ -129,7 +129,13 @@ impl Intake {
     }
 
     fn take(&mut self, batch: Arc<Batch>) -> Taken {
-        assert!(batch.start <= self.position.offset, "source {} skips from {} to {}", self.name(), self.position.offset, batch.start);
+        assert!(
+            batch.start <= self.position.offset,
+            "source {} skips from {} to {}",
+            self.name(),
+            self.position.offset,
+            batch.start
+        );
         let batch = if batch.start < self.position.offset { Arc::new(batch.since(self.position.offset)) } else { batch };
         self.position = batch.position.clone();
         Taken::Batch(batch)

@@ -68,7 +68,8 @@ impl Member {
         let mut projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
         projection.restore(tables).map_err(|error| projection_error(view, error))?;
         let parts = record.snapshot.parts.clone();
-        let writer = ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), record.layout.clone(), parts.clone())?;
+        let writer =
+            ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), record.layout.clone(), parts.clone())?;
         Ok(Member { view: view.clone(), projection, writer, state, incarnation, layout: record.layout.clone(), parts })
     }
 }
@@ -105,7 +106,13 @@ impl Pipeline {
     }
 
     /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names.
-    pub(super) async fn push(&mut self, source: &str, columns: &[usize], batch: &Batch, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
+    pub(super) async fn push(
+        &mut self,
+        source: &str,
+        columns: &[usize],
+        batch: &Batch,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<(), Error> {
         if batch.rows.num_rows() == 0 {
             return Ok(());
         }
@@ -115,7 +122,8 @@ impl Pipeline {
             if !wanted || !sources_read(&member.view).any(|name| name == source) {
                 continue;
             }
-            let rejected = member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
+            let rejected =
+                member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
             for row in rejected {
                 self.letters.push(batch.expression_letter(source, &member.view.name, row.row, row.error));
             }
@@ -140,7 +148,8 @@ impl Pipeline {
             }
             let deltas = member.projection.flush().await.map_err(|error| projection_error(&member.view, error))?;
             let name = &member.view.name;
-            for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name)) {
+            for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name))
+            {
                 for delta in &deltas {
                     push_upstream(reader, &member.view, delta).await?;
                 }
@@ -155,7 +164,8 @@ impl Pipeline {
 /// sequence to name in a dead letter, and leaving it out would break the law.
 pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &Delta) -> Result<(), Error> {
     let columns: Vec<usize> = (0..upstream.plan.schema.fields().len()).collect();
-    let rejected = reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
+    let rejected =
+        reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
     match rejected.first() {
         None => Ok(()),
         Some(first) => Err(Error::config(

@@ -29,7 +29,13 @@ impl Shared {
     ///
     /// # Errors
     /// A source whose declaration is wrong.
-    pub(crate) fn new(project: Arc<Project>, layout: Layout, store: Store, board: Arc<Board>, dead_letters: DeadLetterFolder) -> Result<Shared, crate::Error> {
+    pub(crate) fn new(
+        project: Arc<Project>,
+        layout: Layout,
+        store: Store,
+        board: Arc<Board>,
+        dead_letters: DeadLetterFolder,
+    ) -> Result<Shared, crate::Error> {
         let mut feeds = BTreeMap::new();
         for (name, config) in &project.sources {
             feeds.insert(name.clone(), Feed::start(Source::new(config.clone())?));

@@ -14,6 +14,9 @@ use arrow::record_batch::RecordBatch;
 
 use crate::checkpoint::TableRecord;
 
+/// The batches of each state table, as a projection takes them back.
+pub(crate) type TableBatches = HashMap<String, Vec<(BatchId, RecordBatch)>>;
+
 /// Where one batch lies: file name and index in it.
 type Place = (Arc<str>, usize);
 
@@ -39,7 +42,7 @@ impl StateFiles {
     ///
     /// # Errors
     /// [`Error::Corrupt`] where a file is missing or is not what was written.
-    pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, HashMap<String, Vec<(BatchId, RecordBatch)>>), Error> {
+    pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, TableBatches), Error> {
         let mut tables = BTreeMap::new();
         let mut batches = HashMap::new();
         for record in records {

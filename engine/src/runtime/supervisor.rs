@@ -76,7 +76,8 @@ impl Supervisor {
         let store = Store::open(&layout)?;
         let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let shared = Arc::new(Shared::new(Arc::clone(&request.project), layout, store, Arc::clone(&request.board), letters)?);
-        let records: BTreeMap<String, Record> = shared.store.records()?.into_iter().map(|record| (record.view.clone(), record)).collect();
+        let records: BTreeMap<String, Record> =
+            shared.store.records()?.into_iter().map(|record| (record.view.clone(), record)).collect();
         let staged: HashSet<String> = records.values().flat_map(|record| record.dead_letters.iter().cloned()).collect();
         shared.dead_letters().recover(&staged)?;
         for record in records.values() {
@@ -128,7 +129,13 @@ impl Supervisor {
     }
 
     /// Starts what a component needs: its pipeline, or the pipelines of the views that can go on and a rebuild beside them.
-    fn start_component(&mut self, component: &Component, records: &BTreeMap<String, Record>, requested: &BTreeSet<String>, mains: bool) {
+    fn start_component(
+        &mut self,
+        component: &Component,
+        records: &BTreeMap<String, Record>,
+        requested: &BTreeSet<String>,
+        mains: bool,
+    ) {
         let whole = component.name().to_owned();
         if component.views.iter().all(|view| !records.contains_key(&view.name)) {
             return self.spawn_main(component.clone(), &whole, None);
@@ -176,13 +183,20 @@ impl Supervisor {
         self.spawn(component, &whole, role, async move { Pipeline::rebuild(shared, pieces, &usable, &anew).await });
     }
 
-    fn spawn(&mut self, component: Component, whole: &str, role: Role, assemble: impl Future<Output = Result<Pipeline, Error>> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        component: Component,
+        whole: &str,
+        role: Role,
+        assemble: impl Future<Output = Result<Pipeline, Error>> + Send + 'static,
+    ) {
         let task = self.next_task;
         self.next_task += 1;
         let stop = self.shutdown.child_token();
         let rebuilding = Arc::clone(self.rebuilding.entry(whole.to_owned()).or_default());
         let default = self.shared.project.settings.commit_interval;
-        let interval = component.views.iter().map(|view| view.options.commit_interval.unwrap_or(default)).min().unwrap_or(default);
+        let interval =
+            component.views.iter().map(|view| view.options.commit_interval.unwrap_or(default)).min().unwrap_or(default);
         let until_caught_up = self.until_caught_up;
         self.running.insert(
             task,

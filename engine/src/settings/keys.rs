@@ -18,12 +18,37 @@ pub struct Key {
 
 /// Every setting at the top of the file.
 pub const KEYS: &[Key] = &[
-    Key { name: "data", default: "data", quoted: true, help: "Where checkpoints, state and views are kept, relative to this folder." },
-    Key { name: "commit_interval", default: "1 second", quoted: true, help: "How often changes are committed; WITH (commit_interval = ...) of a view goes before it." },
-    Key { name: "snapshots_kept", default: "10", quoted: false, help: "Old snapshots kept of each view, for readers that are still at it." },
+    Key {
+        name: "data",
+        default: "data",
+        quoted: true,
+        help: "Where checkpoints, state and views are kept, relative to this folder.",
+    },
+    Key {
+        name: "commit_interval",
+        default: "1 second",
+        quoted: true,
+        help: "How often changes are committed; WITH (commit_interval = ...) of a view goes before it.",
+    },
+    Key {
+        name: "snapshots_kept",
+        default: "10",
+        quoted: false,
+        help: "Old snapshots kept of each view, for readers that are still at it.",
+    },
     Key { name: "snapshots_min_age", default: "60 seconds", quoted: true, help: "An old snapshot is kept at least this long." },
-    Key { name: "http", default: "127.0.0.1:9464", quoted: true, help: "Where /metrics, /healthz, /readyz and /status listen; \"off\" for nowhere." },
-    Key { name: "on_stream_change", default: "stop", quoted: true, help: "When a stream was made anew or lost events that were not yet read: \"stop\" or \"rebuild\"." },
+    Key {
+        name: "http",
+        default: "127.0.0.1:9464",
+        quoted: true,
+        help: "Where /metrics, /healthz, /readyz and /status listen; \"off\" for nowhere.",
+    },
+    Key {
+        name: "on_stream_change",
+        default: "stop",
+        quoted: true,
+        help: "When a stream was made anew or lost events that were not yet read: \"stop\" or \"rebuild\".",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];

@@ -82,11 +82,17 @@ impl SourceSettings {
     ) -> (String, BTreeMap<String, String>) {
         let nats = source.stored_as.eq_ignore_ascii_case("NATS");
         let absolute = |options: &BTreeMap<String, String>| -> BTreeMap<String, String> {
-            options.iter().map(|(name, value)| (name.to_ascii_lowercase(), if FILES.contains(&name.as_str()) { beside(dir, value) } else { value.clone() })).collect()
+            options
+                .iter()
+                .map(|(name, value)| {
+                    (name.to_ascii_lowercase(), if FILES.contains(&name.as_str()) { beside(dir, value) } else { value.clone() })
+                })
+                .collect()
         };
         let none = BTreeMap::new();
         let mut merged = if nats { absolute(&self.nats) } else { BTreeMap::new() };
-        let own = self.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&source.name)).map_or(&none, |(_, options)| options);
+        let own =
+            self.sources.iter().find(|(name, _)| name.eq_ignore_ascii_case(&source.name)).map_or(&none, |(_, options)| options);
         lay_over(&mut merged, absolute(&source.options));
         lay_over(&mut merged, absolute(own));
         if nats {
@@ -142,7 +148,9 @@ fn text(value: &Value) -> String {
 }
 
 fn lay_over(merged: &mut BTreeMap<String, String>, stronger: BTreeMap<String, String>) {
-    let way = |options: &BTreeMap<String, String>| CREDENTIALS.iter().position(|names| names.iter().any(|name| options.contains_key(*name)));
+    let way = |options: &BTreeMap<String, String>| {
+        CREDENTIALS.iter().position(|names| names.iter().any(|name| options.contains_key(*name)))
+    };
     if let Some(chosen) = way(&stronger) {
         for (index, names) in CREDENTIALS.iter().enumerate() {
             if index != chosen {

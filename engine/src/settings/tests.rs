@@ -48,7 +48,8 @@ fn the_environment_goes_before_the_file_and_the_command_line_before_both() {
     assert_eq!(settings.on_stream_change, OnStreamChange::Rebuild);
 
     let folder = tempfile::tempdir().unwrap();
-    let all = Overrides { data: Some("elsewhere".into()), http: Some("127.0.0.1:1".into()), ..overrides(&[("ALLUVIUM_HTTP", "off")]) };
+    let all =
+        Overrides { data: Some("elsewhere".into()), http: Some("127.0.0.1:1".into()), ..overrides(&[("ALLUVIUM_HTTP", "off")]) };
     let settings = Settings::load(folder.path(), &all).unwrap();
     assert_eq!(settings.data, Path::new("elsewhere"));
     assert_eq!(settings.http, Some("127.0.0.1:1".parse().unwrap()));
@@ -61,7 +62,10 @@ fn unknown_names_are_refused_with_the_nearest_and_their_place() {
     assert_eq!(help.as_deref(), Some("did you mean commit_interval?"));
     assert_eq!(at, (2, 3));
     let (message, help, at) = wrong("[nats]\nusr = \"a\"\n");
-    assert_eq!((message.as_str(), help.as_deref(), at), ("there is no setting 'usr' in [nats]", Some("did you mean user?"), (2, 1)));
+    assert_eq!(
+        (message.as_str(), help.as_deref(), at),
+        ("there is no setting 'usr' in [nats]", Some("did you mean user?"), (2, 1))
+    );
     assert_eq!(wrong("commit_interval = \"1s\nhttp = 3").2.0, 1);
     assert!(wrong("[source.orders]\nsubject = 'x'").1.unwrap().contains("sources"));
 }
@@ -116,10 +120,20 @@ fn options_are_merged_from_strong_to_weak() {
     let settings = load(toml, &[]).unwrap().sources;
     let (location, options) = merged(&settings, &source("orders", &[("subject", "a.>"), ("domain", "hub")]));
     assert_eq!(location, "nats://there:4222/ORDERS");
-    let expected = [("creds", "/views/weak.creds"), ("domain", "hub"), ("format", "json"), ("subject", "b.>, c.>"), ("tls_ca", "/views/ca.pem")];
+    let expected = [
+        ("creds", "/views/weak.creds"),
+        ("domain", "hub"),
+        ("format", "json"),
+        ("subject", "b.>, c.>"),
+        ("tls_ca", "/views/ca.pem"),
+    ];
     assert_eq!(options, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
 
-    let environment = [("ALLUVIUM_SOURCE_ORDERS_SUBJECT", "d.>"), ("ALLUVIUM_SOURCE_ORDERS_EU_SUBJECT", "e.>"), ("ALLUVIUM_NATS_URL", "here:1")];
+    let environment = [
+        ("ALLUVIUM_SOURCE_ORDERS_SUBJECT", "d.>"),
+        ("ALLUVIUM_SOURCE_ORDERS_EU_SUBJECT", "e.>"),
+        ("ALLUVIUM_NATS_URL", "here:1"),
+    ];
     let settings = load(toml, &environment).unwrap().sources;
     let (location, options) = merged(&settings, &source("orders", &[]));
     assert_eq!((location.as_str(), options["subject"].as_str()), ("nats://here:1/ORDERS", "d.>"));
@@ -140,8 +154,11 @@ fn a_stronger_place_names_the_only_way_to_prove_who_we_are() {
 #[test]
 fn files_are_beside_the_sql_and_standard_input_stays() {
     let settings = SourceSettings::default();
-    let file = |location: &str| alluvium_sql::Source { stored_as: "FILE".into(), location: location.into(), ..source("orders", &[]) };
-    for (location, expected) in [("events.jsonl", "/views/events.jsonl"), ("-", "-"), ("/abs/*.jsonl", "/abs/*.jsonl"), ("file:///abs", "/abs")] {
+    let file =
+        |location: &str| alluvium_sql::Source { stored_as: "FILE".into(), location: location.into(), ..source("orders", &[]) };
+    for (location, expected) in
+        [("events.jsonl", "/views/events.jsonl"), ("-", "-"), ("/abs/*.jsonl", "/abs/*.jsonl"), ("file:///abs", "/abs")]
+    {
         assert_eq!(merged(&settings, &file(location)).0, expected);
     }
 }
@@ -166,7 +183,10 @@ fn no_secret_is_ever_printed() {
 #[test]
 fn settings_of_a_source_that_is_not_there_are_refused() {
     let settings = load("[sources.ordres]\nsubject = 'x'\n", &[]).unwrap();
-    let catalog = alluvium_sql::Catalog { sources: [("orders".to_owned(), source("orders", &[]))].into(), ..alluvium_sql::Catalog::default() };
+    let catalog = alluvium_sql::Catalog {
+        sources: [("orders".to_owned(), source("orders", &[]))].into(),
+        ..alluvium_sql::Catalog::default()
+    };
     let error = crate::project::Project::new("/views".into(), settings, catalog).unwrap_err();
     assert_eq!(error.help().as_deref(), Some("did you mean [sources.orders]?"));
 }

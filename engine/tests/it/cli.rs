@@ -73,7 +73,11 @@ fn check_points_at_the_place() {
     let good = ask(&dir, &["check"]);
     assert_eq!((good.status.code(), text(&good.stderr)), (Some(0), String::new()));
     assert!(text(&good.stdout).contains("3 views and 1 source: no errors"));
-    std::fs::write(dir.join("best_countries.sql"), "CREATE MATERIALIZED VIEW best_countries AS\nSELECT countr FROM revenue_by_country;\n").unwrap();
+    std::fs::write(
+        dir.join("best_countries.sql"),
+        "CREATE MATERIALIZED VIEW best_countries AS\nSELECT countr FROM revenue_by_country;\n",
+    )
+    .unwrap();
     let wrong = ask(&dir, &["check"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("best_countries.sql:2:8"), "{}", text(&wrong.stderr));
@@ -100,7 +104,9 @@ fn a_second_run_is_refused_and_sigterm_commits_and_ends_with_0() {
         let info: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.join("data/run.lock")).ok()?).ok()?;
         info["http"].as_str().map(str::to_owned)
     };
-    wait_until("the engine is ready", || address().is_some_and(|address| ureq::get(format!("http://{address}/readyz")).call().is_ok()));
+    wait_until("the engine is ready", || {
+        address().is_some_and(|address| ureq::get(format!("http://{address}/readyz")).call().is_ok())
+    });
 
     let second = ask(&dir, &["run"]);
     assert_eq!(second.status.code(), Some(1));

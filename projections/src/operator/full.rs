@@ -14,9 +14,9 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
 use crate::state::TableCheckpoint;
+use crate::state::Tables;
 use crate::state::log::{RowLog, bare};
 use crate::state::multiset::Multiset;
-use crate::state::Tables;
 
 /// Runs a region by full recompute.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Full {
 }
 
 #[derive(Debug)]
+// There is one for each input of a view: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 enum Store {
     /// Of an input that takes nothing back: its rows in the order of their arrival.
     Arrivals(RowLog),

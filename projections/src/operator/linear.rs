@@ -101,8 +101,11 @@ fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error
     if let Some(project) = plan.downcast_ref::<ProjectionExec>() {
         let input = steps(project.input(), planned)?;
         let expressions: Vec<_> = project.expr().iter().map(|projected| Arc::clone(&projected.expr)).collect();
-        return Ok(picked(&expressions, &input)
-            .unwrap_or_else(|| Step::Project { expressions, schema: project.schema(), input: Box::new(input) }));
+        return Ok(picked(&expressions, &input).unwrap_or_else(|| Step::Project {
+            expressions,
+            schema: project.schema(),
+            input: Box::new(input),
+        }));
     }
     if let Some(filter) = plan.downcast_ref::<FilterExec>() {
         return Ok(Step::Filter {
@@ -214,8 +217,7 @@ fn filtered(predicate: &Arc<dyn PhysicalExpr>, delta: Delta) -> Result<Delta, Er
 impl Unnest {
     fn new(unnest: &UnnestExec, planned: &Planned) -> Result<Self, Error> {
         let (plan, slot) = over_slot(unnest, unnest.input().schema(), unnest.schema())?;
-        let (weighted, weighted_slot) =
-            over_slot(unnest, with_weight(&unnest.input().schema()), with_weight(&unnest.schema()))?;
+        let (weighted, weighted_slot) = over_slot(unnest, with_weight(&unnest.input().schema()), with_weight(&unnest.schema()))?;
         let input = steps(unnest.input(), planned)?;
         Ok(Self { plan, slot, weighted, weighted_slot, context: Arc::clone(&planned.context), input })
     }

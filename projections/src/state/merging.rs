@@ -56,20 +56,18 @@ impl StateTable {
             }
         }
         // Within an epoch there is no need to be tidy, only to keep its dead rows from piling up.
-        if !in_epoch {
-            for tier in tiers.into_iter().filter(|tier| tier.len() >= FAN_IN) {
-                let (mut rows, mut bytes, mut chosen) = (0, 0, Vec::new());
-                for slot in tier {
-                    let segment = self.segment(slot);
-                    rows += segment.live;
-                    bytes += living_bytes(segment);
-                    if rows > MAX_BATCH_ROWS || (bytes > MAX_BATCH_BYTES && chosen.len() >= 2) {
-                        break;
-                    }
-                    chosen.push(slot);
+        if !in_epoch && let Some(tier) = tiers.into_iter().find(|tier| tier.len() >= FAN_IN) {
+            let (mut rows, mut bytes, mut chosen) = (0, 0, Vec::new());
+            for slot in tier {
+                let segment = self.segment(slot);
+                rows += segment.live;
+                bytes += living_bytes(segment);
+                if rows > MAX_BATCH_ROWS || (bytes > MAX_BATCH_BYTES && chosen.len() >= 2) {
+                    break;
                 }
-                return Some(chosen);
+                chosen.push(slot);
             }
+            return Some(chosen);
         }
         half_dead.map(|slot| vec![slot])
     }

@@ -45,7 +45,8 @@ impl Multiset {
 
     fn apply_net(&mut self, net: &Net) -> Result<(), Error> {
         let found = self.table.find(&net.keys, &net.hashes);
-        let weights: Vec<i64> = found.iter().zip(&net.weights).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
+        let weights: Vec<i64> =
+            found.iter().zip(&net.weights).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
         if weights.iter().any(|weight| *weight < 0) {
             return Err(Error::Bug("a row is taken out that is not there".to_owned()));
         }

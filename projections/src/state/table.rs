@@ -224,10 +224,7 @@ impl StateTable {
 
     /// The places of all rows, oldest segment first.
     pub(crate) fn places(&self) -> Vec<Place> {
-        self.order
-            .values()
-            .flat_map(|slot| self.segment(*slot).rows_where(true).map(|row| Place::new(*slot, row)))
-            .collect()
+        self.order.values().flat_map(|slot| self.segment(*slot).rows_where(true).map(|row| Place::new(*slot, row))).collect()
     }
 
     /// What has to become durable.
@@ -327,9 +324,16 @@ impl StateTable {
 pub(super) fn adopt(table: &str, schema: &SchemaRef, batch: RecordBatch) -> Result<RecordBatch, Error> {
     let found = batch.schema();
     let same = found.fields().len() == schema.fields().len()
-        && found.fields().iter().zip(schema.fields()).all(|(found, expected)| found.data_type().equals_datatype(expected.data_type()));
+        && found
+            .fields()
+            .iter()
+            .zip(schema.fields())
+            .all(|(found, expected)| found.data_type().equals_datatype(expected.data_type()));
     if !same {
-        return Err(Error::Corrupt { table: table.to_owned(), message: format!("a batch has columns {found}, expected {schema}") });
+        return Err(Error::Corrupt {
+            table: table.to_owned(),
+            message: format!("a batch has columns {found}, expected {schema}"),
+        });
     }
     let rows = batch.num_rows();
     let columns = batch

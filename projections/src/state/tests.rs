@@ -116,7 +116,8 @@ fn table_is_a_map_through_upserts_epochs_and_restarts() {
 
 #[test]
 fn multiset_is_a_bag_through_changes_and_restarts() {
-    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8, true)]));
+    let schema: SchemaRef =
+        Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8, true)]));
     for seed in 0..25 {
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);

@@ -106,7 +106,11 @@ async fn compare(pipeline: &mut Pipeline, catalog: &Catalog, events: &[Event], d
     let wanted = prefixes.at(catalog, events, done).await;
     for (view, wanted) in pipeline.views.iter().zip(wanted) {
         if let Some(difference) = view.rows.difference(wanted) {
-            panic!("{}\nafter {done} events cut {cut:?}, kept and batch:\n{difference}\nof {:#?}", view.view.sql, events[..done].iter().map(|event| (&event.source, crate::rows::rows_of(&event.rows))).collect::<Vec<_>>());
+            panic!(
+                "{}\nafter {done} events cut {cut:?}, kept and batch:\n{difference}\nof {:#?}",
+                view.view.sql,
+                events[..done].iter().map(|event| (&event.source, crate::rows::rows_of(&event.rows))).collect::<Vec<_>>()
+            );
         }
     }
 }

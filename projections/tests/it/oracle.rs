@@ -37,8 +37,10 @@ pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, Data
         let plan = view.plan.batch_plan_over(|name| Ok(tables[name].clone() as _))?;
         let batches = session().execute_logical_plan(plan).await?.collect().await?;
         let schema = Arc::clone(&view.plan.schema);
-        let batches: Vec<_> =
-            batches.into_iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).unwrap()).collect();
+        let batches: Vec<_> = batches
+            .into_iter()
+            .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).unwrap())
+            .collect();
         bags.push(Bag::of(&batches));
         tables.insert(view.name.clone(), table(&schema, batches));
     }

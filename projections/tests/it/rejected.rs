@@ -9,7 +9,9 @@ use arrow::record_batch::RecordBatch;
 use crate::pipeline::Pipeline;
 
 fn catalog(sql: &str) -> Catalog {
-    let text = format!("CREATE EXTERNAL TABLE t (v BIGINT, s VARCHAR) STORED AS FILE LOCATION 't'; CREATE MATERIALIZED VIEW asked AS {sql};");
+    let text = format!(
+        "CREATE EXTERNAL TABLE t (v BIGINT, s VARCHAR) STORED AS FILE LOCATION 't'; CREATE MATERIALIZED VIEW asked AS {sql};"
+    );
     Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).unwrap()
 }
 
@@ -47,7 +49,13 @@ async fn failing_rows_are_left_out_and_told() {
     check("SELECT 10 / v AS q FROM t", &values, &[1, 4], &[&["10"], &["2"], &["5"], &["1"], &["-10"]]).await;
     check("SELECT CAST(s AS BIGINT) AS n FROM t", &values, &[2, 4], &[&["1"], &["2"], &["4"], &["6"], &["7"]]).await;
     check("SELECT count(*), sum(CAST(s AS BIGINT)) FROM t", &values, &[2, 4], &[&["5", "20"]]).await;
-    check("SELECT 10 / v AS k, count(*) FROM t GROUP BY 10 / v", &values, &[1, 4], &[&["10", "1"], &["2", "1"], &["5", "1"], &["1", "1"], &["-10", "1"]]).await;
+    check(
+        "SELECT 10 / v AS k, count(*) FROM t GROUP BY 10 / v",
+        &values,
+        &[1, 4],
+        &[&["10", "1"], &["2", "1"], &["5", "1"], &["1", "1"], &["-10", "1"]],
+    )
+    .await;
     check("SELECT count(*) FILTER (WHERE 10 / v > 1) FROM t", &values, &[1, 4], &[&["3"]]).await;
     check("SELECT s FROM t WHERE 10 / v > 4", &values, &[1, 4], &[&["1"], &["4"]]).await;
 }
@@ -55,7 +63,13 @@ async fn failing_rows_are_left_out_and_told() {
 #[tokio::test(flavor = "current_thread")]
 async fn a_row_that_fails_in_one_branch_counts_in_none() {
     let values = [(1, "1"), (0, "2"), (5, "x"), (2, "4")];
-    check("SELECT 10 / v AS q FROM t UNION ALL SELECT v FROM t", &values, &[1], &[&["10"], &["2"], &["5"], &["1"], &["5"], &["2"]]).await;
+    check(
+        "SELECT 10 / v AS q FROM t UNION ALL SELECT v FROM t",
+        &values,
+        &[1],
+        &[&["10"], &["2"], &["5"], &["1"], &["5"], &["2"]],
+    )
+    .await;
     check("SELECT count(*) AS n FROM t UNION ALL SELECT sum(10 / v) FROM t", &values, &[1], &[&["3"], &["17"]]).await;
     check(
         "SELECT n FROM (SELECT count(*) AS n FROM t) JOIN (SELECT max(CAST(s AS BIGINT)) AS m FROM t) ON n < m",

@@ -77,10 +77,13 @@ impl Bag {
         let mut rows: Vec<Row> =
             self.0.iter().flat_map(|(row, weight)| std::iter::repeat_n(row.clone(), *weight as usize)).collect();
         rows.sort_by_cached_key(|row| {
-            let text: Vec<String> = row.iter().filter_map(|cell| if let Cell::Text(text) = cell { Some(text.clone()) } else { None }).collect();
+            let text: Vec<String> =
+                row.iter().filter_map(|cell| if let Cell::Text(text) = cell { Some(text.clone()) } else { None }).collect();
             let floats: Vec<String> = row
                 .iter()
-                .filter_map(|cell| if let Cell::Float(bits) = cell { Some(format!("{:.6e}", f64::from_bits(*bits) + 0.0)) } else { None })
+                .filter_map(|cell| {
+                    if let Cell::Float(bits) = cell { Some(format!("{:.6e}", f64::from_bits(*bits) + 0.0)) } else { None }
+                })
                 .collect();
             (text, floats)
         });
@@ -97,7 +100,9 @@ fn close(own: &Row, other: &Row) -> bool {
         && own.iter().zip(other).all(|(own, other)| match (own, other) {
             (Cell::Float(own), Cell::Float(other)) => {
                 let (own, other) = (f64::from_bits(*own), f64::from_bits(*other));
-                own == other || (own.is_nan() && other.is_nan()) || (own - other).abs() <= 1e-9 * own.abs().max(other.abs()).max(1e-3)
+                own == other
+                    || (own.is_nan() && other.is_nan())
+                    || (own - other).abs() <= 1e-9 * own.abs().max(other.abs()).max(1e-3)
             }
             _ => own == other,
         })
@@ -116,5 +121,8 @@ fn show_cell(cell: &Cell) -> String {
 }
 
 fn show(rows: &[Row]) -> String {
-    rows.iter().map(|row| format!("    {}", row.iter().map(show_cell).collect::<Vec<_>>().join(" | "))).collect::<Vec<_>>().join("\n")
+    rows.iter()
+        .map(|row| format!("    {}", row.iter().map(show_cell).collect::<Vec<_>>().join(" | ")))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

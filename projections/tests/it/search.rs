@@ -31,13 +31,19 @@ fn relation(random: &mut Rng, depth: usize, views: &[String]) -> String {
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
     match random.u8(..13) {
-        0 | 1 => format!("SELECT {}, {}, {}, f FROM {from} WHERE {}", number(random), number(random), text(random), predicate(random)).named(),
+        0 | 1 => {
+            format!("SELECT {}, {}, {}, f FROM {from} WHERE {}", number(random), number(random), text(random), predicate(random))
+                .named()
+        }
         2 => format!("SELECT a, b, s, f FROM {from} WHERE {}", predicate(random)),
         3..=5 => aggregate(random, &from),
         6 => format!("SELECT {} AS a, {} AS b, max(s) AS s, sum(f) AS f FROM {from}", measure(random), measure(random)),
         7 => format!("SELECT DISTINCT a, b, s, f FROM {from}"),
         8 => format!("SELECT a, b, s, f FROM {from} UNION ALL {}", query(random, depth.saturating_sub(1), views)),
-        9 => format!("SELECT a, b, s, f FROM {from} UNION SELECT b, a, s, f FROM {}", relation(random, depth.saturating_sub(1), views)),
+        9 => format!(
+            "SELECT a, b, s, f FROM {from} UNION SELECT b, a, s, f FROM {}",
+            relation(random, depth.saturating_sub(1), views)
+        ),
         10 => {
             let kind = one_of(random, &["JOIN", "LEFT JOIN", "FULL JOIN"]);
             let other = query(random, depth.saturating_sub(1), views);
@@ -75,7 +81,19 @@ fn aggregate(random: &mut Rng, from: &str) -> String {
 }
 
 fn measure(random: &mut Rng) -> &'static str {
-    let all = ["count(*)", "count(a)", "sum(b)", "min(a)", "max(b)", "count(DISTINCT b)", "bit_xor(a)", "sum(a) FILTER (WHERE b > 1)", "sum(DISTINCT a)", "CAST(median(b) AS BIGINT)", "count(*) + max(a)"];
+    let all = [
+        "count(*)",
+        "count(a)",
+        "sum(b)",
+        "min(a)",
+        "max(b)",
+        "count(DISTINCT b)",
+        "bit_xor(a)",
+        "sum(a) FILTER (WHERE b > 1)",
+        "sum(DISTINCT a)",
+        "CAST(median(b) AS BIGINT)",
+        "count(*) + max(a)",
+    ];
     all[random.usize(..all.len())]
 }
 
@@ -88,7 +106,10 @@ fn text(random: &mut Rng) -> &'static str {
 }
 
 fn predicate(random: &mut Rng) -> &'static str {
-    one_of(random, &["a > 0", "a IS NULL OR b = 1", "s = 'p'", "s <> 'q' AND a >= 0", "f > 0.5", "NOT (a = b)", "s IN ('p' 'r')", "true"])
+    one_of(
+        random,
+        &["a > 0", "a IS NULL OR b = 1", "s = 'p'", "s <> 'q' AND a >= 0", "f > 0.5", "NOT (a = b)", "s IN ('p' 'r')", "true"],
+    )
 }
 
 fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
@@ -98,7 +119,8 @@ fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
             let source = one_of(random, &["t", "t", "u"]).to_owned();
             let a: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
             let b: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
-            let s: ArrayRef = Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| one_of(random, &["p", "q", "r", ""]))]));
+            let s: ArrayRef =
+                Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| one_of(random, &["p", "q", "r", ""]))]));
             let f: ArrayRef = Arc::new(Float64Array::from(vec![number(random).map(|value| value as f64 * 0.25)]));
             let rows = RecordBatch::try_new(Arc::clone(&catalog.sources[&source].schema), vec![a, b, s, f]).unwrap();
             Event { source, rows }

@@ -74,10 +74,15 @@ impl Streams {
         let source = words.nth(2).unwrap().to_owned();
         let values = words.next().unwrap();
         let schema = Arc::clone(&self.catalog("")?.sources[&source].schema);
-        let frame = self.runtime.block_on(async { oracle::session().sql(&format!("SELECT * FROM ({values})")).await?.collect().await });
+        let frame =
+            self.runtime.block_on(async { oracle::session().sql(&format!("SELECT * FROM ({values})")).await?.collect().await });
         for batch in frame.map_err(|error| Failure(error.to_string()))? {
-            let columns: Vec<_> =
-                batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()).unwrap()).collect();
+            let columns: Vec<_> = batch
+                .columns()
+                .iter()
+                .zip(schema.fields())
+                .map(|(column, field)| cast(column, field.data_type()).unwrap())
+                .collect();
             let rows = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Failure(error.to_string()))?;
             self.events.extend((0..rows.num_rows()).map(|row| Event { source: source.clone(), rows: rows.slice(row, 1) }));
         }
@@ -97,10 +102,13 @@ impl Streams {
         let mut queries = self.queries.clone();
         queries.insert("asked".to_owned(), sql.to_owned());
         let mut prefixes = Prefixes::default();
-        let plain = self.runtime.block_on(oracle::plain(&catalog, &queries, &self.events)).map_err(|error| Failure(error.to_string()))?;
+        let plain =
+            self.runtime.block_on(oracle::plain(&catalog, &queries, &self.events)).map_err(|error| Failure(error.to_string()))?;
         self.seed += 1;
         println!("{sql}\n  seeds {} and {}", self.seed, self.seed + 1_000_000);
-        for cut in [Cut::Every(usize::MAX), Cut::Every(7), Cut::Every(1), Cut::Random(self.seed), Cut::Random(self.seed + 1_000_000)] {
+        for cut in
+            [Cut::Every(usize::MAX), Cut::Every(7), Cut::Every(1), Cut::Random(self.seed), Cut::Random(self.seed + 1_000_000)]
+        {
             // A panic is one failure among others: the next query is asked all the same.
             let run = std::panic::AssertUnwindSafe(|| self.runtime.block_on(hold(&catalog, &self.events, &cut, &mut prefixes)));
             let Ok((kept, changes)) = std::panic::catch_unwind(run) else {
@@ -152,7 +160,13 @@ fn every_query_holds_the_law() {
     for file in found.iter().filter(|file| file.to_string_lossy().contains(&only)) {
         let mut runner = Runner::new(|| async { Ok(streams(base, Arc::clone(&failures))) });
         let outcome = if update {
-            let updated = runner.update_test_file(file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
+            let updated = runner.update_test_file(
+                file,
+                " ",
+                sqllogictest::default_validator,
+                sqllogictest::default_normalizer,
+                sqllogictest::default_column_validator,
+            );
             futures::executor::block_on(updated).map_err(|error| error.to_string())
         } else {
             runner.run_file(file).map_err(|error| error.display(false).to_string())

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryViewArray, FixedSizeBinaryArray, GenericBinaryArray, GenericStringArray, NullBufferBuilder,
-    OffsetSizeTrait, StringViewArray, make_view,
+    ArrayRef, BinaryViewArray, FixedSizeBinaryArray, GenericBinaryArray, GenericStringArray, NullBufferBuilder, OffsetSizeTrait,
+    StringViewArray, make_view,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
@@ -43,9 +43,7 @@ pub(in crate::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box
         DataType::Binary => Box::new(Values::<i32>::new(data_type, Layout::Binary, capacity)),
         DataType::LargeBinary => Box::new(Values::<i64>::new(data_type, Layout::Binary, capacity)),
         DataType::BinaryView => Box::new(Values::<i32>::new(data_type, Layout::BinaryView, capacity)),
-        DataType::FixedSizeBinary(size) => {
-            Box::new(Values::<i64>::new(data_type, Layout::FixedSize(*size), capacity))
-        }
+        DataType::FixedSizeBinary(size) => Box::new(Values::<i64>::new(data_type, Layout::FixedSize(*size), capacity)),
         _ => return None,
     })
 }
@@ -53,8 +51,7 @@ pub(in crate::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box
 /// base64 in the standard alphabet and in the one for URLs: writers differ, and the two cannot be confused.
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
 /// Values end to end, and where each ends.
 struct Values<O> {

@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, FixedSizeListArray, GenericListArray, MapArray, NullBufferBuilder, OffsetSizeTrait, StructArray,
-};
+use arrow::array::{ArrayRef, FixedSizeListArray, GenericListArray, MapArray, NullBufferBuilder, OffsetSizeTrait, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use arrow::error::ArrowError;
@@ -163,11 +161,7 @@ pub(super) struct FixedSizeList {
 impl FixedSizeList {
     pub(super) fn new(item: FieldRef, size: i32, capacity: usize) -> Result<FixedSizeList, String> {
         let each = usize::try_from(size).map_err(|_| "its size is negative".to_owned())?;
-        Ok(FixedSizeList {
-            size,
-            elements: Elements::new(item, capacity * each)?,
-            nulls: NullBufferBuilder::new(capacity),
-        })
+        Ok(FixedSizeList { size, elements: Elements::new(item, capacity * each)?, nulls: NullBufferBuilder::new(capacity) })
     }
 
     fn each(&self) -> usize {

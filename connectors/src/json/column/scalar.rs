@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::NullBufferBuilder;
 use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
-use arrow::array::NullBufferBuilder;
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float16Type, Float32Type,
-    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float16Type, Float32Type, Float64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 
@@ -73,10 +73,9 @@ where
 pub(super) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     type Half = <Float16Type as ArrowPrimitiveType>::Native;
     Some(match data_type {
-        DataType::Boolean => Box::new(Booleans {
-            values: BooleanBufferBuilder::new(capacity),
-            nulls: NullBufferBuilder::new(capacity),
-        }),
+        DataType::Boolean => {
+            Box::new(Booleans { values: BooleanBufferBuilder::new(capacity), nulls: NullBufferBuilder::new(capacity) })
+        }
         DataType::Int8 => primitive::<Int8Type, _>(data_type, capacity, number::integer::<i8>),
         DataType::Int16 => primitive::<Int16Type, _>(data_type, capacity, number::integer::<i16>),
         DataType::Int32 => primitive::<Int32Type, _>(data_type, capacity, number::integer::<i32>),

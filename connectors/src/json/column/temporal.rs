@@ -11,8 +11,8 @@ use arrow::compute::kernels::cast_utils::{
 use arrow::datatypes::{
     DataType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
     DurationSecondType, IntervalDayTimeType, IntervalMonthDayNanoType, IntervalUnit, IntervalYearMonthType,
-    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    Time32MillisecondType, Time32SecondType, Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
 use super::number::integer;
@@ -49,15 +49,9 @@ pub(super) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dy
             primitive::<Time64NanosecondType, _>(data_type, capacity, |raw| time(raw, NANOSECONDS))
         }
         DataType::Duration(TimeUnit::Second) => primitive::<DurationSecondType, _>(data_type, capacity, integer),
-        DataType::Duration(TimeUnit::Millisecond) => {
-            primitive::<DurationMillisecondType, _>(data_type, capacity, integer)
-        }
-        DataType::Duration(TimeUnit::Microsecond) => {
-            primitive::<DurationMicrosecondType, _>(data_type, capacity, integer)
-        }
-        DataType::Duration(TimeUnit::Nanosecond) => {
-            primitive::<DurationNanosecondType, _>(data_type, capacity, integer)
-        }
+        DataType::Duration(TimeUnit::Millisecond) => primitive::<DurationMillisecondType, _>(data_type, capacity, integer),
+        DataType::Duration(TimeUnit::Microsecond) => primitive::<DurationMicrosecondType, _>(data_type, capacity, integer),
+        DataType::Duration(TimeUnit::Nanosecond) => primitive::<DurationNanosecondType, _>(data_type, capacity, integer),
         DataType::Interval(IntervalUnit::YearMonth) => {
             primitive::<IntervalYearMonthType, _>(data_type, capacity, |raw| interval(raw, parse_interval_year_month))
         }
@@ -65,20 +59,14 @@ pub(super) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dy
             primitive::<IntervalDayTimeType, _>(data_type, capacity, |raw| interval(raw, parse_interval_day_time))
         }
         DataType::Interval(IntervalUnit::MonthDayNano) => {
-            primitive::<IntervalMonthDayNanoType, _>(data_type, capacity, |raw| {
-                interval(raw, parse_interval_month_day_nano)
-            })
+            primitive::<IntervalMonthDayNanoType, _>(data_type, capacity, |raw| interval(raw, parse_interval_month_day_nano))
         }
         _ => return None,
     })
 }
 
 /// A column of timestamps. Text without an offset is read in `zone`, else in UTC.
-pub(super) fn make_timestamp(
-    unit: TimeUnit,
-    zone: Option<Arc<str>>,
-    capacity: usize,
-) -> Result<Box<dyn Column>, String> {
+pub(super) fn make_timestamp(unit: TimeUnit, zone: Option<Arc<str>>, capacity: usize) -> Result<Box<dyn Column>, String> {
     let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse().map_err(|_| "the time zone is not known".to_owned())?;
     let data_type = &DataType::Timestamp(unit, zone);
     Ok(match unit {

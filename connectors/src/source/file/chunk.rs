@@ -4,6 +4,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -12,8 +13,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::lines;
 use crate::Error;
+use crate::dead_letters::DeadLetter;
 use crate::json::{Decoder, Message};
-use crate::source::{Batch, BatchLimits, Identity, LastEvent, Position, SourceConfig};
+use crate::source::{Batch, BatchLimits, Identity, LastEvent, Origin, Position, SourceConfig};
 
 /// Bytes that are read at once, and decoded at once.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
@@ -250,6 +252,32 @@ impl Piece {
             dead_letters: decoded.dead_letters,
             newest_ns: None,
             position: self.place.position(),
+            origin: Some(Arc::new(self)),
+        })
+    }
+}
+
+impl std::fmt::Debug for Piece {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Piece").field("first", &self.first).field("lines", &self.lines).finish_non_exhaustive()
+    }
+}
+
+impl Origin for Piece {
+    fn letter(&self, sequence: u64) -> Option<DeadLetter> {
+        let bytes = &self.chunk.bytes[self.range.clone()];
+        let line = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
+        let payload = bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?;
+        Some(DeadLetter {
+            source: String::new(),
+            sequence,
+            view: None,
+            subject: self.place.file.as_deref().unwrap_or("-").to_owned(),
+            timestamp_ns: None,
+            headers: None,
+            payload: Bytes::copy_from_slice(lines::body(payload)),
+            kind: "expression",
+            error: String::new(),
         })
     }
 }

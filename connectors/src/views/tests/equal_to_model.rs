@@ -36,11 +36,17 @@ fn data_type(which: usize) -> DataType {
         7 => DataType::Utf8View,
         8 => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
         9 => DataType::List(item(DataType::Float64)),
-        10 => DataType::Struct(Fields::from(vec![Field::new("a", DataType::Int32, true), Field::new("b", DataType::List(item(DataType::Utf8)), true)])),
+        10 => DataType::Struct(Fields::from(vec![
+            Field::new("a", DataType::Int32, true),
+            Field::new("b", DataType::List(item(DataType::Utf8)), true),
+        ])),
         11 => DataType::Map(
             Arc::new(Field::new(
                 "entries",
-                DataType::Struct(Fields::from(vec![Field::new("keys", DataType::Utf8, false), Field::new("values", DataType::Utf8, true)])),
+                DataType::Struct(Fields::from(vec![
+                    Field::new("keys", DataType::Utf8, false),
+                    Field::new("values", DataType::Utf8, true),
+                ])),
                 false,
             )),
             false,
@@ -59,7 +65,12 @@ fn array(which: usize, nullable: bool, length: usize, rng: &mut Rng) -> ArrayRef
     match which {
         2 => {
             let odd = [f64::NAN, -f64::NAN, 0.0, -0.0, f64::INFINITY];
-            Arc::new(numbers.iter().map(|n| n.map(|n| odd.get(n as usize).copied().unwrap_or(n as f64 / 3.0))).collect::<Float64Array>())
+            Arc::new(
+                numbers
+                    .iter()
+                    .map(|n| n.map(|n| odd.get(n as usize).copied().unwrap_or(n as f64 / 3.0)))
+                    .collect::<Float64Array>(),
+            )
         }
         9 => {
             let items = array(2, true, length * 2, rng);
@@ -70,7 +81,8 @@ fn array(which: usize, nullable: bool, length: usize, rng: &mut Rng) -> ArrayRef
         }
         10 => {
             let DataType::Struct(fields) = to else { unreachable!() };
-            let words = cast(&array(1, true, length, rng), &DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)))).unwrap();
+            let words =
+                cast(&array(1, true, length, rng), &DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)))).unwrap();
             let columns = vec![cast(&numbers, &DataType::Int32).unwrap(), words];
             Arc::new(arrow::array::StructArray::new(fields, columns, numbers.nulls().cloned()))
         }
@@ -86,7 +98,12 @@ fn array(which: usize, nullable: bool, length: usize, rng: &mut Rng) -> ArrayRef
             Arc::new(builder.finish())
         }
         14 => cast(&cast(&numbers, &DataType::Utf8).unwrap(), &to).unwrap(),
-        15 => Arc::new(cast(&numbers, &DataType::Int32).unwrap().as_primitive::<arrow::datatypes::Int32Type>().reinterpret_cast::<arrow::datatypes::IntervalYearMonthType>()),
+        15 => Arc::new(
+            cast(&numbers, &DataType::Int32)
+                .unwrap()
+                .as_primitive::<arrow::datatypes::Int32Type>()
+                .reinterpret_cast::<arrow::datatypes::IntervalYearMonthType>(),
+        ),
         12 => cast(&cast(&numbers, &DataType::Int32).unwrap(), &to).unwrap(),
         _ => cast(&numbers, &to).unwrap(),
     }
@@ -129,8 +146,11 @@ fn check(model: &Model, batches: &[RecordBatch], parts: &[Part], what: &str) {
 fn random_schema(rng: &mut Rng) -> (Vec<usize>, SchemaRef) {
     let columns: Vec<usize> = (0..rng.usize(1..6)).map(|_| rng.usize(0..TYPES)).collect();
     // Maps built by a MapBuilder, and lists, are nullable throughout.
-    let fields: Vec<Field> =
-        columns.iter().enumerate().map(|(at, which)| Field::new(format!("c{at}"), data_type(*which), rng.bool() || (9..12).contains(which))).collect();
+    let fields: Vec<Field> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, which)| Field::new(format!("c{at}"), data_type(*which), rng.bool() || (9..12).contains(which)))
+        .collect();
     (columns, Arc::new(Schema::new(fields)))
 }
 
@@ -152,7 +172,11 @@ fn hashed_parts_hold_what_a_multiset_holds() {
                 let adds = if epoch % 12 == 1 { rng.usize(0..9_000) } else { rng.usize(0..4) };
                 let batch = RecordBatch::try_new(
                     Arc::clone(&schema),
-                    columns.iter().enumerate().map(|(at, which)| array(*which, schema.field(at).is_nullable(), adds, &mut rng)).collect(),
+                    columns
+                        .iter()
+                        .enumerate()
+                        .map(|(at, which)| array(*which, schema.field(at).is_nullable(), adds, &mut rng))
+                        .collect(),
                 );
                 let batch = batch.unwrap();
                 let mut changes = vec![Change { rows: batch.clone(), weights: None }];
@@ -176,7 +200,8 @@ fn hashed_parts_hold_what_a_multiset_holds() {
                 rng.shuffle(&mut changes);
                 let what = format!("seed {seed}, case {case}, epoch {epoch}, schema {schema}");
                 parts = writer.write(epoch, &changes).unwrap_or_else(|error| panic!("{what}: {error}"));
-                let read: Vec<_> = read_parts(folder.path(), Arc::clone(&schema), &parts).unwrap().map(|batch| batch.unwrap()).collect();
+                let read: Vec<_> =
+                    read_parts(folder.path(), Arc::clone(&schema), &parts).unwrap().map(|batch| batch.unwrap()).collect();
                 assert!(read.iter().all(|batch| batch.schema() == schema), "{what}");
                 check(&model, &read, &parts, &what);
                 if rng.u8(..4) == 0 {
@@ -200,7 +225,11 @@ fn appended_parts_hold_what_arrived_and_stay_few() {
         let mut model = Model::default();
         for epoch in 2..150 {
             let adds = if rng.u8(..20) == 0 { rng.usize(0..6_000) } else { rng.usize(0..30) };
-            let arrays = columns.iter().enumerate().map(|(at, which)| array(*which, schema.field(at).is_nullable(), adds, &mut rng)).collect();
+            let arrays = columns
+                .iter()
+                .enumerate()
+                .map(|(at, which)| array(*which, schema.field(at).is_nullable(), adds, &mut rng))
+                .collect();
             let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
             model.rows.extend(texts(&batch).into_iter().map(|text| (text, batch.slice(0, 0))));
             let parts = writer.write(epoch, &[Change { rows: batch, weights: None }]).unwrap();
@@ -226,7 +255,9 @@ fn large_appended_parts_are_merged_beside_the_commits() {
         epoch += 1;
         let rows = if epoch <= 8 { 40_000 } else { 1 };
         sum += (0..rows).map(|n| n * epoch).sum::<i64>();
-        let parts = writer.write(epoch as u64, &[Change { rows: simple_rows((0..rows).map(|n| (n, n * epoch))), weights: None }]).unwrap();
+        let parts = writer
+            .write(epoch as u64, &[Change { rows: simple_rows((0..rows).map(|n| (n, n * epoch))), weights: None }])
+            .unwrap();
         assert_eq!(writer.rows(), if epoch <= 8 { 40_000 * epoch } else { 320_000 + epoch - 8 } as u64);
         if parts.iter().map(|part| part.rows).max().unwrap() >= 320_000 {
             let files: Vec<_> = parts.iter().map(|part| folder.path().join("parts").join(&part.file)).collect();
@@ -309,7 +340,9 @@ fn every_type_without_a_value_is_held() {
         DataType::FixedSizeBinary(3),
         DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Int8, true)), 2),
     ]);
-    let schema = Arc::new(Schema::new(types.iter().enumerate().map(|(at, t)| Field::new(format!("c{at}"), t.clone(), true)).collect::<Vec<_>>()));
+    let schema = Arc::new(Schema::new(
+        types.iter().enumerate().map(|(at, t)| Field::new(format!("c{at}"), t.clone(), true)).collect::<Vec<_>>(),
+    ));
     let batch = RecordBatch::try_new(Arc::clone(&schema), types.iter().map(|t| new_null_array(t, 3)).collect()).unwrap();
     let mut writer = ViewWriter::open(folder.path(), schema, Layout::Hashed { columns: vec![] }, Vec::new()).unwrap();
     writer.write(1, &[Change { rows: batch.clone(), weights: None }]).unwrap();

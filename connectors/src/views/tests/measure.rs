@@ -49,7 +49,11 @@ fn commits_after_a_hundred_changed_keys() {
         };
         println!(
             "{rows} rows, {} parts: write {:?}, publish {:?}, sweep {:?}; slowest write {:?}; CPU of all {cpu:.1} ms",
-            writer.parts().len(), median(&writes), median(&publishes), median(&sweeps), writes.iter().max().unwrap()
+            writer.parts().len(),
+            median(&writes),
+            median(&publishes),
+            median(&sweeps),
+            writes.iter().max().unwrap()
         );
         assert_eq!(writer.rows(), rows as u64);
     }

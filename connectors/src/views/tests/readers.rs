@@ -37,8 +37,11 @@ fn readers_never_see_a_wrong_answer() {
                 // As a glob does it: names first, then each file by its path through the link.
                 let Ok(entries) = fs::read_dir(root.join("current")) else { continue };
                 let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
-                let files: Vec<_> =
-                    names.iter().filter(|name| name.to_string_lossy().ends_with(".parquet")).map(|name| root.join("current").join(name)).collect();
+                let files: Vec<_> = names
+                    .iter()
+                    .filter(|name| name.to_string_lossy().ends_with(".parquet"))
+                    .map(|name| root.join("current").join(name))
+                    .collect();
                 match rows_and_sum(&files) {
                     Ok(seen) => assert_eq!(seen, right),
                     // The link moved between the list and the reading: no such file, and never another content.
@@ -66,7 +69,11 @@ fn readers_never_see_a_wrong_answer() {
             sweep(&root, &parts, retention, SystemTime::now()).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
-        println!("{} queries, {} missed the list, {epoch} commits", queries.load(Ordering::Relaxed), missed.load(Ordering::Relaxed));
+        println!(
+            "{} queries, {} missed the list, {epoch} commits",
+            queries.load(Ordering::Relaxed),
+            missed.load(Ordering::Relaxed)
+        );
         assert!(queries.load(Ordering::Relaxed) >= 100 && epoch > 50);
     });
 }

@@ -1,0 +1,36 @@
+# `make demo` runs the main job, `make test` is what CI runs. Both install what is missing, into .tools, and say so.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+export ALLUVIUM_BIN := $(TARGET)/release/alluvium
+export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
+
+.PHONY: demo test check tools build acceptance
+
+tools:
+	@.ci/tools
+
+# One set of features for programs and tests: another one would build DataFusion a second time.
+build: tools
+	cargo build --release --workspace --all-targets
+
+demo: build
+	@examples/flights/demo.sh
+
+check: tools
+	cargo fmt --check
+	.ci/structure
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo test --release --workspace --lib
+
+test: tools
+	cargo fmt --check
+	.ci/structure
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	$(MAKE) build
+	$(MAKE) acceptance
+	cargo test --release --workspace
+
+# The views of the flights example, against the same SQL run by DuckDB over the same events.
+acceptance: build
+	@examples/flights/acceptance.sh
