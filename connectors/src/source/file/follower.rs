@@ -39,14 +39,8 @@ impl Follower {
     /// Checks that the files are those of the place to begin at.
     pub(super) fn open(location: Location, counts: &LineCounts, sender: Sender) -> Result<Follower, Error> {
         let files = location.files()?;
-        let mut follower = Follower {
-            location,
-            sender,
-            passed: BTreeMap::new(),
-            later: VecDeque::new(),
-            seen: 0,
-            open_line: false,
-        };
+        let mut follower =
+            Follower { location, sender, passed: BTreeMap::new(), later: VecDeque::new(), seen: 0, open_line: false };
         let place = follower.sender.place.clone();
         let Some(current) = place.file.as_deref() else {
             follower.later = files.into();
