@@ -1,4 +1,13 @@
 //! The program as its users run it: the real binary, a real nats-server, real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod bad_events;
 mod cli;
+mod crash;
+mod duckdb;
+mod orders;
+mod outage;
+mod readers;
+mod rebuild;
+#[path = "../../../connectors/tests/it/server.rs"]
+mod server;

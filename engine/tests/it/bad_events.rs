@@ -1,0 +1,133 @@
+//! Bad events: the good ones are in the views, and each bad one lies exactly once in the dead letters.
+
+use std::fmt::Write as _;
+
+use crate::duckdb;
+use crate::orders::{Orders, Running, VIEWS, wait_until};
+
+/// Fails where `order_id` is a multiple of 1000.
+const FUSSY: &str =
+    "SELECT order_id, CAST(CASE WHEN order_id % 1000 = 0 THEN country ELSE '7' END AS BIGINT) AS number FROM orders";
+
+/// The kinds of a broken body, made from a good one.
+fn broken(kind: usize, good: &str) -> Option<Vec<u8>> {
+    Some(match kind {
+        0 => good.as_bytes()[..good.len() / 2].to_vec(),
+        1 => b"out of order".to_vec(),
+        2 => format!("{good} {good}").into_bytes(),
+        3 => good.replacen("\"order_id\":", "\"order_id\":\"x\",\"was\":", 1).into_bytes(),
+        4 => Vec::new(),
+        5 => format!("{{\"order_id\":{}1{}}}", "[".repeat(5000), "]".repeat(5000)).into_bytes(),
+        6 => [&good.as_bytes()[..good.len() - 3], b"\xff\xfe\"}"].concat(),
+        7 => good.replacen("\"order_id\":", "\"order_id\":123456789012345678901234567890,\"was\":", 1).into_bytes(),
+        _ => return None,
+    })
+}
+
+/// A stream with bad events among good ones, and what has to be in the dead letters.
+struct Mixture {
+    orders: Orders,
+    sequence: u64,
+    /// Sequence, view, length, beginning of the body in hexadecimal, as DuckDB gives them.
+    letters: Vec<String>,
+}
+
+impl Mixture {
+    fn publish(&mut self, count: usize) {
+        let mut bodies = Vec::new();
+        let mut good_lines = String::new();
+        let huge = self.orders.rng.usize(..count);
+        for index in 0..count {
+            let good = self.orders.next();
+            self.sequence += 1;
+            let kind = self.orders.rng.usize(..100);
+            let bad = if index == huge {
+                Some(format!("{{\"country\":\"{}", "x".repeat(5 << 20)).into_bytes())
+            } else {
+                broken(kind, &good)
+            };
+            let order: u64 = good.split([':', ',']).nth(1).unwrap().parse().unwrap();
+            if bad.is_some() || order.is_multiple_of(1000) {
+                let body = bad.as_deref().unwrap_or(good.as_bytes());
+                let view = if bad.is_some() { "-" } else { "fussy" };
+                let start: String = body.iter().take(500).fold(String::new(), |mut text, byte| {
+                    write!(text, "{byte:02X}").unwrap();
+                    text
+                });
+                self.letters.push(format!("{:09} {view} {} {start}", self.sequence, body.len()));
+            }
+            if bad.is_none() {
+                writeln!(good_lines, "{good}").unwrap();
+            }
+            bodies.push(bad.unwrap_or_else(|| good.into_bytes()));
+        }
+        self.orders.append(&good_lines);
+        self.orders.publish_bodies(bodies);
+    }
+
+    /// Whether every view has committed everything.
+    fn all_committed(&self) -> bool {
+        VIEWS.iter().map(|(name, _)| *name).chain(["fussy"]).all(|view| self.orders.offset(view) == self.sequence + 1)
+    }
+
+    fn assert_right(&self) {
+        self.orders.assert_equal(VIEWS);
+        let files = self.orders.dir().join("data/dead_letters/*.parquet");
+        let letters = duckdb::rows(&format!(
+            "SELECT format('{{:09d}}', sequence) || ' ' || coalesce(view, '-') || ' ' || octet_length(payload) || ' ' \
+             || left(hex(payload), 1000) AS letter FROM read_parquet('{}') \
+             WHERE source = 'orders' AND subject = 'orders.placed' AND length(error) > 0 ORDER BY letter",
+            files.display()
+        ));
+        let letters: Vec<String> = letters.unwrap().iter().map(|row| row["letter"].as_str().unwrap().to_owned()).collect();
+        let difference = letters.iter().zip(&self.letters).find(|(found, expected)| found != expected);
+        assert_eq!(difference, None);
+        assert_eq!(letters.len(), self.letters.len());
+        let fussy = format!(
+            "CREATE TABLE orders AS SELECT * FROM read_json('{}', format = 'newline_delimited');
+             SELECT count(*) AS n, count(*) FILTER (number <> 7) AS wrong,
+               (SELECT count(*) FROM orders WHERE order_id % 1000 <> 0) AS expected
+             FROM read_parquet('{}/current/*.parquet')",
+            self.orders.file().display(),
+            self.orders.view("fussy").display()
+        );
+        let fussy = &duckdb::rows(&fussy).unwrap()[0];
+        assert_eq!((&fussy["n"], fussy["wrong"].as_u64()), (&fussy["expected"], Some(0)));
+    }
+}
+
+#[test]
+fn each_bad_event_is_kept_exactly_once() {
+    let orders = Orders::new(VIEWS);
+    orders.declare("fussy", FUSSY);
+    let mut mixture = Mixture { orders, sequence: 0, letters: Vec::new() };
+    mixture.publish(50_000);
+
+    let mut command = mixture.orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
+    let mut running = Running(mixture.orders.logging(&mut command).spawn().unwrap());
+    wait_until("every view has committed everything", || mixture.all_committed());
+    let info: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(mixture.orders.dir().join("data/run.lock")).unwrap()).unwrap();
+    let url = format!("http://{}/metrics", info["http"].as_str().unwrap());
+    let scraped = ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
+    let scrape = prometheus_parse::Scrape::parse(scraped.lines().map(|line| Ok(line.to_owned()))).unwrap();
+    let counted: f64 = scrape
+        .samples
+        .iter()
+        .filter(|sample| sample.metric == "alluvium_dead_letters_total")
+        .map(|sample| match sample.value {
+            prometheus_parse::Value::Counter(count) => count,
+            ref other => panic!("{other:?}"),
+        })
+        .sum();
+    assert_eq!(counted, mixture.letters.len() as f64);
+    mixture.assert_right();
+
+    mixture.publish(50_000);
+    running.kill();
+    let mut running = mixture.orders.start();
+    std::thread::sleep(std::time::Duration::from_millis(mixture.orders.rng.u64(100..800)));
+    running.kill();
+    mixture.orders.catch_up();
+    mixture.assert_right();
+}

@@ -1,0 +1,56 @@
+//! Killed, at any moment and at every step of a commit, the views end up as if nothing had happened.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::{Duration, Instant};
+
+use alluvium::runtime::failpoint::COMMIT_POINTS;
+
+use crate::orders::{Orders, VIEWS};
+
+#[test]
+fn killed_at_random_moments() {
+    let began = Instant::now();
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(500_000);
+    println!("published after {:?}", began.elapsed());
+    let mut epochs = Vec::new();
+    for _ in 0..30 {
+        let mut running = orders.start();
+        std::thread::sleep(Duration::from_millis(orders.rng.u64(5..600)));
+        assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", orders.log());
+        running.kill();
+        epochs.push(orders.epoch("totals"));
+    }
+    println!("epochs after each kill: {epochs:?}, after {:?}", began.elapsed());
+    assert!(epochs.is_sorted(), "a commit was lost: {epochs:?}");
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+    println!("took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(120));
+}
+
+#[test]
+fn dies_at_every_point_of_the_commit() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(20_000);
+    for point in COMMIT_POINTS {
+        for passing in 1..=3 {
+            let name = format!("{point}:{passing}");
+            // Each run finds something to commit.
+            orders.publish(300);
+            let mut command = orders.alluvium(&["run"]);
+            let mut running = crate::orders::Running(orders.logging(command.env("ALLUVIUM_FAILPOINT", &name)).spawn().unwrap());
+            let began = Instant::now();
+            let status = loop {
+                if let Some(status) = running.0.try_wait().unwrap() {
+                    break status;
+                }
+                assert!(began.elapsed() < Duration::from_secs(30), "{name} was never reached: {}", orders.log());
+                orders.publish(10);
+            };
+            assert_eq!(status.signal(), Some(6), "{name}: {}", orders.log());
+        }
+        orders.catch_up();
+        orders.assert_equal(VIEWS);
+    }
+}

@@ -1,0 +1,272 @@
+//! A folder of views over a stream of orders on a real server, and the same orders as a file from which DuckDB computes what the
+//! views have to hold.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::{self, stream};
+
+use crate::duckdb;
+use crate::server::{Server, Version};
+
+/// Publishes that wait for their acknowledgement.
+const WINDOW: usize = 2000;
+
+/// The name of each view and its query, a view after those that it reads. DuckDB runs the same text.
+pub(crate) const VIEWS: &[(&str, &str)] = &[
+    ("by_country", "SELECT country, count(*) AS n, sum(total) AS revenue, min(total) AS least FROM orders GROUP BY country"),
+    ("by_bucket", "SELECT customer % 1000 AS bucket, count(*) AS n, sum(total) AS revenue FROM orders GROUP BY customer % 1000"),
+    (
+        "by_customer",
+        "SELECT customer, count(*) AS n, sum(total) AS revenue, max(order_id) AS newest FROM orders GROUP BY customer",
+    ),
+    ("large_orders", "SELECT order_id, customer, total, placed_at FROM orders WHERE total > 990"),
+    ("totals", "SELECT count(*) AS n, sum(total) AS revenue, min(order_id) AS oldest FROM orders"),
+    ("best", "SELECT bucket, revenue FROM by_bucket ORDER BY revenue DESC, bucket LIMIT 10"),
+];
+
+const COLUMNS: &str = "order_id BIGINT, customer BIGINT, country VARCHAR, total DECIMAL(12, 2), placed_at TIMESTAMP";
+
+/// The server, the folder and what was published.
+pub(crate) struct Orders {
+    pub server: Server,
+    pub folder: tempfile::TempDir,
+    pub rng: fastrand::Rng,
+    next_order: u64,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Orders {
+    /// An empty stream and the views; the seed is `ALLUVIUM_SEED` or a new one, and printed.
+    pub(crate) fn new(views: &[(&str, &str)]) -> Orders {
+        let seed = std::env::var("ALLUVIUM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
+        println!("ALLUVIUM_SEED={seed}");
+        let orders = Orders {
+            server: Server::start_with(Version::Newest, "max_payload: 8388608"),
+            folder: tempfile::tempdir().unwrap(),
+            rng: fastrand::Rng::with_seed(seed),
+            next_order: 1,
+            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+        };
+        let url = orders.server.url();
+        let source = format!(
+            "CREATE EXTERNAL TABLE orders ({COLUMNS}) STORED AS NATS LOCATION '{url}/ORDERS' OPTIONS (subject 'orders.>', format 'json');\n"
+        );
+        std::fs::write(orders.dir().join("sources.sql"), source).unwrap();
+        for (name, query) in views {
+            orders.declare(name, query);
+        }
+        orders.make_stream();
+        orders
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn view(&self, name: &str) -> PathBuf {
+        self.dir().join("data/views").join(name)
+    }
+
+    /// Writes the SQL file of a view.
+    pub(crate) fn declare(&self, name: &str, query: &str) {
+        let text = format!("CREATE MATERIALIZED VIEW {name} AS\n{query};\n");
+        std::fs::write(self.dir().join(format!("{name}.sql")), text).unwrap();
+    }
+
+    pub(crate) fn make_stream(&self) {
+        self.with_jetstream(async |context| {
+            let config = stream::Config { name: "ORDERS".into(), subjects: vec!["orders.>".into()], ..Default::default() };
+            context.create_stream(config).await.unwrap();
+        });
+    }
+
+    pub(crate) fn with_jetstream<T>(&self, work: impl AsyncFnOnce(jetstream::Context) -> T) -> T {
+        self.runtime.block_on(async {
+            let client = async_nats::connect(self.server.url()).await.unwrap();
+            work(jetstream::new(client)).await
+        })
+    }
+
+    /// Where the orders are that were published and are good.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.dir().join("events.jsonl")
+    }
+
+    /// The body of the next order.
+    pub(crate) fn next(&mut self) -> String {
+        let order = self.next_order;
+        self.next_order += 1;
+        let rng = &mut self.rng;
+        let country = ["DE", "FR", "JP", "BR", "NZ"][rng.usize(..5)];
+        let (customer, euros, cents) = (rng.u32(..100_000), rng.u32(..1000), rng.u32(..100));
+        let (day, hour, minute, second) = (rng.u32(1..29), rng.u32(..24), rng.u32(..60), rng.u32(..60));
+        format!(
+            "{{\"order_id\":{order},\"customer\":{customer},\"country\":\"{country}\",\"total\":\"{euros}.{cents:02}\",\
+             \"placed_at\":\"2026-01-{day:02}T{hour:02}:{minute:02}:{second:02}\"}}"
+        )
+    }
+
+    /// Publishes `count` good orders.
+    pub(crate) fn publish(&mut self, count: usize) {
+        let mut lines = String::new();
+        let bodies: Vec<Vec<u8>> = (0..count)
+            .map(|_| {
+                let body = self.next();
+                writeln!(lines, "{body}").unwrap();
+                body.into_bytes()
+            })
+            .collect();
+        self.append(&lines);
+        self.publish_bodies(bodies);
+    }
+
+    /// Adds lines to what DuckDB computes from.
+    pub(crate) fn append(&self, lines: &str) {
+        let mut file = std::fs::File::options().create(true).append(true).open(self.file()).unwrap();
+        file.write_all(lines.as_bytes()).unwrap();
+    }
+
+    /// Publishes bodies as they are, in order.
+    pub(crate) fn publish_bodies(&self, bodies: Vec<Vec<u8>>) {
+        self.with_jetstream(async |context| publish_in_order(&context, bodies).await);
+    }
+
+    /// The program, on this folder, with commits each 200 ms and no HTTP server.
+    pub(crate) fn alluvium(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+        command.env_clear().env("ALLUVIUM_COMMIT_INTERVAL", "200ms").env("ALLUVIUM_HTTP", "off");
+        command.arg("-C").arg(self.dir()).args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Output {
+        self.alluvium(arguments).output().unwrap()
+    }
+
+    /// Runs the program, which must end with 0; its standard output.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.ask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn catch_up(&self) {
+        self.succeed(&["run", "--until-caught-up"]);
+    }
+
+    /// Starts `alluvium run`; what it logs goes to `run.log` in the folder.
+    pub(crate) fn start(&self) -> Running {
+        Running(self.logging(&mut self.alluvium(&["run"])).spawn().unwrap())
+    }
+
+    pub(crate) fn logging<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let log = std::fs::File::options().create(true).append(true).open(self.dir().join("run.log")).unwrap();
+        command.stdout(Stdio::null()).stderr(log)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir().join("run.log")).unwrap_or_default()
+    }
+
+    /// The epoch of a view's last commit that readers see.
+    pub(crate) fn epoch(&self, view: &str) -> u64 {
+        self.manifest(view).map_or(0, |manifest| manifest["epoch"].as_u64().unwrap())
+    }
+
+    /// The next order that a view will read, as of the last commit that readers see.
+    pub(crate) fn offset(&self, view: &str) -> u64 {
+        self.manifest(view).map_or(0, |manifest| manifest["offsets"]["orders"].as_u64().unwrap())
+    }
+
+    fn manifest(&self, view: &str) -> Option<serde_json::Value> {
+        let bytes = std::fs::read(self.view(view).join("manifest.json")).ok()?;
+        Some(serde_json::from_slice(&bytes).unwrap())
+    }
+
+    /// Every row and every column of each view is what DuckDB computes from the published orders.
+    pub(crate) fn assert_equal(&self, views: &[(&str, &str)]) {
+        let mut sql = format!("CREATE TABLE orders ({COLUMNS});\nCOPY orders FROM '{}' (FORMAT json);\n", self.file().display());
+        for (name, query) in views {
+            writeln!(sql, "CREATE TABLE {name} AS {query};").unwrap();
+        }
+        let counts: Vec<String> = views
+            .iter()
+            .map(|(name, _)| {
+                let actual = format!("SELECT COLUMNS(*)::VARCHAR FROM read_parquet('{}/current/*.parquet')", self.view(name).display());
+                let expected = format!("SELECT COLUMNS(*)::VARCHAR FROM {name}");
+                format!(
+                    "SELECT '{name}' AS name, (SELECT count(*) FROM ({expected})) AS expected, (SELECT count(*) FROM ({actual})) AS actual, \
+                     (SELECT count(*) FROM ({actual} EXCEPT ALL {expected})) AS wrong, \
+                     (SELECT count(*) FROM ({expected} EXCEPT ALL {actual})) AS missing"
+                )
+            })
+            .collect();
+        sql.push_str(&counts.join("\nUNION ALL "));
+        let answer = duckdb::rows(&sql).unwrap();
+        assert_eq!(answer.len(), views.len());
+        for row in answer {
+            let count = |name: &str| row[name].as_u64().unwrap();
+            assert!(count("expected") > 0, "{row}");
+            assert_eq!((count("actual"), count("wrong"), count("missing")), (count("expected"), 0, 0), "{row}");
+        }
+    }
+}
+
+/// Killed when dropped.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Running {
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Asks it to end, and waits for its exit code.
+    pub(crate) fn end(&mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !done() {
+        assert!(began.elapsed() < Duration::from_secs(90), "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Publishes to the server at `url`, from any thread.
+pub(crate) fn publish_to(url: &str, bodies: Vec<Vec<u8>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let context = jetstream::new(async_nats::connect(url).await.unwrap());
+        publish_in_order(&context, bodies).await;
+    });
+}
+
+async fn publish_in_order(context: &jetstream::Context, bodies: Vec<Vec<u8>>) {
+    let mut acks = std::collections::VecDeque::new();
+    for body in bodies {
+        acks.push_back(context.publish("orders.placed", body.into()).await.unwrap());
+        if acks.len() >= WINDOW
+            && let Some(ack) = acks.pop_front()
+        {
+            ack.await.unwrap();
+        }
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
+}

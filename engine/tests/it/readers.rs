@@ -1,0 +1,97 @@
+//! Readers at work while commits replace what they read. Orders are numbered from 1 on, so that the sum of the numbers proves that
+//! a view holds exactly the first n orders.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::duckdb;
+use crate::orders::{Orders, publish_to};
+
+const QUERIES: usize = 300;
+
+const NUMBERED: &[(&str, &str)] = &[
+    ("numbers", "SELECT customer % 1000 AS bucket, count(*) AS n, sum(order_id) AS ids FROM orders GROUP BY customer % 1000"),
+    ("counts", "SELECT bucket, n FROM numbers"),
+];
+
+/// The answer holds exactly the first n orders, and none fewer than the answer before.
+fn check(row: &serde_json::Value, last: &mut u64) {
+    let number = |name: &str| row[name].as_u64().unwrap_or_else(|| panic!("{row}"));
+    let n = number("n");
+    assert_eq!(number("ids"), n * (n + 1) / 2, "{row}");
+    assert!(n >= *last, "{n} orders after {last}");
+    if !row["other"].is_null() {
+        assert_eq!(number("other"), n, "views that are committed together differ: {row}");
+    }
+    *last = n;
+}
+
+const SUMS: &str = "CAST(sum(n) AS BIGINT) AS n, CAST(sum(ids) AS BIGINT) AS ids";
+
+#[test]
+fn every_answer_is_one_commit() {
+    let mut orders = Orders::new(NUMBERED);
+    orders.publish(5_000);
+    orders.catch_up();
+    let mut running = orders.start();
+    let stop = Arc::new(AtomicBool::new(false));
+    let bodies: Vec<Vec<u8>> = (0..400_000).map(|_| orders.next().into_bytes()).collect();
+    let publisher = std::thread::spawn({
+        let (stop, url) = (Arc::clone(&stop), orders.server.url());
+        move || {
+            for chunk in bodies.chunks(200) {
+                if stop.load(Ordering::SeqCst) {
+                    return;
+                }
+                publish_to(&url, chunk.to_vec());
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+        }
+    });
+    let first_epoch = orders.epoch("numbers");
+
+    let (mut last, mut retried) = (0, 0);
+    for _ in 0..QUERIES {
+        let sql = format!("SELECT {SUMS} FROM read_parquet('{}/current/*.parquet')", orders.view("numbers").display());
+        let row = loop {
+            match duckdb::rows(&sql) {
+                Ok(rows) => break rows[0].clone(),
+                Err(error) if error.contains("No such file") || error.contains("No files found") => retried += 1,
+                Err(error) => panic!("{error}"),
+            }
+            assert!(retried < QUERIES, "more often retried than answered");
+        };
+        check(&row, &mut last);
+    }
+    println!("current: {retried} of {QUERIES} were asked again");
+
+    for _ in 0..QUERIES {
+        let files = |view: &str| {
+            let manifest: serde_json::Value =
+                serde_json::from_slice(&std::fs::read(orders.view(view).join("manifest.json")).unwrap()).unwrap();
+            (manifest["epoch"].clone(), manifest["files"].to_string().replace('"', "'"))
+        };
+        let (numbers, counts) = loop {
+            let (numbers, counts) = (files("numbers"), files("counts"));
+            if numbers.0 == counts.0 {
+                break (numbers.1, counts.1);
+            }
+        };
+        let sql = format!(
+            "SELECT {SUMS}, (SELECT CAST(sum(n) AS BIGINT) FROM read_parquet({counts})) AS other FROM read_parquet({numbers})"
+        );
+        check(&duckdb::rows(&sql).unwrap()[0], &mut last);
+    }
+
+    for _ in 0..QUERIES {
+        let sql = format!("SELECT {SUMS}, (SELECT CAST(sum(n) AS BIGINT) FROM counts) AS other FROM numbers");
+        let answer = orders.succeed(&["query", &sql, "--format", "json"]);
+        check(&serde_json::from_str(answer.trim()).unwrap(), &mut last);
+    }
+    stop.store(true, Ordering::SeqCst);
+    publisher.join().unwrap();
+    let commits = orders.epoch("numbers") - first_epoch;
+    println!("{commits} commits, {last} orders");
+    assert!(commits > 20, "too few commits to prove anything: {commits}");
+    assert_eq!(running.end(), Some(0), "{}", orders.log());
+}
