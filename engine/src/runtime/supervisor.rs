@@ -149,7 +149,8 @@ impl Supervisor {
             .collect();
         let anew = component.downstream(&changed);
         if mains {
-            let views: BTreeSet<&str> = usable.keys().map(String::as_str).collect();
+            // What is to be rebuilt stays as its last commit left it: its stream may not be the one of its checkpoint any more.
+            let views: BTreeSet<&str> = usable.keys().map(String::as_str).filter(|view| !anew.contains(*view)).collect();
             for part in component.parts_of(&views) {
                 self.spawn_main(part, &whole, Some(usable.clone()));
             }
