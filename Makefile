@@ -10,9 +10,8 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 tools:
 	@.ci/tools
 
-# One set of features for programs and tests: another one would build DataFusion a second time.
 build: tools
-	cargo build --release --workspace --all-targets
+	cargo build --release --workspace
 
 demo: build
 	@examples/flights/demo.sh

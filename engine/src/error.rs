@@ -35,6 +35,14 @@ pub enum Error {
         /// What failed.
         error: alluvium_projections::Error,
     },
+    /// What a source's error, which several views may share, is to one of them.
+    #[error("view {view}: {error}")]
+    Source {
+        /// The view, or the first of those that are committed together.
+        view: String,
+        /// What failed.
+        error: std::sync::Arc<alluvium_connectors::Error>,
+    },
     /// Anything else, sorted.
     #[error("{message}")]
     Other {
@@ -73,17 +81,13 @@ impl Error {
         Error::Connector(alluvium_connectors::Error::Io { action, path: path.into(), error })
     }
 
-    /// What a source's error, which several views may share, is to one of them.
-    pub fn from_source(view: &str, error: &alluvium_connectors::Error) -> Error {
-        Error::Other { kind: connector_kind(error), message: format!("view {view}: {error}"), help: connector_help(error) }
-    }
-
     /// What has to be done.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Error::Sql(_) | Error::Settings(_) => Kind::Config,
             Error::Connector(error) => connector_kind(error),
+            Error::Source { error, .. } => connector_kind(error),
             Error::Projection { error, .. } => match error {
                 alluvium_projections::Error::Row(_) | alluvium_projections::Error::Plan(_) => Kind::Config,
                 alluvium_projections::Error::Corrupt { .. } => Kind::Corrupt,
@@ -100,6 +104,7 @@ impl Error {
         match self {
             Error::Sql(_) | Error::Settings(_) => None,
             Error::Connector(error) => connector_help(error),
+            Error::Source { error, .. } => connector_help(error),
             Error::Projection { view, error } => match error {
                 alluvium_projections::Error::Corrupt { .. } => {
                     Some(format!("`alluvium rebuild {view}` makes it anew from the first event"))

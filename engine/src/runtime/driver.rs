@@ -125,7 +125,7 @@ impl Driver {
                 }
                 Wake::Taken(index, taken) => {
                     let intake = &intakes[index];
-                    match taken.map_err(|error| source_error(intake.name(), &error))? {
+                    match taken.map_err(|error| self.source_error(error))? {
                         Taken::Batch(batch) => {
                             let began = Instant::now();
                             self.pipeline.apply(intake.name(), intake.columns(), &batch).await?;
@@ -166,7 +166,7 @@ impl Driver {
                         self.pipeline.shared.board.update(&member.view.name, |status| status.error = Some(error.to_string()));
                     }
                 }
-                Err(error) => return Err(source_error(name, &error)),
+                Err(error) => return Err(self.source_error(error)),
             }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
@@ -174,6 +174,10 @@ impl Driver {
             }
             delay = (delay * 2).min(Duration::from_secs(5));
         }
+    }
+
+    fn source_error(&self, error: Arc<alluvium_connectors::Error>) -> Error {
+        Error::Source { view: self.pipeline.component.name().to_owned(), error }
     }
 
     /// Commits; a rebuild that is not swapped in yet only bounds what its operators and parts hold back.
@@ -207,7 +211,7 @@ impl Driver {
         while !self.passed(&reached) {
             let (index, taken) = next_of(intakes).await;
             let intake = &intakes[index];
-            if let Taken::Batch(batch) = taken.map_err(|error| source_error(intake.name(), &error))? {
+            if let Taken::Batch(batch) = taken.map_err(|error| self.source_error(error))? {
                 self.pipeline.apply(intake.name(), intake.columns(), &batch).await?;
             }
         }
@@ -294,8 +298,4 @@ async fn next_of(intakes: &mut [Intake]) -> (usize, Result<Taken, Arc<alluvium_c
     }
     let (taken, index, _) = select_all(intakes.iter_mut().map(|intake| intake.next().boxed())).await;
     (index, taken)
-}
-
-fn source_error(source: &str, error: &alluvium_connectors::Error) -> Error {
-    Error::from_source(source, error)
 }

@@ -264,7 +264,8 @@ impl Supervisor {
     }
 
     fn take_error(&mut self, running: &Running, error: Error) -> Result<(), Error> {
-        let stream_changed = matches!(&error, Error::Connector(alluvium_connectors::Error::StreamChanged { .. }));
+        let stream_changed =
+            matches!(&error, Error::Source { error, .. } if matches!(**error, alluvium_connectors::Error::StreamChanged { .. }));
         for view in &running.component.views {
             self.shared.board.update(&view.name, |status| {
                 status.phase = Phase::Failed;
