@@ -7,8 +7,15 @@ source examples/flights/server.sh
 "$ALLUVIUM_FLIGHTS_BIN"
 "$ALLUVIUM_BIN" -C examples/flights run --until-caught-up --http off &
 victim=$!
-sleep 0.7
+manifest=$WORK/data/views/flight_state/manifest.json
+# Killed when it has committed some events and not all, so that the second run begins where a checkpoint left off.
+for _ in $(seq 600); do
+  if grep -qsE '"flights":[0-9]{4,}' "$manifest" || ! kill -0 "$victim" 2>/dev/null; then break; fi
+  sleep 0.05
+done
 kill -9 "$victim" 2>/dev/null || true
 wait "$victim" 2>/dev/null || true
+grep -qsE '"flights":[0-9]{4,}' "$manifest" || { echo "acceptance: the run ended without a commit of events"; exit 1; }
+echo "acceptance: killed at $(grep -oE '"offsets":\{[^}]*\}' "$manifest")"
 "$ALLUVIUM_BIN" -C examples/flights run --until-caught-up --http off
 .tools/bin/python examples/flights/check.py "$WORK/data" "$WORK/events"
