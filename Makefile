@@ -1,11 +1,11 @@
-# `make demo` runs the main job, `make test` is what CI runs. Both install what is missing, into .tools, and say so.
+# `make demo` runs the main job, `make test` is what CI runs, `make bench` measures. All install what is missing, into .tools, and say so.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ALLUVIUM_BIN := $(TARGET)/release/alluvium
 export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 
-.PHONY: demo test check tools build acceptance
+.PHONY: demo test check tools build acceptance bench
 
 tools:
 	@.ci/tools
@@ -15,6 +15,10 @@ build: tools
 
 demo: build
 	@examples/flights/demo.sh
+
+# Measures beside DuckDB and beside a client that only drains the stream; writes benches/RESULTS.md. Some minutes.
+bench: build
+	$(TARGET)/release/alluvium-benches
 
 check: tools
 	cargo fmt --check

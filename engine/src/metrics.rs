@@ -18,6 +18,8 @@ const READER_RESTARTS: &str = "alluvium_reader_restarts_total";
 const BATCH_SECONDS: &str = "alluvium_batch_duration_seconds";
 const COMMIT_SECONDS: &str = "alluvium_commit_duration_seconds";
 const COMMITS: &str = "alluvium_commits_total";
+const STATE_WRITTEN: &str = "alluvium_state_written_bytes_total";
+const VIEW_WRITTEN: &str = "alluvium_view_written_bytes_total";
 const OFFSET: &str = "alluvium_view_offset";
 const LAG_EVENTS: &str = "alluvium_view_lag_events";
 const LAG_SECONDS: &str = "alluvium_view_lag_seconds";
@@ -39,6 +41,8 @@ const COUNTERS: &[(&str, Unit, &str)] = &[
     (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
     (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
     (COMMITS, Unit::Count, "Commits of a view."),
+    (STATE_WRITTEN, Unit::Bytes, "Bytes of operator state that the commits of a view have written."),
+    (VIEW_WRITTEN, Unit::Bytes, "Bytes of Parquet files that the commits of a view have written."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
@@ -121,10 +125,21 @@ pub fn batch_applied(view: &str, took: Duration) {
     histogram!(BATCH_SECONDS, "view" => view.to_owned()).record(took);
 }
 
+/// What one commit of a view wrote, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Written {
+    /// Operator state.
+    pub state: u64,
+    /// Parquet files of the view.
+    pub view: u64,
+}
+
 /// A view was committed.
-pub fn committed(status: &ViewStatus, took: Duration) {
+pub fn committed(status: &ViewStatus, took: Duration, written: Written) {
     histogram!(COMMIT_SECONDS, "view" => status.view.clone()).record(took);
     counter!(COMMITS, "view" => status.view.clone()).increment(1);
+    counter!(STATE_WRITTEN, "view" => status.view.clone()).increment(written.state);
+    counter!(VIEW_WRITTEN, "view" => status.view.clone()).increment(written.view);
     show(status, now_ms());
 }
 

@@ -4,9 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_sql::{RelationKind, ViewPlan};
+use alluvium_sql::{Node, Op, RelationKind, ViewPlan};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::Column;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::consolidate::net;
 use crate::delta::Delta;
@@ -52,7 +54,7 @@ impl Projection {
         Ok(Projection {
             root: Operator::new(&plan.root).await?,
             sources: sources.collect(),
-            consolidate: plan.root.retracts.then(|| KeyEncoder::new(plan.root.schema.fields())).transpose()?,
+            consolidate: consolidates(&plan.root).then(|| KeyEncoder::new(plan.root.schema.fields())).transpose()?,
             schema: Arc::clone(&plan.root.schema),
             pending: Vec::new(),
             flushed: false,
@@ -164,6 +166,40 @@ impl Projection {
     #[must_use]
     pub fn state_size(&self) -> (u64, u64) {
         self.root.size()
+    }
+}
+
+/// Whether what comes out of a node in an epoch may hold a row both in and out. An aggregate gives each key once, and only what
+/// differs; so do its columns under other names.
+fn consolidates(node: &Node) -> bool {
+    if !node.retracts {
+        return false;
+    }
+    match (&node.op, node.inputs.as_slice()) {
+        (Op::Merge { .. }, _) => false,
+        (Op::Linear { plan }, [input]) if keeps_every_column(plan) => consolidates(input),
+        _ => true,
+    }
+}
+
+/// Whether a plan over one leaf gives each of its rows once, with every column, under any names and in any order.
+fn keeps_every_column(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => keeps_every_column(&alias.input),
+        LogicalPlan::Projection(projection) => {
+            let kept: HashSet<&Column> = projection.expr.iter().filter_map(plain_column).collect();
+            projection.input.schema().columns().iter().all(|column| kept.contains(column)) && keeps_every_column(&projection.input)
+        }
+        _ => false,
+    }
+}
+
+fn plain_column(expression: &Expr) -> Option<&Column> {
+    match expression {
+        Expr::Column(column) => Some(column),
+        Expr::Alias(alias) => plain_column(&alias.expr),
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `connection` | the client, made when first needed |
 //! | `stream` | what the stream's leader tells: identity, extent, holes |
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
+//! | `pulls` | what the consumer is asked for, and the answers |
 //! | `gathered` | messages on their way to becoming a batch |
 //! | `follower` | the task that reads |
 //!
@@ -31,6 +32,7 @@ mod consumer;
 mod follower;
 mod gathered;
 mod options;
+mod pulls;
 mod stream;
 
 use std::fmt;

@@ -6,8 +6,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, UInt32Array};
-use arrow::compute::{filter_record_batch, take_record_batch};
+use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, Scalar, UInt32Array};
+use arrow::compute::kernels::cmp::not_distinct;
+use arrow::compute::{and, filter_record_batch, or, take_record_batch};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::Rows;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -16,12 +18,15 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::cost::{self, ChangeRate, Cost};
 use super::part_file::PartFiles;
+use super::shape::Shape;
 use super::{Change, Part, parallel};
 use crate::Error;
 
 /// Parts of at most this many rows are written by many threads, which wait for the disk most of the time.
 const SMALL_ROWS: u64 = 16 << 10;
 const SMALL_THREADS: usize = 12;
+/// At most so many rows that leave a part are looked for by their keys, one after the other.
+const FEW_REMOVALS: usize = 16;
 /// More bits than this a prefix cannot have.
 const MOST_BITS: u8 = 32;
 
@@ -328,16 +333,54 @@ impl<'a> Removals<'a> {
 
     /// The rows that stay.
     fn take_from(&mut self, batch: RecordBatch, files: &PartFiles) -> Result<RecordBatch, Error> {
-        let rows = files.shape().encode(&batch)?;
+        let failed = |error: ArrowError| Error::Bug(format!("rows of a part cannot be compared: {error}"));
+        // Kernels do not compare every type; encodings do.
+        let candidates = match self.candidates(&batch, files.shape()) {
+            Ok(Some(candidates)) => candidates,
+            Ok(None) | Err(_) => (0..position(batch.num_rows())?).collect(),
+        };
+        let few = candidates.len() < batch.num_rows();
+        let candidates = UInt32Array::from(candidates);
+        let rows = if few {
+            files.shape().encode(&take_record_batch(&batch, &candidates).map_err(failed)?)?
+        } else {
+            files.shape().encode(&batch)?
+        };
         let mut keep = BooleanBufferBuilder::new(batch.num_rows());
+        keep.append_n(batch.num_rows(), true);
         let before = self.left;
-        for row in &rows {
-            keep.append(!self.take(row.as_ref()));
+        for (row, index) in rows.iter().zip(candidates.values()) {
+            if self.take(row.as_ref()) {
+                keep.set_bit(*index as usize, false);
+            }
         }
         if self.left == before {
             return Ok(batch);
         }
-        filter_record_batch(&batch, &BooleanArray::new(keep.finish(), None)).map_err(|error| Error::Bug(error.to_string()))
+        filter_record_batch(&batch, &BooleanArray::new(keep.finish(), None)).map_err(failed)
+    }
+
+    /// The rows whose keys are those of some removal, in order: encoding only these is much cheaper where a large part loses a
+    /// few rows. None where comparing keys would not be.
+    fn candidates(&self, batch: &RecordBatch, shape: &Shape) -> Result<Option<Vec<u32>>, ArrowError> {
+        let columns = shape.comparable_keys();
+        if columns.is_empty() || self.rows.len() > FEW_REMOVALS {
+            return Ok(None);
+        }
+        let mut found: Option<BooleanArray> = None;
+        for (removal, _) in self.rows.iter().filter(|(_, times)| *times > 0) {
+            let removed = &self.changes[removal.change as usize].stored;
+            let mut same: Option<BooleanArray> = None;
+            for column in columns {
+                let key = Scalar::new(removed.column(*column).slice(removal.row as usize, 1));
+                let equal = not_distinct(batch.column(*column), &key)?;
+                same = Some(same.map_or(Ok(equal.clone()), |same| and(&same, &equal))?);
+            }
+            if let Some(same) = same {
+                found = Some(found.map_or(Ok(same.clone()), |found| or(&found, &same))?);
+            }
+        }
+        Ok(found.map(|found| found.values().set_indices_u32().collect()))
     }
 
     fn first_left(&self) -> Option<RowRef> {

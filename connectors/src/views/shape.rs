@@ -32,6 +32,7 @@ pub(super) struct Shape {
     key: Option<(Vec<usize>, RowConverter)>,
     /// Columns that hold floating-point numbers at any depth.
     floats: Vec<usize>,
+    comparable: Vec<usize>,
 }
 
 impl Shape {
@@ -71,7 +72,12 @@ impl Shape {
         };
         let rows = converter(&all)?;
         let floats = all.iter().copied().filter(|column| has_floats(fields[*column].data_type())).collect();
-        Ok(Shape { view, stored: Arc::new(Schema::new(Fields::from(fields))), rows, key, floats })
+        let comparable: Vec<usize> = match &key {
+            Some((columns, _)) => columns.clone(),
+            None => all.clone(),
+        };
+        let comparable = comparable.into_iter().filter(|column| !fields[*column].data_type().is_nested()).collect();
+        Ok(Shape { view, stored: Arc::new(Schema::new(Fields::from(fields))), rows, key, floats, comparable })
     }
 
     pub(super) fn stored(&self) -> &SchemaRef {
@@ -89,6 +95,11 @@ impl Shape {
             stored = RecordBatch::try_new(Arc::clone(&self.stored), columns).map_err(|error| Error::Bug(error.to_string()))?;
         }
         Ok(stored)
+    }
+
+    /// The key columns (all, where there is no key) whose values can be compared without encoding them.
+    pub(super) fn comparable_keys(&self) -> &[usize] {
+        &self.comparable
     }
 
     /// Stored rows as the view gives them.

@@ -59,7 +59,7 @@ async fn metrics_can_be_scraped() {
     crate::metrics::reader_restarted("scraped_source");
     crate::metrics::batch_applied("scraped", Duration::from_millis(3));
     crate::metrics::rebuild_progress("being_rebuilt", 1, 4);
-    crate::metrics::committed(&running.board.all()[0], Duration::from_millis(2));
+    crate::metrics::committed(&running.board.all()[0], Duration::from_millis(2), crate::metrics::Written { state: 5, view: 7 });
 
     let (code, text) = get_url(&running, "/metrics").await;
     assert_eq!(code, 200);

@@ -6,7 +6,8 @@
 //! 3. the JSON twins, the dead letters and the snapshots are put in place: a crash before the end is repaired by doing it again
 //! 4. what no kept snapshot names is removed
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,7 +21,7 @@ use super::pipeline::Pipeline;
 use super::shared::Shared;
 use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write};
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
 
 /// What a commit has to know beside the pipeline.
@@ -38,23 +39,30 @@ impl Pipeline {
     /// # Errors
     /// The operators', the disk's, sled's. The pipeline is to be dropped then; the last commit stays whole.
     pub(crate) async fn commit(&mut self, options: CommitOptions) -> Result<Duration, Error> {
-        let started = Instant::now();
+        let mut steps = Steps::begin();
         let changes = self.flush(None).await?;
+        steps.done("flush");
         let epoch = self.epoch + 1;
 
         failpoint::pass("before_state");
-        let mut state_bytes = 0;
-        for member in &mut self.members {
-            state_bytes += member.state.write(epoch, &member.projection.checkpoint())?;
+        let mut written = vec![Written::default(); self.members.len()];
+        for (member, written) in self.members.iter_mut().zip(&mut written) {
+            written.state = member.state.write(epoch, &member.projection.checkpoint())?;
         }
         failpoint::pass("after_state");
-        for (member, changes) in self.members.iter_mut().zip(&changes) {
-            member.parts = member.writer.write(epoch, changes)?;
+        steps.done("state");
+        for ((member, changes), written) in self.members.iter_mut().zip(&changes).zip(&mut written) {
+            let parts = member.writer.write(epoch, changes)?;
+            let old: HashSet<&str> = member.parts.iter().map(|part| part.file.as_str()).collect();
+            written.view = parts.iter().filter(|part| !old.contains(part.file.as_str())).map(|part| part.bytes).sum();
+            member.parts = parts;
         }
         failpoint::pass("after_parts");
+        steps.done("parts");
 
         let records = self.record(epoch, options)?;
         failpoint::pass("after_commit");
+        steps.done("record");
         self.epoch = epoch;
         self.shared.store.write_twins(&records)?;
         failpoint::pass("after_twin");
@@ -62,10 +70,13 @@ impl Pipeline {
             views::publish(&self.shared.layout.view(&record.view), &record.snapshot)?;
         }
         failpoint::pass("after_publish");
+        steps.done("publish");
         self.sweep(options)?;
+        steps.done("sweep");
 
-        let took = started.elapsed();
-        self.report(&records, state_bytes, took);
+        let took = steps.began.elapsed();
+        tracing::debug!(pipeline = self.component.name(), epoch, %steps, "committed");
+        self.report(&records, &written, took);
         Ok(took)
     }
 
@@ -194,8 +205,8 @@ impl Pipeline {
         Ok(())
     }
 
-    fn report(&self, records: &[Record], state_bytes: u64, took: Duration) {
-        for (member, record) in self.members.iter().zip(records) {
+    fn report(&self, records: &[Record], written: &[Written], took: Duration) {
+        for ((member, record), written) in self.members.iter().zip(records).zip(written) {
             let (rows, bytes) = member.projection.state_size();
             self.shared.board.update(&record.view, |status| {
                 status.epoch = Some(record.epoch);
@@ -215,16 +226,39 @@ impl Pipeline {
                     entry.end = entry.end.max(position.offset);
                     entry.newest_ns = self.newest_ns.get(source).copied().or(entry.newest_ns);
                 }
-                metrics::committed(status, took);
+                metrics::committed(status, took, *written);
             });
         }
-        tracing::debug!(
-            pipeline = self.component.name(),
-            epoch = self.epoch,
-            state_bytes,
-            took_ms = took.as_secs_f64() * 1e3,
-            "committed"
-        );
+    }
+}
+
+/// How long each step of a commit took, for the log.
+struct Steps {
+    began: Instant,
+    last: Instant,
+    took: Vec<(&'static str, Duration)>,
+}
+
+impl Steps {
+    fn begin() -> Steps {
+        let now = Instant::now();
+        Steps { began: now, last: now, took: Vec::new() }
+    }
+
+    /// Ends a step, which began when the one before it ended.
+    fn done(&mut self, step: &'static str) {
+        let now = Instant::now();
+        self.took.push((step, now - self.last));
+        self.last = now;
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (step, took)) in self.took.iter().enumerate() {
+            write!(f, "{}{step} {:.1} ms", if index > 0 { ", " } else { "" }, took.as_secs_f64() * 1e3)?;
+        }
+        Ok(())
     }
 }
 

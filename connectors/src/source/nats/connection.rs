@@ -66,12 +66,12 @@ impl Connection {
         self.health.subscribe()
     }
 
-    /// JetStream on a connected client of a server that is new enough.
+    /// A connected client of a server that is new enough, and JetStream on it.
     ///
     /// # Errors
     /// [`Error::Unavailable`] after the connect timeout; [`Error::Config`] where the server refuses us or is too old, or a
     /// file of credentials cannot be read.
-    pub(super) async fn jetstream(&self) -> Result<jetstream::Context, Error> {
+    pub(super) async fn jetstream(&self) -> Result<(async_nats::Client, jetstream::Context), Error> {
         let mut current = self.current.lock().await;
         let client = match &*current {
             Some(live) if !live.closed.load(Ordering::Acquire) => live.client.clone(),
@@ -94,11 +94,11 @@ impl Connection {
             });
         }
         let mut context = match &self.options.domain {
-            Some(domain) => jetstream::with_domain(client, domain),
-            None => jetstream::new(client),
+            Some(domain) => jetstream::with_domain(client.clone(), domain),
+            None => jetstream::new(client.clone()),
         };
         context.set_timeout(self.options.request_timeout);
-        Ok(context)
+        Ok((client, context))
     }
 
     async fn connect(&self) -> Result<Live, Error> {

@@ -5,16 +5,17 @@
 use std::time::Duration;
 
 use async_nats::header::{HeaderMap, NATS_MARKER_REASON};
-use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
+use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer as PullConsumer, DeliverPolicy};
 use async_nats::jetstream::stream::ConsumerErrorKind;
-use async_nats::jetstream::{self, ErrorCode, Message};
+use async_nats::jetstream::{self, ErrorCode};
+use async_nats::{Client, Message};
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt};
 use tracing::debug;
 
 use super::options::NatsOptions;
-use super::stream::{Facts, OpenStream, nanoseconds};
+use super::pulls::{Place, Pulls};
+use super::stream::{Facts, OpenStream};
 
 /// Messages asked for at a time, at most: half as many again can be on their way.
 pub(super) const MAX_PULL: usize = 20_000;
@@ -24,8 +25,6 @@ const MIN_PULL: usize = 64;
 const PULL_BYTES: u64 = 64 << 20;
 /// How long the server keeps the consumer of a program that is gone.
 const INACTIVE_THRESHOLD: Duration = Duration::from_secs(5 * 60);
-/// How often an idle server says that it is there.
-const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long deleting a consumer may take.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -85,13 +84,14 @@ pub(super) struct Consumer {
     context: jetstream::Context,
     stream: String,
     consumer: PullConsumer<Config>,
-    messages: Messages,
+    pulls: Pulls,
     received: u64,
 }
 
 impl Consumer {
     /// A new consumer that begins at `offset`.
     pub(super) async fn create(
+        client: Client,
         context: jetstream::Context,
         stream: &OpenStream,
         facts: &Facts,
@@ -121,10 +121,11 @@ impl Consumer {
             }
         })?;
         let pull = pull_size(facts.mean_bytes);
-        let messages = consumer.stream().max_messages_per_batch(pull).heartbeat(HEARTBEAT).messages().await;
-        let messages = messages.map_err(|error| NotCreated::ForNow(format!("asking for messages: {error}")))?;
-        debug!(consumer = consumer.cached_info().name, offset, pull, "consumer created");
-        Ok(Consumer { context, stream: options.stream.clone(), consumer, messages, received: 0 })
+        let name = &consumer.cached_info().name;
+        let pulls = Pulls::begin(client, options.domain.as_deref(), &options.stream, name, pull).await;
+        let pulls = pulls.map_err(NotCreated::ForNow)?;
+        debug!(consumer = name, offset, pull, "consumer created");
+        Ok(Consumer { context, stream: options.stream.clone(), consumer, pulls, received: 0 })
     }
 
     /// The next message. Dropping the future loses none.
@@ -132,14 +133,14 @@ impl Consumer {
     /// # Errors
     /// Why this consumer can no longer be trusted.
     pub(super) async fn next(&mut self) -> Result<Delivery, String> {
-        let item = self.messages.next().await;
-        self.check(item)
+        let message = self.pulls.next().await?;
+        self.check(message)
     }
 
-    /// The next message if it is already here.
+    /// The next message if it is already here; [`Consumer::next`] is called from time to time all the same, and asks for more.
     pub(super) fn next_ready(&mut self) -> Option<Result<Delivery, String>> {
-        let item = self.messages.next().now_or_never()?;
-        Some(self.check(item))
+        let message = self.pulls.next_ready()?;
+        Some(message.and_then(|message| self.check(message)))
     }
 
     /// Whether the server has nothing more to deliver and all that it delivered has arrived.
@@ -150,8 +151,8 @@ impl Consumer {
 
     /// Removes the consumer from the server, as far as that is possible.
     pub(super) async fn delete(self) {
-        let Consumer { context, stream, consumer, messages, .. } = self;
-        drop(messages);
+        let Consumer { context, stream, consumer, pulls, .. } = self;
+        drop(pulls);
         let name = &consumer.cached_info().name;
         match tokio::time::timeout(DELETE_TIMEOUT, context.delete_consumer_from_stream(name, &stream)).await {
             Ok(Ok(_)) => debug!(consumer = name, "consumer deleted"),
@@ -160,19 +161,15 @@ impl Consumer {
         }
     }
 
-    fn check(&mut self, item: Option<Result<Message, impl std::fmt::Display>>) -> Result<Delivery, String> {
-        let message = match item {
-            Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(error.to_string()),
-            None => return Err("the messages have ended".into()),
-        };
-        let info = message.info().map_err(|error| format!("a message without its place in the stream: {error}"))?;
-        if info.consumer_sequence != self.received + 1 {
-            return Err(format!("expected message {} of the consumer, found {}", self.received + 1, info.consumer_sequence));
+    fn check(&mut self, message: Message) -> Result<Delivery, String> {
+        let async_nats::Message { subject, reply, headers, payload, .. } = message;
+        let place = reply.as_ref().and_then(|reply| Place::parse(reply.as_str()));
+        let place = place.ok_or_else(|| format!("a message without its place in the stream: reply {reply:?}"))?;
+        if place.consumer_sequence != self.received + 1 {
+            return Err(format!("expected message {} of the consumer, found {}", self.received + 1, place.consumer_sequence));
         }
         self.received += 1;
-        let (sequence, pending, timestamp_ns) = (info.stream_sequence, info.pending, nanoseconds(info.published));
-        let async_nats::Message { subject, headers, payload, .. } = message.message;
+        let Place { stream_sequence: sequence, timestamp_ns, pending, .. } = place;
         Ok(Delivery { event: Event { sequence, timestamp_ns, subject, headers, payload }, pending })
     }
 }

@@ -150,16 +150,16 @@ impl Follower {
             facts.extent.first = facts.extent.first.min(self.position.offset);
         }
         stream.verify(&self.position, &facts).await?;
-        let context = self.connection.jetstream().await?;
+        let (client, context) = self.connection.jetstream().await?;
         let options = self.connection.options();
-        let consumer =
-            Consumer::create(context, &stream, &facts, options, self.position.offset).await.map_err(|error| match error {
-                NotCreated::ForNow(message) => self.connection.unavailable(message),
-                NotCreated::Filters(message) => Error::Config {
-                    message: format!("source {}: {message}", self.connection.source()),
-                    help: Some("option subject: name subjects of the stream that do not overlap".into()),
-                },
-            })?;
+        let created = Consumer::create(client, context, &stream, &facts, options, self.position.offset).await;
+        let consumer = created.map_err(|error| match error {
+            NotCreated::ForNow(message) => self.connection.unavailable(message),
+            NotCreated::Filters(message) => Error::Config {
+                message: format!("source {}: {message}", self.connection.source()),
+                help: Some("option subject: name subjects of the stream that do not overlap".into()),
+            },
+        })?;
         // The stream may have been made anew before the consumer was.
         if let Err(error) = stream.facts().await {
             consumer.delete().await;

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
-use bytes::Bytes;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::consumer::{Delivery, Event};
@@ -28,7 +27,8 @@ pub(super) struct Gathered {
     events: Vec<Event>,
     messages: usize,
     bytes: usize,
-    last: Option<(u64, i64, Bytes)>,
+    /// The last message, where it was a marker.
+    last_marker: Option<LastEvent>,
 }
 
 impl Gathered {
@@ -43,7 +43,7 @@ impl Gathered {
             events: Vec::new(),
             messages: 0,
             bytes: 0,
-            last: None,
+            last_marker: None,
         }
     }
 
@@ -62,8 +62,10 @@ impl Gathered {
         self.end = event.sequence + 1;
         self.pending = pending;
         self.messages += 1;
-        self.last = Some((event.sequence, event.timestamp_ns, event.payload.clone()));
-        if !event.is_marker() {
+        if event.is_marker() {
+            self.last_marker = Some(last_event(&event));
+        } else {
+            self.last_marker = None;
             self.bytes += event.payload.len();
             self.events.push(event);
         }
@@ -93,11 +95,7 @@ impl Gathered {
 
     /// The last event read, where there is one.
     pub(super) fn last_event(&self) -> Option<LastEvent> {
-        self.last.as_ref().map(|(sequence, timestamp_ns, payload)| LastEvent {
-            sequence: *sequence,
-            timestamp_ns: *timestamp_ns,
-            payload_hash: xxh3_64(payload),
-        })
+        self.last_marker.clone().or_else(|| self.events.last().map(last_event))
     }
 
     /// Rows and dead letters; `position` is where reading goes on after them. Busy for as long as decoding takes.
@@ -130,6 +128,10 @@ impl Gathered {
             origin: Some(Arc::new(Messages(self.events))),
         })
     }
+}
+
+fn last_event(event: &Event) -> LastEvent {
+    LastEvent { sequence: event.sequence, timestamp_ns: event.timestamp_ns, payload_hash: xxh3_64(&event.payload) }
 }
 
 /// The messages of a batch, kept for as long as it is.

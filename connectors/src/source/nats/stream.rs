@@ -71,7 +71,7 @@ impl OpenStream {
     /// # Errors
     /// [`Error::Config`] where it is refused, and those of [`Connection::jetstream`].
     pub(super) async fn find(connection: &Arc<Connection>) -> Result<Option<(OpenStream, Facts)>, Error> {
-        let context = connection.jetstream().await?;
+        let (_, context) = connection.jetstream().await?;
         let name = &connection.options().stream;
         let stream = match context.get_stream(name).await {
             Ok(stream) => stream,

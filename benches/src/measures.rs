@@ -1,0 +1,7 @@
+//! What is measured, each in a file of its own.
+
+pub(crate) mod commit;
+pub(crate) mod delay;
+pub(crate) mod files;
+pub(crate) mod live;
+pub(crate) mod memory;
