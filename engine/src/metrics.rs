@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn lag_is_zero_at_the_end_and_unknown_without_times() {
-        let place = |offset, end, newest_ns| SourceStatus { offset, end, newest_ns };
+        let place = |offset, end, newest_ns| SourceStatus { offset, applied: offset, end, newest_ns };
         assert_eq!(lag_seconds(&place(10, 10, None), 5_000), Some(0.0));
         assert_eq!(lag_seconds(&place(9, 10, Some(2_000_000_000)), 5_000), Some(3.0));
         assert_eq!(lag_seconds(&place(9, 10, None), 5_000), None);

@@ -2,10 +2,11 @@
 //! nothing else.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
 use crate::status::{Board, Phase, ViewStatus};
@@ -16,7 +17,9 @@ const BARS_EVERY: Duration = Duration::from_millis(200);
 const LINES_EVERY: Duration = Duration::from_secs(10);
 /// More views than this share the last bar.
 const BARS: usize = 12;
-const TEMPLATE: &str = "{msg:24} {wide_bar} {percent:>3}%  {human_pos} of {human_len}  {per_sec}  {eta} left";
+const TEMPLATE: &str = "{msg:24} {wide_bar} {percent:>3}%  {human_pos} of {human_len}  {rate}  {eta} left";
+/// While nothing is known of what is still to come: a file's lines are not counted beforehand.
+const OPEN_TEMPLATE: &str = "{msg:24} {spinner} {human_pos} read  {rate}";
 
 /// Where progress is shown.
 #[derive(Debug, Clone)]
@@ -42,7 +45,7 @@ impl Progress {
     }
 
     async fn follow_with_bars(&self, board: &Board, done: &CancellationToken) {
-        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ");
+        let (style, open_style) = (style(TEMPLATE), style(OPEN_TEMPLATE));
         let mut shown: BTreeMap<String, ProgressBar> = BTreeMap::new();
         loop {
             let wanted = rows(&board.all());
@@ -61,6 +64,7 @@ impl Progress {
                     bar.reset_eta();
                     bar
                 });
+                bar.set_style(if way.end > way.offset { style.clone() } else { open_style.clone() });
                 bar.set_length(way.end);
                 bar.set_position(way.offset.min(way.end));
             }
@@ -73,6 +77,17 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // Nothing can be done about a terminal that takes no text.
+        let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
+    };
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸ ")
+        .with_key("rate", rate)
 }
 
 async fn follow_with_lines(board: &Board, done: &CancellationToken) {
@@ -122,7 +137,8 @@ impl Way {
         };
         let (offset, end) = sources.values().fold((0, 0), |(offset, end), place| {
             // Offsets are the next sequence, so one less is what was read.
-            (offset + place.offset.saturating_sub(1), end + place.end.max(place.offset).saturating_sub(1))
+            let applied = place.applied.max(place.offset);
+            (offset + applied.saturating_sub(1), end + place.end.max(applied).saturating_sub(1))
         });
         Some(Way { offset, end })
     }
@@ -151,7 +167,7 @@ mod tests {
         for index in 0..count {
             board.update(&format!("v{index:02}"), |status| {
                 status.phase = phase;
-                status.sources.insert("orders".into(), SourceStatus { offset: 11, end: 101, newest_ns: None });
+                status.sources.insert("orders".into(), SourceStatus { offset: 11, applied: 11, end: 101, newest_ns: None });
             });
         }
         board.all()

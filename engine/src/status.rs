@@ -28,6 +28,9 @@ pub enum Phase {
 pub struct SourceStatus {
     /// The committed offset: the next sequence to read.
     pub offset: u64,
+    /// The next sequence that is not applied yet; at or after the committed offset while the engine runs.
+    #[serde(default)]
+    pub applied: u64,
     /// One past the source's last known sequence.
     pub end: u64,
     /// When the newest applied event was stored, nanoseconds since the epoch, where known.

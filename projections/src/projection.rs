@@ -189,7 +189,8 @@ fn keeps_every_column(plan: &LogicalPlan) -> bool {
         LogicalPlan::SubqueryAlias(alias) => keeps_every_column(&alias.input),
         LogicalPlan::Projection(projection) => {
             let kept: HashSet<&Column> = projection.expr.iter().filter_map(plain_column).collect();
-            projection.input.schema().columns().iter().all(|column| kept.contains(column)) && keeps_every_column(&projection.input)
+            projection.input.schema().columns().iter().all(|column| kept.contains(column))
+                && keeps_every_column(&projection.input)
         }
         _ => false,
     }

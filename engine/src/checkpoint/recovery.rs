@@ -33,7 +33,10 @@ fn status(record: &Record) -> ViewStatus {
             .positions
             .iter()
             .map(|(source, position)| {
-                (source.clone(), SourceStatus { offset: position.offset, end: position.offset, newest_ns: None })
+                (
+                    source.clone(),
+                    SourceStatus { offset: position.offset, applied: position.offset, end: position.offset, newest_ns: None },
+                )
             })
             .collect(),
         rows: snapshot.parts.iter().map(|part| part.rows).sum(),

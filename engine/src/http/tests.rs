@@ -53,7 +53,7 @@ async fn metrics_can_be_scraped() {
         status.phase = Phase::Live;
         status.rows = 7;
         status.committed_ms = Some(1);
-        status.sources.insert("orders".into(), SourceStatus { offset: 11, end: 21, newest_ns: Some(1) });
+        status.sources.insert("orders".into(), SourceStatus { offset: 11, applied: 11, end: 21, newest_ns: Some(1) });
     });
     crate::metrics::dead_letter("scraped_source", "not_json");
     crate::metrics::reader_restarted("scraped_source");

@@ -223,6 +223,7 @@ impl Pipeline {
                 for (source, position) in &self.positions {
                     let entry = status.sources.entry(source.clone()).or_insert_with(SourceStatus::default);
                     entry.offset = position.offset;
+                    entry.applied = entry.applied.max(position.offset);
                     entry.end = entry.end.max(position.offset);
                     entry.newest_ns = self.newest_ns.get(source).copied().or(entry.newest_ns);
                 }

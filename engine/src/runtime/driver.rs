@@ -269,6 +269,7 @@ impl Driver {
                 let shown = if main { &mut status.sources } else { &mut status.rebuild };
                 let entry = shown.entry(source.to_owned()).or_insert_with(SourceStatus::default);
                 entry.end = entry.end.max(end.unwrap_or(0)).max(offset);
+                entry.applied = offset;
                 if !main {
                     entry.offset = offset;
                     let (done, all) =
