@@ -1,8 +1,8 @@
 //! DuckDB's command line, which reads what the program wrote as a user would.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// Runs statements; the rows of the last one, or what DuckDB said was wrong.
 pub(crate) fn rows(sql: &str) -> Result<Vec<serde_json::Value>, String> {
@@ -24,6 +24,50 @@ pub(crate) fn rows(sql: &str) -> Result<Vec<serde_json::Value>, String> {
         return Ok(Vec::new());
     }
     serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+}
+
+/// One DuckDB process that is asked many things, as a dashboard would.
+pub(crate) struct Session {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Session {
+    /// Standard error comes with standard output, so that an error stands before the end of its own answer.
+    pub(crate) fn start() -> Session {
+        let mut child = Command::new("sh")
+            .args(["-c", "exec \"$0\" -json 2>&1"])
+            .arg(program())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("starting {}: {error}", program().display()));
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Session { child, input, output }
+    }
+
+    /// The rows of a statement, or what DuckDB said was wrong.
+    pub(crate) fn rows(&mut self, sql: &str) -> Result<Vec<serde_json::Value>, String> {
+        writeln!(self.input, "{sql};\n.print end-of-answer").unwrap();
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(self.output.read_line(&mut line).unwrap() > 0, "DuckDB has ended: {text}");
+            if line.trim_end() == "end-of-answer" {
+                break;
+            }
+            text.push_str(&line);
+        }
+        serde_json::from_str(&text).map_err(|_| text)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 /// `ALLUVIUM_DUCKDB`, else `.tools/bin/duckdb` under the workspace's root.

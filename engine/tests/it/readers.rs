@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::duckdb;
 use crate::orders::{Orders, publish_to};
 
-const QUERIES: usize = 300;
+/// Of each kind.
+const QUERIES: usize = 2_000;
+/// So many of them in a DuckDB process of their own.
+const PROCESSES: usize = 100;
 
 const NUMBERED: &[(&str, &str)] = &[
     ("numbers", "SELECT customer % 1000 AS bucket, count(*) AS n, sum(order_id) AS ids FROM orders GROUP BY customer % 1000"),
@@ -35,7 +38,7 @@ fn every_answer_is_one_commit() {
     orders.catch_up();
     let mut running = orders.start();
     let stop = Arc::new(AtomicBool::new(false));
-    let bodies: Vec<Vec<u8>> = (0..400_000).map(|_| orders.next().into_bytes()).collect();
+    let bodies: Vec<Vec<u8>> = (0..1_000_000).map(|_| orders.next().into_bytes()).collect();
     let publisher = std::thread::spawn({
         let (stop, url) = (Arc::clone(&stop), orders.server.url());
         move || {
@@ -44,17 +47,19 @@ fn every_answer_is_one_commit() {
                     return;
                 }
                 publish_to(&url, chunk.to_vec());
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(40));
             }
         }
     });
     let first_epoch = orders.epoch("numbers");
 
     let (mut last, mut retried) = (0, 0);
-    for _ in 0..QUERIES {
+    let mut session = duckdb::Session::start();
+    let mut ask = |query: usize, sql: &str| if query < PROCESSES { duckdb::rows(sql) } else { session.rows(sql) };
+    for query in 0..QUERIES {
         let sql = format!("SELECT {SUMS} FROM read_parquet('{}/current/*.parquet')", orders.view("numbers").display());
         let row = loop {
-            match duckdb::rows(&sql) {
+            match ask(query, &sql) {
                 Ok(rows) => break rows[0].clone(),
                 Err(error) if error.contains("No such file") || error.contains("No files found") => retried += 1,
                 Err(error) => panic!("{error}"),
@@ -65,7 +70,7 @@ fn every_answer_is_one_commit() {
     }
     println!("current: {retried} of {QUERIES} were asked again");
 
-    for _ in 0..QUERIES {
+    for query in 0..QUERIES {
         let files = |view: &str| {
             let manifest: serde_json::Value =
                 serde_json::from_slice(&std::fs::read(orders.view(view).join("manifest.json")).unwrap()).unwrap();
@@ -80,18 +85,21 @@ fn every_answer_is_one_commit() {
         let sql = format!(
             "SELECT {SUMS}, (SELECT CAST(sum(n) AS BIGINT) FROM read_parquet({counts})) AS other FROM read_parquet({numbers})"
         );
-        check(&duckdb::rows(&sql).unwrap()[0], &mut last);
+        check(&ask(query, &sql).unwrap()[0], &mut last);
     }
 
+    let while_asked = orders.epoch("numbers");
     for _ in 0..QUERIES {
         let sql = format!("SELECT {SUMS}, (SELECT CAST(sum(n) AS BIGINT) FROM counts) AS other FROM numbers");
         let answer = orders.succeed(&["query", &sql, "--format", "json"]);
         check(&serde_json::from_str(answer.trim()).unwrap(), &mut last);
     }
     stop.store(true, Ordering::SeqCst);
+    let ended_early = publisher.is_finished();
     publisher.join().unwrap();
-    let commits = orders.epoch("numbers") - first_epoch;
-    println!("{commits} commits, {last} orders");
-    assert!(commits > 20, "too few commits to prove anything: {commits}");
+    let (duckdb, query) = (while_asked - first_epoch, orders.epoch("numbers") - while_asked);
+    println!("{duckdb} commits under DuckDB and {query} under alluvium query, {last} orders");
+    assert!(!ended_early, "the last queries saw no commits");
+    assert!(duckdb > 20 && query > 20, "too few commits to prove anything: {duckdb} and {query}");
     assert_eq!(running.end(), Some(0), "{}", orders.log());
 }
