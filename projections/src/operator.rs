@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `linear` | filters, projections, unnests, unions |
 //! | `merge` | aggregates over input that takes nothing back |
+//! | `keyed` | what splits by a key, by recompute of the keys that are touched |
 //! | `full` | everything else, by full recompute |
 //!
 //! A change takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next
@@ -11,6 +12,7 @@
 //! asked for at a flush, from the leaves up.
 
 mod full;
+mod keyed;
 mod linear;
 mod merge;
 
@@ -20,6 +22,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use self::full::Full;
+use self::keyed::Keyed;
 use self::linear::Linear;
 use self::merge::Merge;
 use crate::delta::Delta;
@@ -38,6 +41,7 @@ enum Kind {
     Scan { relation: String, columns: Vec<usize>, schema: SchemaRef },
     Linear(Box<Linear>),
     Merge(Box<Merge>),
+    Keyed(Box<Keyed>),
     Full(Box<Full>),
 }
 
@@ -62,6 +66,7 @@ impl Operator {
                 }
                 Op::Linear { plan } => Kind::Linear(Box::new(Linear::new(node, plan).await?)),
                 Op::Merge { plan } => Kind::Merge(Box::new(Merge::new(node, plan).await?)),
+                Op::Keyed { plan, keys } => Kind::Keyed(Box::new(Keyed::new(node, plan, keys).await?)),
                 Op::Full { plan } => Kind::Full(Box::new(Full::new(node, plan).await?)),
             };
             Ok(Operator { kind, inputs })
@@ -99,6 +104,12 @@ impl Operator {
                 }
                 Ok(Vec::new())
             }
+            Kind::Keyed(keyed) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    input.stage(pushed)?.into_iter().for_each(|delta| keyed.stage(index, delta));
+                }
+                Ok(Vec::new())
+            }
             Kind::Full(full) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     for delta in input.stage(pushed)? {
@@ -115,6 +126,7 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.unstage(),
+            Kind::Keyed(keyed) => keyed.unstage(),
             Kind::Full(full) => full.unstage(),
         }
         self.inputs.iter_mut().for_each(Operator::unstage);
@@ -125,6 +137,7 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.absorb()?,
+            Kind::Keyed(keyed) => keyed.absorb(),
             Kind::Full(full) => full.absorb()?,
         }
         self.inputs.iter_mut().try_for_each(Operator::absorb)
@@ -147,6 +160,13 @@ impl Operator {
                     }
                     merge.flush()
                 }
+                Kind::Keyed(keyed) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().for_each(|delta| keyed.stage(index, delta));
+                    }
+                    keyed.absorb();
+                    keyed.flush().await
+                }
                 Kind::Full(full) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         deltas.into_iter().for_each(|delta| full.stage(index, delta));
@@ -163,6 +183,7 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.checkpoint(tables),
+            Kind::Keyed(keyed) => keyed.checkpoint(tables),
             Kind::Full(full) => full.checkpoint(tables),
         }
         self.inputs.iter_mut().for_each(|input| input.checkpoint(tables));
@@ -172,6 +193,7 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.restore(tables)?,
+            Kind::Keyed(keyed) => keyed.restore(tables)?,
             Kind::Full(full) => full.restore(tables)?,
         }
         self.inputs.iter_mut().try_for_each(|input| input.restore(tables))
@@ -181,6 +203,7 @@ impl Operator {
         let own = match &self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => (0, 0),
             Kind::Merge(merge) => merge.size(),
+            Kind::Keyed(keyed) => keyed.size(),
             Kind::Full(full) => full.size(),
         };
         self.inputs.iter().fold(own, |(rows, bytes), input| {

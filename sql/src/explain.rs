@@ -88,7 +88,7 @@ fn title(node: &Node) -> String {
                 (false, false) => format!("{} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr)),
             }
         }
-        Op::Merge { plan } | Op::Linear { plan } | Op::Full { plan } => operators(plan).join(", "),
+        Op::Merge { plan } | Op::Linear { plan } | Op::Keyed { plan, .. } | Op::Full { plan } => operators(plan).join(", "),
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
 //! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
 //! | [`aggregates`] | which aggregates merge |
+//! | [`split`] | by which keys an operator's answer splits |
 //! | [`keys`] | which columns identify a row |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
@@ -17,6 +18,7 @@ mod keys;
 mod ordering;
 mod refusals;
 mod regions;
+mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,7 +100,7 @@ pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -
 
     // Splitting count(DISTINCT x) in two aggregates is cheaper where both merge, and dearer where the inner one retracts.
     let split = plan_with(optimized(&session_state()?, &written)?, relations)?;
-    let plan = if cost(&split.root).0 == Class::FullRecompute {
+    let plan = if cost(&split.root).0 >= Class::KeyedRecompute {
         let state = session_state_without(&["single_distinct_aggregation_to_group_by"])?;
         let whole = plan_with(optimized(&state, &written)?, relations)?;
         if cost(&whole.root) < cost(&split.root) { whole } else { split }

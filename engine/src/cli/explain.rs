@@ -93,6 +93,7 @@ fn operator(node: &Node) -> String {
         }
         Op::Linear { .. } => "linear".into(),
         Op::Merge { .. } => "aggregate".into(),
+        Op::Keyed { .. } => "query by key".into(),
         Op::Full { .. } => "query".into(),
     }
 }
@@ -100,7 +101,7 @@ fn operator(node: &Node) -> String {
 fn plan_lines(node: &Node) -> Vec<String> {
     match &node.op {
         Op::Scan { .. } => Vec::new(),
-        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => {
+        Op::Linear { plan } | Op::Merge { plan } | Op::Keyed { plan, .. } | Op::Full { plan } => {
             plan.display_indent().to_string().lines().map(str::to_owned).collect()
         }
     }

@@ -4,6 +4,8 @@
 //! a region is a scan of [`leaf_name`](crate::plan::leaf_name) under a projection that gives its columns the names that the operators
 //! above know them by.
 
+mod keyed;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result}
 use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, Projection};
 
 use crate::plan::{Class, Node, Op, leaf_name, leaf_scan};
-use crate::planner::{Refusal, Relation, aggregates, keys};
+use crate::planner::{Refusal, Relation, aggregates, keys, split};
 
 /// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
 pub(crate) fn cut(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
@@ -37,8 +39,12 @@ enum Shape {
     Scan,
     Linear,
     Merge,
+    /// An operator that splits by a key, and linear ones above it.
+    Keyed,
     Full,
 }
+
+const O_CHANGES: &str = "O(changes)";
 
 struct Cut<'a> {
     relations: &'a BTreeMap<String, Relation>,
@@ -61,19 +67,19 @@ impl Cut<'_> {
         match plan {
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
                 match plan.inputs().first().map(|input| self.shape(input)) {
-                    // Under a full recompute already: one node less to keep.
+                    // Under a recompute already: one node less to keep.
                     None | Some(Shape::Full) => Shape::Full,
+                    Some(Shape::Keyed) => Shape::Keyed,
                     Some(Shape::Scan | Shape::Linear | Shape::Merge) => Shape::Linear,
                 }
             }
             LogicalPlan::Union(_) => Shape::Linear,
             LogicalPlan::Aggregate(aggregate)
-                if aggregates::obstacle(aggregate).is_none()
-                    && self.shape(&aggregate.input) != Shape::Full
-                    && !self.retracts(&aggregate.input) =>
+                if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
             {
                 Shape::Merge
             }
+            _ if split::of_operator(plan).is_ok() => Shape::Keyed,
             _ => Shape::Full,
         }
     }
@@ -147,6 +153,7 @@ impl Cut<'_> {
             (Shape::Scan, _) => self.scan(plan),
             (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.merge(aggregate),
             (Shape::Linear, _) => self.region(plan, Class::Linear),
+            (Shape::Keyed, _) => self.keyed(plan),
             _ => self.region(plan, Class::FullRecompute),
         }
     }
@@ -163,6 +170,8 @@ impl Cut<'_> {
             id: 0,
             class: Class::Linear,
             reason: None,
+            cost: O_CHANGES.to_owned(),
+            state: None,
             schema: unique_schema(plan.schema()),
             retracts: relation.retracts,
             key,
@@ -186,6 +195,8 @@ impl Cut<'_> {
             id: 0,
             class: Class::Merge,
             reason: None,
+            cost: O_CHANGES.to_owned(),
+            state: Some("the state of each group".to_owned()),
             schema: unique_schema(&aggregate.schema),
             retracts,
             key: Some((0..groups).collect()),
@@ -213,7 +224,15 @@ impl Cut<'_> {
             };
             (!inputs.is_empty() && self.retracts(plan), Some(reason), Op::Full { plan: over_leaves })
         };
-        Ok(Node { id: 0, class, reason, op, schema, retracts, key, inputs })
+        let (cost, state) = if class == Class::Linear {
+            (O_CHANGES, None)
+        } else if inputs.is_empty() {
+            ("O(rows), once", Some("its rows"))
+        } else {
+            ("O(all input)", Some("all input, and the last answer"))
+        };
+        let (cost, state) = (cost.to_owned(), state.map(str::to_owned));
+        Ok(Node { id: 0, class, reason, cost, state, op, schema, retracts, key, inputs })
     }
 
     /// Replaces what does not belong in a region of this class by leaves.
@@ -264,6 +283,7 @@ impl Cut<'_> {
     /// Why an operator by itself needs a full recompute; none: only because of what is below it.
     fn reason(&self, plan: &LogicalPlan) -> Option<String> {
         Some(match plan {
+            LogicalPlan::Join(join) if join.null_aware => "NOT IN with values that may be NULL".to_owned(),
             LogicalPlan::Join(join) => match join.join_type {
                 JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => "a join".to_owned(),
                 JoinType::LeftMark | JoinType::RightMark => "EXISTS or IN".to_owned(),
@@ -273,7 +293,6 @@ impl Cut<'_> {
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => "ORDER BY with LIMIT".to_owned(),
             LogicalPlan::Aggregate(aggregate) => match aggregates::obstacle(aggregate) {
                 Some(obstacle) => obstacle,
-                None if self.shape(&aggregate.input) == Shape::Full => return None,
                 None => format!("{} over rows that can be taken back", aggregates::title(aggregate)),
             },
             LogicalPlan::Subquery(_) => "a subquery".to_owned(),

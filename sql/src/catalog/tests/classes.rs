@@ -12,6 +12,7 @@ fn shape(node: &Node) -> String {
         Op::Scan { .. } => "S",
         Op::Linear { .. } => "L",
         Op::Merge { .. } => "M",
+        Op::Keyed { .. } => "K",
         Op::Full { .. } => "F",
     };
     let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
@@ -21,7 +22,7 @@ fn shape(node: &Node) -> String {
 
 /// Each node's leaves are its inputs, in order and with their schemas.
 fn check_leaves(node: &Node, query: &str) {
-    if let Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } = &node.op {
+    if let Op::Linear { plan } | Op::Merge { plan } | Op::Keyed { plan, .. } | Op::Full { plan } = &node.op {
         let mut leaves = Vec::new();
         plan.apply_with_subqueries(|plan| {
             if let LogicalPlan::TableScan(scan) = plan
