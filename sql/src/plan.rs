@@ -73,6 +73,27 @@ pub enum Op {
         /// Over leaf 0.
         plan: LogicalPlan,
     },
+    /// An aggregate directly over leaf 0 whose functions can be taken out of again (counts, exact sums), or none at all (DISTINCT):
+    /// `LogicalPlan::Aggregate` whose input is the leaf's scan.
+    Weighted {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+    },
+    /// An inner join of leaves 0 and 1: `LogicalPlan::Join` over projections that rename the leaves' first columns.
+    Join {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// By leaf, where the keys are that rows must have in common to meet. All conditions stand in the plan.
+        keys: Vec<KeyedInput>,
+    },
+    /// A semi, anti or mark join of leaves 0 and 1 on equal keys with no further condition: `LogicalPlan::Join` over projections that
+    /// rename the leaves' first columns.
+    Semi {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// By leaf, where the keys are.
+        keys: Vec<KeyedInput>,
+    },
     /// A plan over the leaves whose answer splits by a key: the answer over all rows is that over the rows of each key, put
     /// together. There is none for a key without rows.
     Keyed {
@@ -80,6 +101,9 @@ pub enum Op {
         plan: LogicalPlan,
         /// By leaf, where the key is.
         keys: Vec<KeyedInput>,
+        /// Over leaf 0, the only one, which is insert-only: those of its rows that can still come into an answer. The others never
+        /// return and need not be stored. None: all.
+        keep: Option<LogicalPlan>,
     },
     /// Any plan over the leaves: run over the whole stored input, before and after.
     Full {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`refusals`] | what is not a function of the events |
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
+//! | [`scalars`] | subqueries of one value as joins |
 //! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
 //! | [`aggregates`] | which aggregates merge |
 //! | [`split`] | by which keys an operator's answer splits |
@@ -18,6 +19,7 @@ mod keys;
 mod ordering;
 mod refusals;
 mod regions;
+mod scalars;
 mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,7 +127,7 @@ fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan,
 
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
-    let root = regions::cut(&batch, relations)?;
+    let root = regions::cut(&scalars::joined(batch.clone())?, relations)?;
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
         fingerprint: fingerprint::of_view(&batch, &reads, relations),

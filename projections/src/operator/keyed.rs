@@ -36,6 +36,8 @@ const BATCH_ROWS: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Keyed {
     planned: Planned,
+    /// Which rows of the input can still come into an answer, where others never return.
+    keep: Option<Planned>,
     inputs: Vec<Arrangement>,
     /// Compares answers.
     answers: KeyEncoder,
@@ -84,6 +86,22 @@ impl Change {
         }
     }
 
+    /// The rows, which differ from each other where they can leave.
+    pub(crate) fn rows(&self) -> &RecordBatch {
+        match self {
+            Change::Arrivals(rows, _) => rows,
+            Change::Net(net, _) => &net.rows,
+        }
+    }
+
+    /// How many times a row comes, or leaves.
+    pub(crate) fn weight(&self, row: usize) -> i64 {
+        match self {
+            Change::Arrivals(..) => 1,
+            Change::Net(net, _) => net.weights[row],
+        }
+    }
+
     /// Takes the change into the arrangement.
     pub(crate) fn apply(&self, arrangement: &mut Arrangement) -> Result<(), Error> {
         match self {
@@ -94,14 +112,23 @@ impl Change {
 }
 
 impl Keyed {
-    pub(crate) async fn new(node: &Node, plan: &LogicalPlan, keys: &[KeyedInput]) -> Result<Self, Error> {
+    pub(crate) async fn new(
+        node: &Node,
+        plan: &LogicalPlan,
+        keys: &[KeyedInput],
+        keep: Option<&LogicalPlan>,
+    ) -> Result<Self, Error> {
         let schemas: Vec<SchemaRef> = node.inputs.iter().map(|input| Arc::clone(&input.schema)).collect();
         let inputs = node.inputs.iter().zip(keys).enumerate().map(|(index, (input, key))| {
             let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
-            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, input.retracts)
+            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, input.retracts || keep.is_some())
         });
         Ok(Self {
             planned: physical::plan(plan, &schemas, Effort::Stable).await?,
+            keep: match keep {
+                Some(keep) => Some(physical::plan(keep, &schemas, Effort::Stable).await?),
+                None => None,
+            },
             inputs: inputs.collect::<Result<_, Error>>()?,
             answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
@@ -137,6 +164,9 @@ impl Keyed {
         touched.sort_unstable();
         touched.dedup();
         let before = self.answer(&touched).await?;
+        if self.keep.is_some() {
+            changes = self.kept(&touched, changes).await?;
+        }
         for (arrangement, change) in self.inputs.iter_mut().zip(&changes) {
             change.apply(arrangement)?;
         }
@@ -152,6 +182,29 @@ impl Keyed {
             return Err(Error::Bug("a row is taken back by an operator that takes nothing back".to_owned()));
         }
         Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
+    }
+
+    /// The changes that leave stored only those rows that can still come into an answer.
+    async fn kept(&self, touched: &[u32], changes: Vec<Change>) -> Result<Vec<Change>, Error> {
+        let Some(keep) = &self.keep else { return Ok(changes) };
+        let mut kept = Vec::with_capacity(changes.len());
+        for (index, (arrangement, change)) in self.inputs.iter().zip(&changes).enumerate() {
+            let Change::Net(new, _) = change else { return Err(Error::Bug("rows that can leave are not net".to_owned())) };
+            let places: Vec<_> = touched.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
+            let old = arrangement.repeated(&places, true)?;
+            let slot = &keep.slots[index];
+            let new = repeated(Delta { rows: new.rows.clone(), weights: Some(new.weights.clone().into()) })?;
+            let all = std::iter::once(&old).chain(&new).filter(|rows| rows.num_rows() > 0);
+            slot.fill(all.map(|rows| renamed(rows, slot.schema())).collect::<Result<_, _>>()?);
+            let plan = reset_plan_states(Arc::clone(&keep.plan))?;
+            let stay = collect(plan, Arc::clone(&keep.context)).await;
+            slot.fill(Vec::new());
+            let taken_out = Int64Array::from_value(-1, old.num_rows());
+            let mut deltas = vec![Delta { rows: old, weights: Some(taken_out) }];
+            deltas.extend(stay?.into_iter().map(Delta::insertions));
+            kept.push(Change::new(arrangement, deltas)?);
+        }
+        Ok(kept)
     }
 
     /// What the plan answers for the rows of some buckets as they are now.

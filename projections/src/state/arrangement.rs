@@ -164,6 +164,15 @@ impl Arrangement {
         self.buckets.find(spread(bucket), |entry| entry.hash == bucket).map_or(&[], |entry| entry.places.as_slice())
     }
 
+    /// The places of all rows.
+    pub(crate) fn all_places(&self) -> Vec<Place> {
+        let of_segment = |slot: &usize| {
+            let (slot, segment) = (*slot, self.segment(*slot));
+            (0..segment.len()).filter(|row| segment.is_alive(*row)).map(move |row| Place::new(slot, row))
+        };
+        self.order.iter().flat_map(of_segment).collect()
+    }
+
     /// The weight of the row at a place.
     pub(crate) fn weight(&self, place: Place) -> i64 {
         if self.leaving.is_none() {
@@ -174,30 +183,35 @@ impl Arrangement {
 
     /// The rows at some places.
     pub(crate) fn gather(&self, places: &[Place]) -> Result<RecordBatch, Error> {
-        let columns: Vec<ArrayRef> =
-            (0..self.rows.fields().len()).map(|column| self.column(column, places)).collect::<Result<_, _>>()?;
+        let columns = self.columns(0..self.rows.fields().len(), places)?;
         let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?)
     }
 
-    /// One column of the rows at some places.
-    pub(crate) fn column(&self, column: usize, places: &[Place]) -> Result<ArrayRef, Error> {
+    /// Some columns of the rows at some places.
+    pub(crate) fn columns(&self, columns: impl IntoIterator<Item = usize>, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
+        let columns = columns.into_iter();
         if places.is_empty() {
-            return Ok(new_empty_array(self.stored.field(column).data_type()));
+            return Ok(columns.map(|column| new_empty_array(self.stored.field(column).data_type())).collect());
         }
         // Only the segments concerned, numbered in the order in which they are met.
         let mut number = vec![u32::MAX; self.segments.len()];
-        let mut arrays: Vec<&dyn Array> = Vec::new();
+        let mut slots: Vec<usize> = Vec::new();
         let mut indices = Vec::with_capacity(places.len());
         for place in places {
             let seen = &mut number[place.slot()];
             if *seen == u32::MAX {
-                *seen = arrays.len() as u32;
-                arrays.push(self.segment(place.slot()).rows.column(column).as_ref());
+                *seen = slots.len() as u32;
+                slots.push(place.slot());
             }
             indices.push((*seen as usize, place.row()));
         }
-        Ok(interleave(&arrays, &indices)?)
+        columns
+            .map(|column| {
+                let arrays: Vec<&dyn Array> = slots.iter().map(|slot| self.segment(*slot).rows.column(column).as_ref()).collect();
+                Ok(interleave(&arrays, &indices)?)
+            })
+            .collect()
     }
 
     /// The rows at some places, each as many times as it is there. With `by_content` they come in an order that their content alone

@@ -35,8 +35,8 @@ impl Buckets {
 
     /// The bucket of each row.
     pub(crate) fn of(&self, rows: &RecordBatch) -> Result<Vec<u32>, Error> {
-        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| settled(rows.column(*column))).collect();
-        let mut buckets = self.keys.encode(&columns, rows.num_rows())?.hashes();
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
+        let mut buckets = self.of_keys(&columns, rows.num_rows())?;
         if let Some(encoder) = &self.rows
             && columns.iter().any(|column| column.null_count() > 0)
         {
@@ -50,14 +50,10 @@ impl Buckets {
         Ok(buckets)
     }
 
-    /// Whether every row is in one bucket.
-    pub(crate) fn is_one(&self) -> bool {
-        self.columns.is_empty()
-    }
-
-    /// The key columns.
-    pub(crate) fn columns(&self) -> &[usize] {
-        &self.columns
+    /// The bucket of each key; where NULLs do not match, of each without one.
+    pub(crate) fn of_keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let columns: Vec<ArrayRef> = columns.iter().map(settled).collect();
+        Ok(self.keys.encode(&columns, rows)?.hashes())
     }
 }
 

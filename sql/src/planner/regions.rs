@@ -5,6 +5,7 @@
 //! above know them by.
 
 mod keyed;
+mod top;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -39,7 +40,9 @@ enum Shape {
     Scan,
     Linear,
     Merge,
-    /// An operator that splits by a key, and linear ones above it.
+    Weighted,
+    Join,
+    /// An operator that splits by a key, or keeps the first rows, and linear ones above it.
     Keyed,
     Full,
 }
@@ -70,7 +73,7 @@ impl Cut<'_> {
                     // Under a recompute already: one node less to keep.
                     None | Some(Shape::Full) => Shape::Full,
                     Some(Shape::Keyed) => Shape::Keyed,
-                    Some(Shape::Scan | Shape::Linear | Shape::Merge) => Shape::Linear,
+                    Some(_) => Shape::Linear,
                 }
             }
             LogicalPlan::Union(_) => Shape::Linear,
@@ -79,6 +82,9 @@ impl Cut<'_> {
             {
                 Shape::Merge
             }
+            LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => Shape::Weighted,
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner || split::of_semi(join).is_some() => Shape::Join,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => Shape::Keyed,
             _ if split::of_operator(plan).is_ok() => Shape::Keyed,
             _ => Shape::Full,
         }
@@ -151,7 +157,9 @@ impl Cut<'_> {
     fn node(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         match (self.shape(plan), plan) {
             (Shape::Scan, _) => self.scan(plan),
-            (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.merge(aggregate),
+            (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),
+            (Shape::Weighted, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, true),
+            (Shape::Join, LogicalPlan::Join(join)) => self.join(plan, join),
             (Shape::Linear, _) => self.region(plan, Class::Linear),
             (Shape::Keyed, _) => self.keyed(plan),
             _ => self.region(plan, Class::FullRecompute),
@@ -180,7 +188,7 @@ impl Cut<'_> {
         })
     }
 
-    fn merge(&self, aggregate: &Aggregate) -> Result<Node, Refusal> {
+    fn aggregate(&self, aggregate: &Aggregate, weighted: bool) -> Result<Node, Refusal> {
         let input = self.node(&aggregate.input)?;
         let leaf = leaf_scan(0, &input.schema)?;
         let rename = |expressions: &[Expr]| -> Result<Vec<Expr>> {
@@ -189,19 +197,20 @@ impl Cut<'_> {
         let group_expr = rename(&aggregate.group_expr)?;
         let aggr_expr = rename(&aggregate.aggr_expr)?;
         let groups = group_expr.len();
-        let retracts = !aggr_expr.is_empty();
+        let retracts = weighted || !aggr_expr.is_empty();
         let plan = Aggregate::try_new_with_schema(Arc::new(leaf), group_expr, aggr_expr, Arc::clone(&aggregate.schema))?;
+        let plan = LogicalPlan::Aggregate(plan);
         Ok(Node {
             id: 0,
             class: Class::Merge,
             reason: None,
             cost: O_CHANGES.to_owned(),
-            state: Some("the state of each group".to_owned()),
+            state: Some(if weighted { "counts and sums of each group" } else { "the state of each group" }.to_owned()),
             schema: unique_schema(&aggregate.schema),
             retracts,
             key: Some((0..groups).collect()),
             inputs: vec![input],
-            op: Op::Merge { plan: LogicalPlan::Aggregate(plan) },
+            op: if weighted { Op::Weighted { plan } } else { Op::Merge { plan } },
         })
     }
 

@@ -5,6 +5,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
 
+use crate::planner::aggregates;
+
 /// The key of an operator, as expressions over each of its inputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Split {
@@ -34,10 +36,34 @@ pub(crate) fn of_operator(plan: &LogicalPlan) -> Result<Split, String> {
             if sets || !all_split(&keys, aggregate.input.schema()) {
                 return Err("an aggregate over all rows".to_owned());
             }
-            Ok(Split { keys: vec![keys], nulls_match: true, title: super::aggregates::title(aggregate) })
+            let title = aggregates::obstacle(aggregate)
+                .unwrap_or_else(|| format!("{} over rows that can be taken back", aggregates::title(aggregate)));
+            Ok(Split { keys: vec![keys], nulls_match: true, title })
         }
         _ => Err("a query of another shape".to_owned()),
     }
+}
+
+/// The equal keys of an inner join that narrow down which rows meet; there may be none.
+pub(crate) fn of_inner(join: &Join) -> Split {
+    let usable = |(left, right): &&(Expr, Expr)| {
+        let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
+        matches!(types, (Ok(left), Ok(right)) if left == right && splits(&left))
+    };
+    let (left, right): (Vec<Expr>, Vec<Expr>) = join.on.iter().filter(usable).cloned().unzip();
+    Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title: "a join".to_owned() }
+}
+
+/// The keys of a semi, anti or mark join that has no further condition, where equal keys are alike bit for bit.
+pub(crate) fn of_semi(join: &Join) -> Option<Split> {
+    use JoinType::{LeftAnti, LeftMark, LeftSemi, RightAnti, RightMark, RightSemi};
+    let is_semi = matches!(join.join_type, LeftSemi | LeftAnti | LeftMark | RightSemi | RightAnti | RightMark);
+    if !is_semi || join.filter.is_some() || (join.null_aware && (join.on.len() != 1 || join.join_type != LeftAnti)) {
+        return None;
+    }
+    let split = of_inner(join);
+    let exact = |key: &Expr| key.get_type(join.left.schema().as_ref()).is_ok_and(|data_type| is_exact(&data_type));
+    (!split.keys[0].is_empty() && split.keys[0].len() == join.on.len() && split.keys[0].iter().all(exact)).then_some(split)
 }
 
 /// Joins on equal keys: rows of one key meet no others. NOT IN by its NULL rule does not split: one NULL empties the answer.
@@ -60,6 +86,14 @@ fn of_join(join: &Join) -> Result<Split, String> {
         return Err(format!("{title} on no equal keys"));
     }
     Ok(Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title })
+}
+
+/// Whether a window operator stands directly over another one with the same key, so that both are one region.
+pub(crate) fn shares_key(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Window(above) = plan else { return false };
+    let LogicalPlan::Window(below) = above.input.as_ref() else { return false };
+    let (above, below) = (common_partition(&above.window_expr), common_partition(&below.window_expr));
+    above.iter().all(|key| below.contains(key)) && below.iter().all(|key| above.contains(key))
 }
 
 /// What all functions of a window operator are partitioned by.
@@ -86,6 +120,23 @@ fn splits(data_type: &DataType) -> bool {
         DataType::Struct(fields) => fields.iter().all(|field| !field.data_type().is_floating() && splits(field.data_type())),
         DataType::Dictionary(_, values) => !values.is_floating() && splits(values),
         DataType::ListView(_) | DataType::LargeListView(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether equal values are alike bit for bit, at any depth.
+pub(crate) fn is_exact(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => false,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_exact(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_exact(field.data_type())),
+        DataType::Dictionary(_, values) => is_exact(values),
+        DataType::Map(_, _)
+        | DataType::Union(_, _)
+        | DataType::RunEndEncoded(_, _)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::Interval(_) => false,
         _ => true,
     }
 }

@@ -112,8 +112,7 @@ impl Arrangement {
             }
         }
         if !places.is_empty() {
-            let columns = (0..self.stored.fields().len()).map(|column| Ok(compact::shed(&self.column(column, &places)?)));
-            let columns = columns.collect::<Result<Vec<_>, Error>>()?;
+            let columns = self.columns(0..self.stored.fields().len(), &places)?.iter().map(compact::shed).collect();
             let options = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(places.len()));
             let rows = RecordBatch::try_new_with_options(Arc::clone(&self.stored), columns, &options)?;
             let buckets: Vec<u32> = places.iter().map(|place| self.segment(place.slot()).buckets[place.row()]).collect();

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchemaRef, DataFusionError, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
+use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
 
-use super::{Cut, renamed_leaf, unique_schema};
+use super::{Cut, renamed_leaf, top, unique_schema};
 use crate::plan::{Class, KeyedInput, Node, Op};
 use crate::planner::split::{self, Split};
 use crate::planner::{Refusal, keys};
@@ -28,27 +28,66 @@ impl Cut<'_> {
             return Err(DataFusionError::Internal("a keyed region has no core".to_owned()).into());
         };
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
+        let keep = self.keep(plan, &cores)?;
+        let (reason, cost, state) = if keep.is_some() {
+            (None, "O(changes + kept rows of the touched keys)", format!("the kept {}", stored(&cores)))
+        } else {
+            (Some(title), "O(rows of the touched keys)", stored(&cores))
+        };
         Ok(Node {
             id: 0,
             class: Class::KeyedRecompute,
-            reason: Some(title),
-            cost: "O(rows of the touched keys)".to_owned(),
-            state: Some(stored(&cores)),
+            reason,
+            cost: cost.to_owned(),
+            state: Some(state),
             schema: unique_schema(plan.schema()),
             retracts: self.retracts(plan),
             key: keys::of_plan(&over_leaves, &input_keys),
             inputs: cores.inputs,
-            op: Op::Keyed { plan: over_leaves, keys: cores.keys },
+            op: Op::Keyed { plan: over_leaves, keys: cores.keys, keep },
+        })
+    }
+
+    /// An inner join, by its equal keys where it has any, or a semi join by counts.
+    pub(super) fn join(&self, plan: &LogicalPlan, join: &Join) -> Result<Node, Refusal> {
+        let semi = split::of_semi(join);
+        let is_semi = semi.is_some();
+        let split = semi.unwrap_or_else(|| split::of_inner(join));
+        let has_keys = split.keys.iter().any(|keys| !keys.is_empty());
+        let cores = self.over_arranged(plan.clone(), &split)?;
+        let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
+        Ok(Node {
+            id: 0,
+            class: Class::Join,
+            reason: (!has_keys).then(|| "a join on no equal keys".to_owned()),
+            cost: if has_keys { "O(changes + matches)" } else { "O(changes x rows of the other side)" }.to_owned(),
+            state: Some(stored(&cores)),
+            schema: unique_schema(plan.schema()),
+            retracts: self.retracts(plan),
+            key: keys::of_plan(&cores.plan, &input_keys),
+            inputs: cores.inputs,
+            op: if is_semi {
+                Op::Semi { plan: cores.plan, keys: cores.keys }
+            } else {
+                Op::Join { plan: cores.plan, keys: cores.keys }
+            },
         })
     }
 
     fn over_keyed(&self, plan: LogicalPlan, found: &mut Option<(Cores, String)>) -> Result<LogicalPlan, Refusal> {
-        let is_linear = matches!(
+        let is_above = matches!(
             plan,
-            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_)
-        );
-        if !is_linear {
-            let split = split::of_operator(&plan).map_err(DataFusionError::Internal)?;
+            LogicalPlan::Projection(_)
+                | LogicalPlan::Filter(_)
+                | LogicalPlan::SubqueryAlias(_)
+                | LogicalPlan::Unnest(_)
+                | LogicalPlan::Limit(_)
+        ) || split::shares_key(&plan);
+        if !is_above {
+            let split = match plan {
+                LogicalPlan::Sort(_) => top::of_all_rows(),
+                _ => split::of_operator(&plan).map_err(DataFusionError::Internal)?,
+            };
             let cores = self.over_arranged(plan, &split)?;
             let plan = cores.plan.clone();
             *found = Some((cores, split.title));
