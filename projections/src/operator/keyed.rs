@@ -11,6 +11,7 @@ use arrow::array::Int64Array;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
@@ -39,6 +40,8 @@ pub(crate) struct Keyed {
     /// Which rows of the input can still come into an answer, where others never return.
     keep: Option<Planned>,
     inputs: Vec<Arrangement>,
+    /// Whether the answer may depend on the order of the rows of a key, in the last digits of floats.
+    in_order: bool,
     /// Compares answers.
     answers: KeyEncoder,
     schema: SchemaRef,
@@ -130,6 +133,7 @@ impl Keyed {
                 None => None,
             },
             inputs: inputs.collect::<Result<_, Error>>()?,
+            in_order: plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Window(_) | LogicalPlan::Aggregate(_))))?,
             answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
             retracts: node.retracts,
@@ -230,7 +234,7 @@ impl Keyed {
         for (arrangement, slot) in self.inputs.iter().zip(&self.planned.slots) {
             let places: Vec<_> = buckets.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
             is_empty &= places.is_empty();
-            let rows = renamed(&arrangement.repeated(&places, true)?, slot.schema())?;
+            let rows = renamed(&arrangement.repeated(&places, self.in_order)?, slot.schema())?;
             let pieces = (0..rows.num_rows()).step_by(BATCH_ROWS);
             slot.fill(pieces.map(|start| rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start))).collect());
         }

@@ -84,7 +84,7 @@ fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String 
         ],
     );
     match random.u8(..10) {
-        0 => format!("SELECT l.a, r.b, l.s, r.f FROM t l JOIN u r ON l.a < r.b AND l.s <= r.s"),
+        0 => "SELECT l.a, r.b, l.s, r.f FROM t l JOIN u r ON l.a < r.b AND l.s <= r.s".to_owned(),
         1 => format!(
             "SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) l JOIN u r ON l.a = r.b JOIN t q ON q.b = r.a AND q.s = l.s"
         ),

@@ -77,6 +77,8 @@ impl Cut<'_> {
                 }
             }
             LogicalPlan::Union(_) => Shape::Linear,
+            // What reads nothing is computed once.
+            _ if !self.reads_relation(plan) => Shape::Full,
             LogicalPlan::Aggregate(aggregate)
                 if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
             {

@@ -1,5 +1,7 @@
 //! Arrangements against lists of rows that are searched from end to end.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::{BTreeMap, HashMap};
 
 use arrow::array::StringArray;
