@@ -4,6 +4,10 @@
 //! | --- | --- |
 //! | `linear` | filters, projections, unnests, unions |
 //! | `merge` | aggregates over input that takes nothing back |
+//! | `weighted` | counts, exact sums and DISTINCT over input that takes rows back |
+//! | `join` | inner joins |
+//! | `semi` | semi, anti and mark joins on equal keys alone |
+//! | `keyed` | what splits by a key, by recompute of the keys that are touched |
 //! | `full` | everything else, by full recompute |
 //!
 //! A change takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next
@@ -11,8 +15,12 @@
 //! asked for at a flush, from the leaves up.
 
 mod full;
+mod join;
+mod keyed;
 mod linear;
 mod merge;
+mod semi;
+mod weighted;
 
 use alluvium_sql::{Node, Op};
 use arrow::datatypes::SchemaRef;
@@ -20,8 +28,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use self::full::Full;
+use self::join::Join;
+use self::keyed::Keyed;
 use self::linear::Linear;
 use self::merge::Merge;
+use self::semi::Semi;
+use self::weighted::Weighted;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::{TableCheckpoint, Tables};
@@ -38,6 +50,10 @@ enum Kind {
     Scan { relation: String, columns: Vec<usize>, schema: SchemaRef },
     Linear(Box<Linear>),
     Merge(Box<Merge>),
+    Weighted(Box<Weighted>),
+    Join(Box<Join>),
+    Semi(Box<Semi>),
+    Keyed(Box<Keyed>),
     Full(Box<Full>),
 }
 
@@ -62,6 +78,10 @@ impl Operator {
                 }
                 Op::Linear { plan } => Kind::Linear(Box::new(Linear::new(node, plan).await?)),
                 Op::Merge { plan } => Kind::Merge(Box::new(Merge::new(node, plan).await?)),
+                Op::Weighted { plan } => Kind::Weighted(Box::new(Weighted::new(node, plan).await?)),
+                Op::Join { plan, keys } => Kind::Join(Box::new(Join::new(node, plan, keys)?)),
+                Op::Semi { plan, keys } => Kind::Semi(Box::new(Semi::new(node, plan, keys)?)),
+                Op::Keyed { plan, keys, keep } => Kind::Keyed(Box::new(Keyed::new(node, plan, keys, keep.as_ref()).await?)),
                 Op::Full { plan } => Kind::Full(Box::new(Full::new(node, plan).await?)),
             };
             Ok(Operator { kind, inputs })
@@ -99,6 +119,32 @@ impl Operator {
                 }
                 Ok(Vec::new())
             }
+            Kind::Weighted(weighted) => {
+                for input in &mut self.inputs {
+                    for delta in input.stage(pushed)? {
+                        weighted.stage(&delta)?;
+                    }
+                }
+                Ok(Vec::new())
+            }
+            Kind::Join(join) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    input.stage(pushed)?.into_iter().for_each(|delta| join.stage(index, delta));
+                }
+                Ok(Vec::new())
+            }
+            Kind::Semi(semi) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    input.stage(pushed)?.into_iter().for_each(|delta| semi.stage(index, delta));
+                }
+                Ok(Vec::new())
+            }
+            Kind::Keyed(keyed) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    input.stage(pushed)?.into_iter().for_each(|delta| keyed.stage(index, delta));
+                }
+                Ok(Vec::new())
+            }
             Kind::Full(full) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     for delta in input.stage(pushed)? {
@@ -115,6 +161,10 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.unstage(),
+            Kind::Weighted(weighted) => weighted.unstage(),
+            Kind::Join(join) => join.unstage(),
+            Kind::Semi(semi) => semi.unstage(),
+            Kind::Keyed(keyed) => keyed.unstage(),
             Kind::Full(full) => full.unstage(),
         }
         self.inputs.iter_mut().for_each(Operator::unstage);
@@ -125,6 +175,10 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.absorb()?,
+            Kind::Weighted(weighted) => weighted.absorb()?,
+            Kind::Join(join) => join.absorb()?,
+            Kind::Semi(semi) => semi.absorb(),
+            Kind::Keyed(keyed) => keyed.absorb(),
             Kind::Full(full) => full.absorb()?,
         }
         self.inputs.iter_mut().try_for_each(Operator::absorb)
@@ -147,6 +201,34 @@ impl Operator {
                     }
                     merge.flush()
                 }
+                Kind::Weighted(weighted) => {
+                    for delta in inputs.into_iter().flatten() {
+                        weighted.stage(&delta)?;
+                        weighted.absorb()?;
+                    }
+                    weighted.flush()
+                }
+                Kind::Join(join) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().for_each(|delta| join.stage(index, delta));
+                    }
+                    join.absorb()?;
+                    join.flush()
+                }
+                Kind::Semi(semi) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().for_each(|delta| semi.stage(index, delta));
+                    }
+                    semi.absorb();
+                    semi.flush()
+                }
+                Kind::Keyed(keyed) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().for_each(|delta| keyed.stage(index, delta));
+                    }
+                    keyed.absorb();
+                    keyed.flush().await
+                }
                 Kind::Full(full) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         deltas.into_iter().for_each(|delta| full.stage(index, delta));
@@ -163,6 +245,10 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.checkpoint(tables),
+            Kind::Weighted(weighted) => weighted.checkpoint(tables),
+            Kind::Join(join) => join.checkpoint(tables),
+            Kind::Semi(semi) => semi.checkpoint(tables),
+            Kind::Keyed(keyed) => keyed.checkpoint(tables),
             Kind::Full(full) => full.checkpoint(tables),
         }
         self.inputs.iter_mut().for_each(|input| input.checkpoint(tables));
@@ -172,6 +258,10 @@ impl Operator {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
             Kind::Merge(merge) => merge.restore(tables)?,
+            Kind::Weighted(weighted) => weighted.restore(tables)?,
+            Kind::Join(join) => join.restore(tables)?,
+            Kind::Semi(semi) => semi.restore(tables)?,
+            Kind::Keyed(keyed) => keyed.restore(tables)?,
             Kind::Full(full) => full.restore(tables)?,
         }
         self.inputs.iter_mut().try_for_each(|input| input.restore(tables))
@@ -181,6 +271,10 @@ impl Operator {
         let own = match &self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => (0, 0),
             Kind::Merge(merge) => merge.size(),
+            Kind::Weighted(weighted) => weighted.size(),
+            Kind::Join(join) => join.size(),
+            Kind::Semi(semi) => semi.size(),
+            Kind::Keyed(keyed) => keyed.size(),
             Kind::Full(full) => full.size(),
         };
         self.inputs.iter().fold(own, |(rows, bytes), input| {

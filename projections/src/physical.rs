@@ -3,6 +3,8 @@
 //! A leaf of a node's logical plan becomes a bounded stream without statistics, so that neither planning nor running assumes
 //! anything of the rows.
 
+mod stable_sort;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,6 +81,9 @@ pub(crate) enum Effort {
     AsWritten,
     /// With all physical optimizer rules, to be run.
     Optimized,
+    /// The same, and rows that a sort leaves equal stay in the order in which they came: the same input gives the same answer, bit
+    /// for bit, whatever else is computed with it.
+    Stable,
 }
 
 /// Plans `logical` over slots, one for each of `inputs`.
@@ -102,13 +107,14 @@ pub(crate) async fn plan(logical: &LogicalPlan, inputs: &[SchemaRef], effort: Ef
         Error::Row(message) => Error::Plan(message),
         other => other,
     })?;
+    let plan = if effort == Effort::Stable { stable_sort::stable_sorts(plan)? } else { plan };
     Ok(Planned { plan, slots, context: state.task_ctx() })
 }
 
 fn session(effort: Effort) -> Result<SessionState, DataFusionError> {
     let state = session_state()?;
     Ok(match effort {
-        Effort::Optimized => state,
+        Effort::Optimized | Effort::Stable => state,
         Effort::AsWritten => SessionStateBuilder::new_from_existing(state).with_physical_optimizer_rules(Vec::new()).build(),
     })
 }

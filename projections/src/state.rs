@@ -7,11 +7,15 @@
 //! | `merging` | which segments are merged, and when |
 //! | `keys` | row-encoded keys and their hashes |
 //! | `multiset` | rows with weights, on top of a table whose key is the whole row |
+//! | `arrangement` | rows with weights by the bucket of their key: all rows of some keys at once |
+//! | `buckets` | which bucket a row is in |
 //! | `log` | rows in the order of their arrival |
 //! | `compact` | arrays without memory that they do not use |
 //!
 //! Nothing here writes a file: state leaves as [`TableCheckpoint`]s and comes back as their batches.
 
+pub(crate) mod arrangement;
+pub(crate) mod buckets;
 pub(crate) mod compact;
 pub(crate) mod keys;
 pub(crate) mod log;

@@ -76,7 +76,7 @@ fn title(node: &Node) -> String {
             let names: Vec<&str> = node.schema.fields().iter().map(|field| field.name().as_str()).collect();
             format!("{relation} ({})", names.join(", "))
         }
-        Op::Merge { plan: LogicalPlan::Aggregate(aggregate) } => {
+        Op::Merge { plan: LogicalPlan::Aggregate(aggregate) } | Op::Weighted { plan: LogicalPlan::Aggregate(aggregate) } => {
             // Columns of the input carry the leaf's name, which says nothing to a user.
             let list = |expressions: &[datafusion::logical_expr::Expr]| {
                 let shown: Vec<String> = expressions.iter().map(|e| e.to_string().replace("$input0.", "")).collect();
@@ -88,7 +88,13 @@ fn title(node: &Node) -> String {
                 (false, false) => format!("{} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr)),
             }
         }
-        Op::Merge { plan } | Op::Linear { plan } | Op::Full { plan } => operators(plan).join(", "),
+        Op::Merge { plan }
+        | Op::Weighted { plan }
+        | Op::Linear { plan }
+        | Op::Join { plan, .. }
+        | Op::Semi { plan, .. }
+        | Op::Keyed { plan, .. }
+        | Op::Full { plan } => operators(plan).join(", "),
     }
 }
 

@@ -22,5 +22,5 @@ pub mod session;
 
 pub use catalog::{Catalog, Source, SqlFile, View};
 pub use error::{Error, Errors, Location};
-pub use plan::{Class, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
+pub use plan::{Class, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
 pub use session::{session_config, session_state};

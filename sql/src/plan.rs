@@ -18,8 +18,12 @@ use crate::session::SchemaOnly;
 pub enum Class {
     /// O(changes): filter, projection, UNNEST, UNION ALL.
     Linear,
-    /// O(changes): aggregates over insert-only input, by merging partial states.
+    /// O(changes): aggregates over insert-only input by merging partial states, counts and exact sums over any input.
     Merge,
+    /// O(changes + matches): inner joins, both sides stored by key.
+    Join,
+    /// O(rows of the touched keys): the query is run again over the rows of the keys that changed.
+    KeyedRecompute,
     /// O(all input): the query is run again over the stored input.
     FullRecompute,
 }
@@ -29,6 +33,8 @@ impl fmt::Display for Class {
         f.write_str(match self {
             Class::Linear => "linear",
             Class::Merge => "merge",
+            Class::Join => "join",
+            Class::KeyedRecompute => "keyed recompute",
             Class::FullRecompute => "full recompute",
         })
     }
@@ -67,11 +73,53 @@ pub enum Op {
         /// Over leaf 0.
         plan: LogicalPlan,
     },
+    /// An aggregate directly over leaf 0 whose functions can be taken out of again (counts, exact sums), or none at all (DISTINCT):
+    /// `LogicalPlan::Aggregate` whose input is the leaf's scan.
+    Weighted {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+    },
+    /// An inner join of leaves 0 and 1: `LogicalPlan::Join` over projections that rename the leaves' first columns.
+    Join {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// By leaf, where the keys are that rows must have in common to meet. All conditions stand in the plan.
+        keys: Vec<KeyedInput>,
+    },
+    /// A semi, anti or mark join of leaves 0 and 1 on equal keys with no further condition: `LogicalPlan::Join` over projections that
+    /// rename the leaves' first columns.
+    Semi {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// By leaf, where the keys are.
+        keys: Vec<KeyedInput>,
+    },
+    /// A plan over the leaves whose answer splits by a key: the answer over all rows is that over the rows of each key, put
+    /// together. There is none for a key without rows.
+    Keyed {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// By leaf, where the key is.
+        keys: Vec<KeyedInput>,
+        /// Over leaf 0, the only one, which is insert-only: those of its rows that can still come into an answer. The others never
+        /// return and need not be stored. None: all.
+        keep: Option<LogicalPlan>,
+    },
     /// Any plan over the leaves: run over the whole stored input, before and after.
     Full {
         /// Over the leaves.
         plan: LogicalPlan,
     },
+}
+
+/// By what an input of a node is arranged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyedInput {
+    /// Indexes of the key's columns, the first of one input meeting the first of another, of the same types. None: all rows have
+    /// the same key.
+    pub columns: Vec<usize>,
+    /// Whether rows with a NULL in their key belong together; if not, each of them is alone.
+    pub nulls_match: bool,
 }
 
 /// One node of an incremental plan.
@@ -83,6 +131,10 @@ pub struct Node {
     pub class: Class,
     /// Why it is not in a cheaper class, where a user might expect one.
     pub reason: Option<String>,
+    /// What a step costs, in words.
+    pub cost: String,
+    /// What it stores, in words; none: nothing.
+    pub state: Option<String>,
     /// What it does.
     pub op: Op,
     /// Schema of its rows.

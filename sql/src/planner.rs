@@ -4,8 +4,10 @@
 //! | --- | --- |
 //! | [`refusals`] | what is not a function of the events |
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
+//! | [`scalars`] | subqueries of one value as joins |
 //! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
 //! | [`aggregates`] | which aggregates merge |
+//! | [`split`] | by which keys an operator's answer splits |
 //! | [`keys`] | which columns identify a row |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
@@ -17,6 +19,8 @@ mod keys;
 mod ordering;
 mod refusals;
 mod regions;
+mod scalars;
+mod split;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,7 +102,7 @@ pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -
 
     // Splitting count(DISTINCT x) in two aggregates is cheaper where both merge, and dearer where the inner one retracts.
     let split = plan_with(optimized(&session_state()?, &written)?, relations)?;
-    let plan = if cost(&split.root).0 == Class::FullRecompute {
+    let plan = if cost(&split.root).0 >= Class::KeyedRecompute {
         let state = session_state_without(&["single_distinct_aggregation_to_group_by"])?;
         let whole = plan_with(optimized(&state, &written)?, relations)?;
         if cost(&whole.root) < cost(&split.root) { whole } else { split }
@@ -123,7 +127,7 @@ fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan,
 
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
-    let root = regions::cut(&batch, relations)?;
+    let root = regions::cut(&scalars::joined(batch.clone())?, relations)?;
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
         fingerprint: fingerprint::of_view(&batch, &reads, relations),

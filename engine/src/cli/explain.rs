@@ -93,6 +93,10 @@ fn operator(node: &Node) -> String {
         }
         Op::Linear { .. } => "linear".into(),
         Op::Merge { .. } => "aggregate".into(),
+        Op::Weighted { .. } => "aggregate".into(),
+        Op::Join { .. } => "join".into(),
+        Op::Semi { .. } => "semi join".into(),
+        Op::Keyed { .. } => "query by key".into(),
         Op::Full { .. } => "query".into(),
     }
 }
@@ -100,9 +104,13 @@ fn operator(node: &Node) -> String {
 fn plan_lines(node: &Node) -> Vec<String> {
     match &node.op {
         Op::Scan { .. } => Vec::new(),
-        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => {
-            plan.display_indent().to_string().lines().map(str::to_owned).collect()
-        }
+        Op::Linear { plan }
+        | Op::Merge { plan }
+        | Op::Weighted { plan }
+        | Op::Join { plan, .. }
+        | Op::Semi { plan, .. }
+        | Op::Keyed { plan, .. }
+        | Op::Full { plan } => plan.display_indent().to_string().lines().map(str::to_owned).collect(),
     }
 }
 

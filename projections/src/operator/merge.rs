@@ -5,7 +5,7 @@
 //! of their keys. A flush gives, for each key that was touched, the answer that it had and the one that it has.
 
 mod one_group;
-mod partial;
+pub(super) mod partial;
 
 use std::sync::Arc;
 
@@ -257,7 +257,7 @@ impl Merge {
 }
 
 /// The aggregate that reads rows, below one that reads states.
-fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
+pub(super) fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
     match plan.downcast_ref::<AggregateExec>() {
         Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
         _ => match plan.children().first() {
@@ -268,6 +268,6 @@ fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
 }
 
 /// The field without metadata, under a name that no other column of the table has.
-fn bare(field: &Field, prefix: &str) -> Field {
+pub(super) fn bare(field: &Field, prefix: &str) -> Field {
     Field::new(format!("{prefix}{}", field.name()), field.data_type().clone(), true)
 }

@@ -55,6 +55,16 @@ impl RowLog {
         self.pieces.push(Piece { id, rows, bytes, persisted });
     }
 
+    /// Makes these rows the only ones.
+    pub(crate) fn replace(&mut self, rows: &RecordBatch) -> Result<(), Error> {
+        self.pieces.clear();
+        if rows.num_rows() == 0 {
+            // A piece without rows keeps the ids before it from being given again after a restart.
+            self.push(rows.clone(), false);
+        }
+        self.append(rows)
+    }
+
     /// Merges small pieces at the end: of three neighbours, the one before must be larger than those after it together.
     pub(crate) fn end_epoch(&mut self) -> Result<(), Error> {
         loop {

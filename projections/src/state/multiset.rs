@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::keys::KeyEncoder;
+use super::keys::{KeyEncoder, Keys};
 use super::log::bare;
 use super::table::StateTable;
 use super::{BatchId, MAX_BATCH_ROWS, TableCheckpoint};
@@ -20,6 +20,8 @@ pub(crate) struct Multiset {
     rows: SchemaRef,
     encoder: KeyEncoder,
     table: StateTable,
+    /// Different rows.
+    rows_there: usize,
 }
 
 impl Multiset {
@@ -31,7 +33,7 @@ impl Multiset {
         fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
         let columns = rows.fields().len();
         let table = StateTable::new(name, Arc::new(Schema::new(fields)), columns, Some(columns))?;
-        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table })
+        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table, rows_there: 0 })
     }
 
     /// Adds the weights of the rows.
@@ -43,6 +45,31 @@ impl Multiset {
         self.apply_net(&net)
     }
 
+    /// Net changes of rows.
+    pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
+        net(&self.rows, &self.encoder, deltas)
+    }
+
+    /// Row-encodes whole rows.
+    pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
+        self.encoder.encode(columns, rows)
+    }
+
+    /// How many times each row is there.
+    pub(crate) fn weights(&self, rows: &Keys, hashes: &[u32]) -> Vec<i64> {
+        self.table.find(rows, hashes).into_iter().map(|place| self.table.weight_at(place)).collect()
+    }
+
+    /// Whether no row is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows_there == 0
+    }
+
+    /// The name of its table.
+    pub(crate) fn name(&self) -> &str {
+        self.table.name()
+    }
+
     fn apply_net(&mut self, net: &Net) -> Result<(), Error> {
         let found = self.table.find(&net.keys, &net.hashes);
         let weights: Vec<i64> =
@@ -50,6 +77,8 @@ impl Multiset {
         if weights.iter().any(|weight| *weight < 0) {
             return Err(Error::Bug("a row is taken out that is not there".to_owned()));
         }
+        self.rows_there -= found.iter().filter(|place| self.table.weight_at(**place) > 0).count();
+        self.rows_there += weights.iter().filter(|weight| **weight > 0).count();
         self.table.upsert(&net.columns_with(weights), &net.keys, &net.hashes, &found)
     }
 
@@ -115,7 +144,9 @@ impl Multiset {
     }
 
     pub(crate) fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
-        self.table.restore(batches)
+        self.table.restore(batches)?;
+        self.rows_there = self.table.places().iter().filter(|place| self.table.weight_at(**place) > 0).count();
+        Ok(())
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {

@@ -32,6 +32,11 @@ impl Place {
         (self.0 & ((1 << ROW_BITS) - 1)) as usize
     }
 
+    /// As a number, another for each place.
+    pub(crate) fn index(self) -> u32 {
+        self.0
+    }
+
     pub(crate) fn is_none(self) -> bool {
         self == Place::NONE
     }

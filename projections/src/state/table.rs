@@ -82,6 +82,10 @@ impl StateTable {
         })
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// How many keys there are, tombstones among them.
     pub(crate) fn len(&self) -> usize {
         self.index.len()

@@ -2,15 +2,17 @@
 //!
 //! `ALLUVIUM_SEED` sets the first seed and `ALLUVIUM_SEARCH_SECONDS` how long to search.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium_sql::{Catalog, Class, SqlFile};
+use alluvium_sql::{Catalog, SqlFile};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
 use fastrand::Rng;
 
 use crate::law::{Cut, Event, Prefixes, class, hold};
+use crate::oracle;
 
 const SOURCES: &str = "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 't';
 CREATE EXTERNAL TABLE u (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 'u';";
@@ -30,7 +32,7 @@ fn relation(random: &mut Rng, depth: usize, views: &[String]) -> String {
 
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
-    match random.u8(..13) {
+    match random.u8(..22) {
         0 | 1 => {
             format!("SELECT {}, {}, {}, f FROM {from} WHERE {}", number(random), number(random), text(random), predicate(random))
                 .named()
@@ -44,14 +46,101 @@ fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
             "SELECT a, b, s, f FROM {from} UNION SELECT b, a, s, f FROM {}",
             relation(random, depth.saturating_sub(1), views)
         ),
-        10 => {
-            let kind = one_of(random, &["JOIN", "LEFT JOIN", "FULL JOIN"]);
-            let other = query(random, depth.saturating_sub(1), views);
-            format!("SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) l {kind} ({other}) r ON l.a = r.b")
+        10 => format!("SELECT a, count(*) OVER (PARTITION BY s) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}"),
+        11..=13 => join(random, &from, depth, views),
+        14 | 15 => window(random, &from),
+        16 | 17 => subquery(random, &from, depth, views),
+        18 => {
+            let operator = one_of(random, &["INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+            let other = relation(random, depth.saturating_sub(1), views);
+            format!("SELECT a, b, s, f FROM (SELECT a, b, s, f FROM {from} {operator} SELECT b, a, s, f FROM {other})")
         }
-        11 => format!("SELECT a, count(*) OVER (PARTITION BY s) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}"),
+        19 => {
+            let order = one_of(random, &["a", "b DESC, a", "s NULLS FIRST", "f DESC NULLS LAST, s"]);
+            let limit = one_of(random, &["LIMIT 3", "LIMIT 1", "LIMIT 5 OFFSET 2", "LIMIT 0"]);
+            format!("SELECT a, b, s, f FROM (SELECT a, b, s, f FROM {from} ORDER BY {order} {limit})")
+        }
+        20 => {
+            let order = one_of(random, &["b", "b DESC, f", "s, b"]);
+            format!("SELECT DISTINCT ON (a) a, b, s, f FROM {from} ORDER BY a, {order}")
+        }
         _ => format!("SELECT n AS a, b, s, f FROM (SELECT unnest(make_array(a, b)) AS n, b, s, f FROM {from})"),
     }
+}
+
+fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {
+    let other = relation(random, depth.saturating_sub(1), views);
+    let kind = one_of(random, &["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
+    let on = one_of(
+        random,
+        &[
+            "l.a = r.b",
+            "l.a = r.a AND l.s = r.s",
+            "l.a = r.b AND l.b < r.a",
+            "l.a + 1 = r.b",
+            "l.f = r.f AND l.a = r.a",
+            "l.a = r.a AND l.b > 0",
+            "l.s = r.s AND r.f > 0.25",
+        ],
+    );
+    match random.u8(..10) {
+        0 => "SELECT l.a, r.b, l.s, r.f FROM t l JOIN u r ON l.a < r.b AND l.s <= r.s".to_owned(),
+        1 => format!(
+            "SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) l JOIN u r ON l.a = r.b JOIN t q ON q.b = r.a AND q.s = l.s"
+        ),
+        _ if kind.contains("SEMI") || kind.contains("ANTI") => {
+            format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l {kind} (SELECT * FROM {other}) r ON {on}")
+        }
+        _ => format!("SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) l {kind} (SELECT * FROM {other}) r ON {on}"),
+    }
+}
+
+fn window(random: &mut Rng, from: &str) -> String {
+    let by = one_of(random, &["PARTITION BY a", "PARTITION BY s, a", "PARTITION BY b + 1", "PARTITION BY f", ""]);
+    let order = one_of(random, &["ORDER BY b", "ORDER BY f DESC, s", "ORDER BY s, b, a"]);
+    let number = one_of(
+        random,
+        &["row_number()", "rank()", "dense_rank()", "lag(a)", "count(b)", "sum(a)", "min(b)", "last_value(b)", "ntile(2)"],
+    );
+    let frame = match number {
+        // Among peers, which is the last is not decided.
+        "last_value(b)" => "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        "sum(a)" | "min(b)" | "count(b)" => one_of(random, &["", "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW"]),
+        _ => "",
+    };
+    let two = one_of(random, &["f", "max(f) OVER (PARTITION BY a)", "avg(f) OVER (PARTITION BY a, s)"]);
+    let limit = match number {
+        "row_number()" | "rank()" | "dense_rank()" => {
+            one_of(random, &["", "WHERE b <= 2", "WHERE b = 1", "WHERE b < 2 AND a > 0"])
+        }
+        _ => "",
+    };
+    let ranked = format!("SELECT a, CAST({number} OVER ({by} {order} {frame}) AS BIGINT) AS b, s, {two} AS f FROM {from}");
+    if limit.is_empty() {
+        return ranked;
+    }
+    let ranked = format!("SELECT a, {number} OVER ({by} {order}) AS b, s, f FROM {from}");
+    format!("SELECT a, CAST(b AS BIGINT) AS b, s, f FROM ({ranked}) {limit}")
+}
+
+fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {
+    let other = relation(random, depth.saturating_sub(1), views);
+    let condition = match random.u8(..9) {
+        0 => format!("EXISTS (SELECT 1 FROM {other} WHERE u0.a = l.b)"),
+        1 => format!("NOT EXISTS (SELECT 1 FROM {other} WHERE u0.a = l.b AND u0.b > l.a)"),
+        2 => format!("l.a IN (SELECT b FROM {other})"),
+        3 => format!("l.a NOT IN (SELECT b FROM {other})"),
+        4 => format!("l.a NOT IN (SELECT b FROM {other} WHERE b IS NOT NULL)"),
+        5 => format!("l.a > (SELECT min(b) FROM {other})"),
+        6 => format!("l.b = (SELECT max(u0.b) FROM {other} WHERE u0.a = l.a)"),
+        7 => format!("l.a IN (SELECT b FROM {other}) OR l.b = 1"),
+        _ => {
+            return format!("SELECT l.a, (SELECT count(*) FROM {other}) AS b, l.s, l.f FROM (SELECT * FROM {from}) l");
+        }
+    };
+    // The relation inside goes by the name u0, whatever it is.
+    let condition = condition.replace(&format!("FROM {other}"), &format!("FROM (SELECT * FROM {other}) u0"));
+    format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE {condition}")
 }
 
 trait Named {
@@ -134,7 +223,8 @@ fn random_queries_hold_the_law() {
     let seconds = std::env::var("ALLUVIUM_SEARCH_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(10);
     let until = Instant::now() + Duration::from_secs(seconds);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let (mut held, mut refused, mut merges) = (0, 0, 0);
+    let (mut held, mut refused) = (0, 0);
+    let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     let mut seed = first;
     while Instant::now() < until || seed == first {
         let mut random = Rng::with_seed(seed);
@@ -150,12 +240,21 @@ fn random_queries_hold_the_law() {
             Ok(catalog) => {
                 println!("seed {seed}\n{text}");
                 let events = events(&mut random, &catalog);
+                // DataFusion's own plan for the batch does not always pass its own checks (a window over a constant key).
+                if let Err(error) = runtime.block_on(oracle::views(&catalog, &events)) {
+                    println!("seed {seed} has no batch answer: {error}");
+                    refused += 1;
+                    seed += 1;
+                    continue;
+                }
                 let mut prefixes = Prefixes::default();
                 for cut in [Cut::Random(seed), Cut::Random(seed + 1_000_000_000), Cut::Every(1)] {
                     runtime.block_on(hold(&catalog, &events, &cut, &mut prefixes));
                 }
                 held += 1;
-                merges += usize::from(catalog.views.iter().any(|view| class(&view.plan.root) == Class::Merge));
+                for view in &catalog.views {
+                    *classes.entry(class(&view.plan.root).to_string()).or_default() += 1;
+                }
             }
             Err(errors) => {
                 println!("seed {seed} is refused: {errors}\n{text}");
@@ -164,6 +263,6 @@ fn random_queries_hold_the_law() {
         }
         seed += 1;
     }
-    println!("{held} catalogs hold the law, {merges} with merges; {refused} were refused");
+    println!("{held} catalogs hold the law, with views of {classes:?}; {refused} were refused");
     assert!(held > 0 && refused * 10 <= held, "{refused} of {} are refused: the grammar is wrong", held + refused);
 }

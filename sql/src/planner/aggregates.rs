@@ -3,7 +3,9 @@
 
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::{Aggregate, Expr};
+use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
+
+use crate::planner::split::is_exact;
 
 /// Aggregates of DataFusion whose states merge exactly (floats but for rounding), with DISTINCT, FILTER and ORDER BY as they allow
 /// them. Read in datafusion-functions-aggregate 55.2, `merge_batch` of each:
@@ -72,7 +74,19 @@ pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<String> {
     if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
         return Some("grouping sets".to_owned());
     }
+    let schema = aggregate.input.schema();
     aggregate.aggr_expr.iter().find_map(|expression| match call(expression) {
+        // A struct that holds a NULL is neither less nor greater than another: which of them is found depends on what came first.
+        Some(call)
+            if matches!(call.func.name(), "min" | "max")
+                && call
+                    .params
+                    .args
+                    .iter()
+                    .any(|argument| argument.get_type(schema.as_ref()).is_ok_and(|data_type| data_type.is_nested())) =>
+        {
+            Some(format!("{} of nested values", call.func.name()))
+        }
         Some(call) if MERGING.contains(&call.func.name()) => None,
         Some(call) if call.func.name().starts_with("approx_") => {
             Some(format!("{}, whose answer depends on how its input is cut", call.func.name()))
@@ -80,6 +94,36 @@ pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<String> {
         Some(call) => Some(format!("{}, whose partial answers cannot be put together", call.func.name())),
         None => Some(format!("the aggregate {expression}")),
     })
+}
+
+/// Whether rows can be taken out of an aggregate again, exactly: counts, sums and averages of whole numbers and decimals, and no
+/// function at all. Groups by floats are left out: 0.0 and -0.0 are one group, and which of them shows depends on what came first.
+pub(crate) fn takes_out(aggregate: &Aggregate) -> bool {
+    let schema = aggregate.input.schema();
+    let of_type = |expression: &Expr| expression.get_type(schema.as_ref()).unwrap_or(DataType::Null);
+    aggregate.group_expr.iter().all(|group| !matches!(group, Expr::GroupingSet(_)) && is_exact(&of_type(group)))
+        && aggregate.aggr_expr.iter().all(|expression| match call(expression) {
+            Some(call) if !call.params.distinct && call.params.order_by.is_empty() => match call.func.name() {
+                "count" => true,
+                "sum" | "avg" => call.params.args.first().is_some_and(|argument| match of_type(argument) {
+                    DataType::Int64 | DataType::UInt64 | DataType::Decimal128(_, _) => true,
+                    // A whole number in a float: its sum is kept as a whole number.
+                    DataType::Float64 => whole_number(argument).is_some_and(|inner| of_type(inner).is_integer()),
+                    _ => false,
+                }),
+                _ => false,
+            },
+            _ => false,
+        })
+}
+
+/// What a float is cast from.
+fn whole_number(expression: &Expr) -> Option<&Expr> {
+    match expression {
+        Expr::Cast(cast) => Some(&cast.expr),
+        Expr::Alias(alias) => whole_number(&alias.expr),
+        _ => None,
+    }
 }
 
 /// What an aggregate is called in a reason: its functions, or DISTINCT.
@@ -109,7 +153,6 @@ pub(crate) fn float_sums(aggregate: &Aggregate) -> Vec<&str> {
     calls_where(aggregate, |call| {
         matches!(call.func.name(), "sum" | "avg")
             && call.params.args.first().is_some_and(|argument| {
-                use datafusion::logical_expr::ExprSchemable;
                 matches!(argument.get_type(schema.as_ref()), Ok(DataType::Float16 | DataType::Float32 | DataType::Float64))
             })
     })

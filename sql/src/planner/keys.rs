@@ -4,6 +4,7 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
 use crate::plan::leaf_index;
+use crate::planner::split::is_exact;
 
 /// Indexes into the plan's columns, given the keys of its leaves; empty where there is at most one row.
 pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Option<Vec<usize>> {
@@ -36,8 +37,17 @@ pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Opti
             let shift = join.left.schema().fields().len();
             match join.join_type {
                 JoinType::Inner | JoinType::Left | JoinType::Right => {
+                    let one_right = meets_one(&right, join.on.iter().map(|(_, on)| on), &join.right);
+                    let one_left = meets_one(&left, join.on.iter().map(|(on, _)| on), &join.left);
+                    let shifted = right.map(|right| right.into_iter().map(|column| column + shift).collect::<Vec<usize>>());
+                    if one_right && join.join_type != JoinType::Right && left.is_some() {
+                        return left;
+                    }
+                    if one_left && join.join_type != JoinType::Left && shifted.is_some() {
+                        return shifted;
+                    }
                     let mut key = left?;
-                    key.extend(right?.into_iter().map(|column| column + shift));
+                    key.extend(shifted?);
                     Some(key)
                 }
                 JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => left,
@@ -48,6 +58,15 @@ pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Opti
         LogicalPlan::EmptyRelation(_) => Some(Vec::new()),
         _ => None,
     }
+}
+
+/// Whether the equal columns of a join hold a key of its side, so that a row of the other side meets one row of it at most.
+fn meets_one<'a>(key: &Option<Vec<usize>>, on: impl Iterator<Item = &'a Expr>, side: &LogicalPlan) -> bool {
+    let Some(key) = key else { return false };
+    let schema = side.schema();
+    let equal: Vec<usize> =
+        on.filter_map(|on| plain_column(on).and_then(|column| schema.maybe_index_of_column(column))).collect();
+    key.iter().all(|column| equal.contains(column) && is_exact(schema.field(*column).data_type()))
 }
 
 /// The column that an expression is, under another name or not.

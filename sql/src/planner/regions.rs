@@ -4,6 +4,9 @@
 //! a region is a scan of [`leaf_name`](crate::plan::leaf_name) under a projection that gives its columns the names that the operators
 //! above know them by.
 
+mod keyed;
+mod top;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
@@ -13,7 +16,7 @@ use datafusion::common::{Column, DFSchema, DFSchemaRef, DataFusionError, Result}
 use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan, Projection};
 
 use crate::plan::{Class, Node, Op, leaf_name, leaf_scan};
-use crate::planner::{Refusal, Relation, aggregates, keys};
+use crate::planner::{Refusal, Relation, aggregates, keys, split};
 
 /// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
 pub(crate) fn cut(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
@@ -37,8 +40,14 @@ enum Shape {
     Scan,
     Linear,
     Merge,
+    Weighted,
+    Join,
+    /// An operator that splits by a key, or keeps the first rows, and linear ones above it.
+    Keyed,
     Full,
 }
+
+const O_CHANGES: &str = "O(changes)";
 
 struct Cut<'a> {
     relations: &'a BTreeMap<String, Relation>,
@@ -61,19 +70,24 @@ impl Cut<'_> {
         match plan {
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
                 match plan.inputs().first().map(|input| self.shape(input)) {
-                    // Under a full recompute already: one node less to keep.
+                    // Under a recompute already: one node less to keep.
                     None | Some(Shape::Full) => Shape::Full,
-                    Some(Shape::Scan | Shape::Linear | Shape::Merge) => Shape::Linear,
+                    Some(Shape::Keyed) => Shape::Keyed,
+                    Some(_) => Shape::Linear,
                 }
             }
             LogicalPlan::Union(_) => Shape::Linear,
+            // What reads nothing is computed once.
+            _ if !self.reads_relation(plan) => Shape::Full,
             LogicalPlan::Aggregate(aggregate)
-                if aggregates::obstacle(aggregate).is_none()
-                    && self.shape(&aggregate.input) != Shape::Full
-                    && !self.retracts(&aggregate.input) =>
+                if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
             {
                 Shape::Merge
             }
+            LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => Shape::Weighted,
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner || split::of_semi(join).is_some() => Shape::Join,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => Shape::Keyed,
+            _ if split::of_operator(plan).is_ok() => Shape::Keyed,
             _ => Shape::Full,
         }
     }
@@ -145,8 +159,11 @@ impl Cut<'_> {
     fn node(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         match (self.shape(plan), plan) {
             (Shape::Scan, _) => self.scan(plan),
-            (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.merge(aggregate),
+            (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),
+            (Shape::Weighted, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, true),
+            (Shape::Join, LogicalPlan::Join(join)) => self.join(plan, join),
             (Shape::Linear, _) => self.region(plan, Class::Linear),
+            (Shape::Keyed, _) => self.keyed(plan),
             _ => self.region(plan, Class::FullRecompute),
         }
     }
@@ -163,6 +180,8 @@ impl Cut<'_> {
             id: 0,
             class: Class::Linear,
             reason: None,
+            cost: O_CHANGES.to_owned(),
+            state: None,
             schema: unique_schema(plan.schema()),
             retracts: relation.retracts,
             key,
@@ -171,7 +190,7 @@ impl Cut<'_> {
         })
     }
 
-    fn merge(&self, aggregate: &Aggregate) -> Result<Node, Refusal> {
+    fn aggregate(&self, aggregate: &Aggregate, weighted: bool) -> Result<Node, Refusal> {
         let input = self.node(&aggregate.input)?;
         let leaf = leaf_scan(0, &input.schema)?;
         let rename = |expressions: &[Expr]| -> Result<Vec<Expr>> {
@@ -180,17 +199,20 @@ impl Cut<'_> {
         let group_expr = rename(&aggregate.group_expr)?;
         let aggr_expr = rename(&aggregate.aggr_expr)?;
         let groups = group_expr.len();
-        let retracts = !aggr_expr.is_empty();
+        let retracts = weighted || !aggr_expr.is_empty();
         let plan = Aggregate::try_new_with_schema(Arc::new(leaf), group_expr, aggr_expr, Arc::clone(&aggregate.schema))?;
+        let plan = LogicalPlan::Aggregate(plan);
         Ok(Node {
             id: 0,
             class: Class::Merge,
             reason: None,
+            cost: O_CHANGES.to_owned(),
+            state: Some(if weighted { "counts and sums of each group" } else { "the state of each group" }.to_owned()),
             schema: unique_schema(&aggregate.schema),
             retracts,
             key: Some((0..groups).collect()),
             inputs: vec![input],
-            op: Op::Merge { plan: LogicalPlan::Aggregate(plan) },
+            op: if weighted { Op::Weighted { plan } } else { Op::Merge { plan } },
         })
     }
 
@@ -213,7 +235,15 @@ impl Cut<'_> {
             };
             (!inputs.is_empty() && self.retracts(plan), Some(reason), Op::Full { plan: over_leaves })
         };
-        Ok(Node { id: 0, class, reason, op, schema, retracts, key, inputs })
+        let (cost, state) = if class == Class::Linear {
+            (O_CHANGES, None)
+        } else if inputs.is_empty() {
+            ("O(rows), once", Some("its rows"))
+        } else {
+            ("O(all input)", Some("all input, and the last answer"))
+        };
+        let (cost, state) = (cost.to_owned(), state.map(str::to_owned));
+        Ok(Node { id: 0, class, reason, cost, state, op, schema, retracts, key, inputs })
     }
 
     /// Replaces what does not belong in a region of this class by leaves.
@@ -264,6 +294,7 @@ impl Cut<'_> {
     /// Why an operator by itself needs a full recompute; none: only because of what is below it.
     fn reason(&self, plan: &LogicalPlan) -> Option<String> {
         Some(match plan {
+            LogicalPlan::Join(join) if join.null_aware => "NOT IN with values that may be NULL".to_owned(),
             LogicalPlan::Join(join) => match join.join_type {
                 JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => "a join".to_owned(),
                 JoinType::LeftMark | JoinType::RightMark => "EXISTS or IN".to_owned(),
@@ -273,7 +304,6 @@ impl Cut<'_> {
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => "ORDER BY with LIMIT".to_owned(),
             LogicalPlan::Aggregate(aggregate) => match aggregates::obstacle(aggregate) {
                 Some(obstacle) => obstacle,
-                None if self.shape(&aggregate.input) == Shape::Full => return None,
                 None => format!("{} over rows that can be taken back", aggregates::title(aggregate)),
             },
             LogicalPlan::Subquery(_) => "a subquery".to_owned(),

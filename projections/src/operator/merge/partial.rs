@@ -22,7 +22,7 @@ use crate::error::Error;
 use crate::operator::linear::{evaluate, holds};
 
 /// What an aggregate reads of its input.
-pub(super) struct Inputs {
+pub(in crate::operator) struct Inputs {
     group_by: PhysicalGroupBy,
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
     filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
@@ -35,7 +35,7 @@ pub(super) struct Inputs {
 }
 
 /// The keys, arguments and filters of some rows.
-pub(super) struct Arguments {
+pub(in crate::operator) struct Arguments {
     rows: usize,
     /// For each grouping set, the key columns.
     keys: Vec<Vec<ArrayRef>>,
@@ -43,8 +43,24 @@ pub(super) struct Arguments {
     filters: Vec<Option<BooleanArray>>,
 }
 
+impl Arguments {
+    pub(in crate::operator) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// For each grouping set, the key columns; none without GROUP BY.
+    pub(in crate::operator) fn keys(&self) -> &[Vec<ArrayRef>] {
+        &self.keys
+    }
+
+    /// The arguments of one aggregate, and which rows count for it.
+    pub(in crate::operator) fn of(&self, aggregate: usize) -> (&[ArrayRef], Option<&BooleanArray>) {
+        (&self.arguments[aggregate], self.filters[aggregate].as_ref())
+    }
+}
+
 impl Inputs {
-    pub(super) fn new(exec: &AggregateExec) -> Result<Self, Error> {
+    pub(in crate::operator) fn new(exec: &AggregateExec) -> Result<Self, Error> {
         if exec.group_expr().has_grouping_set() {
             return Err(Error::Plan("grouping sets do not merge".to_owned()));
         }
@@ -65,31 +81,31 @@ impl Inputs {
         })
     }
 
-    pub(super) fn aggregates(&self) -> &[Arc<AggregateFunctionExpr>] {
+    pub(in crate::operator) fn aggregates(&self) -> &[Arc<AggregateFunctionExpr>] {
         &self.aggregates
     }
 
-    pub(super) fn key_schema(&self) -> &SchemaRef {
+    pub(in crate::operator) fn key_schema(&self) -> &SchemaRef {
         &self.key_schema
     }
 
-    pub(super) fn input_schema(&self) -> &SchemaRef {
+    pub(in crate::operator) fn input_schema(&self) -> &SchemaRef {
         &self.input_schema
     }
 
     /// Whether there is no GROUP BY.
-    pub(super) fn is_global(&self) -> bool {
+    pub(in crate::operator) fn is_global(&self) -> bool {
         self.group_by.is_true_no_grouping()
     }
 
     /// Whether some aggregate takes its rows only in order: then each batch is an aggregation by itself, and states are merged.
-    pub(super) fn in_order_only(&self) -> bool {
+    pub(in crate::operator) fn in_order_only(&self) -> bool {
         self.orders.iter().any(Option::is_some)
     }
 
     /// # Errors
     /// [`Error::Row`] where an expression fails.
-    pub(super) fn evaluate(&self, rows: &RecordBatch) -> Result<Arguments, Error> {
+    pub(in crate::operator) fn evaluate(&self, rows: &RecordBatch) -> Result<Arguments, Error> {
         let filters = self.filters.iter().map(|filter| filter.as_ref().map(|filter| holds(filter, rows)).transpose());
         Ok(Arguments {
             rows: rows.num_rows(),
@@ -100,7 +116,7 @@ impl Inputs {
     }
 
     /// A new aggregation.
-    pub(super) fn partial(&self) -> Result<Partial, Error> {
+    pub(in crate::operator) fn partial(&self) -> Result<Partial, Error> {
         Ok(Partial {
             keys: if self.is_global() {
                 Keys::One { seen: false }
@@ -117,7 +133,10 @@ impl Inputs {
     }
 
     /// Accumulators of an aggregate, for as many groups as there may be.
-    pub(super) fn accumulator(&self, aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>, Error> {
+    pub(in crate::operator) fn accumulator(
+        &self,
+        aggregate: &Arc<AggregateFunctionExpr>,
+    ) -> Result<Box<dyn GroupsAccumulator>, Error> {
         if self.is_global() {
             return Ok(Box::new(OneGroup::new(aggregate)?));
         }
@@ -130,7 +149,7 @@ impl Inputs {
 }
 
 /// An aggregation under way.
-pub(super) struct Partial {
+pub(in crate::operator) struct Partial {
     keys: Keys,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
     indices: Vec<usize>,
@@ -145,14 +164,14 @@ enum Keys {
 }
 
 impl Partial {
-    pub(super) fn groups(&self) -> usize {
+    pub(in crate::operator) fn groups(&self) -> usize {
         match &self.keys {
             Keys::One { seen } => usize::from(*seen),
             Keys::Many(keys) => keys.len(),
         }
     }
 
-    pub(super) fn update(&mut self, inputs: &Inputs, arguments: &Arguments) -> Result<(), Error> {
+    pub(in crate::operator) fn update(&mut self, inputs: &Inputs, arguments: &Arguments) -> Result<(), Error> {
         match &mut self.keys {
             Keys::One { seen } => {
                 *seen = true;
@@ -190,7 +209,7 @@ impl Partial {
     }
 
     /// The keys of all groups; the aggregation starts anew.
-    pub(super) fn take_keys(&mut self) -> Result<Vec<ArrayRef>, Error> {
+    pub(in crate::operator) fn take_keys(&mut self) -> Result<Vec<ArrayRef>, Error> {
         match &mut self.keys {
             Keys::One { seen } => {
                 *seen = false;
@@ -205,7 +224,7 @@ impl Partial {
     }
 
     /// The accumulators of all groups; the aggregation goes on with new ones.
-    pub(super) fn take_accumulators(&mut self, inputs: &Inputs) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
+    pub(in crate::operator) fn take_accumulators(&mut self, inputs: &Inputs) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
         Ok(std::mem::replace(&mut self.accumulators, inputs.accumulators()?))
     }
 }

@@ -6,12 +6,17 @@ use datafusion::logical_expr::LogicalPlan;
 use super::*;
 use crate::plan::Class;
 
-/// A tree in short: `L(S)` is linear over a scan, `M` merge, `F` full recompute; `-` after a node whose rows only arrive.
+/// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
+/// `I` semi join, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
         Op::Linear { .. } => "L",
         Op::Merge { .. } => "M",
+        Op::Weighted { .. } => "W",
+        Op::Join { .. } => "J",
+        Op::Semi { .. } => "I",
+        Op::Keyed { .. } => "K",
         Op::Full { .. } => "F",
     };
     let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
@@ -21,7 +26,14 @@ fn shape(node: &Node) -> String {
 
 /// Each node's leaves are its inputs, in order and with their schemas.
 fn check_leaves(node: &Node, query: &str) {
-    if let Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } = &node.op {
+    if let Op::Linear { plan }
+    | Op::Merge { plan }
+    | Op::Weighted { plan }
+    | Op::Join { plan, .. }
+    | Op::Semi { plan, .. }
+    | Op::Keyed { plan, .. }
+    | Op::Full { plan } = &node.op
+    {
         let mut leaves = Vec::new();
         plan.apply_with_subqueries(|plan| {
             if let LogicalPlan::TableScan(scan) = plan
@@ -108,7 +120,12 @@ fn merging_queries() {
         ("SELECT DISTINCT country FROM orders", "M-(S-)", by_country),
         ("SELECT country FROM orders UNION SELECT country FROM customers", "M-(L-(S- S-))", by_country),
         ("SELECT country, count(DISTINCT customer) AS n FROM orders GROUP BY country", "L(M(M-(S-)))", by_country),
-        ("SELECT country, count(DISTINCT customer) AS n, sum(total) AS s FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT country, count(DISTINCT customer) AS n, sum(total) AS s FROM orders GROUP BY country",
+            "L(W(M(S-)))",
+            by_country,
+        ),
+        ("SELECT country, count(DISTINCT customer) AS n, sum(weight) AS s FROM orders GROUP BY country", "L(M(S-))", by_country),
         (
             "SELECT country, count(DISTINCT customer) AS n, count(DISTINCT id) AS m FROM orders GROUP BY country",
             "L(M(S-))",
@@ -143,94 +160,152 @@ fn merging_queries() {
 }
 
 #[test]
+fn joins() {
+    let mut each = Each::default();
+    let no_keys = Some("a join on no equal keys");
+    for (query, shape, reason, key) in [
+        ("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", "L-(J-(S- S-))", None, None),
+        ("SELECT a.id, b.id AS other FROM orders a JOIN orders b ON a.customer = b.customer", "L-(J-(S- S-))", None, None),
+        ("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id WHERE o.paid", "L-(J-(L-(S-) S-))", None, None),
+        (
+            "SELECT c.country, count(*) AS n FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.country",
+            "L(M(L-(J-(S- S-))))",
+            None,
+            Some(&["country"] as &[&str]),
+        ),
+        (
+            "SELECT a.country, a.n, b.m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) a
+             JOIN (SELECT country, count(*) AS m FROM customers GROUP BY country) b ON a.country = b.country",
+            "L(J(L(M(S-)) L(M(S-))))",
+            None,
+            Some(&["country"]),
+        ),
+        ("SELECT o.id, c.name FROM orders o JOIN customers c ON o.id > c.id", "L-(J-(S- S-))", no_keys, None),
+        ("SELECT id FROM orders CROSS JOIN generate_series(1, 3) AS g(n)", "J-(S- F-)", no_keys, None),
+        ("SELECT id FROM orders WHERE weight > (SELECT avg(weight) FROM orders)", "L(J(S- L(M(S-))))", no_keys, None),
+        ("SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)", "L-(I-(S- S-))", None, None),
+        ("SELECT id FROM orders WHERE customer NOT IN (SELECT id FROM customers)", "L(I(S- S-))", None, None),
+        ("SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer)", "L-(I-(S- S-))", None, None),
+        ("SELECT id FROM orders EXCEPT SELECT id FROM customers", "I(M-(S-) S-)", None, Some(&["id"])),
+        ("SELECT id FROM orders INTERSECT SELECT id FROM customers", "I-(M-(S-) S-)", None, Some(&["id"])),
+    ] {
+        each.run(|| check(query, shape, reason, key));
+    }
+}
+
+#[test]
+fn aggregates_over_rows_that_can_be_taken_back() {
+    let mut each = Each::default();
+    let one_row: Option<&[&str]> = Some(&[]);
+    let counted = "(SELECT country, count(*) AS n, sum(weight) AS w FROM orders GROUP BY country) AS t";
+    for (query, shape, reason, key) in [
+        ("SELECT n, count(*) AS m FROM $t GROUP BY n", "L(W(L(M(S-))))", None, Some(&["n"] as &[&str])),
+        ("SELECT DISTINCT n FROM $t", "W(L(M(S-)))", None, Some(&["n"])),
+        ("SELECT sum(n) AS s, avg(n) AS a FROM $t", "L(W(L(M(S-))))", None, one_row),
+        (
+            "SELECT n, max(country) AS m FROM $t GROUP BY n",
+            "K(L(M(S-)))",
+            Some("max over rows that can be taken back"),
+            Some(&["n"]),
+        ),
+        ("SELECT n, sum(w) AS s FROM $t GROUP BY n", "K(L(M(S-)))", Some("sum over rows that can be taken back"), Some(&["n"])),
+        ("SELECT DISTINCT w FROM $t", "K(L(M(S-)))", Some("DISTINCT over rows that can be taken back"), Some(&["w"])),
+        ("SELECT max(n) AS m FROM $t", "F(L(M(S-)))", Some("max over rows that can be taken back"), one_row),
+    ] {
+        each.run(|| check(&query.replace("$t", counted), shape, reason, key));
+    }
+}
+
+#[test]
 fn recomputed_queries() {
     let mut each = Each::default();
     let one_row: Option<&[&str]> = Some(&[]);
     for (query, shape, reason, key) in [
-        ("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", "F-(S- S-)", "a join", None),
-        ("SELECT a.id, b.id AS other FROM orders a JOIN orders b ON a.customer = b.id", "F-(S- S-)", "a join", None),
-        ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "F(S- S-)", "a join", None),
-        ("SELECT o.id FROM orders o JOIN customers c ON o.customer = c.id WHERE o.paid", "F-(L-(S-) S-)", "a join", None),
+        ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "K(S- S-)", Some("a left join"), None),
         (
-            "SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)",
-            "F-(S- S-)",
-            "IN, EXISTS, INTERSECT or EXCEPT",
+            "SELECT o.id FROM orders o LEFT JOIN customers c ON o.customer + 1 = c.id * 2",
+            "K(L-(S-) L-(S-))",
+            Some("a left join"),
             None,
         ),
         (
-            "SELECT id FROM orders WHERE customer NOT IN (SELECT id FROM customers)",
-            "F(S- S-)",
-            "IN, EXISTS, INTERSECT or EXCEPT",
+            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer AND c.id > o.id)",
+            "K-(S- S-)",
+            Some("IN, EXISTS, INTERSECT or EXCEPT"),
             None,
         ),
         (
-            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer)",
-            "F-(S- S-)",
-            "IN, EXISTS, INTERSECT or EXCEPT",
+            "SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders",
+            "K(S-)",
+            Some("a window function"),
             None,
         ),
         (
-            "SELECT c.country, count(*) AS n FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.country",
-            "F(S- S-)",
-            "a join",
+            "SELECT id, rank() OVER (PARTITION BY country ORDER BY id) AS n, rank() OVER (PARTITION BY country ORDER BY total) AS m FROM orders",
+            "K(S-)",
+            Some("a window function"),
+            None,
+        ),
+        (
+            "SELECT id FROM (SELECT id, rank() OVER (PARTITION BY country ORDER BY id) AS n FROM orders) AS t WHERE n <= 3",
+            "K(S-)",
+            None,
+            None,
+        ),
+        ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "K(S-)", None, None),
+        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "F(S-)", Some("a window function"), None),
+        (
+            "SELECT country, count(*) AS n FROM orders GROUP BY country ORDER BY n DESC, country LIMIT 3",
+            "F(L(M(S-)))",
+            Some("ORDER BY with LIMIT"),
             Some(&["country"] as &[&str]),
         ),
-        ("SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders", "F(S-)", "a window function", None),
-        ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "F(S-)", "ORDER BY with LIMIT", None),
         (
             "SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)",
             "F(S-)",
-            "grouping sets",
+            Some("grouping sets"),
             None,
         ),
         (
             "SELECT approx_median(weight) AS m FROM orders",
             "F(S-)",
-            "approx_median, whose answer depends on how its input is cut",
+            Some("approx_median, whose answer depends on how its input is cut"),
             one_row,
         ),
         (
             "SELECT nth_value(id, 2 ORDER BY id) AS m FROM orders",
             "F(S-)",
-            "nth_value, whose partial answers cannot be put together",
+            Some("nth_value, whose partial answers cannot be put together"),
             one_row,
         ),
-        (
-            "SELECT n, count(*) AS m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t GROUP BY n",
-            "F(L(M(S-)))",
-            "count over rows that can be taken back",
-            Some(&["n"]),
-        ),
-        (
-            "SELECT DISTINCT n FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t",
-            "F(L(M(S-)))",
-            "DISTINCT over rows that can be taken back",
-            Some(&["n"]),
-        ),
-        ("SELECT id FROM orders WHERE weight > (SELECT avg(weight) FROM orders)", "F(S- M(S-))", "a subquery", None),
-        (
-            "SELECT id FROM orders EXCEPT SELECT id FROM customers",
-            "F(M-(S-) S-)",
-            "IN, EXISTS, INTERSECT or EXCEPT",
-            Some(&["id"]),
-        ),
-        (
-            "SELECT id FROM orders INTERSECT SELECT id FROM customers",
-            "F-(M-(S-) S-)",
-            "IN, EXISTS, INTERSECT or EXCEPT",
-            Some(&["id"]),
-        ),
-        ("SELECT id FROM orders CROSS JOIN generate_series(1, 3) AS g(n)", "F-(S-)", "a join", None),
-        (
-            "SELECT a.country, a.n, b.m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) a
-             JOIN (SELECT country, count(*) AS m FROM customers GROUP BY country) b ON a.country = b.country",
-            "F(L(M(S-)) L(M(S-)))",
-            "a join",
-            None,
-        ),
+        ("SELECT o.id FROM orders o LEFT JOIN customers c ON o.id > c.id", "F(S- S-)", Some("a join"), None),
     ] {
-        each.run(|| check(query, shape, Some(reason), key));
+        each.run(|| check(query, shape, reason, key));
     }
+}
+
+#[test]
+fn first_rows_are_all_that_is_kept() {
+    let keeps = |query: &str| {
+        fn found(node: &Node) -> bool {
+            matches!(&node.op, Op::Keyed { keep: Some(_), .. }) || node.inputs.iter().any(found)
+        }
+        found(&view(query).plan.root)
+    };
+    let ranked = |rank: &str, more: &str, bound: &str| {
+        format!(
+            "SELECT id FROM (SELECT id, weight, {rank} OVER (PARTITION BY country ORDER BY id) AS n{more} FROM orders) AS t WHERE {bound}"
+        )
+    };
+    assert!(keeps(&ranked("row_number()", "", "n = 1")));
+    assert!(keeps(&ranked("rank()", "", "n < 3 AND weight > 2")));
+    assert!(keeps("SELECT id FROM orders ORDER BY total LIMIT 3 OFFSET 2"));
+    assert!(!keeps(&ranked("row_number()", "", "n > 1")));
+    assert!(!keeps(&ranked("row_number()", "", "n = 1 OR weight > 2")));
+    assert!(!keeps(&ranked("ntile(2)", "", "n = 1")));
+    assert!(!keeps(&ranked("row_number()", ", count(*) OVER (PARTITION BY country) AS m", "n = 1 AND m > 2")));
+    assert!(!keeps(&ranked("row_number()", ", sum(weight) OVER (PARTITION BY country ORDER BY id) AS m", "n = 1 AND m > 2")));
+    assert!(!keeps("SELECT country, count(*) AS n FROM orders GROUP BY country ORDER BY n LIMIT 3"));
 }
 
 #[test]
@@ -253,7 +328,7 @@ fn views_over_views_know_whether_rows_can_be_taken_back() {
     .unwrap();
     let shapes: Vec<(String, String)> = catalog.views.iter().map(|view| (view.name.clone(), shape(&view.plan.root))).collect();
     let shapes: Vec<(&str, &str)> = shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_str())).collect();
-    assert_eq!(shapes, [("paid", "L-(S-)"), ("counts", "L(M(S-))"), ("large", "L(S)"), ("how_many", "F(S)")]);
+    assert_eq!(shapes, [("paid", "L-(S-)"), ("counts", "L(M(S-))"), ("large", "L(S)"), ("how_many", "L(W(S))")]);
     assert_eq!(catalog.views[2].plan.root.key, Some(vec![1]));
 }
 

@@ -1,0 +1,74 @@
+//! Which rows of an arrangement's segments have left, as it becomes durable: places, which mean nothing once their segment is gone.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, UInt32Array, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type, UInt64Type};
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Error;
+use crate::state::log::RowLog;
+use crate::state::{BatchId, TableCheckpoint, Tables};
+
+/// Records of places of segments that are gone are kept until there are this many more of them than of others.
+const SLACK: usize = 4096;
+
+/// The places of rows that have left.
+#[derive(Debug)]
+pub(super) struct Departures {
+    name: String,
+    log: RowLog,
+    recorded: usize,
+}
+
+impl Departures {
+    pub(super) fn new(name: String) -> Self {
+        let fields = vec![Field::new("batch", DataType::UInt64, false), Field::new("row", DataType::UInt32, false)];
+        Self { log: RowLog::new(name.clone(), Arc::new(Schema::new(fields))), name, recorded: 0 }
+    }
+
+    pub(super) fn record(&mut self, places: &[(BatchId, u32)]) -> Result<(), Error> {
+        self.recorded += places.len();
+        let rows = self.rows(places)?;
+        self.log.append(&rows)
+    }
+
+    fn rows(&self, places: &[(BatchId, u32)]) -> Result<RecordBatch, Error> {
+        let batches: ArrayRef = Arc::new(UInt64Array::from_iter_values(places.iter().map(|(batch, _)| batch.0)));
+        let rows: ArrayRef = Arc::new(UInt32Array::from_iter_values(places.iter().map(|(_, row)| *row)));
+        Ok(RecordBatch::try_new(Arc::clone(self.log.schema()), vec![batches, rows])?)
+    }
+
+    /// Whether most of what is recorded is of segments that are gone, given how many dead rows there are in the others.
+    pub(super) fn is_stale(&self, dead: usize) -> bool {
+        self.recorded > 2 * dead + SLACK
+    }
+
+    /// Makes these the only records.
+    pub(super) fn replace(&mut self, places: &[(BatchId, u32)]) -> Result<(), Error> {
+        self.recorded = places.len();
+        let rows = self.rows(places)?;
+        self.log.replace(&rows)
+    }
+
+    pub(super) fn end_epoch(&mut self) -> Result<(), Error> {
+        self.log.end_epoch()
+    }
+
+    pub(super) fn checkpoint(&mut self) -> TableCheckpoint {
+        self.log.checkpoint()
+    }
+
+    /// Takes its table of a checkpoint; gives the places.
+    pub(super) fn restore(&mut self, tables: &mut Tables) -> Result<Vec<(BatchId, u32)>, Error> {
+        self.log.restore(tables.take(&self.name)?)?;
+        let mut places = Vec::new();
+        for batch in self.log.batches() {
+            let batches = batch.column(0).as_primitive::<UInt64Type>().values();
+            let rows = batch.column(1).as_primitive::<UInt32Type>().values();
+            places.extend(batches.iter().zip(rows).map(|(batch, row)| (BatchId(*batch), *row)));
+        }
+        self.recorded = places.len();
+        Ok(places)
+    }
+}

@@ -1,0 +1,108 @@
+//! Buckets: rows by a hash of their key.
+//!
+//! Rows whose keys are equal, in whatever sense of equality DataFusion has (-0.0 is 0.0, one NaN is another), are in one bucket. Rows
+//! of different keys may share one: a bucket is what is looked up together, and whoever needs the keys apart compares them.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float16Array, Float32Array, Float64Array, PrimitiveArray};
+use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use super::keys::KeyEncoder;
+use crate::error::Error;
+
+/// Finds the buckets of rows.
+#[derive(Debug)]
+pub(crate) struct Buckets {
+    columns: Vec<usize>,
+    keys: KeyEncoder,
+    /// Of whole rows, where rows with a NULL in their key match no other: each different row has a bucket of its own.
+    rows: Option<KeyEncoder>,
+}
+
+impl Buckets {
+    /// Of rows of a schema by some of its columns. `nulls_match` says whether rows whose keys are NULL belong together.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where a key column cannot be compared.
+    pub(crate) fn new(schema: &SchemaRef, columns: &[usize], nulls_match: bool) -> Result<Self, Error> {
+        let keys = KeyEncoder::new(columns.iter().map(|column| &schema.fields()[*column]))?;
+        // Rows of types that cannot be compared stay together: right, and slower.
+        let rows = if nulls_match { None } else { KeyEncoder::new(schema.fields()).ok() };
+        Ok(Self { columns: columns.to_vec(), keys, rows })
+    }
+
+    /// The bucket of each row.
+    pub(crate) fn of(&self, rows: &RecordBatch) -> Result<Vec<u32>, Error> {
+        let columns: Vec<ArrayRef> = self.columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
+        let mut buckets = self.of_keys(&columns, rows.num_rows())?;
+        if let Some(encoder) = &self.rows
+            && columns.iter().any(|column| column.null_count() > 0)
+        {
+            let whole = encoder.encode(rows.columns(), rows.num_rows())?.hashes();
+            for (row, bucket) in buckets.iter_mut().enumerate() {
+                if columns.iter().any(|column| column.is_null(row)) {
+                    *bucket = whole[row];
+                }
+            }
+        }
+        Ok(buckets)
+    }
+
+    /// The bucket of each key; where NULLs do not match, of each without one.
+    pub(crate) fn of_keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        let columns: Vec<ArrayRef> = columns.iter().map(settled).collect();
+        Ok(self.keys.encode(&columns, rows)?.hashes())
+    }
+}
+
+/// Floats that are equal made alike.
+fn settled(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float64 => {
+            let settle = |value: f64| {
+                if value == 0.0 {
+                    0.0
+                } else if value.is_nan() {
+                    f64::NAN
+                } else {
+                    value
+                }
+            };
+            Arc::new(each::<Float64Type>(array, settle)) as Arc<Float64Array>
+        }
+        DataType::Float32 => {
+            let settle = |value: f32| {
+                if value == 0.0 {
+                    0.0
+                } else if value.is_nan() {
+                    f32::NAN
+                } else {
+                    value
+                }
+            };
+            Arc::new(each::<Float32Type>(array, settle)) as Arc<Float32Array>
+        }
+        DataType::Float16 => {
+            // The sign of zero is lost on the way through a wider type and back.
+            let settle = |value: <Float16Type as ArrowPrimitiveType>::Native| {
+                let wide = f32::from(value);
+                let settled = if wide == 0.0 {
+                    0.0
+                } else if wide.is_nan() {
+                    f32::NAN
+                } else {
+                    wide
+                };
+                <Float16Type as ArrowPrimitiveType>::Native::from_f32(settled)
+            };
+            Arc::new(each::<Float16Type>(array, settle)) as Arc<Float16Array>
+        }
+        _ => Arc::clone(array),
+    }
+}
+
+fn each<T: ArrowPrimitiveType>(array: &ArrayRef, settle: impl Fn(T::Native) -> T::Native) -> PrimitiveArray<T> {
+    array.as_primitive::<T>().unary(settle)
+}

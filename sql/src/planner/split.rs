@@ -1,0 +1,142 @@
+//! By which keys an operator's answer splits: over the rows of some keys it gives exactly those rows of its answer that it gives
+//! for these keys over all rows. Conservative: none where it is not certain.
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, NullEquality};
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
+
+use crate::planner::aggregates;
+
+/// The key of an operator, as expressions over each of its inputs.
+#[derive(Debug, Clone)]
+pub(crate) struct Split {
+    /// By input; as many for each, of the same types.
+    pub(crate) keys: Vec<Vec<Expr>>,
+    /// Whether rows whose keys are NULL belong together.
+    pub(crate) nulls_match: bool,
+    /// What the operator is called in a reason.
+    pub(crate) title: String,
+}
+
+/// How an operator splits, or why it does not.
+pub(crate) fn of_operator(plan: &LogicalPlan) -> Result<Split, String> {
+    match plan {
+        LogicalPlan::Window(window) => {
+            let title = "a window function".to_owned();
+            let keys = common_partition(&window.window_expr);
+            if !all_split(&keys, window.input.schema()) {
+                return Err(format!("{title} over all rows"));
+            }
+            Ok(Split { keys: vec![keys], nulls_match: true, title })
+        }
+        LogicalPlan::Join(join) => of_join(join),
+        LogicalPlan::Aggregate(aggregate) => {
+            let keys = aggregate.group_expr.clone();
+            let sets = keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
+            if sets || !all_split(&keys, aggregate.input.schema()) {
+                return Err("an aggregate over all rows".to_owned());
+            }
+            let title = aggregates::obstacle(aggregate)
+                .unwrap_or_else(|| format!("{} over rows that can be taken back", aggregates::title(aggregate)));
+            Ok(Split { keys: vec![keys], nulls_match: true, title })
+        }
+        _ => Err("a query of another shape".to_owned()),
+    }
+}
+
+/// The equal keys of an inner join that narrow down which rows meet; there may be none.
+pub(crate) fn of_inner(join: &Join) -> Split {
+    let usable = |(left, right): &&(Expr, Expr)| {
+        let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
+        matches!(types, (Ok(left), Ok(right)) if left == right && splits(&left))
+    };
+    let (left, right): (Vec<Expr>, Vec<Expr>) = join.on.iter().filter(usable).cloned().unzip();
+    Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title: "a join".to_owned() }
+}
+
+/// The keys of a semi, anti or mark join that has no further condition, where equal keys are alike bit for bit.
+pub(crate) fn of_semi(join: &Join) -> Option<Split> {
+    use JoinType::{LeftAnti, LeftMark, LeftSemi, RightAnti, RightMark, RightSemi};
+    let is_semi = matches!(join.join_type, LeftSemi | LeftAnti | LeftMark | RightSemi | RightAnti | RightMark);
+    if !is_semi || join.filter.is_some() || (join.null_aware && (join.on.len() != 1 || join.join_type != LeftAnti)) {
+        return None;
+    }
+    let split = of_inner(join);
+    let exact = |key: &Expr| key.get_type(join.left.schema().as_ref()).is_ok_and(|data_type| is_exact(&data_type));
+    (!split.keys[0].is_empty() && split.keys[0].len() == join.on.len() && split.keys[0].iter().all(exact)).then_some(split)
+}
+
+/// Joins on equal keys: rows of one key meet no others. NOT IN by its NULL rule does not split: one NULL empties the answer.
+fn of_join(join: &Join) -> Result<Split, String> {
+    let title = match join.join_type {
+        JoinType::Inner => "a join".to_owned(),
+        JoinType::Left | JoinType::Right | JoinType::Full => format!("a {} join", join.join_type.to_string().to_lowercase()),
+        JoinType::LeftMark | JoinType::RightMark => "EXISTS or IN".to_owned(),
+        _ => "IN, EXISTS, INTERSECT or EXCEPT".to_owned(),
+    };
+    if join.null_aware {
+        return Err("NOT IN with values that may be NULL".to_owned());
+    }
+    let (left, right): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
+    let alike = left.iter().zip(&right).all(|(left, right)| {
+        let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
+        matches!(types, (Ok(left), Ok(right)) if left == right)
+    });
+    if !alike || !all_split(&left, join.left.schema()) {
+        return Err(format!("{title} on no equal keys"));
+    }
+    Ok(Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title })
+}
+
+/// Whether a window operator stands directly over another one with the same key, so that both are one region.
+pub(crate) fn shares_key(plan: &LogicalPlan) -> bool {
+    let LogicalPlan::Window(above) = plan else { return false };
+    let LogicalPlan::Window(below) = above.input.as_ref() else { return false };
+    let (above, below) = (common_partition(&above.window_expr), common_partition(&below.window_expr));
+    above.iter().all(|key| below.contains(key)) && below.iter().all(|key| above.contains(key))
+}
+
+/// What all functions of a window operator are partitioned by.
+fn common_partition(expressions: &[Expr]) -> Vec<Expr> {
+    let mut partitions = expressions.iter().map(|expression| match expression.clone().unalias() {
+        Expr::WindowFunction(call) => call.params.partition_by,
+        _ => Vec::new(),
+    });
+    let first = partitions.next().unwrap_or_default();
+    partitions.fold(first, |common, other| common.into_iter().filter(|key| other.contains(key)).collect())
+}
+
+fn all_split(keys: &[Expr], schema: &DFSchema) -> bool {
+    !keys.is_empty() && keys.iter().all(|key| key.get_type(schema).is_ok_and(|data_type| splits(&data_type)))
+}
+
+/// Whether values that DataFusion takes for equal are found to be so by their encoding. Floats are, outside of lists and structs.
+fn splits(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(_, _) | DataType::Union(_, _) | DataType::RunEndEncoded(_, _) => false,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            !item.data_type().is_floating() && splits(item.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().all(|field| !field.data_type().is_floating() && splits(field.data_type())),
+        DataType::Dictionary(_, values) => !values.is_floating() && splits(values),
+        DataType::ListView(_) | DataType::LargeListView(_) => false,
+        _ => true,
+    }
+}
+
+/// Whether equal values are alike bit for bit, at any depth.
+pub(crate) fn is_exact(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => false,
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_exact(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_exact(field.data_type())),
+        DataType::Dictionary(_, values) => is_exact(values),
+        DataType::Map(_, _)
+        | DataType::Union(_, _)
+        | DataType::RunEndEncoded(_, _)
+        | DataType::ListView(_)
+        | DataType::LargeListView(_)
+        | DataType::Interval(_) => false,
+        _ => true,
+    }
+}
