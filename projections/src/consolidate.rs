@@ -53,8 +53,16 @@ pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) ->
         weights: kept.iter().map(|row| sums[*row as usize]).collect(),
         keys: Keys::collect(kept.iter().map(|row| keys.get(*row as usize))),
         hashes: kept.iter().map(|row| hashes[*row as usize]).collect(),
-        rows: take_record_batch(&rows, &UInt32Array::from(kept))?,
+        rows: taken(&rows, kept)?,
     })
+}
+
+/// Some rows, also of those that have no columns.
+fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
+    if rows.num_columns() == 0 {
+        return Ok(rows.slice(0, indices.len()));
+    }
+    Ok(take_record_batch(rows, &UInt32Array::from(indices))?)
 }
 
 impl Net {
