@@ -12,15 +12,16 @@ pub mod snapshot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::execution::SendableRecordBatchStream;
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::context::SQLOptions;
+use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -52,12 +53,12 @@ impl Answer {
 /// A statement that is wrong or that changes something, a view that is not there, files that cannot be read.
 pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let context = session()?;
-    let statement = context.state().sql_to_statement(sql, &context.state().config().options().sql_parser.dialect)?;
+    let statement = alluvium_sql::dialect::parse(sql)?;
     let reads = reads(&statement);
     if reads == Reads::Changes {
         return Err(only_reads());
     }
-    let named = context.state().resolve_table_references(&statement)?;
+    let named = alluvium_sql::relations_named(&statement)?;
     let there = snapshot::views(layout)?;
     let mut wanted = BTreeSet::new();
     for reference in &named {
@@ -74,7 +75,16 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
         wanted.extend(there.iter().cloned());
     }
     register(&context, layout, &wanted).await?;
-    let plan = context.state().statement_to_plan(statement).await?;
+    let plan = if reads == Reads::Tables && named.iter().all(|reference| reference.schema().is_none()) {
+        let mut tables = BTreeMap::new();
+        for view in wanted {
+            let provider = context.table_provider(view.as_str()).await?;
+            tables.insert(view, provider_as_source(provider));
+        }
+        alluvium_sql::plan_query(&context.state(), statement, tables)?
+    } else {
+        context.state().statement_to_plan(statement).await?
+    };
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     if read_only.verify_plan(&plan).is_err() {
         return Err(only_reads());
@@ -85,9 +95,9 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
 fn session() -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new().with_information_schema(true);
     config.options_mut().execution.time_zone = Some("+00:00".to_owned());
-    let mut context = SessionContext::new_with_config(config);
-    datafusion_functions_json::register_all(&mut context)?;
-    Ok(context)
+    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    alluvium_sql::session::register(&mut state)?;
+    Ok(SessionContext::new_with_state(state))
 }
 
 async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<String>) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! All `.sql` files of a folder as one catalog.
 
 mod diagnose;
+mod functions;
 mod load;
 mod order;
 mod sources;

@@ -1,5 +1,7 @@
-//! How a view is kept, for people: the tree of its nodes, and what they should know of it. Text and JSON only; whoever prints it
-//! chooses the colours.
+//! How a view is kept, for people: the tree of its nodes, and what they should know of it. Text, JSON and Mermaid of one tree; whoever
+//! prints it chooses the colours.
+
+mod mermaid;
 
 use std::fmt::Write;
 
@@ -9,6 +11,8 @@ use serde_json::{Value, json};
 use crate::catalog::View;
 use crate::plan::{Class, Node, Op};
 use crate::planner::aggregates;
+
+pub use mermaid::to_mermaid;
 
 /// What `check` says of a view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,10 +136,29 @@ fn key_names(node: &Node) -> Option<Vec<String>> {
     node.key.as_ref().map(|key| key.iter().map(|column| node.schema.field(*column).name().clone()).collect())
 }
 
-/// The tree of a view's nodes as JSON: `id`, `class`, `does`, `reason`, `key`, `retracts`, `columns`, `inputs` of each.
+/// Where a view is declared and what it reads, and the tree of its nodes: `id`, `class`, `does`, `reason`, `key`, `retracts`,
+/// `columns`, `logical_plan` and `inputs` of each.
 #[must_use]
 pub fn to_json(view: &View) -> Value {
-    json!({ "view": view.name, "fingerprint": view.plan.fingerprint, "plan": node_json(&view.plan.root) })
+    let (line, column) = view.at.line_column();
+    let reads: Vec<&str> = view.plan.reads.iter().map(|(_, name)| name.as_str()).collect();
+    json!({
+        "view": view.name,
+        "file": view.at.file.path,
+        "line": line,
+        "column": column,
+        "reads": reads,
+        "fingerprint": view.plan.fingerprint,
+        "plan": node_json(&view.plan.root),
+    })
+}
+
+/// What a node runs, over leaves that stand for its inputs.
+fn logical_plan(node: &Node) -> Option<&LogicalPlan> {
+    match &node.op {
+        Op::Scan { .. } => None,
+        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => Some(plan),
+    }
 }
 
 fn node_json(node: &Node) -> Value {
@@ -153,6 +176,7 @@ fn node_json(node: &Node) -> Value {
         "key": key_names(node),
         "retracts": node.retracts,
         "columns": columns,
+        "logical_plan": logical_plan(node).map(|plan| plan.display_indent().to_string()),
         "inputs": node.inputs.iter().map(node_json).collect::<Vec<_>>(),
     })
 }

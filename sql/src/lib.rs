@@ -4,23 +4,28 @@
 //! | --- | --- |
 //! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, views in the order in which they feed each other |
 //! | [`plan`] | the incremental plan: nodes with a class each |
+//! | [`dialect`] | what is read beyond DataFusion's grammar |
 //! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
 //! | [`explain`] | how a view is kept, for people |
 //! | [`error`] | errors that point into a file |
 //! | `planner` | from a view's query to its incremental plan |
+//! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
 //! | `names` | the name that was meant |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
 pub mod catalog;
+pub mod dialect;
 pub mod error;
 pub mod explain;
 mod names;
 pub mod plan;
 mod planner;
 pub mod session;
+mod time_windows;
 
 pub use catalog::{Catalog, Source, SqlFile, View};
 pub use error::{Error, Errors, Location};
 pub use plan::{Class, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
-pub use session::{session_config, session_state};
+pub use session::{plan_query, session_config, session_state};
+pub use time_windows::relations_named;

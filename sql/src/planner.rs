@@ -5,6 +5,7 @@
 //! | [`refusals`] | what is not a function of the events |
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
 //! | [`scalars`] | subqueries of one value as joins |
+//! | [`grouping_sets`] | GROUPING SETS, ROLLUP and CUBE taken apart |
 //! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
 //! | [`aggregates`] | which aggregates merge |
 //! | [`split`] | by which keys an operator's answer splits |
@@ -15,6 +16,7 @@
 
 pub(crate) mod aggregates;
 mod fingerprint;
+mod grouping_sets;
 mod keys;
 mod ordering;
 mod refusals;
@@ -29,13 +31,13 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::planner::SqlToRel;
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
 use crate::catalog::Source;
 use crate::plan::{Class, Node, RelationKind, ViewPlan, is_schema_only};
-use crate::session::{Names, session_state, session_state_without};
+use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
 /// What can be read: a source, or a view that is planned already.
 #[derive(Debug, Clone)]
@@ -100,24 +102,52 @@ pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -
     let written = ordering::settle(written, relations)?;
     refuse_twin_columns(&written)?;
 
-    // Splitting count(DISTINCT x) in two aggregates is cheaper where both merge, and dearer where the inner one retracts.
-    let split = plan_with(optimized(&session_state()?, &written)?, relations)?;
-    let plan = if cost(&split.root).0 >= Class::KeyedRecompute {
-        let state = session_state_without(&["single_distinct_aggregation_to_group_by"])?;
-        let whole = plan_with(optimized(&state, &written)?, relations)?;
-        if cost(&whole.root) < cost(&split.root) { whole } else { split }
-    } else {
-        split
+    // Splitting count(DISTINCT x) in two aggregates, and grouping sets in one for each, is cheaper where all of them merge, and
+    // dearer where their input retracts.
+    let mut best: Option<ViewPlan> = None;
+    for rules_left_out in [&[] as &[&str], &["single_distinct_aggregation_to_group_by"]] {
+        let whole = optimized(&session_state_without(rules_left_out)?, &written)?;
+        for batch in [grouping_sets::taken_apart(whole.clone())?, whole] {
+            let plan = plan_with(batch, relations)?;
+            if cost(&plan.root).0 < Class::KeyedRecompute {
+                return Ok(plan);
+            }
+            if best.as_ref().is_none_or(|best| cost(&plan.root) < cost(&best.root)) {
+                best = Some(plan);
+            }
+        }
+    }
+    best.ok_or_else(|| DataFusionError::Internal("no way to plan a view was tried".to_owned()).into())
+}
+
+/// Checks a query over the parameters of a function, as the relation `$parameters`: that it is an expression of each row.
+pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<(), Refusal> {
+    let relation = Relation {
+        kind: RelationKind::Source,
+        schema: Arc::clone(parameters),
+        retracts: false,
+        key: None,
+        fingerprint: String::new(),
     };
-    Ok(plan)
+    let written = logical_plan(query, &BTreeMap::from([("$parameters".to_owned(), relation)]))?;
+    refusals::check(&written)?;
+    if !matches!(&written, LogicalPlan::Projection(projection) if projection.input.inputs().is_empty()) {
+        return Err(Refusal::Refused {
+            message: "a function computes one value from those of one row".to_owned(),
+            help: "aggregate, unnest or use window functions in the view, and give the function the values".to_owned(),
+            spot: Spot::Word("RETURN"),
+        });
+    }
+    optimized(&session_state()?, &written)?;
+    Ok(())
 }
 
 fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan, DataFusionError> {
-    let state = session_state()?;
-    let tables = relations.iter().map(|(name, relation)| (name.clone(), Arc::clone(&relation.schema))).collect();
-    let names = Names { state: &state, tables };
-    let planner = SqlToRel::new_with_options(&names, names.parser_options());
-    planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+    let tables = relations
+        .iter()
+        .map(|(name, relation)| (name.clone(), Arc::new(SchemaOnly::new(Arc::clone(&relation.schema))) as Arc<dyn TableSource>));
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
+    plan_query(&session_state()?, statement, tables.collect())
 }
 
 /// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.

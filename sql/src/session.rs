@@ -12,12 +12,15 @@ use datafusion::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::prelude::SessionConfig;
-use datafusion::sql::planner::{ContextProvider, ParserOptions};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
+
+use crate::time_windows::TimeWindows;
 
 /// The configuration under which every plan of Alluvium is made and run.
 #[must_use]
@@ -36,7 +39,7 @@ pub fn session_config() -> SessionConfig {
     config
 }
 
-/// A fresh session: [`session_config`], DataFusion's functions and the JSON functions with their operators.
+/// A fresh session: [`session_config`], DataFusion's functions, the JSON functions with their operators, and the time windows in FROM.
 ///
 /// Names that the optimizer makes up count from the session's start: a plan that must come out the same each time needs a
 /// session of its own.
@@ -55,8 +58,31 @@ pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
         builder = builder.with_optimizer_rules(kept.into_iter().filter(|rule| !rules.contains(&rule.name())).collect());
     }
     let mut state = builder.build();
-    datafusion_functions_json::register_all(&mut state)?;
+    register(&mut state)?;
     Ok(state)
+}
+
+/// Adds to a session of DataFusion what views may use beyond it.
+///
+/// # Errors
+/// When a function cannot be registered: a bug.
+pub fn register(state: &mut SessionState) -> Result<()> {
+    datafusion_functions_json::register_all(state)?;
+    state.register_relation_planner(Arc::new(TimeWindows))
+}
+
+/// The plan of a query over tables by their plain names. DataFusion's own way from a statement to a plan does not find the tables that
+/// are named in time windows.
+///
+/// # Errors
+/// What is wrong with the query.
+pub fn plan_query(
+    state: &SessionState,
+    statement: Statement,
+    tables: BTreeMap<String, Arc<dyn TableSource>>,
+) -> Result<LogicalPlan> {
+    let names = Names { state, tables };
+    SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)
 }
 
 /// A table of which only the schema is known. Plans over it cannot run: its scans are given another source first.
@@ -87,7 +113,7 @@ impl TableSource for SchemaOnly {
 /// What names in a query stand for: relations by their plain name, functions from a session.
 pub(crate) struct Names<'a> {
     pub(crate) state: &'a SessionState,
-    pub(crate) tables: BTreeMap<String, SchemaRef>,
+    pub(crate) tables: BTreeMap<String, Arc<dyn TableSource>>,
 }
 
 impl Names<'_> {
@@ -111,7 +137,7 @@ impl ContextProvider for Names<'_> {
             TableReference::Bare { table } => self.tables.get(table.as_ref()),
             _ => None,
         }
-        .map(|schema| Arc::new(SchemaOnly::new(Arc::clone(schema))) as Arc<dyn TableSource>)
+        .map(Arc::clone)
         .ok_or_else(|| DataFusionError::Plan(format!("table '{name}' not found")))
     }
 
@@ -134,6 +160,10 @@ impl ContextProvider for Names<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {

@@ -27,6 +27,7 @@ fn what_can_be_said() {
         "alluvium drop v --yes",
         "alluvium completions fish",
         "alluvium explain v --format json",
+        "alluvium explain v --format mermaid",
     ] {
         Cli::try_parse_from(line.split(' ')).unwrap_or_else(|error| panic!("{line}: {error}"));
     }

@@ -182,3 +182,19 @@ async fn a_view_may_have_any_name_and_any_text() {
     let batches = ask(&layout, "SELECT \"the text\" FROM \"By Day %2F\" WHERE \"the text\" IS NOT NULL").await.unwrap();
     assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
 }
+
+#[tokio::test]
+async fn what_views_may_use_queries_may_use_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path());
+    commit(&layout, "a", &["a"], 1, rows(90));
+    let windows = "SELECT count(*), min(CAST(window_start AS BIGINT))
+                   FROM TUMBLE((SELECT to_timestamp_seconds(e) AS at FROM a), at, INTERVAL '1 minute');";
+    assert_eq!(numbers(&layout, windows).await, [100, 60]);
+    let of_a_view =
+        "SELECT count(*) FROM (SELECT * FROM HOP(a, to_timestamp_seconds(e), INTERVAL '1 minute', INTERVAL '2 minutes'))";
+    assert_eq!(numbers(&layout, of_a_view).await, [200]);
+    assert_eq!(numbers(&layout, "SELECT count(*) FROM a WHERE '{\"k\": 1}' ? 'k'").await, [100]);
+    let missing = ask(&layout, "SELECT * FROM TUMBLE(b, e, INTERVAL '1 minute')").await.unwrap_err();
+    assert!(missing.to_string().contains("no committed view b"), "{missing}");
+}

@@ -24,6 +24,17 @@ pub enum Cut {
     Every(usize),
     /// Random steps, several pushes a flush, and restarts from the checkpoint between.
     Random(u64),
+    /// The same with steps of at most so many events.
+    Large(u64, usize),
+}
+
+impl Cut {
+    fn seed(&self) -> Option<u64> {
+        match self {
+            Cut::Every(_) => None,
+            Cut::Random(seed) | Cut::Large(seed, _) => Some(*seed),
+        }
+    }
 }
 
 /// The answers of the oracle after each number of events.
@@ -48,14 +59,11 @@ pub fn class(node: &Node) -> Class {
 /// changes each of them gave.
 pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut Prefixes) -> (Vec<Bag>, Vec<usize>) {
     let mut pipeline = Pipeline::new(catalog).await;
-    let mut random = fastrand::Rng::with_seed(match cut {
-        Cut::Every(_) => 0,
-        Cut::Random(seed) => *seed,
-    });
+    let mut random = fastrand::Rng::with_seed(cut.seed().unwrap_or_default());
     let mut done = 0;
     loop {
         compare(&mut pipeline, catalog, events, done, cut, prefixes).await;
-        if matches!(cut, Cut::Random(_)) && random.bool() {
+        if cut.seed().is_some() && random.bool() {
             pipeline.checkpoint();
             if random.bool() {
                 // What came after the checkpoint is lost and comes again.
@@ -76,6 +84,11 @@ pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut
         match cut {
             Cut::Every(count) => {
                 let count = *count.min(&(events.len() - done));
+                push(&mut pipeline, &events[done..], count).await;
+                done += count;
+            }
+            Cut::Large(_, most) => {
+                let count = 1 + random.usize(..(events.len() - done).min(*most));
                 push(&mut pipeline, &events[done..], count).await;
                 done += count;
             }
@@ -109,7 +122,10 @@ async fn compare(pipeline: &mut Pipeline, catalog: &Catalog, events: &[Event], d
             panic!(
                 "{}\nafter {done} events cut {cut:?}, kept and batch:\n{difference}\nof {:#?}",
                 view.view.sql,
-                events[..done].iter().map(|event| (&event.source, crate::rows::rows_of(&event.rows))).collect::<Vec<_>>()
+                events[..done.min(200)]
+                    .iter()
+                    .map(|event| (&event.source, crate::rows::rows_of(&event.rows)))
+                    .collect::<Vec<_>>()
             );
         }
     }

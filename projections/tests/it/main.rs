@@ -7,11 +7,14 @@
 //! | `rows` | rows that can be compared |
 //! | `law` | pipelines run with different cuts and restarts against the oracle |
 //! | `slt` | the queries in `tests/slt` |
+//! | `duckdb` | random queries, and time windows, beside DuckDB |
 //! | `search` | random queries over random events |
+//! | `suites` | Nexmark and TPC-H |
 //! | `rejected` | rows whose expressions fail |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod duckdb;
 mod law;
 mod oracle;
 mod pipeline;
@@ -19,3 +22,4 @@ mod rejected;
 mod rows;
 mod search;
 mod slt;
+mod suites;

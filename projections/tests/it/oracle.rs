@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_sql::{Catalog, session_state};
+use alluvium_sql::{Catalog, dialect, plan_query, session_state};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::datasource::MemTable;
+use datafusion::datasource::{MemTable, provider_as_source};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::TableSource;
 use datafusion::prelude::SessionContext;
 
 use crate::law::Event;
@@ -50,13 +51,13 @@ pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, Data
 /// What every view holds by its text, with nothing of Alluvium's planner in between.
 pub async fn plain(catalog: &Catalog, queries: &BTreeMap<String, String>, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
     let context = session();
-    for (name, table) in source_tables(catalog, events) {
-        context.register_table(name, table)?;
-    }
+    let mut tables: BTreeMap<String, Arc<dyn TableSource>> =
+        source_tables(catalog, events).into_iter().map(|(name, table)| (name, provider_as_source(table))).collect();
     let mut bags = Vec::new();
     for view in &catalog.views {
-        let frame = context.sql(&queries[&view.name]).await?;
-        context.register_table(&view.name, frame.clone().into_view())?;
+        let plan = plan_query(&context.state(), dialect::parse(&queries[&view.name])?, tables.clone())?;
+        let frame = context.execute_logical_plan(plan).await?;
+        tables.insert(view.name.clone(), provider_as_source(frame.clone().into_view()));
         bags.push(Bag::of(&frame.collect().await?));
     }
     Ok(bags)

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{CreateFunction, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use crate::catalog::diagnose::{from_datafusion, internal, refused};
+use crate::catalog::functions::{self, Function, Functions};
 use crate::catalog::statements::{Parsed, Text, parse};
 use crate::catalog::views::Declared;
 use crate::catalog::{Catalog, Source, SqlFile, View, order, sources, views};
+use crate::dialect::TIME_WINDOWS;
 use crate::error::{Error, Errors, Location};
 use crate::names::nearest;
 use crate::planner::{Refusal, Relation, plan_view};
 use crate::session::{Names, session_state};
+use crate::time_windows::relations_named;
 
 /// Reads all files.
 pub(crate) fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
@@ -39,7 +41,10 @@ struct Declarations {
     /// Names that are declared by a statement that is wrong: a view that reads one is not to blame.
     broken: BTreeSet<String>,
     table_functions: BTreeSet<String>,
-    functions: BTreeSet<String>,
+    /// Names of all functions, for messages.
+    function_names: BTreeSet<String>,
+    functions: BTreeMap<String, Function>,
+    broken_functions: BTreeSet<String>,
 }
 
 /// None where not even a session can be made.
@@ -56,7 +61,7 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
         }
     };
     found.table_functions = state.table_functions().keys().cloned().collect();
-    found.functions = state
+    found.function_names = state
         .scalar_functions()
         .keys()
         .chain(state.aggregate_functions().keys())
@@ -67,12 +72,14 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
     for file in files {
         let file = Arc::new(file.clone());
         let (statements, broken) = parse(&file, errors);
-        found.broken.extend(broken.iter().filter_map(declared_name));
+        for text in &broken {
+            found.declared_wrongly(text);
+        }
         for parsed in statements {
             let (name, at) = match &parsed.statement {
                 Statement::CreateExternalTable(statement) => {
                     let Some(source) = sources::source(statement, &parsed.text, &names, errors) else {
-                        found.broken.extend(declared_name(&parsed.text));
+                        found.declared_wrongly(&parsed.text);
                         continue;
                     };
                     let (name, at) = (source.name.clone(), parsed.text.span(name_span(&parsed.text)));
@@ -81,9 +88,14 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
                     }
                     (name, at)
                 }
+                Statement::Statement(statement) if matches!(statement.as_ref(), SqlStatement::CreateFunction(_)) => {
+                    let SqlStatement::CreateFunction(statement) = statement.as_ref() else { continue };
+                    found.function(statement, &parsed.text, &names, errors);
+                    continue;
+                }
                 Statement::Statement(statement) => {
                     let Some(view) = declared_view(statement, &parsed, errors) else {
-                        found.broken.extend(declared_name(&parsed.text));
+                        found.declared_wrongly(&parsed.text);
                         continue;
                     };
                     let (name, at) = (view.name.clone(), view.name_at.clone());
@@ -95,14 +107,7 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
                 _ => continue,
             };
             match places.get(&name) {
-                Some(first) => {
-                    let (line, column) = first.line_column();
-                    errors.push(Error {
-                        message: format!("{name} is declared twice, first at {}:{line}:{column}", first.file.path),
-                        help: Some("give one of them another name, or delete it".to_owned()),
-                        at,
-                    });
-                }
+                Some(first) => errors.push(declared_twice(&name, first, at)),
                 None => {
                     places.insert(name, at);
                 }
@@ -112,13 +117,45 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
     Some(found)
 }
 
+fn declared_twice(name: &str, first: &Location, at: Location) -> Error {
+    let (line, column) = first.line_column();
+    Error {
+        message: format!("{name} is declared twice, first at {}:{line}:{column}", first.file.path),
+        help: Some("give one of them another name, or delete it".to_owned()),
+        at,
+    }
+}
+
+impl Declarations {
+    fn function(&mut self, statement: &CreateFunction, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) {
+        match functions::declared(statement, text, names, &self.function_names, errors) {
+            None => self.declared_wrongly(text),
+            Some(function) => match self.functions.get(&function.name) {
+                Some(first) => errors.push(declared_twice(&function.name, &first.name_at, function.name_at.clone())),
+                None => {
+                    self.functions.insert(function.name.clone(), function);
+                }
+            },
+        }
+    }
+
+    /// Remembers the name that a wrong statement means to declare, as far as its words tell.
+    fn declared_wrongly(&mut self, text: &Text) {
+        if let Some(name) = name_after(text, &["TABLE", "VIEW"]) {
+            self.broken.insert(name);
+        } else if let Some(name) = name_after(text, &["FUNCTION"]) {
+            self.broken_functions.insert(name);
+        }
+    }
+}
+
 fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Error>) -> Option<Declared> {
     match statement {
         SqlStatement::CreateView(view) if view.materialized => views::declared(view, parsed, errors),
         _ => {
             errors.push(Error {
                 message: "this statement is not for these files".to_owned(),
-                help: Some("write CREATE EXTERNAL TABLE or CREATE MATERIALIZED VIEW".to_owned()),
+                help: Some("write CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW or CREATE FUNCTION".to_owned()),
                 at: parsed.text.head(),
             });
             None
@@ -126,12 +163,14 @@ fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Err
     }
 }
 
-/// The name that a statement means to declare, as far as its words tell.
-fn declared_name(text: &Text) -> Option<String> {
-    let after = text.tokens.iter().take(4).position(
-        |token| matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str())),
-    )?;
-    match &text.tokens.get(after + 1)?.token {
+/// The name after one of the first words of a statement.
+fn name_after(text: &Text, words: &[&str]) -> Option<String> {
+    let word = text
+        .tokens
+        .iter()
+        .take(4)
+        .position(|token| matches!(&token.token, Token::Word(word) if words.contains(&word.value.to_uppercase().as_str())))?;
+    match &text.tokens.get(word + 1)?.token {
         Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
         Token::Word(word) => Some(word.value.to_lowercase()),
         _ => None,
@@ -143,7 +182,20 @@ fn name_span(text: &Text) -> datafusion::sql::sqlparser::tokenizer::Span {
     text.tokens[index.min(text.tokens.len() - 1)].span
 }
 
-fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
+fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
+    let declared = std::mem::take(&mut declarations.functions);
+    declarations.function_names.extend(declared.keys().cloned());
+    let broken = std::mem::take(&mut declarations.broken_functions);
+    let functions = Functions::new(declared, broken, &declarations.function_names, errors);
+    let mut views = std::mem::take(&mut declarations.views);
+    views.retain(|name, view| {
+        let inlined = functions.inline(&mut view.query, &view.text, errors);
+        if !inlined {
+            declarations.broken.insert(name.clone());
+        }
+        inlined
+    });
+    declarations.views = views;
     let reads: BTreeMap<String, BTreeSet<String>> =
         declarations.views.iter().map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors))).collect();
     let order = order::order(&declarations.views, &reads, errors);
@@ -169,7 +221,7 @@ fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
                     at: view.text.at(),
                 });
             }
-            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text, &declarations.functions)),
+            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text, &declarations.function_names)),
             Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
         }
     }
@@ -180,7 +232,7 @@ fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
 /// that the view is passed over.
 fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<Error>) -> BTreeSet<String> {
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(view.query.clone()))));
-    let Ok((references, _)) = resolve_table_references(&statement, true) else {
+    let Ok(references) = relations_named(&statement) else {
         return BTreeSet::new();
     };
     let mut named = BTreeSet::new();
@@ -199,7 +251,11 @@ fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<E
                 }),
                 at: relation_place(&view.text, schema),
             });
-        } else if !known && !declarations.broken.contains(&name) && !declarations.table_functions.contains(&name) {
+        } else if !known
+            && !declarations.broken.contains(&name)
+            && !declarations.table_functions.contains(&name)
+            && !is_time_window(&name)
+        {
             let candidates = declarations.sources.keys().chain(declarations.views.keys()).map(String::as_str);
             let help = match nearest(&name, candidates.clone().filter(|candidate| *candidate != view.name)) {
                 Some(near) => format!("did you mean {near}?"),
@@ -215,12 +271,17 @@ fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<E
                 help: Some(help),
                 at: relation_place(&view.text, &name),
             });
-        } else if declarations.table_functions.contains(&name) && !known {
+        } else if !known && (declarations.table_functions.contains(&name) || is_time_window(&name)) {
             continue;
         }
         named.insert(name);
     }
     named
+}
+
+/// Whether a name is that of TUMBLE, HOP or SESSION, whose plan says what is wrong with a call.
+fn is_time_window(name: &str) -> bool {
+    TIME_WINDOWS.iter().any(|window| name.eq_ignore_ascii_case(window))
 }
 
 /// Where a relation is read: its name after FROM, JOIN or a comma.

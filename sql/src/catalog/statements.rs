@@ -10,10 +10,11 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
 use crate::catalog::SqlFile;
+use crate::dialect;
 use crate::error::{Error, Location};
 
 /// What may stand in a file, for messages.
-const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE and CREATE MATERIALIZED VIEW statements";
+const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW and CREATE FUNCTION statements";
 
 /// A statement with its tokens, which carry their places in the file.
 #[derive(Debug, Clone)]
@@ -115,12 +116,8 @@ pub(crate) fn parse(file: &Arc<SqlFile>, errors: &mut Vec<Error>) -> (Vec<Parsed
     let mut statements = Vec::new();
     let mut broken = Vec::new();
     for tokens in tokens.split(|token| token.token == Token::SemiColon) {
-        let tokens: Vec<TokenWithSpan> = tokens
-            .iter()
-            .filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF))
-            .cloned()
-            .map(question_operator)
-            .collect();
+        let tokens: Vec<TokenWithSpan> =
+            tokens.iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF)).cloned().collect();
         if tokens.is_empty() {
             continue;
         }
@@ -136,20 +133,13 @@ pub(crate) fn parse(file: &Arc<SqlFile>, errors: &mut Vec<Error>) -> (Vec<Parsed
     (statements, broken)
 }
 
-/// `?` asks whether JSON holds a key; a view has no parameters, for which the dialect would take it.
-fn question_operator(token: TokenWithSpan) -> TokenWithSpan {
-    match &token.token {
-        Token::Placeholder(text) if text == "?" => TokenWithSpan { token: Token::Question, span: token.span },
-        _ => token,
-    }
-}
-
 fn parse_statement(text: &Text) -> Result<Statement, Error> {
     refuse_other_statements(text)?;
     let mut tokens = text.tokens.clone();
     if text.tokens.iter().take(5).any(|token| is_word(token, "EXTERNAL")) {
         nested_types(&mut tokens);
     }
+    dialect::rewrite(&mut tokens);
     let parsed = DFParserBuilder::new(tokens).build().and_then(|mut parser| parser.parse_statements());
     parsed.map(VecDeque::into_iter).map_err(|error| parse_error(text, &error)).and_then(|mut statements| {
         statements.next().ok_or_else(|| Error { message: "an empty statement".to_owned(), help: None, at: text.at() })
@@ -175,10 +165,12 @@ fn refuse_other_statements(text: &Text) -> Result<(), Error> {
             "CREATE OR REPLACE has no meaning here: the files are the whole truth",
             "leave out OR REPLACE; to change a view, change its statement",
         ),
-        ["CREATE", "EXTERNAL", "TABLE", "IF", ..] | ["CREATE", "MATERIALIZED", "VIEW", "IF", ..] => {
+        ["CREATE", "EXTERNAL", "TABLE", "IF", ..]
+        | ["CREATE", "MATERIALIZED", "VIEW", "IF", ..]
+        | ["CREATE", "FUNCTION", "IF", ..] => {
             refuse("IF NOT EXISTS has no meaning here: each name is declared once", "leave out IF NOT EXISTS")
         }
-        ["CREATE", "EXTERNAL", "TABLE", ..] | ["CREATE", "MATERIALIZED", "VIEW", ..] => Ok(()),
+        ["CREATE", "EXTERNAL", "TABLE", ..] | ["CREATE", "MATERIALIZED", "VIEW", ..] | ["CREATE", "FUNCTION", ..] => Ok(()),
         ["CREATE", "UNBOUNDED", ..] => refuse("every source is unbounded", "write CREATE EXTERNAL TABLE"),
         ["CREATE", "EXTERNAL", ..] => refuse("a source is a table", "write CREATE EXTERNAL TABLE"),
         ["CREATE", "VIEW", ..] => refuse("a plain VIEW is not kept", "write CREATE MATERIALIZED VIEW name AS SELECT ..."),

@@ -4,6 +4,8 @@
 
 mod classes;
 mod errors;
+mod functions;
+mod time_windows;
 mod types;
 
 use super::*;
@@ -32,6 +34,17 @@ fn load(text: &str) -> Result<Catalog, Errors> {
 fn view(query: &str) -> View {
     let catalog = load(&format!("CREATE MATERIALIZED VIEW v AS {query}")).unwrap_or_else(|e| panic!("{query}: {e}"));
     catalog.views.into_iter().next().unwrap()
+}
+
+/// Checks the first error: the text that it underlines, a part of its message and a part of its help.
+fn check_error(text: &str, underlined: &str, message: &str, help: &str) {
+    let errors = load(text).map(|_| ()).expect_err(text);
+    let error = &errors.0[0];
+    let at = &error.at;
+    assert_eq!(&at.file.text[at.offset..at.offset + at.length], underlined, "{text}\n{error}");
+    assert!(error.message.contains(message), "{text}\n{error}");
+    let given = error.help.clone().unwrap_or_default();
+    assert!(given.contains(help), "{text}\n{error}\nhelp: {given}");
 }
 
 /// Runs every case of a table, so that all that fail are seen at once.
@@ -155,6 +168,21 @@ fn explained_as_a_tree() {
     let json = crate::explain::to_json(&view);
     assert_eq!(json["plan"]["inputs"][0]["class"], "merge");
     assert_eq!(json["plan"]["key"][0], "country");
+    assert_eq!((json["file"].as_str(), json["line"].as_u64()), (Some("views.sql"), Some(1)));
+    assert!(json["plan"]["logical_plan"].as_str().unwrap().contains("$input0"));
+    let mermaid = crate::explain::to_mermaid(&view);
+    assert_eq!(
+        mermaid,
+        "flowchart BT\n  view([\"v\"])\n  n0 --> view\n  \
+         n0[\"linear<br/>select, where count(Int64(1)) #gt; Int64(1)<br/>key country\"]\n  \
+         n1 -. rows come and go .-> n0\n  \
+         n1[\"merge<br/>count(Int64(1)) by country<br/>key country\"]\n  \
+         n2 --> n1\n  \
+         n2[\"linear<br/>select, where orders.paid\"]\n  \
+         n3 --> n2\n  \
+         n3[(\"orders (country, paid)\")]\n  \
+         classDef recompute stroke:#c00,stroke-width:2px\n"
+    );
 }
 
 #[test]

@@ -138,6 +138,12 @@ fn merging_queries() {
             "L(M(S-))",
             Some(&["customer"]),
         ),
+        ("SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)", "L(M(S-) M(S-))", None),
+        (
+            "SELECT country, customer, sum(total) AS s FROM orders WHERE paid GROUP BY GROUPING SETS ((country), (customer), (country))",
+            "L(M(L-(S-)) M(L-(S-)) M(L-(S-)))",
+            None,
+        ),
         ("SELECT median(weight) AS m, stddev(weight) AS s, approx_distinct(id) AS d FROM orders", "L(M(S-))", one_row),
         (
             "SELECT corr(weight, id) AS c, bool_and(paid) AS p, bit_xor(id) AS x, var_pop(weight) AS v FROM orders",
@@ -261,8 +267,8 @@ fn recomputed_queries() {
             Some(&["country"] as &[&str]),
         ),
         (
-            "SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)",
-            "F(S-)",
+            "SELECT country, n, count(*) AS m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t GROUP BY CUBE (country, n)",
+            "F(L(M(S-)))",
             Some("grouping sets"),
             None,
         ),

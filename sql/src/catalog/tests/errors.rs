@@ -2,19 +2,8 @@
 
 use super::*;
 
-/// Checks the first error: the text that it underlines, a part of its message and a part of its help.
-fn check(text: &str, underlined: &str, message: &str, help: &str) {
-    let errors = load(text).map(|_| ()).expect_err(text);
-    let error = &errors.0[0];
-    let at = &error.at;
-    assert_eq!(&at.file.text[at.offset..at.offset + at.length], underlined, "{text}\n{error}");
-    assert!(error.message.contains(message), "{text}\n{error}");
-    let given = error.help.clone().unwrap_or_default();
-    assert!(given.contains(help), "{text}\n{error}\nhelp: {given}");
-}
-
 fn check_query(query: &str, underlined: &str, message: &str, help: &str) {
-    check(&format!("CREATE MATERIALIZED VIEW v AS {query}"), underlined, message, help);
+    check_error(&format!("CREATE MATERIALIZED VIEW v AS {query}"), underlined, message, help);
 }
 
 #[test]
@@ -107,7 +96,7 @@ fn statements_that_are_refused() {
         ),
         ("CREATE EXTERNAL TABLE t (a INT) STORED AS FILE WITH ORDER (a) LOCATION '-'", "ORDER", "WITH ORDER", "leave out"),
     ] {
-        each.run(|| check(text, underlined, message, help));
+        each.run(|| check_error(text, underlined, message, help));
     }
 }
 

@@ -1,0 +1,228 @@
+//! Queries that both read alike. Each relation has the columns a, b (integers), s (text) and f (a float).
+
+use std::sync::Arc;
+
+use alluvium_sql::Catalog;
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
+use fastrand::Rng;
+
+use crate::law::Event;
+
+pub const SOURCES: &str = "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 't';
+CREATE EXTERNAL TABLE u (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 'u';\n";
+
+pub const TABLES: &str = "CREATE TABLE t (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE);
+CREATE TABLE u (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE);\n";
+
+fn one_of<'a>(random: &mut Rng, choices: &[&'a str]) -> &'a str {
+    choices[random.usize(..choices.len())]
+}
+
+fn number(random: &mut Rng) -> &'static str {
+    one_of(
+        random,
+        &[
+            "a",
+            "b",
+            "a + b",
+            "a * b",
+            "-a",
+            "coalesce(a, b)",
+            "CASE WHEN a > 1 THEN b ELSE a END",
+            "abs(b)",
+            "nullif(a, b)",
+            "3",
+            "greatest(a, 1)",
+        ],
+    )
+}
+
+fn text(random: &mut Rng) -> &'static str {
+    one_of(
+        random,
+        &[
+            "s",
+            "upper(s)",
+            "s || 'x'",
+            "CASE WHEN s IS NULL THEN 'none' ELSE s END",
+            "'c'",
+            "substring(s, 1, 1)",
+            "replace(s, 'p', 'pp')",
+        ],
+    )
+}
+
+fn predicate(random: &mut Rng) -> &'static str {
+    one_of(
+        random,
+        &[
+            "a > 0",
+            "a IS NULL OR b = 1",
+            "s = 'p'",
+            "s <> 'q' AND a >= 0",
+            "f > 0.5",
+            "NOT (a = b)",
+            "s IN ('p', 'r')",
+            "a NOT IN (0, 2)",
+            "s LIKE 'p%'",
+            "b BETWEEN 0 AND 2",
+            "a IS DISTINCT FROM b",
+            "true",
+        ],
+    )
+}
+
+fn measure(random: &mut Rng) -> &'static str {
+    one_of(
+        random,
+        &[
+            "count(*)",
+            "count(a)",
+            "sum(b)",
+            "min(a)",
+            "max(b)",
+            "count(DISTINCT b)",
+            "sum(a) FILTER (WHERE b > 1)",
+            "sum(DISTINCT a)",
+            "count(*) + max(a)",
+            "count(*) FILTER (WHERE s = 'p')",
+            "max(a) - min(b)",
+        ],
+    )
+}
+
+const ORDERED: &str = "ORDER BY a NULLS LAST, b NULLS LAST, s NULLS LAST, f NULLS LAST";
+
+fn relation(random: &mut Rng, depth: usize, views: usize) -> String {
+    if depth == 0 || random.u8(..4) == 0 {
+        let view = random.usize(..views + 2);
+        return if view < views { format!("v{view}") } else { one_of(random, &["t", "t", "u"]).to_owned() };
+    }
+    format!("({}) AS r{}", query(random, depth - 1, views), random.u32(..))
+}
+
+/// A query over the sources and the first views.
+pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
+    let from = relation(random, depth, views);
+    let less = depth.saturating_sub(1);
+    match random.u8(..20) {
+        0 | 1 => format!(
+            "SELECT {} AS a, {} AS b, {} AS s, f FROM {from} WHERE {}",
+            number(random),
+            number(random),
+            text(random),
+            predicate(random)
+        ),
+        2 | 3 => aggregate(random, &from),
+        4 => format!("SELECT {} AS a, {} AS b, max(s) AS s, sum(f) AS f FROM {from}", measure(random), measure(random)),
+        5 => format!("SELECT DISTINCT a, b, s, f FROM {from}"),
+        6 => {
+            let operator = one_of(random, &["UNION ALL", "UNION", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+            format!("SELECT a, b, s, f FROM {from} {operator} SELECT b, a, s, f FROM {}", relation(random, less, views))
+        }
+        7 | 8 => {
+            let kind = one_of(random, &["JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+            let on = one_of(
+                random,
+                &["l.a = r.b", "l.a = r.a AND l.s = r.s", "l.a = r.b AND l.f > 0.25", "l.b = r.b AND l.a < r.a", "l.a + 1 = r.a"],
+            );
+            format!(
+                "SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) AS l {kind} ({}) AS r ON {on}",
+                query(random, less, views)
+            )
+        }
+        9 => {
+            let on = one_of(random, &["l.a < r.b", "l.s >= r.s AND l.a > r.a", "l.b BETWEEN r.a AND r.b"]);
+            format!(
+                "SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) AS l JOIN {} AS r ON {on}",
+                one_of(random, &["t", "u"])
+            )
+        }
+        10 => {
+            let not = one_of(random, &["", "NOT "]);
+            format!("SELECT a, b, s, f FROM {from} WHERE a {not}IN (SELECT b FROM {})", relation(random, less, views))
+        }
+        11 => {
+            let not = one_of(random, &["", "NOT "]);
+            let condition = one_of(random, &["i.a = o.a", "i.s = o.s AND i.b > o.a", "i.b = o.b AND i.f IS NOT NULL"]);
+            format!(
+                "SELECT o.a, o.b, o.s, o.f FROM (SELECT * FROM {from}) AS o WHERE {not}EXISTS (SELECT 1 FROM u AS i WHERE {condition})"
+            )
+        }
+        12 => format!(
+            "SELECT a, b, s, f FROM {from} WHERE a > (SELECT {} FROM {})",
+            one_of(random, &["min(b)", "count(*) - 3", "max(a) - 1"]),
+            relation(random, less, views)
+        ),
+        13 => {
+            let inner = one_of(random, &["max(i.b)", "count(*)", "sum(i.a)"]);
+            format!("SELECT o.a, (SELECT {inner} FROM u AS i WHERE i.a = o.a) AS b, o.s, o.f FROM (SELECT * FROM {from}) AS o")
+        }
+        14 | 15 => {
+            let key = one_of(random, &["a", "s", "a, s", "b % 2"]);
+            let function = one_of(
+                random,
+                &[
+                    "row_number()",
+                    "rank()",
+                    "dense_rank()",
+                    "count(*)",
+                    "sum(b)",
+                    "lag(b)",
+                    "lead(a, 2)",
+                    "first_value(b)",
+                    "max(a)",
+                ],
+            );
+            format!("SELECT a, {function} OVER (PARTITION BY {key} {ORDERED}) AS b, s, f FROM {from}")
+        }
+        16 => {
+            let function = one_of(random, &["count(*)", "sum(b)", "min(a)", "max(b)"]);
+            let frame = one_of(random, &["", " ORDER BY b NULLS LAST RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"]);
+            format!("SELECT a, {function} OVER (PARTITION BY s{frame}) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}")
+        }
+        17 => {
+            let places = 1 + random.usize(..3);
+            format!(
+                "SELECT a, b, s, f FROM (SELECT a, b, s, f, row_number() OVER (PARTITION BY s {ORDERED}) AS place FROM {from}) AS ranked WHERE place <= {places}"
+            )
+        }
+        18 => format!("SELECT a, b, s, f FROM {from} {ORDERED} LIMIT {}", 1 + random.usize(..4)),
+        _ => {
+            let sets = one_of(
+                random,
+                &["ROLLUP (a, s)", "CUBE (a, s)", "GROUPING SETS ((a), (s), ())", "GROUPING SETS ((a, s), (a), (a))"],
+            );
+            format!("SELECT a, count(*) + 10 * grouping(a) AS b, s, sum(f) AS f FROM {from} GROUP BY {sets}")
+        }
+    }
+}
+
+fn aggregate(random: &mut Rng, from: &str) -> String {
+    let (one, two) = (measure(random), measure(random));
+    let having = one_of(random, &["", "", " HAVING count(*) > 1", " HAVING max(a) >= 1"]);
+    let filter = one_of(random, &["", "", " FILTER (WHERE a > 0)"]);
+    match random.u8(..4) {
+        0 => format!("SELECT a, {one} AS b, max(s) AS s, sum(f){filter} AS f FROM {from} GROUP BY a{having}"),
+        1 => format!("SELECT {one} AS a, {two} AS b, s, min(f) AS f FROM {from} GROUP BY s{having}"),
+        2 => format!("SELECT a, b, min(s) AS s, avg(f){filter} AS f FROM {from} GROUP BY a, b{having}"),
+        _ => format!("SELECT {one} AS a, {two} AS b, max(s) AS s, f FROM {from} GROUP BY f{having}"),
+    }
+}
+
+pub fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
+    let number = |random: &mut Rng| (random.u8(..4) > 0).then(|| random.i64(-1..4));
+    (0..random.usize(..40))
+        .map(|_| {
+            let source = one_of(random, &["t", "t", "u"]).to_owned();
+            let a: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
+            let b: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
+            let s: ArrayRef =
+                Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| one_of(random, &["p", "q", "r", ""]))]));
+            let f: ArrayRef = Arc::new(Float64Array::from(vec![number(random).map(|value| value as f64 * 0.25)]));
+            let rows = RecordBatch::try_new(Arc::clone(&catalog.sources[&source].schema), vec![a, b, s, f]).unwrap();
+            Event { source, rows }
+        })
+        .collect()
+}

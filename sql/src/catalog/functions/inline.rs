@@ -1,0 +1,223 @@
+//! Calls of functions replaced by their bodies.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, Spanned, Visit,
+    VisitMut, Visitor, VisitorMut,
+};
+
+use super::{Function, Functions, cast, place, read_name};
+use crate::catalog::statements::Text;
+use crate::error::Error;
+use crate::names::nearest;
+
+/// The functions that an expression calls, by name.
+pub(super) fn calls(expression: &impl Visit) -> BTreeSet<String> {
+    let mut found = Calls(BTreeSet::new());
+    let _ = expression.visit(&mut found);
+    found.0
+}
+
+struct Calls(BTreeSet<String>);
+
+impl Visitor for Calls {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+        if let Expr::Function(call) = expression {
+            self.0.extend(called(call));
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The name that a call has, where it can be one of ours.
+fn called(call: &Call) -> Option<String> {
+    match call.name.0.as_slice() {
+        [part] => part.as_ident().map(read_name),
+        _ => None,
+    }
+}
+
+/// Checks that a body names nothing but its parameters.
+pub(super) fn check_names(function: &Function) -> Result<(), Error> {
+    match function.body.visit(&mut OwnNames(function)) {
+        ControlFlow::Break(error) => Err(*error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct OwnNames<'a>(&'a Function);
+
+impl OwnNames<'_> {
+    fn refuse(&self, message: String, help: String, at: &impl Spanned) -> ControlFlow<Box<Error>> {
+        let text = &self.0.text;
+        ControlFlow::Break(Box::new(Error { message, help: Some(help), at: place(at, text).unwrap_or_else(|| text.head()) }))
+    }
+}
+
+impl Visitor for OwnNames<'_> {
+    type Break = Box<Error>;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
+        let help = "join in the view, and give the function values".to_owned();
+        self.refuse(format!("the function {} cannot read relations", self.0.name), help, query)
+    }
+
+    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Box<Error>> {
+        let function = self.0;
+        let name = match expression {
+            Expr::Identifier(name) => name,
+            Expr::CompoundIdentifier(parts) => {
+                let message = format!("the function {} knows its parameters only, and not {expression}", function.name);
+                let help = match parts.as_slice() {
+                    [first, second] => format!("for a member of a struct write {first}['{}']", second.value),
+                    _ => "give the function the value as an argument".to_owned(),
+                };
+                return self.refuse(message, help, expression);
+            }
+            _ => return ControlFlow::Continue(()),
+        };
+        let read = read_name(name);
+        if function.parameters.iter().any(|parameter| parameter.name == read) {
+            return ControlFlow::Continue(());
+        }
+        let known: Vec<&str> = function.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
+        let help = match nearest(&read, known.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None if known.is_empty() => "it has none".to_owned(),
+            None => format!("there are {}", known.join(", ")),
+        };
+        self.refuse(format!("the function {} has no parameter {name}", function.name), help, expression)
+    }
+}
+
+/// What stops a query from being inlined.
+enum Stop {
+    Wrong(Box<Error>),
+    /// A function that it calls is wrong, which is said already.
+    CallsBroken,
+}
+
+impl Functions {
+    /// Puts bodies in the place of their calls in a query; false where the query cannot be used. What is wrong goes to `errors`.
+    pub(crate) fn inline(&self, query: &mut Query, text: &Text, errors: &mut Vec<Error>) -> bool {
+        self.run(query, text, errors)
+    }
+
+    /// The same in the body of a function.
+    pub(super) fn inline_body(&self, function: &mut Function, errors: &mut Vec<Error>) -> bool {
+        let text = function.text.clone();
+        self.run(&mut function.body, &text, errors)
+    }
+
+    fn run(&self, node: &mut impl VisitMut, text: &Text, errors: &mut Vec<Error>) -> bool {
+        match VisitMut::visit(node, &mut Inliner { functions: self, text }) {
+            ControlFlow::Continue(()) => true,
+            ControlFlow::Break(Stop::CallsBroken) => false,
+            ControlFlow::Break(Stop::Wrong(error)) => {
+                errors.push(*error);
+                false
+            }
+        }
+    }
+}
+
+struct Inliner<'a> {
+    functions: &'a Functions,
+    text: &'a Text,
+}
+
+impl VisitorMut for Inliner<'_> {
+    type Break = Stop;
+
+    /// A column without a name of its own is named by what is written.
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Stop> {
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expression) = item
+                && calls(expression).iter().any(|name| self.functions.ready.contains_key(name))
+            {
+                let alias = Ident::with_quote('"', expression.to_string());
+                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Stop> {
+        let Expr::Function(call) = expression else { return ControlFlow::Continue(()) };
+        let Some(name) = called(call) else { return ControlFlow::Continue(()) };
+        if self.functions.broken.contains(&name) {
+            return ControlFlow::Break(Stop::CallsBroken);
+        }
+        let Some(function) = self.functions.ready.get(&name) else { return ControlFlow::Continue(()) };
+        match body_for(function, call) {
+            Ok(body) => {
+                *expression = body;
+                ControlFlow::Continue(())
+            }
+            Err(message) => {
+                let help = Some(format!("it is called as {}", function.usage()));
+                let at = place(&call.name, self.text).unwrap_or_else(|| self.text.head());
+                ControlFlow::Break(Stop::Wrong(Box::new(Error { message, help, at })))
+            }
+        }
+    }
+}
+
+/// The body with the arguments of a call, or what is wrong with the call.
+fn body_for(function: &Function, call: &Call) -> Result<Expr, String> {
+    let name = &function.name;
+    let only_arguments =
+        call.filter.is_none() && call.over.is_none() && call.null_treatment.is_none() && call.within_group.is_empty();
+    let FunctionArguments::List(list) = &call.args else {
+        return Err(format!("the function {name} takes its arguments in parentheses"));
+    };
+    if !only_arguments || list.duplicate_treatment.is_some() || !list.clauses.is_empty() {
+        return Err(format!("{name} is a function of the values of one row: FILTER, OVER, DISTINCT and ORDER BY are not for it"));
+    }
+    if list.args.len() != function.parameters.len() {
+        let takes = function.parameters.len();
+        return Err(format!(
+            "{name} takes {takes} argument{}, and {} {} given",
+            if takes == 1 { "" } else { "s" },
+            list.args.len(),
+            if list.args.len() == 1 { "is" } else { "are" }
+        ));
+    }
+    let mut arguments = Vec::with_capacity(list.args.len());
+    for argument in &list.args {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expression)) => arguments.push(expression.clone()),
+            other => return Err(format!("{name} cannot take {other}")),
+        }
+    }
+    let mut body = function.body.clone();
+    let _ = VisitMut::visit(&mut body, &mut Arguments { function, arguments });
+    Ok(cast(Expr::Nested(Box::new(body)), &function.returns))
+}
+
+/// Puts the arguments, cast to their types, in the place of the parameters.
+struct Arguments<'a> {
+    function: &'a Function,
+    arguments: Vec<Expr>,
+}
+
+impl VisitorMut for Arguments<'_> {
+    type Break = ();
+
+    // After the visit: what is put in is not searched for parameters again.
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        if let Expr::Identifier(name) = expression {
+            let name = read_name(name);
+            let place = self.function.parameters.iter().position(|parameter| parameter.name == name);
+            if let Some(argument) = place.and_then(|place| self.arguments.get(place).zip(self.function.parameters.get(place))) {
+                let (argument, parameter) = argument;
+                *expression = cast(Expr::Nested(Box::new(argument.clone())), &parameter.sql_type);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}

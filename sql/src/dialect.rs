@@ -1,0 +1,172 @@
+//! What is read beyond DataFusion's grammar: tokens written as the parser takes them, each with its place in the file. Knows no
+//! names and no types.
+//!
+//! | written | read as |
+//! | --- | --- |
+//! | `body ? 'key'` | the operator, not a parameter |
+//! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; so with HOP and SESSION |
+//! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
+
+use std::ops::Range;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+/// The functions of FROM that cut time into windows.
+pub(crate) const TIME_WINDOWS: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
+
+/// The one statement that a text holds, with all that views may use: what `alluvium query` and the files of a folder have in common.
+///
+/// # Errors
+/// What the parser says, or that there is not exactly one statement.
+pub fn parse(sql: &str) -> Result<Statement> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| DataFusionError::SQL(Box::new(error.into()), None))?;
+    let kept = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
+    let mut tokens: Vec<TokenWithSpan> = kept.collect();
+    rewrite(&mut tokens);
+    let mut statements = DFParserBuilder::new(tokens).build()?.parse_statements()?;
+    match (statements.pop_front(), statements.is_empty()) {
+        (Some(statement), true) => Ok(statement),
+        (None, _) => Err(DataFusionError::Plan("there is no statement".to_owned())),
+        (Some(_), false) => Err(DataFusionError::Plan("there is more than one statement".to_owned())),
+    }
+}
+
+/// Rewrites the tokens of a statement, which are without white space.
+pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
+    for token in tokens.iter_mut() {
+        // A view has no parameters, for which the dialect would take it.
+        if token.token == Token::Placeholder("?".to_owned()) {
+            token.token = Token::Question;
+        }
+    }
+    let mut index = 0;
+    while index + 1 < tokens.len() {
+        if TIME_WINDOWS.iter().any(|name| is_word(&tokens[index], name)) && tokens[index + 1].token == Token::LParen {
+            index = unwrap_table(tokens, index);
+            if is_word_before_name(tokens, index + 2) {
+                tokens.remove(index + 2);
+            }
+            if is_word(&tokens[index], "SESSION") {
+                partition_last(tokens, index + 1);
+            }
+        }
+        index += 1;
+    }
+}
+
+fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+    matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+}
+
+/// Whether `TABLE` stands at an index, and a name after it.
+fn is_word_before_name(tokens: &[TokenWithSpan], index: usize) -> bool {
+    tokens.get(index).is_some_and(|token| is_word(token, "TABLE"))
+        && tokens.get(index + 1).is_some_and(|token| matches!(token.token, Token::Word(_)))
+}
+
+/// Takes `TABLE(` and its parenthesis from around the call at `index`; gives where the call is then.
+fn unwrap_table(tokens: &mut Vec<TokenWithSpan>, index: usize) -> usize {
+    let wrapped = index >= 2 && tokens[index - 1].token == Token::LParen && is_word(&tokens[index - 2], "TABLE");
+    match closing(tokens, index - usize::from(wrapped)) {
+        Some(close) if wrapped => {
+            tokens.remove(close);
+            tokens.drain(index - 2..index);
+            index - 2
+        }
+        _ => index,
+    }
+}
+
+/// The partner of the parenthesis at `open`.
+fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    for (index, token) in tokens.iter().enumerate().skip(open) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.checked_sub(1)?,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Makes the keys of PARTITION BY the last arguments of the call that `open` opens.
+fn partition_last(tokens: &mut Vec<TokenWithSpan>, open: usize) {
+    let Some(close) = closing(tokens, open) else { return };
+    let own = own_level(tokens, open + 1..close);
+    let Some(place) =
+        own.iter().copied().find(|index| is_word(&tokens[*index], "PARTITION") && is_word(&tokens[index + 1], "BY"))
+    else {
+        return;
+    };
+    let commas: Vec<usize> = own.into_iter().filter(|index| tokens[*index].token == Token::Comma).collect();
+    // Before the first comma the keys end with the argument; after it they go on to the end of the call.
+    let end = match commas.first() {
+        Some(first) if place < *first => *first,
+        _ => close,
+    };
+    let comma = TokenWithSpan { token: Token::Comma, span: tokens[place].span };
+    let mut keys: Vec<TokenWithSpan> = tokens.drain(place..end).skip(2).collect();
+    let close = close - (end - place);
+    if keys.first().is_some_and(|token| token.token == Token::LParen) && closing(&keys, 0) == Some(keys.len() - 1) {
+        keys.pop();
+        keys.remove(0);
+    }
+    keys.insert(0, comma);
+    tokens.splice(close..close, keys);
+}
+
+/// The tokens of a range that are in no parenthesis within it.
+fn own_level(tokens: &[TokenWithSpan], range: Range<usize>) -> Vec<usize> {
+    let mut depth = 0usize;
+    let mut own = Vec::new();
+    for index in range {
+        match tokens[index].token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ if depth == 0 => own.push(index),
+            _ => {}
+        }
+    }
+    own
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_read_as_each_engine_writes_them() {
+        let plain = |sql: &str| parse(sql).unwrap().to_string();
+        for (written, read) in [
+            ("SELECT * FROM TUMBLE(TABLE bid, DESCRIPTOR(t), i)", "SELECT * FROM TUMBLE(bid, DESCRIPTOR(t), i)"),
+            ("SELECT * FROM TABLE(HOP(TABLE bid, t, i, j)) AS w", "SELECT * FROM HOP(bid, t, i, j) AS w"),
+            ("SELECT * FROM session(bid, t, i PARTITION BY a, f(b, c))", "SELECT * FROM session(bid, t, i, a, f(b, c))"),
+            (
+                "SELECT * FROM TABLE(SESSION(TABLE bid PARTITION BY (a, b), DESCRIPTOR(t), i))",
+                "SELECT * FROM SESSION(bid, DESCRIPTOR(t), i, a, b)",
+            ),
+            ("SELECT * FROM SESSION(TABLE bid PARTITION BY a, t, i) x", "SELECT * FROM SESSION(bid, t, i, a) x"),
+            (
+                "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
+                "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
+            ),
+            (
+                "SELECT b ? 'k' FROM t WHERE session > 1 AND tumble = hop",
+                "SELECT b ? 'k' FROM t WHERE session > 1 AND tumble = hop",
+            ),
+        ] {
+            assert_eq!(plain(written).replace(" AS x", " x"), read);
+        }
+        assert!(parse("").is_err() && parse("SELECT 1; SELECT 2").is_err() && parse("SELECT * FROM SESSION(").is_err());
+    }
+}

@@ -1,0 +1,46 @@
+//! A plan as a flowchart in Mermaid's words, which GitHub, GitLab and many editors draw: rows flow up.
+
+use std::fmt::Write;
+
+use super::{key_names, title};
+use crate::catalog::View;
+use crate::plan::{Class, Node, Op};
+
+/// The tree of a view's nodes as a flowchart.
+#[must_use]
+pub fn to_mermaid(view: &View) -> String {
+    let mut text = String::from("flowchart BT\n");
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "  view([\"{}\"])", escaped(&view.name));
+    let _ = writeln!(text, "  n{} --> view", view.plan.root.id);
+    draw(&view.plan.root, &mut text);
+    text.push_str("  classDef recompute stroke:#c00,stroke-width:2px\n");
+    text
+}
+
+fn draw(node: &Node, text: &mut String) {
+    let mut lines = vec![title(node)];
+    if !matches!(node.op, Op::Scan { .. }) {
+        lines.insert(0, node.class.to_string());
+    }
+    lines.extend(node.reason.as_ref().map(|reason| format!("because of {reason}")));
+    match key_names(node) {
+        Some(key) if key.is_empty() => lines.push("at most one row".to_owned()),
+        Some(key) => lines.push(format!("key {}", key.join(", "))),
+        None => {}
+    }
+    let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
+    let (open, close) = if matches!(node.op, Op::Scan { .. }) { ("[(", ")]") } else { ("[", "]") };
+    let mark = if node.class == Class::FullRecompute && !node.inputs.is_empty() { ":::recompute" } else { "" };
+    let _ = writeln!(text, "  n{}{open}\"{}\"{close}{mark}", node.id, lines.join("<br/>"));
+    for input in &node.inputs {
+        let arrow = if input.retracts { "-. rows come and go .->" } else { "-->" };
+        let _ = writeln!(text, "  n{} {arrow} n{}", input.id, node.id);
+        draw(input, text);
+    }
+}
+
+/// Text within quotes: entities for what would end them or be taken for a tag.
+fn escaped(text: &str) -> String {
+    text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;").replace('\n', " ")
+}
