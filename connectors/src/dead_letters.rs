@@ -1,6 +1,35 @@
 //! Events that could not be applied, kept as Parquet so that nothing is lost.
+//!
+//! ```text
+//! data/dead_letters/
+//!   <source>-<first>-<last>-<random>.parquet   letters of one commit; what readers see
+//!   .staged/<same name>                        written and synced, its commit not yet known to have happened
+//! ```
+//!
+//! Each letter is kept exactly once whatever crashes: [`DeadLetterFolder::stage`] before the commit, its names recorded in the
+//! commit, [`DeadLetterFolder::publish`] after it. At start [`DeadLetterFolder::recover`] with the names that the last commit
+//! recorded publishes those and removes the others. So the record holds only the names of its own commit. Which letters belong
+//! to a commit is not decided here.
 
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+
+use crate::Error;
+use crate::durable::{self, io_error};
+
+#[cfg(test)]
+mod tests;
 
 /// One event that could not be applied.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,4 +52,179 @@ pub struct DeadLetter {
     pub kind: &'static str,
     /// What was wrong and where.
     pub error: String,
+}
+
+const STAGED: &str = ".staged";
+/// Letters in a record batch end at about so many bytes of bodies: an Arrow column of them must stay below 2 GB.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// The columns of a file of dead letters. `timestamp` is in UTC.
+#[must_use]
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("source", DataType::Utf8, false),
+        Field::new("sequence", DataType::UInt64, false),
+        Field::new("view", DataType::Utf8, true),
+        Field::new("subject", DataType::Utf8, false),
+        Field::new("timestamp", DataType::Timestamp(TimeUnit::Nanosecond, None), true),
+        Field::new("headers", DataType::Utf8, true),
+        Field::new("payload", DataType::Binary, false),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("error", DataType::Utf8, false),
+    ]))
+}
+
+/// The folder `dead_letters/`.
+#[derive(Debug, Clone)]
+pub struct DeadLetterFolder {
+    folder: PathBuf,
+}
+
+impl DeadLetterFolder {
+    /// Opens the folder, and makes it where it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(folder: &Path) -> Result<DeadLetterFolder, Error> {
+        durable::create_folder(&folder.join(STAGED))?;
+        Ok(DeadLetterFolder { folder: folder.to_owned() })
+    }
+
+    /// Writes letters, one file for each source, synced, where readers do not see them yet. Gives the files' names, which the
+    /// commit records; none for no letters.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what was written is removed by the next [`DeadLetterFolder::recover`].
+    pub fn stage(&self, letters: &[DeadLetter]) -> Result<Vec<String>, Error> {
+        let mut by_source: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
+        for letter in letters {
+            by_source.entry(&letter.source).or_default().push(letter);
+        }
+        let mut names = Vec::with_capacity(by_source.len());
+        for (source, mut letters) in by_source {
+            letters.sort_by_key(|letter| letter.sequence);
+            let (first, last) = (letters.first().map_or(0, |letter| letter.sequence), letters.last().map_or(0, |letter| letter.sequence));
+            let name = format!("{}-{first}-{last}-{}.parquet", file_name(source), durable::unique());
+            let path = self.staged(&name);
+            durable::write_new(&path, &encode(&letters).map_err(|error| Error::Bug(format!("writing {}: {error}", path.display())))?)?;
+            names.push(name);
+        }
+        if !names.is_empty() {
+            durable::sync_folder(&self.folder.join(STAGED))?;
+        }
+        Ok(names)
+    }
+
+    /// Shows staged files to readers, after their commit. Can be repeated: a file that has been published is left where it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Corrupt`] for a name that is neither staged nor published. Trying again is safe.
+    pub fn publish(&self, names: &[String]) -> Result<(), Error> {
+        for name in names {
+            let (from, to) = (self.staged(name), self.folder.join(name));
+            match fs::rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !to.exists() {
+                        let message = "the last commit names it, and it is not there".to_owned();
+                        return Err(Error::Corrupt { path: to, message });
+                    }
+                }
+                renamed => renamed.map_err(io_error("renaming", &from))?,
+            }
+        }
+        if !names.is_empty() {
+            durable::sync_folder(&self.folder)?;
+            durable::sync_folder(&self.folder.join(STAGED))?;
+        }
+        Ok(())
+    }
+
+    /// At start: publishes the files that the last commits recorded (of all pipelines), and removes those of commits that never
+    /// happened. Gives how many were removed.
+    ///
+    /// # Errors
+    /// As [`DeadLetterFolder::publish`].
+    pub fn recover(&self, recorded: &HashSet<String>) -> Result<usize, Error> {
+        let staged = durable::names(&self.folder.join(STAGED))?;
+        let (committed, lost): (Vec<String>, Vec<String>) = staged.into_iter().partition(|name| recorded.contains(name));
+        self.publish(&committed)?;
+        for name in &lost {
+            durable::remove_file(&self.staged(name))?;
+        }
+        Ok(lost.len())
+    }
+
+    /// Removes staged files of a commit that failed and will not be tried again.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn discard(&self, names: &[String]) -> Result<(), Error> {
+        names.iter().try_for_each(|name| durable::remove_file(&self.staged(name)))
+    }
+
+    fn staged(&self, name: &str) -> PathBuf {
+        self.folder.join(STAGED).join(name)
+    }
+}
+
+/// A source's name as part of a file's: other characters than letters, digits and `_` become `%` and their code.
+fn file_name(source: &str) -> String {
+    let mut name = String::new();
+    for character in source.chars().take(64) {
+        if character.is_ascii_alphanumeric() || character == '_' {
+            name.push(character);
+        } else {
+            name.push_str(&format!("%{:x}", u32::from(character)));
+        }
+    }
+    name
+}
+
+fn encode(letters: &[&DeadLetter]) -> Result<Vec<u8>, parquet::errors::ParquetError> {
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        // A dictionary of bodies that differ is work for nothing.
+        .set_column_dictionary_enabled("payload".into(), false)
+        .set_column_statistics_enabled("payload".into(), EnabledStatistics::None)
+        .build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties))?;
+    let mut rest = letters;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let size = |letter: &&DeadLetter| letter.payload.len() + letter.headers.as_ref().map_or(0, String::len) + letter.error.len();
+        let fits = |letter: &&&DeadLetter| {
+            bytes += size(letter);
+            bytes <= BATCH_BYTES
+        };
+        let count = rest.iter().take_while(fits).count().max(1);
+        let (now, later) = rest.split_at(count);
+        writer.write(&record_batch(now)?)?;
+        rest = later;
+    }
+    writer.into_inner()
+}
+
+fn record_batch(letters: &[&DeadLetter]) -> Result<RecordBatch, arrow::error::ArrowError> {
+    fn text<'a>(letters: &[&'a DeadLetter], column: impl Fn(&'a DeadLetter) -> &'a str) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(letters.iter().map(|letter| column(letter))))
+    }
+    fn maybe<'a>(letters: &[&'a DeadLetter], column: impl Fn(&'a DeadLetter) -> Option<&'a str>) -> ArrayRef {
+        Arc::new(letters.iter().map(|letter| column(letter)).collect::<StringArray>())
+    }
+    let timestamps: TimestampNanosecondArray = letters.iter().map(|letter| letter.timestamp_ns).collect();
+    RecordBatch::try_new(
+        schema(),
+        vec![
+            text(letters, |letter| &letter.source),
+            Arc::new(UInt64Array::from_iter_values(letters.iter().map(|letter| letter.sequence))),
+            maybe(letters, |letter| letter.view.as_deref()),
+            text(letters, |letter| &letter.subject),
+            Arc::new(timestamps),
+            maybe(letters, |letter| letter.headers.as_deref()),
+            Arc::new(BinaryArray::from_iter_values(letters.iter().map(|letter| &letter.payload))),
+            text(letters, |letter| letter.kind),
+            text(letters, |letter| &letter.error),
+        ],
+    )
 }

@@ -5,12 +5,14 @@
 //! | [`source`] | the declaration of a source, what a reader gives ([`Batch`], [`Position`]), and the readers: NATS and files |
 //! | [`json`] | bodies to Arrow rows, one body at a time |
 //! | [`dead_letters`] | events that could not be applied, kept as Parquet |
+//! | [`durable`] | files that survive a power failure: write, sync, rename, sync the folder |
 //! | [`views`] | the Parquet parts of a view, its snapshots, `current/` and `manifest.json` |
 //!
 //! This crate knows nothing of SQL, of plans or of checkpoints: it is given an Arrow schema and an offset, and gives batches;
 //! it is given row changes and gives files. When to commit is decided elsewhere.
 
 pub mod dead_letters;
+pub mod durable;
 pub mod error;
 pub mod json;
 pub mod source;

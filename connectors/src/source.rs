@@ -4,6 +4,7 @@ pub mod file;
 pub mod nats;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::Error;
 use crate::dead_letters::DeadLetter;
 
 /// What `CREATE EXTERNAL TABLE` declares, with the columns narrowed to those that some view reads.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SourceConfig {
     /// The table's name.
     pub name: String,
@@ -34,6 +35,19 @@ pub struct SourceConfig {
     pub limits: BatchLimits,
 }
 
+/// The names of the options only: values may be secret.
+impl fmt::Debug for SourceConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceConfig")
+            .field("name", &self.name)
+            .field("stored_as", &self.stored_as)
+            .field("options", &self.options.keys())
+            .field("columns", &self.columns)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Bounds of a micro-batch: a batch ends at whichever is reached first.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
@@ -41,7 +55,8 @@ pub struct BatchLimits {
     pub max_events: usize,
     /// Bytes of bodies in a batch, at most (one event may exceed it).
     pub max_bytes: usize,
-    /// How long the first event of a batch waits for more to come.
+    /// How long the first event of a batch waits for more to come. A source that is known to hold enough to fill the batch
+    /// may take longer, up to a quarter of a second.
     pub max_wait: Duration,
 }
 
@@ -135,6 +150,22 @@ impl Batch {
             rows: self.rows.slice(first, length),
             sequences: self.sequences.slice(first, length),
             dead_letters: self.dead_letters.iter().filter(|letter| letter.sequence >= offset).cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// The part of this batch before `offset`, for a reader that stops there. Its `position` stays that of the whole.
+    #[must_use]
+    pub fn until(&self, offset: u64) -> Batch {
+        if offset >= self.end {
+            return self.clone();
+        }
+        let length = self.sequences.values().partition_point(|sequence| *sequence < offset);
+        Batch {
+            end: offset.max(self.start),
+            rows: self.rows.slice(0, length),
+            sequences: self.sequences.slice(0, length),
+            dead_letters: self.dead_letters.iter().filter(|letter| letter.sequence < offset).cloned().collect(),
             ..self.clone()
         }
     }

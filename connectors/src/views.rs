@@ -2,20 +2,47 @@
 //!
 //! ```text
 //! data/views/<view>/
-//!   parts/<epoch>-<n>-<random>.parquet      immutable, never reused names; the only place where rows are written
-//!   snapshots/<epoch>-<random>/*.parquet    hard links to the parts of one commit
-//!   current -> snapshots/<...>              symbolic link, replaced by an atomic rename
-//!   manifest.json                           the snapshot's files, offsets, epoch and fingerprint; atomic rename too
+//!   parts/<epoch>-<random>-<n>.parquet              immutable, never reused names; the only place where rows are written
+//!   snapshots/<epoch>-<millis>-<digest>/*.parquet   hard links to the parts of one commit, and its own manifest.json
+//!   current -> snapshots/<...>                      symbolic link, replaced by an atomic rename
+//!   manifest.json                                   the snapshot's files, offsets, epoch and fingerprint; atomic rename too
 //! ```
 //!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `writer` | [`ViewWriter`]: row changes to parts |
+//! | `hashed` | which parts a change touches, and how they are rewritten, split and merged |
+//! | `cost` | how many parts are cheapest |
+//! | `append` | merging small parts of a view whose rows only arrive |
+//! | `part_file` | one Parquet file: its name, writing, reading |
+//! | `shape` | the types of a view's rows: what is stored, when two rows are equal, the hash of a row |
+//! | `snapshots` | [`publish`], [`read_manifest`] |
+//! | `sweep` | what is removed, and when |
+//!
 //! Nothing here decides what is committed: [`ViewWriter::write`] makes durable files that no one sees yet and gives their list;
-//! the engine records the list; [`ViewWriter::publish`] shows it, and can be repeated after a crash.
+//! the engine records the list; [`publish`] shows it, and can be repeated after a crash. Nothing here reads a clock.
 
 use std::collections::BTreeMap;
 
 use arrow::array::Int64Array;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
+
+mod append;
+mod cost;
+mod hashed;
+mod parallel;
+mod part_file;
+mod shape;
+mod snapshots;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use snapshots::{Manifest, publish, read_manifest, read_snapshot};
+pub use sweep::{Retention, Swept, discard, sweep, sweep_orphans};
+pub use writer::{PartRows, ViewWriter, read_parts};
 
 /// How a view's rows are laid out in parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +75,8 @@ pub struct Part {
 /// What one commit says of a view: recorded in the checkpoint, and in `manifest.json` as [`Manifest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
+    /// The view's name.
+    pub view: String,
     /// The commit.
     pub epoch: u64,
     /// The parts that together are the view.
@@ -58,9 +87,12 @@ pub struct Snapshot {
     pub fingerprint: String,
     /// When it was committed, milliseconds since the epoch.
     pub committed_ms: u64,
+    /// The views of the same pipeline, this one among them: their manifests with the same epoch are one consistent state.
+    #[serde(default)]
+    pub committed_with: Vec<String>,
 }
 
-/// Row changes: rows with a weight each (+1 in, -1 out; none means all +1).
+/// Row changes: rows with a weight each (+n in, -n out; none means all +1).
 #[derive(Debug, Clone)]
 pub struct Change {
     /// The rows; schema of the view.

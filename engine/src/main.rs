@@ -1,2 +1,8 @@
-//! Placeholder.
-fn main() {}
+//! The `alluvium` binary.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    alluvium::cli::main()
+}

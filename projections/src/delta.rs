@@ -11,3 +11,16 @@ pub struct Delta {
     /// As long as `rows`, without nulls.
     pub weights: Option<Int64Array>,
 }
+
+impl Delta {
+    /// Rows that are all put in once.
+    #[must_use]
+    pub fn insertions(rows: RecordBatch) -> Self {
+        Self { rows, weights: None }
+    }
+
+    /// The weight of each row.
+    pub fn weights_iter(&self) -> impl Iterator<Item = i64> + '_ {
+        (0..self.rows.num_rows()).map(|row| self.weights.as_ref().map_or(1, |weights| weights.value(row)))
+    }
+}

@@ -5,11 +5,17 @@
 //! | [`delta`] | rows with weights |
 //! | [`projection`] | one view's operators: push deltas, flush an epoch, take and restore state |
 //! | [`state`] | log-structured Arrow tables: what operators remember |
+//! | `operator` | the operators: linear, merge, full recompute |
+//! | `physical` | DataFusion's physical plans, made once and run often |
+//! | `consolidate` | net changes |
 //!
 //! No clock, no file, no socket: state leaves as record batches and comes back as such.
 
+mod consolidate;
 pub mod delta;
 pub mod error;
+mod operator;
+mod physical;
 pub mod projection;
 pub mod state;
 

@@ -1,13 +1,19 @@
 //! One view's operators.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
 
-use alluvium_sql::ViewPlan;
+use alluvium_sql::{RelationKind, ViewPlan};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
+use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::{BatchId, TableCheckpoint};
+use crate::operator::{Operator, Pushed};
+use crate::state::keys::KeyEncoder;
+use crate::state::{BatchId, TableCheckpoint, Tables};
 
 /// A row of the input on which an expression of the view failed: it is left out of the view.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +30,17 @@ pub struct Rejected {
 /// - After any sequence of pushes and a [`Projection::flush`], the sum of all deltas flushed so far is the view's SQL over all
 ///   rows pushed so far less the rejected ones (checked by the sqllogictest files and the property tests).
 /// - [`Projection::checkpoint`] is called only directly after a flush (asserted).
-pub struct Projection {}
+#[derive(Debug)]
+pub struct Projection {
+    root: Operator,
+    sources: HashSet<String>,
+    /// Brings the changes of the view together, where rows may come both in and out.
+    consolidate: Option<KeyEncoder>,
+    schema: SchemaRef,
+    /// What came out at the root since the last flush.
+    pending: Vec<Delta>,
+    flushed: bool,
+}
 
 impl Projection {
     /// Plans every operator once.
@@ -32,8 +48,15 @@ impl Projection {
     /// # Errors
     /// [`Error::Plan`] where DataFusion has no physical plan for it.
     pub async fn new(plan: &ViewPlan) -> Result<Projection, Error> {
-        let _ = plan;
-        Ok(Projection {})
+        let sources = plan.reads.iter().filter(|(kind, _)| *kind == RelationKind::Source).map(|(_, name)| name.clone());
+        Ok(Projection {
+            root: Operator::new(&plan.root).await?,
+            sources: sources.collect(),
+            consolidate: plan.root.retracts.then(|| KeyEncoder::new(plan.root.schema.fields())).transpose()?,
+            schema: Arc::clone(&plan.root.schema),
+            pending: Vec::new(),
+            flushed: false,
+        })
     }
 
     /// Applies changes of a relation that the plan scans. The rows have the relation's columns named in `columns` (indexes into
@@ -43,8 +66,60 @@ impl Projection {
     /// As in [`Error`]; rows whose expressions fail are not an error: they come back and the others are applied. For a relation
     /// that is a view, a failing row is an error ([`Error::Row`]).
     pub async fn push(&mut self, relation: &str, columns: &[usize], delta: &Delta) -> Result<Vec<Rejected>, Error> {
-        let _ = (relation, columns, delta);
-        Ok(Vec::new())
+        if delta.rows.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        self.flushed = false;
+        let pushed = Pushed { relation, columns, delta };
+        let is_source = self.sources.contains(relation);
+        if is_source && delta.weights.is_some() {
+            return Err(Error::Bug(format!("the source {relation} takes rows back")));
+        }
+        let rejected = match self.root.stage(pushed) {
+            Ok(deltas) => {
+                self.pending.extend(deltas);
+                Vec::new()
+            }
+            Err(Error::Row(_)) if is_source => {
+                self.root.unstage();
+                self.stage_good(pushed)?
+            }
+            Err(error) => {
+                self.root.unstage();
+                return Err(error);
+            }
+        };
+        self.root.absorb()?;
+        Ok(rejected)
+    }
+
+    /// Stages the rows of which no expression fails, in their order.
+    fn stage_good(&mut self, pushed: Pushed<'_>) -> Result<Vec<Rejected>, Error> {
+        let mut rejected = Vec::new();
+        let mut good: Vec<Range<usize>> = Vec::new();
+        // Ranges still to be tried, the first on top.
+        let mut untried = vec![0..pushed.delta.rows.num_rows()];
+        while let Some(range) = untried.pop() {
+            let rows = slice(pushed.delta, &range);
+            let tried = self.root.stage(Pushed { delta: &rows, ..pushed });
+            self.root.unstage();
+            match tried {
+                Ok(_) => good.push(range),
+                Err(Error::Row(error)) if range.len() == 1 => rejected.push(Rejected { row: range.start, error }),
+                Err(Error::Row(_)) => {
+                    let middle = range.start + range.len() / 2;
+                    untried.push(middle..range.end);
+                    untried.push(range.start..middle);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        for range in good {
+            let rows = slice(pushed.delta, &range);
+            let deltas = self.root.stage(Pushed { delta: &rows, ..pushed })?;
+            self.pending.extend(deltas);
+        }
+        Ok(rejected)
     }
 
     /// Ends an epoch: the net changes of the view since the last flush, consolidated (no row comes both in and out). The first
@@ -53,12 +128,23 @@ impl Projection {
     /// # Errors
     /// As in [`Error`]; after one, the projection must be dropped and restored from the last checkpoint.
     pub async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        Ok(Vec::new())
+        let mut deltas = std::mem::take(&mut self.pending);
+        deltas.extend(self.root.flush().await?);
+        self.flushed = true;
+        let Some(encoder) = &self.consolidate else { return Ok(deltas) };
+        if deltas.iter().all(|delta| delta.weights.is_none()) {
+            return Ok(deltas);
+        }
+        let net = net(&self.schema, encoder, &deltas)?;
+        Ok(if net.weights.is_empty() { Vec::new() } else { vec![net.into_delta()] })
     }
 
     /// What has to become durable, for each state table.
     pub fn checkpoint(&mut self) -> Vec<TableCheckpoint> {
-        Vec::new()
+        assert!(self.flushed, "a checkpoint is taken directly after a flush");
+        let mut tables = Vec::new();
+        self.root.checkpoint(&mut tables);
+        tables
     }
 
     /// Gives a new projection the state of a checkpoint: for each table, its live batches in order.
@@ -66,13 +152,21 @@ impl Projection {
     /// # Errors
     /// [`Error::Corrupt`] when a table is missing or has another shape.
     pub fn restore(&mut self, tables: HashMap<String, Vec<(BatchId, RecordBatch)>>) -> Result<(), Error> {
-        let _ = tables;
-        Ok(())
+        let mut tables = Tables(tables);
+        self.root.restore(&mut tables)?;
+        match tables.0.into_keys().next() {
+            Some(table) => Err(Error::Corrupt { table, message: "the plan has no such table".to_owned() }),
+            None => Ok(()),
+        }
     }
 
     /// Rows and bytes held in memory as state.
     #[must_use]
     pub fn state_size(&self) -> (u64, u64) {
-        (0, 0)
+        self.root.size()
     }
+}
+
+fn slice(delta: &Delta, range: &Range<usize>) -> Delta {
+    Delta::insertions(delta.rows.slice(range.start, range.len()))
 }

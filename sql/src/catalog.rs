@@ -1,5 +1,13 @@
 //! All `.sql` files of a folder as one catalog.
 
+mod diagnose;
+mod load;
+mod order;
+mod sources;
+mod statements;
+mod types;
+mod views;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +15,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::{Errors, Location};
-use crate::plan::ViewPlan;
+use crate::plan::{Node, Op, ViewPlan};
 
 /// A file's name, as messages give it, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,15 +82,31 @@ impl Catalog {
     /// # Errors
     /// All that is wrong, each with its place.
     pub fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
-        let _ = files;
-        Ok(Catalog::default())
+        load::load(files)
     }
 
     /// Indexes into a source's schema of the columns that some view reads, rising. Never empty for a source that a view
     /// reads: where a query reads no column at all (`count(*)`), it may be empty.
     #[must_use]
     pub fn columns_read(&self, source: &str) -> BTreeSet<usize> {
-        let _ = source;
-        BTreeSet::new()
+        let mut columns = BTreeSet::new();
+        for view in &self.views {
+            scanned(&view.plan.root, source, &mut columns);
+        }
+        columns
     }
 }
+
+fn scanned(node: &Node, source: &str, columns: &mut BTreeSet<usize>) {
+    if let Op::Scan { relation, projection, .. } = &node.op
+        && relation == source
+    {
+        columns.extend(projection);
+    }
+    for input in &node.inputs {
+        scanned(input, source, columns);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,21 @@
 //! | --- | --- |
 //! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, views in the order in which they feed each other |
 //! | [`plan`] | the incremental plan: nodes with a class each |
+//! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
 //! | [`error`] | errors that point into a file |
+//! | `planner` | from a view's query to its incremental plan |
+//! | `names` | the name that was meant |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
 pub mod catalog;
 pub mod error;
+mod names;
 pub mod plan;
+mod planner;
+pub mod session;
 
 pub use catalog::{Catalog, Source, SqlFile, View};
 pub use error::{Error, Errors, Location};
-pub use plan::{Class, Node, Op, RelationKind, ViewPlan};
+pub use plan::{Class, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
+pub use session::{session_config, session_state};

@@ -1,9 +1,17 @@
 //! The incremental plan of a view: a tree of nodes, each in the cheapest class that is right.
 
+use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Result, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
+
+use crate::session::SchemaOnly;
 
 /// How a node is kept up to date, from cheap to dear.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,4 +114,50 @@ pub struct ViewPlan {
 #[must_use]
 pub fn leaf_name(index: usize) -> String {
     format!("$input{index}")
+}
+
+/// The scan of input `index` of a node, over a source of which only the schema is known. Whoever runs the plan gives scans of
+/// this name a source of its own.
+///
+/// # Errors
+/// When two columns of the schema have one name.
+pub fn leaf_scan(index: usize, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let source = Arc::new(SchemaOnly::new(Arc::clone(schema)));
+    LogicalPlanBuilder::scan(TableReference::bare(leaf_name(index)), source, None)?.build()
+}
+
+/// The input that a scan in a node's plan stands for; none for a scan of something else (`generate_series`).
+#[must_use]
+pub fn leaf_index(table: &TableReference) -> Option<usize> {
+    match table {
+        TableReference::Bare { table } => table.strip_prefix("$input")?.parse().ok(),
+        _ => None,
+    }
+}
+
+impl ViewPlan {
+    /// The view's query as one batch over the relations that `provider` gives by name, with the schemas that the view was planned
+    /// with.
+    ///
+    /// # Errors
+    /// Those of `provider`.
+    pub fn batch_plan_over(&self, provider: impl Fn(&str) -> Result<Arc<dyn TableProvider>>) -> Result<LogicalPlan> {
+        let replaced = self.batch.clone().transform_down_with_subqueries(|plan| match plan {
+            LogicalPlan::TableScan(mut scan) => {
+                let name = scan.table_name.table().to_owned();
+                if !self.reads.iter().any(|(_, read)| *read == name) || !is_schema_only(&scan.source) {
+                    return Ok(Transformed::no(LogicalPlan::TableScan(scan)));
+                }
+                scan.source = provider_as_source(provider(&name)?);
+                Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        Ok(replaced?.data)
+    }
+}
+
+/// Whether a scan's source is one of ours, which stands for a relation or an input.
+pub(crate) fn is_schema_only(source: &Arc<dyn TableSource>) -> bool {
+    (source.as_ref() as &dyn Any).is::<SchemaOnly>()
 }

@@ -1,1 +1,209 @@
-//! A JetStream stream as a source.
+//! Events of a JetStream stream, from any offset on, in order, without acknowledgements.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `options` | what `LOCATION` and `OPTIONS` may say |
+//! | `connection` | the client, made when first needed |
+//! | `stream` | what the stream's leader tells: identity, extent, holes |
+//! | `consumer` | the ephemeral consumer, and the checks on each message |
+//! | `gathered` | messages on their way to becoming a batch |
+//! | `follower` | the task that reads |
+//!
+//! The server keeps nothing for us: a consumer is made at an offset, with no acknowledgements, and thrown away at the first
+//! doubt; what was in doubt is read again. Nothing is handed on before it is known that nothing before it is missing:
+//!
+//! - the consumer's own sequence must rise by one with each message (nothing was dropped on the way);
+//! - sequences of the stream that were not delivered must be ones that the stream's leader does not have. Events deleted one by
+//!   one are legal, and the batch covers their sequences; events that were purged or have expired unread are
+//!   [`Error::StreamChanged`];
+//! - with a filter on subjects, other sequences are not delivered at all. What is checked then is that the stream still begins at or
+//!   before the first of them; that the server selects rightly is trusted, save at the end of the stream, where the
+//!   leader is asked for the last event on each subject;
+//! - at the start, and each time a connection or a consumer was lost, the stream must be the one of the position: its creation
+//!   time, its first and last sequence, the last event's time and hash.
+//!
+//! A message without a body that marks a removal (`Nats-Marker-Reason`, or `KV-Operation` `DEL` or `PURGE`) is not an event:
+//! it is passed over, its sequence covered. Any other empty body goes to the decoder like every body. Messages of an atomic
+//! batch are events like all others: the server shows them only once the batch is complete.
+
+mod connection;
+mod consumer;
+mod follower;
+mod gathered;
+mod options;
+mod stream;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::connection::Connection;
+use self::follower::{Follower, Item, LOOK_AHEAD, NotOpen, no_stream};
+use self::options::NatsOptions;
+use self::stream::OpenStream;
+use crate::Error;
+use crate::json::Decoder;
+use crate::source::{Batch, Extent, Identity, Position, Read, SourceConfig, Start};
+
+/// A declared JetStream stream. Clones share one client, made when it is first needed, in the runtime that first needs it.
+#[derive(Clone)]
+pub struct NatsSource {
+    config: Arc<SourceConfig>,
+    decoder: Arc<Decoder>,
+    connection: Arc<Connection>,
+}
+
+impl fmt::Debug for NatsSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsSource")
+            .field("name", &self.config.name)
+            .field("options", self.connection.options())
+            .finish_non_exhaustive()
+    }
+}
+
+impl NatsSource {
+    /// Checks the declaration; connects to nothing and opens no file.
+    ///
+    /// # Errors
+    /// [`Error::Config`] with the option or column concerned; never with the value of a credential.
+    pub fn new(config: SourceConfig) -> Result<NatsSource, Error> {
+        let options = NatsOptions::parse(&config)?;
+        let decoder = Arc::new(Decoder::new(&config)?);
+        let connection = Arc::new(Connection::new(&config.name, options));
+        Ok(NatsSource { config: Arc::new(config), decoder, connection })
+    }
+
+    /// The declaration.
+    #[must_use]
+    pub fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    /// What the stream holds now, as its leader tells. Tries once, for at most the connect and the request timeout.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where the server does not answer; [`Error::Config`] where it refuses us, is too old, has no
+    /// such stream, or the stream's retention would let reading delete.
+    pub async fn extent(&self) -> Result<Extent, Error> {
+        match OpenStream::find(&self.connection).await? {
+            Some((_, facts)) => Ok(facts.extent),
+            None => Err(self.not_there()),
+        }
+    }
+
+    /// A new reader. Tries once, for a few times the request timeout at most; once it is there, it never gives up a server
+    /// that is away.
+    ///
+    /// # Errors
+    /// Those of [`NatsSource::extent`], and [`Error::StreamChanged`] where the stream is not the one of the position or no longer
+    /// holds all that follows it.
+    pub async fn read(&self, start: Start) -> Result<NatsReader, Error> {
+        let at_head = start == Start::First;
+        let position = match start {
+            Start::At(position) => position,
+            Start::First => {
+                let (_, facts) = OpenStream::find(&self.connection).await?.ok_or_else(|| self.not_there())?;
+                let stream = self.connection.options().stream.clone();
+                Position { offset: facts.extent.first, identity: Identity::Nats { stream, created: facts.created, last: None } }
+            }
+        };
+        // One place is for the batch that is being gathered.
+        let (sender, items) = mpsc::channel(LOOK_AHEAD + 1);
+        let restarts = Arc::new(AtomicU64::new(0));
+        let mut follower = Follower::new(
+            Arc::clone(&self.connection),
+            Arc::clone(&self.decoder),
+            self.config.limits,
+            sender,
+            Arc::clone(&restarts),
+            position.clone(),
+            at_head,
+        );
+        follower.open().await.map_err(|error| match error {
+            NotOpen::NoStream if at_head => self.not_there(),
+            NotOpen::NoStream => no_stream(&self.connection, &position),
+            NotOpen::Error(error) => error,
+        })?;
+        let stop = CancellationToken::new();
+        tokio::spawn(follower.run(stop.clone()));
+        Ok(NatsReader { position, items, decoding: None, restarts, _stop: stop.drop_guard() })
+    }
+
+    fn not_there(&self) -> Error {
+        let options = self.connection.options();
+        Error::Config {
+            message: format!("source {}: {} has no stream {}", self.config.name, options.servers_text(), options.stream),
+            help: Some("create the stream, or name another in LOCATION 'nats://host:4222/STREAM'".into()),
+        }
+    }
+}
+
+/// Reads one stream. Dropping it removes its consumer from the server, in the background.
+pub struct NatsReader {
+    position: Position,
+    items: mpsc::Receiver<Item>,
+    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
+    decoding: Option<AbortOnDropHandle<Result<Batch, Error>>>,
+    restarts: Arc<AtomicU64>,
+    _stop: DropGuard,
+}
+
+impl fmt::Debug for NatsReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsReader").field("position", &self.position).finish_non_exhaustive()
+    }
+}
+
+impl NatsReader {
+    /// The next batch, or that there is none for now; see [`crate::source::Reader::next`].
+    ///
+    /// # Errors
+    /// [`Error::StreamChanged`], [`Error::Config`] where the server has come back and refuses us; after an error the reader is
+    /// at its end.
+    pub async fn next(&mut self) -> Result<Read, Error> {
+        if self.decoding.is_none() {
+            match self.items.recv().await {
+                Some(Item::Batch(decoding)) => self.decoding = Some(decoding),
+                Some(Item::CaughtUp(offset)) => return Ok(Read::CaughtUp { offset }),
+                Some(Item::Failed(error)) => return Err(error),
+                None => return Err(Error::Bug("a reader was asked for more after its end".into())),
+            }
+        }
+        let Some(decoding) = self.decoding.as_mut() else { return Err(Error::Bug("a batch was lost".into())) };
+        let decoded = decoding.await;
+        self.decoding = None;
+        match decoded {
+            Ok(Ok(batch)) => {
+                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
+                self.position = batch.position.clone();
+                Ok(Read::Batch(batch))
+            }
+            failed => {
+                // What was gathered after it must not be read.
+                self.items.close();
+                while self.items.try_recv().is_ok() {}
+                match failed {
+                    Ok(Err(error)) => Err(error),
+                    _ => Err(Error::Bug("decoding a batch broke off".into())),
+                }
+            }
+        }
+    }
+
+    /// After the last batch given.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// How often the consumer had to be made anew.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,171 @@
+//! Files that survive a crash and a power failure: written, synced, renamed, and then their folder synced too.
+//!
+//! Not a storage layer: no names, formats or locks of its own. It trusts that `fsync` of a file and of a folder do what POSIX
+//! says, and that a rename within a folder is atomic. Temporary files are named `.<name>.<random>.tmp`; whoever owns a folder
+//! removes those of a crash with [`remove_temporary`].
+
+use std::ffi::OsStr;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+#[cfg(test)]
+mod tests;
+
+/// Sixteen hexadecimal digits that no other call gives, for names that are never used again.
+#[must_use]
+pub fn unique() -> String {
+    format!("{:016x}", RandomState::new().hash_one(std::process::id()))
+}
+
+/// An [`Error::Io`].
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |error| Error::Io { action, path, error }
+}
+
+/// Replaces `path` by a file with these bytes: after a crash it holds either the old bytes or the new ones, and once this has
+/// returned, the new ones.
+///
+/// # Errors
+/// [`Error::Io`]; trying again is safe.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let temporary = temporary_name(path);
+    let written = write_new(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, path).map_err(io_error("renaming", &temporary)))
+        .and_then(|()| sync_folder(folder_of(path)));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// Writes and syncs a file that must not exist yet. Its name is durable only after [`sync_folder`].
+///
+/// # Errors
+/// [`Error::Io`]; a file that was begun is left there.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = create_new(path)?;
+    file.write_all(bytes).map_err(io_error("writing", path))?;
+    file.sync_all().map_err(io_error("syncing", path))
+}
+
+/// Opens for writing a file that must not exist yet.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_new(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(io_error("creating", path))
+}
+
+/// Makes names created, renamed and removed in this folder durable.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("syncing", path))
+}
+
+/// Creates a folder with those above it, and makes the new names durable. One that is there already is left as it is.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = folder_of(path);
+    create_folder(above)?;
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error("creating", path)(error)),
+        _ => {}
+    }
+    sync_folder(above)
+}
+
+/// Makes `link` a symbolic link to `target`, replacing atomically the link that was there. Durable after [`sync_folder`].
+///
+/// # Errors
+/// [`Error::Io`]; trying again is safe.
+pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
+    let temporary = temporary_name(link);
+    std::os::unix::fs::symlink(target, &temporary).map_err(io_error("linking", &temporary))?;
+    fs::rename(&temporary, link).map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        io_error("replacing", link)(error)
+    })
+}
+
+/// Gives `path` the content of `file` by an atomic rename of a hard link to it. Durable after [`sync_folder`].
+///
+/// # Errors
+/// [`Error::Io`]; trying again is safe.
+pub fn replace_by_hard_link(path: &Path, file: &Path) -> Result<(), Error> {
+    let temporary = temporary_name(path);
+    fs::hard_link(file, &temporary).map_err(io_error("linking", file))?;
+    fs::rename(&temporary, path).map_err(|error| {
+        let _ = fs::remove_file(&temporary);
+        io_error("replacing", path)(error)
+    })?;
+    // Where both names already were one file, the rename does nothing and leaves the temporary name.
+    remove_file(&temporary)
+}
+
+/// Removes a file; one that is not there is no error. Durable after [`sync_folder`].
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("removing", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// The names in a folder, in no order; none where the folder is not there.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(io_error("listing", folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(io_error("listing", folder))?.file_name();
+        // Names that are not UTF-8 are none of ours.
+        names.extend(name.into_string().ok());
+    }
+    Ok(names)
+}
+
+/// Removes the temporary files that a crash left in a folder; gives how many. Nobody may be writing in the folder meanwhile.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_temporary(folder: &Path) -> Result<usize, Error> {
+    let mut removed = 0;
+    for name in names(folder)? {
+        if name.starts_with('.') && name.ends_with(".tmp") {
+            remove_file(&folder.join(name))?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or(OsStr::new("file")).to_string_lossy();
+    folder_of(path).join(format!(".{name}.{}.tmp", unique()))
+}

@@ -1,0 +1,227 @@
+//! One client for a source, made when it is first needed and made again when the library has given it up.
+//!
+//! The library connects again by itself for as long as the server is away. What it tells meanwhile is kept as counters that
+//! readers watch: a broken connection or a dropped message means that a reader begins anew at its offset, with all checks.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_nats::jetstream;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use tokio::sync::{Mutex, watch};
+use tracing::{debug, info, warn};
+
+use super::options::{Credentials, NatsOptions};
+use crate::Error;
+
+/// Messages that may wait in the client for one reader: beyond them the library drops what arrives.
+const SUBSCRIPTION_CAPACITY: usize = 4 * super::consumer::MAX_PULL;
+
+/// The oldest server that is supported.
+const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 0);
+
+/// What has happened to the client so far; a change means that messages may be missing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Health {
+    /// Connections lost.
+    pub(super) disconnects: u64,
+    /// Messages that the library dropped since nobody took them in time.
+    pub(super) dropped: u64,
+}
+
+/// The client of a source, shared by its readers.
+pub(super) struct Connection {
+    source: String,
+    options: NatsOptions,
+    current: Mutex<Option<Live>>,
+    health: watch::Sender<Health>,
+}
+
+/// A client that has been connected.
+struct Live {
+    client: Client,
+    /// The library has given up (refused by the server while connecting again).
+    closed: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Of a source; connects later.
+    pub(super) fn new(source: &str, options: NatsOptions) -> Connection {
+        Connection { source: source.to_owned(), options, current: Mutex::new(None), health: watch::Sender::default() }
+    }
+
+    /// The declaration.
+    pub(super) fn options(&self) -> &NatsOptions {
+        &self.options
+    }
+
+    /// The source's name.
+    pub(super) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Tells of lost connections and dropped messages from now on.
+    pub(super) fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    /// JetStream on a connected client of a server that is new enough.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] after the connect timeout; [`Error::Config`] where the server refuses us or is too old, or a
+    /// file of credentials cannot be read.
+    pub(super) async fn jetstream(&self) -> Result<jetstream::Context, Error> {
+        let mut current = self.current.lock().await;
+        let client = match &*current {
+            Some(live) if !live.closed.load(Ordering::Acquire) => live.client.clone(),
+            _ => {
+                let live = self.connect().await?;
+                current.insert(live).client.clone()
+            }
+        };
+        drop(current);
+        let (major, minor, patch) = OLDEST_SERVER;
+        if !client.is_server_compatible(major, minor, patch) {
+            return Err(Error::Config {
+                message: format!(
+                    "source {}: the NATS server {} is of version {}, and {major}.{minor} is the oldest that is supported",
+                    self.source,
+                    self.options.servers_text(),
+                    client.server_info().version
+                ),
+                help: Some(format!("run a NATS server of version {major}.{minor} or later")),
+            });
+        }
+        let mut context = match &self.options.domain {
+            Some(domain) => jetstream::with_domain(client, domain),
+            None => jetstream::new(client),
+        };
+        context.set_timeout(self.options.request_timeout);
+        Ok(context)
+    }
+
+    async fn connect(&self) -> Result<Live, Error> {
+        let closed = Arc::new(AtomicBool::new(false));
+        let options = self.connect_options(Arc::clone(&closed)).await?;
+        let limit = self.options.connect_timeout * u32::try_from(self.options.servers.len()).unwrap_or(u32::MAX);
+        let connecting = options.connect(self.options.servers.clone());
+        let client = match tokio::time::timeout(limit, connecting).await {
+            Ok(Ok(client)) => client,
+            Ok(Err(error)) => return Err(self.refused(&error)),
+            Err(_) => return Err(self.unavailable(format!("no connection to {} within {limit:?}", self.options.servers_text()))),
+        };
+        debug!(source = self.source, version = client.server_info().version, "connected");
+        Ok(Live { client, closed })
+    }
+
+    /// Sorts what went wrong while connecting: what trying again cannot mend is the declaration's fault.
+    fn refused(&self, error: &async_nats::ConnectError) -> Error {
+        let servers = self.options.servers_text();
+        let config = |message: String, help: &str| Error::Config {
+            message: format!("source {}: {message}", self.source),
+            help: Some(help.to_owned()),
+        };
+        match error.kind() {
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => config(
+                format!("the NATS server {servers} refuses the credentials"),
+                "check creds, user and password, token or nkey in OPTIONS, alluvium.toml and the environment",
+            ),
+            ConnectErrorKind::Tls => config(
+                format!("no TLS connection to {servers}: {error}"),
+                "check tls_ca, tls_cert, tls_key and tls_first, and that the certificate names the host of LOCATION",
+            ),
+            ConnectErrorKind::ServerParse => config(format!("{servers}: {error}"), "write LOCATION 'nats://host:4222/STREAM'"),
+            _ => self.unavailable(format!("no connection to {servers}: {error}")),
+        }
+    }
+
+    async fn connect_options(&self, closed: Arc<AtomicBool>) -> Result<ConnectOptions, Error> {
+        let wanted = &self.options;
+        let mut options = ConnectOptions::new()
+            .name(format!("alluvium {}", self.source))
+            .connection_timeout(wanted.connect_timeout)
+            .request_timeout(Some(wanted.request_timeout))
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
+            .event_callback(self.on_event(closed));
+        options = match &wanted.credentials {
+            Credentials::None => options,
+            Credentials::User(user, password) => options.user_and_password(user.clone(), password.clone()),
+            Credentials::Token(token) => options.token(token.clone()),
+            Credentials::Seed(seed) => options.nkey(seed.clone()),
+            Credentials::SeedFile(path) => options.nkey(self.secret_file("nkey", path).await?.trim().to_owned()),
+            Credentials::File(path) => {
+                let text = self.secret_file("creds", path).await?;
+                options.credentials(&text).map_err(|_| Error::Config {
+                    message: format!("source {}: {} holds no NATS credentials", self.source, path.display()),
+                    help: Some("option 'creds' names a file as `nsc generate creds` writes it".into()),
+                })?
+            }
+        };
+        for (option, path) in [("tls_ca", wanted.tls_ca.as_ref())].into_iter().chain(
+            wanted.tls_client.iter().flat_map(|(certificate, key)| [("tls_cert", Some(certificate)), ("tls_key", Some(key))]),
+        ) {
+            if let Some(path) = path {
+                self.secret_file(option, path).await?;
+            }
+        }
+        if let Some(path) = &wanted.tls_ca {
+            options = options.add_root_certificates(path.clone());
+        }
+        if let Some((certificate, key)) = &wanted.tls_client {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        if wanted.tls {
+            options = options.require_tls(true);
+        }
+        if wanted.tls_first {
+            options = options.tls_first();
+        }
+        if let Some(prefix) = &wanted.inbox_prefix {
+            options = options.custom_inbox_prefix(prefix);
+        }
+        Ok(options)
+    }
+
+    async fn secret_file(&self, option: &str, path: &Path) -> Result<String, Error> {
+        tokio::fs::read_to_string(path).await.map_err(|error| Error::Config {
+            message: format!("source {}: the file {} of option '{option}' cannot be read: {error}", self.source, path.display()),
+            help: None,
+        })
+    }
+
+    /// Keeps count of what the library tells.
+    fn on_event(&self, closed: Arc<AtomicBool>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static + use<> {
+        let health = self.health.clone();
+        let source = self.source.clone();
+        move |event| {
+            match &event {
+                Event::Connected => info!(source, "connected"),
+                Event::Disconnected => {
+                    warn!(source, "connection lost");
+                    health.send_modify(|health| health.disconnects += 1);
+                }
+                Event::SlowConsumer(_) => {
+                    warn!(source, "messages dropped by the client");
+                    health.send_modify(|health| health.dropped += 1);
+                }
+                Event::Closed => {
+                    closed.store(true, Ordering::Release);
+                    health.send_modify(|health| health.disconnects += 1);
+                }
+                other => debug!(source, event = %other, "told by the client"),
+            }
+            std::future::ready(())
+        }
+    }
+
+    /// The server does not answer as it should for now.
+    pub(super) fn unavailable(&self, message: impl Into<String>) -> Error {
+        Error::Unavailable { source_name: self.source.clone(), message: message.into() }
+    }
+
+    /// The stream is another one, or has lost events.
+    pub(super) fn changed(&self, message: impl Into<String>) -> Error {
+        Error::StreamChanged { source_name: self.source.clone(), message: message.into() }
+    }
+}

@@ -1,0 +1,222 @@
+//! The ephemeral pull consumer that delivers a stream's messages, and the checks on each of them.
+//!
+//! It acknowledges nothing and is thrown away at the first doubt: the offset is the reader's own.
+
+use std::time::Duration;
+
+use async_nats::header::{HeaderMap, NATS_MARKER_REASON};
+use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
+use async_nats::jetstream::consumer::{AckPolicy, Consumer as PullConsumer, DeliverPolicy};
+use async_nats::jetstream::stream::ConsumerErrorKind;
+use async_nats::jetstream::{self, ErrorCode, Message};
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
+use tracing::debug;
+
+use super::options::NatsOptions;
+use super::stream::{Facts, OpenStream, nanoseconds};
+
+/// Messages asked for at a time, at most: half as many again can be on their way.
+pub(super) const MAX_PULL: usize = 20_000;
+/// And at least, where messages are large.
+const MIN_PULL: usize = 64;
+/// Bytes asked for at a time, about: the client keeps them in memory when the reader is slow.
+const PULL_BYTES: u64 = 64 << 20;
+/// How long the server keeps the consumer of a program that is gone.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(5 * 60);
+/// How often an idle server says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long deleting a consumer may take.
+const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the server says of subjects that it cannot select by.
+const BAD_FILTERS: &[ErrorCode] = &[
+    ErrorCode::CONSUMER_DUPLICATE_FILTER_SUBJECTS,
+    ErrorCode::CONSUMER_OVERLAPPING_SUBJECT_FILTERS,
+    ErrorCode::CONSUMER_FILTER_NOT_SUBSET,
+];
+
+/// Why there is no consumer.
+pub(super) enum NotCreated {
+    /// The subjects are wrong.
+    Filters(String),
+    /// Anything else: trying again can help.
+    ForNow(String),
+}
+
+/// One event of the stream.
+#[derive(Debug)]
+pub(super) struct Event {
+    /// Its place in the stream.
+    pub(super) sequence: u64,
+    /// When it was stored, nanoseconds since the epoch.
+    pub(super) timestamp_ns: i64,
+    /// What it was published to.
+    pub(super) subject: async_nats::Subject,
+    /// Its headers, where there are any.
+    pub(super) headers: Option<HeaderMap>,
+    /// Its body.
+    pub(super) payload: Bytes,
+}
+
+impl Event {
+    /// Whether this message stands for the removal of others and says nothing itself: no body, and a header of the server's
+    /// (expired by TTL, purged) or of a key-value bucket (deleted, purged).
+    pub(super) fn is_marker(&self) -> bool {
+        self.payload.is_empty()
+            && self.headers.as_ref().is_some_and(|headers| {
+                headers.get(NATS_MARKER_REASON).is_some()
+                    || headers.get("KV-Operation").is_some_and(|operation| matches!(operation.as_str(), "DEL" | "PURGE"))
+            })
+    }
+}
+
+/// A message of the consumer that passed the checks.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    /// What it holds.
+    pub(super) event: Event,
+    /// Messages that the server held for this consumer after it, when it sent it.
+    pub(super) pending: u64,
+}
+
+/// A consumer and the messages that it delivers.
+pub(super) struct Consumer {
+    context: jetstream::Context,
+    stream: String,
+    consumer: PullConsumer<Config>,
+    messages: Messages,
+    received: u64,
+}
+
+impl Consumer {
+    /// A new consumer that begins at `offset`.
+    pub(super) async fn create(
+        context: jetstream::Context,
+        stream: &OpenStream,
+        facts: &Facts,
+        options: &NatsOptions,
+        offset: u64,
+    ) -> Result<Consumer, NotCreated> {
+        let mut config = Config {
+            description: Some("alluvium".into()),
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: offset },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: facts.max_inactive.map_or(INACTIVE_THRESHOLD, |limit| limit.min(INACTIVE_THRESHOLD)),
+            num_replicas: 1,
+            memory_storage: true,
+            ..Config::default()
+        };
+        match options.subjects.as_slice() {
+            [subject] => config.filter_subject.clone_from(subject),
+            subjects => config.filter_subjects = subjects.to_vec(),
+        }
+        let consumer = stream.stream.create_consumer(config).await.map_err(|error| {
+            let message = format!("creating a consumer: {error}");
+            match error.kind() {
+                ConsumerErrorKind::JetStream(refusal) if BAD_FILTERS.contains(&refusal.error_code()) => {
+                    NotCreated::Filters(message)
+                }
+                _ => NotCreated::ForNow(message),
+            }
+        })?;
+        let pull = pull_size(facts.mean_bytes);
+        let messages = consumer.stream().max_messages_per_batch(pull).heartbeat(HEARTBEAT).messages().await;
+        let messages = messages.map_err(|error| NotCreated::ForNow(format!("asking for messages: {error}")))?;
+        debug!(consumer = consumer.cached_info().name, offset, pull, "consumer created");
+        Ok(Consumer { context, stream: options.stream.clone(), consumer, messages, received: 0 })
+    }
+
+    /// The next message. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// Why this consumer can no longer be trusted.
+    pub(super) async fn next(&mut self) -> Result<Delivery, String> {
+        let item = self.messages.next().await;
+        self.check(item)
+    }
+
+    /// The next message if it is already here.
+    pub(super) fn next_ready(&mut self) -> Option<Result<Delivery, String>> {
+        let item = self.messages.next().now_or_never()?;
+        Some(self.check(item))
+    }
+
+    /// Whether the server has nothing more to deliver and all that it delivered has arrived.
+    pub(super) async fn drained(&self) -> Result<bool, String> {
+        let info = self.consumer.get_info().await.map_err(|error| format!("consumer info: {error}"))?;
+        Ok(info.num_pending == 0 && info.delivered.consumer_sequence == self.received)
+    }
+
+    /// Removes the consumer from the server, as far as that is possible.
+    pub(super) async fn delete(self) {
+        let Consumer { context, stream, consumer, messages, .. } = self;
+        drop(messages);
+        let name = &consumer.cached_info().name;
+        match tokio::time::timeout(DELETE_TIMEOUT, context.delete_consumer_from_stream(name, &stream)).await {
+            Ok(Ok(_)) => debug!(consumer = name, "consumer deleted"),
+            Ok(Err(error)) => debug!(consumer = name, %error, "consumer not deleted"),
+            Err(_) => debug!(consumer = name, "consumer not deleted in time"),
+        }
+    }
+
+    fn check(&mut self, item: Option<Result<Message, impl std::fmt::Display>>) -> Result<Delivery, String> {
+        let message = match item {
+            Some(Ok(message)) => message,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("the messages have ended".into()),
+        };
+        let info = message.info().map_err(|error| format!("a message without its place in the stream: {error}"))?;
+        if info.consumer_sequence != self.received + 1 {
+            return Err(format!("expected message {} of the consumer, found {}", self.received + 1, info.consumer_sequence));
+        }
+        self.received += 1;
+        let (sequence, pending, timestamp_ns) = (info.stream_sequence, info.pending, nanoseconds(info.published));
+        let async_nats::Message { subject, headers, payload, .. } = message.message;
+        Ok(Delivery { event: Event { sequence, timestamp_ns, subject, headers, payload }, pending })
+    }
+}
+
+/// How many messages to ask for at a time, by their mean size.
+fn pull_size(mean_bytes: u64) -> usize {
+    usize::try_from(PULL_BYTES / mean_bytes.max(1)).unwrap_or(MAX_PULL).clamp(MIN_PULL, MAX_PULL)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn event(payload: &'static str, headers: &[(&'static str, &'static str)]) -> Event {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, *value);
+        }
+        Event {
+            sequence: 1,
+            timestamp_ns: 0,
+            subject: "a".into(),
+            headers: (!headers.is_empty()).then_some(map),
+            payload: Bytes::from_static(payload.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn markers_have_no_body_and_a_header() {
+        assert!(event("", &[("Nats-Marker-Reason", "MaxAge")]).is_marker());
+        assert!(event("", &[("KV-Operation", "DEL")]).is_marker());
+        assert!(event("", &[("KV-Operation", "PURGE")]).is_marker());
+        assert!(!event("", &[("KV-Operation", "PUT")]).is_marker());
+        assert!(!event("", &[]).is_marker());
+        assert!(!event("", &[("Nats-Msg-Id", "1")]).is_marker());
+        assert!(!event("{}", &[("KV-Operation", "DEL")]).is_marker());
+    }
+
+    #[test]
+    fn large_messages_are_asked_for_in_small_numbers() {
+        assert_eq!(pull_size(0), MAX_PULL);
+        assert_eq!(pull_size(170), MAX_PULL);
+        assert_eq!(pull_size(64 << 10), 1_024);
+        assert_eq!(pull_size(8 << 20), MIN_PULL);
+    }
+}

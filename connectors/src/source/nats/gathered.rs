@@ -1,0 +1,146 @@
+//! Messages gathered for one batch, and what becomes of them: rows and dead letters.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::consumer::{Delivery, Event};
+use crate::Error;
+use crate::json::{Decoder, Headers, Message};
+use crate::source::{Batch, BatchLimits, LastEvent, Position};
+
+/// Messages in the order of their sequences, and the range of sequences that they stand for.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    /// First sequence covered.
+    pub(super) start: u64,
+    /// One past the last sequence covered.
+    pub(super) end: u64,
+    /// Sequences covered that were not delivered; rising. With `first_gap_only` the first of them.
+    pub(super) gaps: Vec<Range<u64>>,
+    /// Messages that the server held after the last one of these.
+    pub(super) pending: u64,
+    first_gap_only: bool,
+    events: Vec<Event>,
+    messages: usize,
+    bytes: usize,
+    last: Option<(u64, i64, Bytes)>,
+}
+
+impl Gathered {
+    /// Nothing yet; covers what begins at `start`.
+    pub(super) fn new(start: u64, first_gap_only: bool) -> Gathered {
+        Gathered {
+            start,
+            end: start,
+            gaps: Vec::new(),
+            pending: 0,
+            first_gap_only,
+            events: Vec::new(),
+            messages: 0,
+            bytes: 0,
+            last: None,
+        }
+    }
+
+    /// Adds a message.
+    ///
+    /// # Errors
+    /// Where its sequence is one that was covered before: the message is dropped, and its consumer cannot be trusted.
+    pub(super) fn add(&mut self, delivery: Delivery) -> Result<(), String> {
+        let Delivery { event, pending } = delivery;
+        if event.sequence < self.end {
+            return Err(format!("expected a sequence of at least {}, found {}", self.end, event.sequence));
+        }
+        if event.sequence > self.end && !(self.first_gap_only && !self.gaps.is_empty()) {
+            self.gaps.push(self.end..event.sequence);
+        }
+        self.end = event.sequence + 1;
+        self.pending = pending;
+        self.messages += 1;
+        self.last = Some((event.sequence, event.timestamp_ns, event.payload.clone()));
+        if !event.is_marker() {
+            self.bytes += event.payload.len();
+            self.events.push(event);
+        }
+        Ok(())
+    }
+
+    /// Covers sequences up to `end` that hold nothing to read.
+    pub(super) fn cover(&mut self, end: u64) {
+        assert!(end > self.end, "a range without events is not empty");
+        self.end = end;
+    }
+
+    /// Messages so far.
+    pub(super) fn messages(&self) -> usize {
+        self.messages
+    }
+
+    /// Whether it has reached a bound of size.
+    pub(super) fn is_full(&self, limits: &BatchLimits) -> bool {
+        self.messages >= limits.max_events || self.bytes >= limits.max_bytes
+    }
+
+    /// Whether the server held enough to fill it.
+    pub(super) fn can_fill(&self, limits: &BatchLimits) -> bool {
+        usize::try_from(self.pending).unwrap_or(usize::MAX) >= limits.max_events.saturating_sub(self.messages)
+    }
+
+    /// The last event read, where there is one.
+    pub(super) fn last_event(&self) -> Option<LastEvent> {
+        self.last.as_ref().map(|(sequence, timestamp_ns, payload)| LastEvent {
+            sequence: *sequence,
+            timestamp_ns: *timestamp_ns,
+            payload_hash: xxh3_64(payload),
+        })
+    }
+
+    /// Rows and dead letters; `position` is where reading goes on after them. Busy for as long as decoding takes.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] only.
+    pub(super) fn decode(self, decoder: &Arc<Decoder>, position: Position) -> Result<Batch, Error> {
+        let mut builder = decoder.batch(self.events.len())?;
+        for event in &self.events {
+            let headers = event.headers.as_ref().map(MessageHeaders);
+            builder.append(&Message {
+                sequence: event.sequence,
+                subject: event.subject.as_str(),
+                timestamp_ns: Some(event.timestamp_ns),
+                headers: headers.as_ref().map(|headers| headers as &dyn Headers),
+                payload: &event.payload,
+            });
+        }
+        let decoded = builder.finish()?;
+        Ok(Batch {
+            start: self.start,
+            end: self.end,
+            rows: decoded.rows,
+            sequences: decoded.sequences,
+            events: decoded.events,
+            bytes: decoded.bytes,
+            dead_letters: decoded.dead_letters,
+            newest_ns: self.events.last().map(|event| event.timestamp_ns),
+            position,
+        })
+    }
+}
+
+/// A message's headers in the order of their names: the library keeps them in none.
+struct MessageHeaders<'a>(&'a HeaderMap);
+
+impl Headers for MessageHeaders<'_> {
+    fn visit(&self, each: &mut dyn FnMut(&str, &str)) {
+        let mut headers: Vec<_> = self.0.iter().map(|(name, values)| (AsRef::<str>::as_ref(name), values)).collect();
+        headers.sort_unstable_by_key(|(name, _)| *name);
+        for (name, values) in headers {
+            for value in values {
+                each(name, value.as_str());
+            }
+        }
+    }
+}

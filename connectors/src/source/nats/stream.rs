@@ -1,0 +1,318 @@
+//! The stream as its leader tells it: what it holds, whether it is the one that a position knows, and whether sequences that
+//! were not delivered are really not there.
+//!
+//! Every answer comes from the stream's leader (`STREAM.INFO`, `STREAM.MSG.GET`), never from a replica. What the answers mean
+//! is decided in [`judge`] and [`Holes`], which ask nobody.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RetentionPolicy, Stream};
+use async_nats::jetstream::{self, ErrorCode};
+use futures::{StreamExt, TryStreamExt, stream};
+use time::format_description::well_known::Rfc3339;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::connection::Connection;
+use crate::Error;
+use crate::source::{Extent, Identity, LastEvent, Position};
+
+/// Missing sequences up to this many are asked for one by one; above it, the list of all that was deleted is read once.
+const PROBED_ONE_BY_ONE: u64 = 256;
+
+/// What the leader tells of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// When it was created, RFC 3339 with nanoseconds.
+    pub(super) created: String,
+    /// What it holds.
+    pub(super) extent: Extent,
+    /// Mean bytes of a message; 0 when it is empty.
+    pub(super) mean_bytes: u64,
+    /// The longest that a consumer may stay without a reader, where the stream sets it.
+    pub(super) max_inactive: Option<std::time::Duration>,
+    retention: RetentionPolicy,
+}
+
+impl Facts {
+    fn of(info: &Info) -> Result<Facts, Error> {
+        let state = &info.state;
+        let end = state.last_sequence + 1;
+        let created = info.created.format(&Rfc3339).map_err(|error| Error::Bug(format!("a stream's creation time: {error}")))?;
+        Ok(Facts {
+            created,
+            extent: Extent { first: if state.messages == 0 { end } else { state.first_sequence.max(1) }, end },
+            mean_bytes: state.bytes.checked_div(state.messages).unwrap_or(0),
+            max_inactive: info
+                .config
+                .consumer_limits
+                .as_ref()
+                .map(|limits| limits.inactive_threshold)
+                .filter(|limit| !limit.is_zero()),
+            retention: info.config.retention,
+        })
+    }
+}
+
+/// A stream on a connected client.
+#[derive(Clone)]
+pub(super) struct OpenStream {
+    connection: Arc<Connection>,
+    /// The library's handle.
+    pub(super) stream: Stream<Info>,
+    /// When the stream that was found was created.
+    created: String,
+}
+
+impl OpenStream {
+    /// Finds the declared stream, and refuses one that reading would delete from; none where there is no such stream.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is refused, and those of [`Connection::jetstream`].
+    pub(super) async fn find(connection: &Arc<Connection>) -> Result<Option<(OpenStream, Facts)>, Error> {
+        let context = connection.jetstream().await?;
+        let name = &connection.options().stream;
+        let stream = match context.get_stream(name).await {
+            Ok(stream) => stream,
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(refusal) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => return Ok(None),
+                GetStreamErrorKind::JetStream(refusal) if is_config(&refusal) => {
+                    return Err(Error::Config {
+                        message: format!("source {}: {}: {refusal}", connection.source(), connection.options().servers_text()),
+                        help: Some("turn JetStream on in the server and for the account".into()),
+                    });
+                }
+                _ => {
+                    let servers = connection.options().servers_text();
+                    return Err(connection.unavailable(format!("stream {name} of {servers}: {error}")));
+                }
+            },
+        };
+        let facts = Facts::of(stream.cached_info())?;
+        let open = OpenStream { connection: Arc::clone(connection), stream, created: facts.created.clone() };
+        open.check_retention(facts.retention)?;
+        Ok(Some((open, facts)))
+    }
+
+    fn check_retention(&self, retention: RetentionPolicy) -> Result<(), Error> {
+        let (source, name) = (self.connection.source(), &self.connection.options().stream);
+        match retention {
+            RetentionPolicy::Limits => Ok(()),
+            RetentionPolicy::Interest if self.connection.options().allow_consuming_retention => Ok(()),
+            RetentionPolicy::Interest => Err(Error::Config {
+                message: format!("source {source}: stream {name} has the retention interest: reading it can delete its events"),
+                help: Some(
+                    "read a stream of retention limits (for instance one that sources this one), or accept that events are deleted \
+                     and views cannot be rebuilt, with option allow_consuming_retention 'true'"
+                        .into(),
+                ),
+            }),
+            RetentionPolicy::WorkQueue => Err(Error::Config {
+                message: format!(
+                    "source {source}: stream {name} has the retention workqueue: its events are deleted as they are read, and the \
+                     server allows no reader that leaves them in place"
+                ),
+                help: Some("read a stream of retention limits, for instance one that sources this one".into()),
+            }),
+        }
+    }
+
+    /// What the leader tells now.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] where it does not answer; [`Error::StreamChanged`] where the stream is not the one found before.
+    pub(super) async fn facts(&self) -> Result<Facts, Error> {
+        let info = self.stream.get_info().await;
+        let facts = Facts::of(&info.map_err(|error| self.connection.unavailable(format!("stream info: {error}")))?)?;
+        if facts.created != self.created {
+            return Err(self.connection.changed(format!(
+                "stream {} was made anew: expected the one created at {}, found one created at {}",
+                self.connection.options().stream,
+                self.created,
+                facts.created
+            )));
+        }
+        Ok(facts)
+    }
+
+    /// The event of a sequence, as a position remembers it; none where it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn event(&self, sequence: u64) -> Result<Option<LastEvent>, Error> {
+        match self.stream.get_raw_message(sequence).await {
+            Ok(message) => Ok(Some(LastEvent {
+                sequence: message.sequence,
+                timestamp_ns: nanoseconds(message.time),
+                payload_hash: xxh3_64(&message.payload),
+            })),
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.connection.unavailable(format!("message {sequence}: {error}"))),
+        }
+    }
+
+    /// The sequence of the last event on any of these subjects.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn last_on(&self, subjects: &[String]) -> Result<Option<u64>, Error> {
+        let mut last = None;
+        for subject in subjects {
+            match self.stream.get_last_raw_message_by_subject(subject).await {
+                Ok(message) => last = last.max(Some(message.sequence)),
+                Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => {}
+                Err(error) => return Err(self.connection.unavailable(format!("last message on {subject}: {error}"))),
+            }
+        }
+        Ok(last)
+    }
+
+    /// Whether the stream still is the one that a position was read from.
+    ///
+    /// # Errors
+    /// [`Error::StreamChanged`] where it is not, [`Error::Unavailable`].
+    pub(super) async fn verify(&self, position: &Position, facts: &Facts) -> Result<(), Error> {
+        let last = match &position.identity {
+            Identity::Nats { last: Some(last), .. } => self.event(last.sequence).await?,
+            _ => None,
+        };
+        judge(&self.connection.options().stream, position, facts, last.as_ref())
+            .map_err(|message| self.connection.changed(message))
+    }
+
+    /// Asks the leader whether sequences that were not delivered are not there. Ranges rise and do not touch.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn confirm(&self, missing: &[Range<u64>], holes: &mut Holes) -> Result<Confirmation, Error> {
+        let missing: Vec<Range<u64>> = missing.iter().filter(|range| !holes.cover(range)).cloned().collect();
+        let Some(first_missing) = missing.first().map(|range| range.start) else { return Ok(Confirmation::Holes) };
+        let found = if missing.iter().map(|range| range.end - range.start).sum::<u64>() <= PROBED_ONE_BY_ONE {
+            let sequences: Vec<u64> = missing.iter().cloned().flatten().collect();
+            let found: Vec<Option<LastEvent>> =
+                stream::iter(sequences).map(|sequence| self.event(sequence)).buffered(16).try_collect().await?;
+            found.into_iter().flatten().next().map(|event| event.sequence)
+        } else {
+            let details = self.stream.info_builder().with_deleted(true).fetch().await;
+            let details = details.map_err(|error| self.connection.unavailable(format!("deleted sequences: {error}")))?;
+            holes.replace(details.info.state.deleted.clone().unwrap_or_default());
+            let state = &details.info.state;
+            missing
+                .iter()
+                .filter(|range| !holes.cover(range))
+                .find_map(|range| holes.first_not_in(range))
+                .filter(|sequence| *sequence >= state.first_sequence && *sequence <= state.last_sequence)
+        };
+        // Asked after the probes: what was at or above the first sequence now was so then, and cannot have been purged meanwhile.
+        let facts = self.facts().await?;
+        if facts.extent.first > first_missing {
+            return Ok(Confirmation::Gone { expected: first_missing, first: facts.extent.first });
+        }
+        Ok(found.map_or(Confirmation::Holes, Confirmation::Skipped))
+    }
+}
+
+/// What became of sequences that were not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// They were deleted one by one, within what the stream holds: nothing is missing.
+    Holes,
+    /// This one is there: the server or the client has skipped it.
+    Skipped(u64),
+    /// The stream now begins after them: they were purged or have expired unread.
+    Gone {
+        /// The first that was not delivered.
+        expected: u64,
+        /// The first that is there.
+        first: u64,
+    },
+}
+
+/// Sequences known to have been deleted: they never come back, so what was learnt stays true.
+#[derive(Debug, Default)]
+pub(super) struct Holes {
+    /// Rising, not touching.
+    ranges: Vec<Range<u64>>,
+}
+
+impl Holes {
+    /// Takes a new list of single sequences in place of the old one.
+    pub(super) fn replace(&mut self, mut sequences: Vec<u64>) {
+        sequences.sort_unstable();
+        self.ranges.clear();
+        for sequence in sequences {
+            match self.ranges.last_mut() {
+                Some(last) if sequence <= last.end => last.end = last.end.max(sequence + 1),
+                _ => self.ranges.push(sequence..sequence + 1),
+            }
+        }
+    }
+
+    /// Whether all of a range is known to be deleted.
+    pub(super) fn cover(&self, range: &Range<u64>) -> bool {
+        self.first_not_in(range).is_none()
+    }
+
+    /// The first sequence of a range that is not known to be deleted.
+    pub(super) fn first_not_in(&self, range: &Range<u64>) -> Option<u64> {
+        let after = self.ranges.partition_point(|known| known.end <= range.start);
+        match self.ranges.get(after) {
+            Some(known) if known.start <= range.start => (known.end < range.end).then_some(known.end),
+            _ => (!range.is_empty()).then_some(range.start),
+        }
+    }
+}
+
+/// Compares a position with what the stream holds; `found` is what is there at the sequence of the last event read.
+pub(super) fn judge(stream: &str, position: &Position, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
+    let Identity::Nats { stream: known, created, last } = &position.identity else {
+        return Err(format!("the checkpoint was read from a file, and the source is now the stream {stream}"));
+    };
+    let (offset, Extent { first, end }) = (position.offset, facts.extent);
+    if known != stream {
+        return Err(format!("the checkpoint was read from stream {known}, and the source is now the stream {stream}"));
+    }
+    if *created != facts.created {
+        return Err(format!(
+            "stream {stream} was made anew: expected the one created at {created}, found one created at {}; it holds sequences {first} \
+             to {}, and {offset} was to be read next",
+            facts.created,
+            end - 1
+        ));
+    }
+    if end < offset {
+        return Err(format!(
+            "stream {stream} has lost its end: events up to sequence {} were read, and its last is now {}",
+            offset - 1,
+            end - 1
+        ));
+    }
+    if first > offset {
+        return Err(format!(
+            "stream {stream} has lost events that were not read: expected sequence {offset}, and the first that is still there is {first}"
+        ));
+    }
+    match (last, found) {
+        (Some(last), Some(found)) if last != found => Err(format!(
+            "stream {stream} holds another event at sequence {}, the last one read: expected one stored at {} ns with payload hash \
+             {:016x}, found {} ns and {:016x}",
+            last.sequence, last.timestamp_ns, last.payload_hash, found.timestamp_ns, found.payload_hash
+        )),
+        // It may have been deleted, or expired: what follows it is still there.
+        _ => Ok(()),
+    }
+}
+
+/// Nanoseconds since the epoch.
+pub(super) fn nanoseconds(time: time::OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Whether a refusal of JetStream is for the user to mend.
+fn is_config(refusal: &jetstream::Error) -> bool {
+    matches!(refusal.error_code(), ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT | ErrorCode::JETSTREAM_NOT_ENABLED)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! One Parquet file of a view: its name, writing it, reading it.
+//!
+//! Names are `<epoch>-<random>-<n>.parquet`: the random digits are a writer's own, so that two writers in one folder never
+//! meet. A file is synced when it is written; its name is durable once [`PartFiles::sync`] has returned.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+
+use super::Part;
+use super::shape::Shape;
+use crate::Error;
+use crate::durable::{self, io_error};
+
+/// Parts of at most so many rows are written plain: encoding them costs more than it saves.
+const PLAIN_ROWS: usize = 4_096;
+/// Parts of at most so many bytes are read as a whole.
+const READ_WHOLE_BYTES: u64 = 16 << 20;
+const ROW_GROUP_ROWS: usize = 1 << 20;
+const ROW_GROUP_BYTES: usize = 256 << 20;
+const READ_ROWS: usize = 64 << 10;
+
+/// The folder `parts/` of a view, and how its files are written and read.
+#[derive(Debug)]
+pub(super) struct PartFiles {
+    folder: PathBuf,
+    shape: Arc<Shape>,
+    /// The random digits in names.
+    writer: String,
+    next: AtomicU64,
+    plain: WriterPropertiesPtr,
+    packed: WriterPropertiesPtr,
+}
+
+impl PartFiles {
+    pub(super) fn new(root: &Path, shape: Arc<Shape>) -> PartFiles {
+        let plain = WriterProperties::builder()
+            .set_compression(Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true)
+            .build();
+        let packed = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(ZstdLevel::default()))
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
+            .build();
+        PartFiles {
+            folder: root.join(PARTS),
+            shape,
+            writer: durable::unique(),
+            next: AtomicU64::new(0),
+            plain: Arc::new(plain),
+            packed: Arc::new(packed),
+        }
+    }
+
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    pub(super) fn path(&self, part: &Part) -> PathBuf {
+        self.folder.join(&part.file)
+    }
+
+    /// Makes the names of all parts written so far durable.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        durable::sync_folder(&self.folder)
+    }
+
+    /// Writes stored rows as a new part, synced.
+    pub(super) fn write(&self, epoch: u64, prefix: u32, bits: u8, rows: &[RecordBatch]) -> Result<Part, Error> {
+        self.write_from(epoch, prefix, bits, rows.iter().map(RecordBatch::num_rows).sum(), rows.iter().cloned().map(Ok))
+    }
+
+    /// As [`PartFiles::write`], with about `expected` rows that need not be in memory at once.
+    pub(super) fn write_from(
+        &self,
+        epoch: u64,
+        prefix: u32,
+        bits: u8,
+        expected: usize,
+        rows: impl Iterator<Item = Result<RecordBatch, Error>>,
+    ) -> Result<Part, Error> {
+        let name = format!("{epoch:010}-{}-{}.parquet", self.writer, self.next.fetch_add(1, Ordering::Relaxed));
+        let path = self.folder.join(&name);
+        let written = self.write_file(&path, expected, rows);
+        if written.is_err() {
+            let _ = fs::remove_file(&path);
+        }
+        let (rows, bytes) = written?;
+        Ok(Part { file: name, rows, bytes, prefix, bits })
+    }
+
+    fn write_file(&self, path: &Path, expected: usize, rows: impl Iterator<Item = Result<RecordBatch, Error>>) -> Result<(u64, u64), Error> {
+        if expected > PLAIN_ROWS {
+            let file = durable::create_new(path)?;
+            let (file, count) = self.encode(path, file, &self.packed, rows)?;
+            file.sync_all().map_err(io_error("syncing", path))?;
+            let bytes = file.metadata().map_err(io_error("reading", path))?.len();
+            return Ok((count, bytes));
+        }
+        let (bytes, count) = self.encode(path, Vec::with_capacity(16 << 10), &self.plain, rows)?;
+        let mut file = durable::create_new(path)?;
+        file.write_all(&bytes).map_err(io_error("writing", path))?;
+        file.sync_all().map_err(io_error("syncing", path))?;
+        Ok((count, bytes.len() as u64))
+    }
+
+    fn encode<W: Write + Send>(
+        &self,
+        path: &Path,
+        sink: W,
+        properties: &WriterPropertiesPtr,
+        rows: impl Iterator<Item = Result<RecordBatch, Error>>,
+    ) -> Result<(W, u64), Error> {
+        let failed = |error| write_error(path, error);
+        let mut writer = ArrowWriter::try_new(sink, Arc::clone(self.shape.stored()), Some(properties.as_ref().clone())).map_err(failed)?;
+        let mut count = 0;
+        for batch in rows {
+            let batch = batch?;
+            count += batch.num_rows() as u64;
+            writer.write(&batch).map_err(failed)?;
+        }
+        Ok((writer.into_inner().map_err(failed)?, count))
+    }
+
+    /// The stored rows of a part, in order.
+    pub(super) fn read(&self, part: &Part) -> Result<StoredRows, Error> {
+        let path = self.path(part);
+        let file = File::open(&path).map_err(io_error("opening", &path))?;
+        let length = file.metadata().map_err(io_error("reading", &path))?.len();
+        if length != part.bytes {
+            return Err(Error::Corrupt { path, message: format!("it has {length} bytes, and was written with {}", part.bytes) });
+        }
+        let damaged = |error: ParquetError| Error::Corrupt { path: path.clone(), message: error.to_string() };
+        let options = ArrowReaderOptions::new();
+        let reader = if length <= READ_WHOLE_BYTES {
+            let bytes = Bytes::from(fs::read(&path).map_err(io_error("reading", &path))?);
+            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(damaged)?.with_batch_size(READ_ROWS).build()
+        } else {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(damaged)?.with_batch_size(READ_ROWS).build()
+        };
+        let reader = reader.map_err(damaged)?;
+        Ok(StoredRows { shape: Arc::clone(&self.shape), path, reader, left: part.rows, ended: false })
+    }
+}
+
+/// The folder of a view's parts.
+pub(super) const PARTS: &str = "parts";
+
+/// Reads a part batch by batch, and checks that it holds as many rows as were written.
+#[derive(Debug)]
+pub(super) struct StoredRows {
+    shape: Arc<Shape>,
+    path: PathBuf,
+    reader: ParquetRecordBatchReader,
+    left: u64,
+    ended: bool,
+}
+
+impl StoredRows {
+    fn step(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let damaged = |message: String| Error::Corrupt { path: self.path.clone(), message };
+        match self.reader.next() {
+            Some(batch) => {
+                let batch = batch.map_err(|error| damaged(error.to_string()))?;
+                let rows = batch.num_rows() as u64;
+                self.left = self.left.checked_sub(rows).ok_or_else(|| damaged("it has more rows than were written".to_owned()))?;
+                let batch = RecordBatch::try_new(Arc::clone(self.shape.stored()), batch.columns().to_vec());
+                batch.map(Some).map_err(|error| damaged(format!("its columns are not the view's: {error}")))
+            }
+            None if self.left > 0 => Err(damaged(format!("{} of its rows are missing", self.left))),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Iterator for StoredRows {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let step = self.step().transpose();
+        self.ended = !matches!(step, Some(Ok(_)));
+        step
+    }
+}
+
+fn write_error(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+            Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },
+            Err(source) => Error::Bug(format!("writing {}: {source}", path.display())),
+        },
+        error => Error::Bug(format!("writing {}: {error}", path.display())),
+    }
+}

@@ -1,0 +1,219 @@
+//! The types of a view's rows: what is stored in Parquet, when two rows are equal, and the hash that decides a row's part.
+//!
+//! Two rows are equal when their arrow-row encodings over all stored columns are; every NaN is made the same NaN before, and
+//! 0.0 and -0.0 differ. The hash is xxh3-64 of the encoding of the key columns: it is the same on every machine, and part
+//! files depend on it, so a release of arrow that encodes rows in another way asks for views to be rebuilt.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, make_array};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Field, Fields, Float16Type, Float32Type, Float64Type, IntervalUnit, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+use arrow::row::{RowConverter, Rows, SortField};
+use parquet::arrow::ArrowSchemaConverter;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Layout;
+use crate::Error;
+
+/// What is known of a view's rows.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// As the view's query gives them.
+    view: SchemaRef,
+    /// As Parquet holds them.
+    stored: SchemaRef,
+    rows: RowConverter,
+    /// The columns that decide the part, where not all do.
+    key: Option<(Vec<usize>, RowConverter)>,
+    /// Columns that hold floating-point numbers at any depth.
+    floats: Vec<usize>,
+}
+
+impl Shape {
+    /// Checks that Parquet can hold every column.
+    pub(super) fn new(view: SchemaRef, layout: &Layout) -> Result<Shape, Error> {
+        let mut fields = Vec::with_capacity(view.fields().len());
+        for field in view.fields() {
+            let refused = |why: String, help: String| Error::Config {
+                message: format!("column {}: {why}", field.name()),
+                help: Some(help),
+            };
+            if let Some((why, cast)) = refusal(field.data_type()) {
+                return Err(refused(why, format!("write {cast} in the view's SELECT", cast = cast.replace("{}", field.name()))));
+            }
+            let stored = Arc::new(field.as_ref().clone().with_data_type(stored_type(field.data_type())));
+            ArrowSchemaConverter::new().convert(&Schema::new(vec![Arc::clone(&stored)])).map_err(|error| {
+                refused(
+                    format!("Parquet cannot hold {}: {error}", field.data_type()),
+                    format!("write CAST({} AS ...) with another type in the view's SELECT", field.name()),
+                )
+            })?;
+            fields.push(stored);
+        }
+        let converter = |columns: &[usize]| {
+            RowConverter::new(columns.iter().map(|column| SortField::new(fields[*column].data_type().clone())).collect())
+                .map_err(|error| Error::Bug(format!("rows of this view cannot be compared: {error}")))
+        };
+        let all: Vec<usize> = (0..fields.len()).collect();
+        let key = match layout {
+            Layout::Hashed { columns } if !columns.is_empty() => {
+                if let Some(column) = columns.iter().find(|column| **column >= fields.len()) {
+                    return Err(Error::Bug(format!("key column {column} of {} columns", fields.len())));
+                }
+                Some((columns.clone(), converter(columns)?))
+            }
+            _ => None,
+        };
+        let rows = converter(&all)?;
+        let floats = all.iter().copied().filter(|column| has_floats(fields[*column].data_type())).collect();
+        Ok(Shape { view, stored: Arc::new(Schema::new(Fields::from(fields))), rows, key, floats })
+    }
+
+    pub(super) fn stored(&self) -> &SchemaRef {
+        &self.stored
+    }
+
+    /// Rows of the view as they are stored.
+    pub(super) fn to_stored(&self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
+        let mut stored = convert(rows, &self.stored)?;
+        if !self.floats.is_empty() {
+            let mut columns = stored.columns().to_vec();
+            for column in &self.floats {
+                columns[*column] = with_one_nan(&columns[*column]).map_err(|error| Error::Bug(error.to_string()))?;
+            }
+            stored = RecordBatch::try_new(Arc::clone(&self.stored), columns).map_err(|error| Error::Bug(error.to_string()))?;
+        }
+        Ok(stored)
+    }
+
+    /// Stored rows as the view gives them.
+    pub(super) fn to_view(&self, stored: &RecordBatch) -> Result<RecordBatch, Error> {
+        convert(stored, &self.view)
+    }
+
+    /// The encodings by which stored rows are compared.
+    pub(super) fn encode(&self, stored: &RecordBatch) -> Result<Rows, Error> {
+        self.rows.convert_columns(stored.columns()).map_err(|error| Error::Bug(format!("rows cannot be compared: {error}")))
+    }
+
+    /// The hashes that decide the parts of stored rows; `encoded` as [`Shape::encode`] gives them, where at hand.
+    pub(super) fn hashes(&self, stored: &RecordBatch, encoded: Option<&Rows>) -> Result<Vec<u64>, Error> {
+        let hash = |rows: &Rows| rows.iter().map(|row| xxh3_64(row.as_ref())).collect();
+        match (&self.key, encoded) {
+            (None, Some(encoded)) => Ok(hash(encoded)),
+            (None, None) => Ok(hash(&self.encode(stored)?)),
+            (Some((columns, converter)), _) => {
+                let columns: Vec<ArrayRef> = columns.iter().map(|column| Arc::clone(stored.column(*column))).collect();
+                let rows = converter.convert_columns(&columns).map_err(|error| Error::Bug(format!("keys cannot be compared: {error}")))?;
+                Ok(hash(&rows))
+            }
+        }
+    }
+}
+
+/// Why a type cannot be stored, and a cast to write instead with `{}` for the column.
+fn refusal(data_type: &DataType) -> Option<(String, &'static str)> {
+    match data_type {
+        DataType::Interval(IntervalUnit::MonthDayNano) => Some((
+            "Parquet has no INTERVAL of months, days and nanoseconds".to_owned(),
+            "CAST({} AS VARCHAR), or the interval as a number such as date_part('epoch', {}),",
+        )),
+        DataType::Union(..) => Some(("Parquet has no UNION".to_owned(), "CAST({} AS VARCHAR)")),
+        DataType::Struct(fields) if fields.is_empty() => Some(("Parquet has no STRUCT without members".to_owned(), "CAST({} AS VARCHAR)")),
+        DataType::Struct(fields) => fields.iter().find_map(|field| refusal(field.data_type())),
+        DataType::List(item)
+        | DataType::LargeList(item)
+        | DataType::FixedSizeList(item, _)
+        | DataType::ListView(item)
+        | DataType::LargeListView(item)
+        | DataType::Map(item, _) => refusal(item.data_type()),
+        DataType::Dictionary(_, value) => refusal(value),
+        DataType::RunEndEncoded(_, value) => refusal(value.data_type()),
+        _ => None,
+    }
+}
+
+/// The type that Parquet holds without loss and that other readers understand: no seconds (Parquet has none, and would pass
+/// them off as plain numbers), no dictionaries (Parquet makes its own).
+fn stored_type(data_type: &DataType) -> DataType {
+    let item = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_data_type(stored_type(field.data_type())));
+    match data_type {
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::Date64 => DataType::Timestamp(TimeUnit::Millisecond, None),
+        DataType::Dictionary(_, value) => stored_type(value),
+        DataType::RunEndEncoded(_, value) => stored_type(value.data_type()),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(item).collect()),
+        DataType::List(field) | DataType::ListView(field) => DataType::List(item(field)),
+        DataType::LargeList(field) | DataType::LargeListView(field) => DataType::LargeList(item(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(item(field), *size),
+        DataType::Map(field, sorted) => DataType::Map(item(field), *sorted),
+        other => other.clone(),
+    }
+}
+
+fn convert(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    if rows.num_columns() != schema.fields().len() {
+        return Err(Error::Bug(format!("rows of {} columns for a view of {}", rows.num_columns(), schema.fields().len())));
+    }
+    let mut columns = Vec::with_capacity(rows.num_columns());
+    for (column, field) in rows.columns().iter().zip(schema.fields()) {
+        columns.push(if column.data_type() == field.data_type() {
+            Arc::clone(column)
+        } else {
+            let options = CastOptions { safe: false, ..CastOptions::default() };
+            cast_with_options(column, field.data_type(), &options).map_err(|error| Error::Config {
+                message: format!("column {}: a value cannot be stored as {}: {error}", field.name(), field.data_type()),
+                help: Some(format!("write CAST({} AS ...) with another type in the view's SELECT", field.name())),
+            })?
+        });
+    }
+    RecordBatch::try_new(Arc::clone(schema), columns).map_err(|error| Error::Bug(format!("rows are not of the view's schema: {error}")))
+}
+
+fn has_floats(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => true,
+        DataType::Struct(fields) => fields.iter().any(|field| has_floats(field.data_type())),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
+            has_floats(item.data_type())
+        }
+        _ => false,
+    }
+}
+
+/// The same array with every NaN made the positive quiet one.
+fn with_one_nan(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    macro_rules! floats {
+        ($kind:ty, $nan:expr) => {{
+            let values = array.as_primitive::<$kind>();
+            let odd = |value: <$kind as arrow::datatypes::ArrowPrimitiveType>::Native| value.is_nan() && value.to_bits() != $nan.to_bits();
+            if values.values().iter().any(|value| odd(*value)) {
+                return Ok(Arc::new(values.unary::<_, $kind>(|value| if value.is_nan() { $nan } else { value })));
+            }
+            return Ok(Arc::clone(array));
+        }};
+    }
+    match array.data_type() {
+        DataType::Float64 => floats!(Float64Type, f64::NAN),
+        DataType::Float32 => floats!(Float32Type, f32::NAN),
+        DataType::Float16 => floats!(Float16Type, half_nan()),
+        data_type if data_type.is_nested() && has_floats(data_type) => {
+            let data = array.to_data();
+            let children: Vec<ArrayData> = data
+                .child_data()
+                .iter()
+                .map(|child| Ok(with_one_nan(&make_array(child.clone()))?.to_data()))
+                .collect::<Result<_, ArrowError>>()?;
+            Ok(make_array(data.into_builder().child_data(children).build()?))
+        }
+        _ => Ok(Arc::clone(array)),
+    }
+}
+
+fn half_nan() -> <Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native {
+    <Float16Type as arrow::datatypes::ArrowPrimitiveType>::Native::NAN
+}

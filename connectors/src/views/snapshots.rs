@@ -1,0 +1,197 @@
+//! What readers see: snapshot folders, `current`, and `manifest.json`.
+//!
+//! A snapshot's folder is named by what it holds, so that publishing it again after a crash ends in the same place.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use xxhash_rust::xxh3::Xxh3;
+
+use super::part_file::PARTS;
+use super::{Part, Snapshot};
+use crate::Error;
+use crate::durable::{self, io_error};
+
+pub(super) const SNAPSHOTS: &str = "snapshots";
+pub(super) const CURRENT: &str = "current";
+/// In the view's folder, and in each snapshot's.
+pub(super) const MANIFEST: &str = "manifest.json";
+/// Rises when a field changes its meaning.
+const FORMAT: u32 = 1;
+
+/// What `manifest.json` says: one commit of a view.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of this format: 1.
+    pub format: u32,
+    /// The view's name.
+    pub view: String,
+    /// The commit.
+    pub epoch: u64,
+    /// Which version of the view this is.
+    pub fingerprint: String,
+    /// The offset (next sequence) of each source that the view's rows come from.
+    pub offsets: BTreeMap<String, u64>,
+    /// When it was committed, RFC 3339 in UTC.
+    pub committed: String,
+    /// The same in milliseconds since the epoch.
+    pub committed_ms: u64,
+    /// The views of the same pipeline: their manifests with the same epoch are one consistent state.
+    #[serde(default)]
+    pub committed_with: Vec<String>,
+    /// Rows of the view.
+    pub rows: u64,
+    /// Absolute paths of the Parquet files that together are the view. They stay for a while after the next commit.
+    pub files: Vec<String>,
+    /// The same files, with what is known of each.
+    pub parts: Vec<Part>,
+}
+
+impl Manifest {
+    fn of(root: &Path, snapshot: &Snapshot) -> Result<Manifest, Error> {
+        let parts = std::path::absolute(root).map_err(io_error("finding", root))?.join(PARTS);
+        let folder = parts.to_str().ok_or_else(|| Error::Config {
+            message: format!("the path {} is not UTF-8, and JSON cannot hold it", parts.display()),
+            help: Some("use a data folder whose path is UTF-8".to_owned()),
+        })?;
+        let committed = OffsetDateTime::from_unix_timestamp_nanos(i128::from(snapshot.committed_ms) * 1_000_000)
+            .ok()
+            .and_then(|time| time.format(&Rfc3339).ok())
+            .ok_or_else(|| Error::Bug(format!("committed at {} ms", snapshot.committed_ms)))?;
+        Ok(Manifest {
+            format: FORMAT,
+            view: snapshot.view.clone(),
+            epoch: snapshot.epoch,
+            fingerprint: snapshot.fingerprint.clone(),
+            offsets: snapshot.offsets.clone(),
+            committed,
+            committed_ms: snapshot.committed_ms,
+            committed_with: snapshot.committed_with.clone(),
+            rows: snapshot.parts.iter().map(|part| part.rows).sum(),
+            files: snapshot.parts.iter().map(|part| format!("{folder}/{}", part.file)).collect(),
+            parts: snapshot.parts.clone(),
+        })
+    }
+}
+
+/// The name of a snapshot's folder: what removal needs to know of it, and a digest of what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FolderName {
+    pub(super) committed_ms: u64,
+    pub(super) epoch: u64,
+    pub(super) name: String,
+}
+
+impl FolderName {
+    pub(super) fn of(snapshot: &Snapshot) -> FolderName {
+        let mut digest = Xxh3::new();
+        digest.update(snapshot.fingerprint.as_bytes());
+        for part in &snapshot.parts {
+            digest.update(part.file.as_bytes());
+            digest.update(b"/");
+        }
+        let Snapshot { epoch, committed_ms, .. } = *snapshot;
+        FolderName { committed_ms, epoch, name: format!("{epoch:010}-{committed_ms:013}-{:016x}", digest.digest()) }
+    }
+
+    pub(super) fn parse(name: &str) -> Option<FolderName> {
+        let mut fields = name.split('-');
+        let (epoch, committed_ms) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        (fields.next().is_some_and(|digest| digest.len() == 16) && fields.next().is_none())
+            .then(|| FolderName { committed_ms, epoch, name: name.to_owned() })
+    }
+}
+
+/// Shows a committed snapshot to readers: a folder of hard links, `current` moved over to it, and `manifest.json` replaced.
+/// Repeated after a crash at any point it ends right; publishing the last commit again at each start is what repairs. After a
+/// power failure readers may find an older snapshot until then, never one in part: the two renames are not synced.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Corrupt`] when a part is gone. Trying again is safe.
+pub fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+    let manifest = Manifest::of(root, snapshot)?;
+    let snapshots = root.join(SNAPSHOTS);
+    durable::create_folder(&snapshots)?;
+    let name = FolderName::of(snapshot).name;
+    let folder = snapshots.join(&name);
+    link_parts(root, &folder, &snapshot.parts)?;
+    let bytes = serde_json::to_vec(&manifest).map_err(|error| Error::Bug(format!("writing a manifest: {error}")))?;
+    let own = folder.join(MANIFEST);
+    // Syncs the folder too: from here on, whoever comes to it finds all of its links, also after a power failure.
+    durable::write_atomically(&own, &bytes)?;
+    durable::replace_link(&root.join(CURRENT), &Path::new(SNAPSHOTS).join(&name))?;
+    durable::replace_by_hard_link(&root.join(MANIFEST), &own)
+}
+
+/// Fills a snapshot's folder, which may hold some of its links already.
+fn link_parts(root: &Path, folder: &Path, parts: &[Part]) -> Result<(), Error> {
+    let present: HashSet<String> = match fs::create_dir(folder) {
+        Ok(()) => HashSet::new(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => durable::names(folder)?.into_iter().collect(),
+        Err(error) => return Err(io_error("creating", folder)(error)),
+    };
+    let files = root.join(PARTS);
+    for part in parts.iter().filter(|part| !present.contains(&part.file)) {
+        let (file, link) = (files.join(&part.file), folder.join(&part.file));
+        match fs::hard_link(&file, &link) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let message = "it is in the last commit, and is not there".to_owned();
+                return Err(Error::Corrupt { path: file, message });
+            }
+            linked => linked.map_err(io_error("linking", &file))?,
+        }
+    }
+    Ok(())
+}
+
+/// What `manifest.json` says; none for a view that was never published.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Corrupt`].
+pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, Error> {
+    read(&root.join(MANIFEST))
+}
+
+/// The manifest of the commit of `epoch`, as long as its snapshot is kept.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Corrupt`].
+pub fn read_snapshot(root: &Path, epoch: u64) -> Result<Option<Manifest>, Error> {
+    let newest = folders(root)?.into_iter().rfind(|folder| folder.epoch == epoch);
+    newest.map_or(Ok(None), |folder| read(&root.join(SNAPSHOTS).join(folder.name).join(MANIFEST)))
+}
+
+/// The snapshots that are there, oldest first.
+pub(super) fn folders(root: &Path) -> Result<Vec<FolderName>, Error> {
+    let mut folders: Vec<_> = durable::names(&root.join(SNAPSHOTS))?.iter().filter_map(|name| FolderName::parse(name)).collect();
+    folders.sort();
+    Ok(folders)
+}
+
+/// The name of the snapshot that `current` shows.
+pub(super) fn current(root: &Path) -> Result<Option<String>, Error> {
+    let link = root.join(CURRENT);
+    match fs::read_link(&link) {
+        Ok(target) => Ok(target.file_name().map(|name| name.to_string_lossy().into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("reading", &link)(error)),
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Option<Manifest>, Error> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(io_error("reading", path))?,
+    };
+    let damaged = |message| Error::Corrupt { path: path.clone(), message };
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if manifest.format > FORMAT {
+        return Err(damaged(format!("its format is {}, and this program knows {FORMAT}", manifest.format)));
+    }
+    Ok(Some(manifest))
+}

@@ -1,0 +1,267 @@
+//! [`ViewWriter`]: the net changes of an epoch become new parts.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+
+use super::append::{self, Size};
+use super::cost::ChangeRate;
+use super::part_file::{PARTS, PartFiles, StoredRows};
+use super::shape::Shape;
+use super::{Change, Layout, Part, hashed};
+use crate::Error;
+use crate::durable;
+
+/// Writes the parts of one view.
+///
+/// # Contract
+/// - The rows of the parts that [`ViewWriter::write`] gives are those of the parts before, plus the changes, as a multiset
+///   (checked by the property tests; a row to remove that is not there is an error).
+/// - What [`ViewWriter::write`] gave is committed before the next call. When that failed, drop the writer and open another one
+///   with the parts of the last commit (unchecked).
+/// - Files that are neither committed nor in a snapshot are left to [`super::sweep_orphans`] or [`super::discard`].
+pub struct ViewWriter {
+    view: String,
+    root: PathBuf,
+    files: Arc<PartFiles>,
+    kind: Kind,
+    parts: Vec<Part>,
+}
+
+enum Kind {
+    Append { merge: Option<Merge> },
+    Hashed { rate: ChangeRate },
+}
+
+/// A merge of large parts that goes on beside the commits.
+struct Merge {
+    inputs: Vec<String>,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Result<Option<Part>, Error>>,
+}
+
+impl fmt::Debug for ViewWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewWriter").field("view", &self.view).field("parts", &self.parts.len()).finish_non_exhaustive()
+    }
+}
+
+impl ViewWriter {
+    /// Opens the view in folder `root`, which is made if it is not there. `parts` are those of the last commit; none for a new view.
+    /// Several writers may work in one folder (a view, and its rebuilt successor).
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a column that Parquet cannot hold, with a cast to write instead; [`Error::Corrupt`] for parts that
+    /// do not fit the layout; [`Error::Io`].
+    pub fn open(root: &Path, schema: SchemaRef, layout: Layout, parts: Vec<Part>) -> Result<ViewWriter, Error> {
+        let shape = Arc::new(Shape::new(schema, &layout)?);
+        durable::create_folder(&root.join(PARTS))?;
+        let (kind, parts) = match layout {
+            Layout::Append => (Kind::Append { merge: None }, parts),
+            Layout::Hashed { .. } => (Kind::Hashed { rate: ChangeRate::default() }, hashed::sorted(parts, &root.join(PARTS))?),
+        };
+        Ok(ViewWriter {
+            view: root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            root: root.to_owned(),
+            files: Arc::new(PartFiles::new(root, shape)),
+            kind,
+            parts,
+        })
+    }
+
+    /// Writes the parts that the net changes of one epoch touch, as new files under names never used before, and syncs them and
+    /// their folder. Gives all parts after the change, at least one (an empty file where the view has no rows). No reader sees
+    /// anything of it yet.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] for a row to remove that is not there, [`Error::Corrupt`] for a part that is damaged, [`Error::Io`]. The
+    /// writer is as it was before.
+    pub fn write(&mut self, epoch: u64, changes: &[Change]) -> Result<Vec<Part>, Error> {
+        let parts = match &mut self.kind {
+            Kind::Hashed { rate } => hashed::apply(&self.view, &self.files, rate, epoch, &self.parts, changes)?,
+            Kind::Append { merge } => append_rows(&self.view, &self.files, merge, epoch, &self.parts, changes)?,
+        };
+        if parts != self.parts {
+            self.files.sync()?;
+            self.parts = parts;
+        }
+        Ok(self.parts.clone())
+    }
+
+    /// The parts as of the last write.
+    #[must_use]
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Rows of the view as of the last write.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+
+    /// The view's folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The rows of the view as of the last write.
+    #[must_use]
+    pub fn read_all(&self) -> PartRows {
+        PartRows { files: Arc::clone(&self.files), parts: self.parts.clone().into_iter(), reading: None }
+    }
+}
+
+impl Drop for ViewWriter {
+    fn drop(&mut self) {
+        if let Kind::Append { merge: Some(merge) } = &mut self.kind {
+            merge.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The rows of a view's parts, part by part.
+///
+/// # Errors
+/// [`Error::Config`] as [`ViewWriter::open`] gives it; reading gives [`Error::Io`] and [`Error::Corrupt`].
+pub fn read_parts(root: &Path, schema: SchemaRef, parts: &[Part]) -> Result<PartRows, Error> {
+    let shape = Arc::new(Shape::new(schema, &Layout::Append)?);
+    Ok(PartRows { files: Arc::new(PartFiles::new(root, shape)), parts: parts.to_vec().into_iter(), reading: None })
+}
+
+/// Record batches of a view's schema, as [`read_parts`] gives them. Ends after the first error.
+#[derive(Debug)]
+pub struct PartRows {
+    files: Arc<PartFiles>,
+    parts: std::vec::IntoIter<Part>,
+    reading: Option<StoredRows>,
+}
+
+impl PartRows {
+    fn step(&mut self) -> Result<Option<RecordBatch>, Error> {
+        loop {
+            if let Some(batch) = self.reading.as_mut().and_then(Iterator::next) {
+                return self.files.shape().to_view(&batch?).map(Some);
+            }
+            match self.parts.next() {
+                Some(part) => self.reading = Some(self.files.read(&part)?),
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+impl Iterator for PartRows {
+    type Item = Result<RecordBatch, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let step = self.step().transpose();
+        if matches!(step, Some(Err(_))) {
+            (self.parts, self.reading) = (Vec::new().into_iter(), None);
+        }
+        step
+    }
+}
+
+fn append_rows(
+    view: &str,
+    files: &Arc<PartFiles>,
+    merge: &mut Option<Merge>,
+    epoch: u64,
+    parts: &[Part],
+    changes: &[Change],
+) -> Result<Vec<Part>, Error> {
+    let mut parts = parts.to_vec();
+    if let Some(done) = merge.take_if(|merge| merge.thread.is_finished()) {
+        let merged = done.thread.join().map_err(|_| Error::Bug(format!("view {view}: the thread that merges parts panicked")))??;
+        replace(&mut parts, &done.inputs, merged);
+    }
+    let mut added = Vec::with_capacity(changes.len());
+    for change in changes {
+        if let Some(weights) = &change.weights
+            && let Some(weight) = weights.iter().find(|weight| *weight != Some(1))
+        {
+            return Err(Error::Bug(format!("view {view}, epoch {epoch}: weight {weight:?} for a view whose rows only arrive")));
+        }
+        if change.rows.num_rows() > 0 {
+            added.push(files.shape().to_stored(&change.rows)?);
+        }
+    }
+    let new_rows: usize = added.iter().map(RecordBatch::num_rows).sum();
+    if new_rows > 0 || parts.is_empty() {
+        parts.retain(|part| part.rows > 0);
+        // A new part's place in the list, until it is known whether it is written alone or merged at once.
+        let guess = added.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() as u64 / 2;
+        let busy = |part: &Part| merge.as_ref().is_some_and(|merge| merge.inputs.contains(&part.file));
+        let idle: Vec<Part> = parts.iter().filter(|part| !busy(part)).cloned().collect();
+        let mut sizes: Vec<Size> = idle.iter().map(|part| Size { rows: part.rows, bytes: part.bytes }).collect();
+        sizes.push(Size { rows: new_rows as u64, bytes: guess });
+        let chosen = append::parts_to_merge(&sizes);
+        let rows: u64 = chosen.iter().map(|index| sizes[*index].rows).sum();
+        let bytes: u64 = chosen.iter().map(|index| sizes[*index].bytes).sum();
+        let mut inputs: Vec<Part> = chosen.iter().filter_map(|index| idle.get(*index)).cloned().collect();
+        let at_once = rows <= append::AT_ONCE_ROWS && bytes <= append::AT_ONCE_BYTES;
+        if at_once && chosen.last() == Some(&idle.len()) {
+            let merged = merge_parts(files, epoch, &inputs, added, None)?;
+            replace(&mut parts, &inputs.into_iter().map(|part| part.file).collect::<Vec<_>>(), merged);
+        } else {
+            let new = files.write(epoch, 0, 0, &added)?;
+            if chosen.last() == Some(&idle.len()) {
+                inputs.push(new.clone());
+            }
+            parts.push(new);
+            if merge.is_none() && inputs.len() > 1 {
+                *merge = Some(start_merge(files, epoch, inputs)?);
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Puts a merged part where the first of its inputs stood.
+fn replace(parts: &mut Vec<Part>, inputs: &[String], merged: Option<Part>) {
+    let Some(merged) = merged else { return };
+    let first = parts.iter().position(|part| inputs.contains(&part.file)).unwrap_or(parts.len());
+    parts.insert(first, merged);
+    let merged = parts[first].file.clone();
+    parts.retain(|part| part.file == merged || !inputs.contains(&part.file));
+}
+
+/// One part of the rows of several, and more after them; none when told to stop.
+fn merge_parts(files: &PartFiles, epoch: u64, inputs: &[Part], more: Vec<RecordBatch>, stop: Option<&AtomicBool>) -> Result<Option<Part>, Error> {
+    let stopped = || stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+    let expected = inputs.iter().map(|part| part.rows as usize).sum::<usize>() + more.iter().map(RecordBatch::num_rows).sum::<usize>();
+    let mut failed = None;
+    let stored = inputs.iter().flat_map(|part| match files.read(part) {
+        Ok(rows) => Box::new(rows) as Box<dyn Iterator<Item = Result<RecordBatch, Error>>>,
+        Err(error) => Box::new(std::iter::once(Err(error))),
+    });
+    let rows = stored.chain(more.into_iter().map(Ok)).take_while(|_| {
+        let stop = stopped();
+        failed = failed.or(stop.then_some(()));
+        !stop
+    });
+    let part = files.write_from(epoch, 0, 0, expected, rows)?;
+    if failed.is_some() {
+        durable::remove_file(&files.path(&part))?;
+        return Ok(None);
+    }
+    Ok(Some(part))
+}
+
+fn start_merge(files: &Arc<PartFiles>, epoch: u64, inputs: Vec<Part>) -> Result<Merge, Error> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let names = inputs.iter().map(|part| part.file.clone()).collect();
+    let (files, told) = (Arc::clone(files), Arc::clone(&stop));
+    let thread = thread::Builder::new()
+        .name("merge-parts".to_owned())
+        .spawn(move || merge_parts(&files, epoch, &inputs, Vec::new(), Some(&told)))
+        .map_err(|error| Error::Bug(format!("no thread to merge parts: {error}")))?;
+    Ok(Merge { inputs: names, stop, thread })
+}

@@ -1,0 +1,73 @@
+//! Servers that go away and come back, and ones that were never there.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_comes_back_is_read_on() {
+    for version in VERSIONS {
+        for options in [&[][..], &[("subject", "s.a")]] {
+            let mut server = Server::start(version);
+            let context = jetstream(&server).await;
+            stream(&context).await;
+            publish(&context, 1..=30_000, |_| "s.a".into()).await;
+            let mut reader = source(&server, "S", options).read(Start::First).await.unwrap();
+            let mut got = Got::default();
+            while got.end < 10_000 {
+                if let Read::Batch(batch) = next(&mut reader).await.unwrap() {
+                    got.add(&batch);
+                }
+            }
+            server.stop();
+            let away = tokio::time::Instant::now() + Duration::from_secs(3);
+            // What had arrived before is still given.
+            while let Ok(read) = tokio::time::timeout_at(away, reader.next()).await {
+                if let Read::Batch(batch) = read.unwrap() {
+                    got.add(&batch);
+                }
+            }
+            server.resume();
+            let context = jetstream(&server).await;
+            publish(&context, 30_001..=30_100, |_| "s.a".into()).await;
+            while got.end < 30_101 {
+                if let Read::Batch(batch) = next(&mut reader).await.unwrap() {
+                    got.add(&batch);
+                }
+            }
+            assert_eq!(got.sequences(), (1..=30_100).collect::<Vec<_>>());
+            assert!(reader.restarts() >= 1);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_consumer_deleted_by_others_is_made_anew() {
+    let server = Server::start(Version::Newest);
+    let context = jetstream(&server).await;
+    let stream = stream(&context).await;
+    let mut reader = source(&server, "S", &[]).read(Start::First).await.unwrap();
+    publish(&context, 1..=10, |_| "s.a".into()).await;
+    read_to(&mut reader, 11).await;
+    let names: Vec<_> = futures::TryStreamExt::try_collect(stream.consumer_names()).await.unwrap();
+    for name in names {
+        stream.delete_consumer(&name).await.unwrap();
+    }
+    publish(&context, 11..=20, |_| "s.a".into()).await;
+    assert_eq!(read_to(&mut reader, 21).await.sequences(), (11..=20).collect::<Vec<_>>());
+    assert_eq!(reader.restarts(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_unavailable() {
+    let mut server = Server::start(Version::Newest);
+    server.stop();
+    let source = source(&server, "S", &[("connect_timeout", "2s")]);
+    for error in [source.extent().await.unwrap_err(), source.read(Start::First).await.unwrap_err()] {
+        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+    }
+    // And once it is there, the same source reads it.
+    server.resume();
+    let context = jetstream(&server).await;
+    stream(&context).await;
+    publish(&context, 1..=10, |_| "s.a".into()).await;
+    assert_eq!(read_all(&source).await.events, 10);
+}

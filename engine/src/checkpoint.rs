@@ -1,0 +1,64 @@
+//! What is recorded of a commit: in sled, which is the commit, and as synced JSON beside each view, so that a lost or damaged
+//! sled loses nothing.
+//!
+//! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
+//! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
+
+mod recovery;
+mod store;
+mod twin;
+
+use std::collections::BTreeMap;
+
+use alluvium_connectors::Position;
+use alluvium_connectors::views::{Layout as PartLayout, Snapshot};
+use serde::{Deserialize, Serialize};
+
+pub use recovery::{drop_view, read_records};
+pub use store::{DeadLetterOffset, Store, Write};
+
+/// Version of the format of records and state files. A record of another version means: rebuild.
+pub const FORMAT: u32 = 1;
+
+/// All that is recorded of one view at one commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`FORMAT`] when it was written.
+    pub format: u32,
+    /// The view.
+    pub view: String,
+    /// The commit; rises by at least one with each commit of the view, also across rebuilds.
+    pub epoch: u64,
+    /// Which run of the view's operators from the first event this is; names the folder of its state files.
+    pub incarnation: String,
+    /// The plan's fingerprint.
+    pub fingerprint: String,
+    /// Where each source of the pipeline stands.
+    pub positions: BTreeMap<String, Position>,
+    /// The state tables and their batches.
+    pub state: Vec<TableRecord>,
+    /// How the view's rows are laid out.
+    pub layout: PartLayout,
+    /// The view's parts, as they are published.
+    pub snapshot: Snapshot,
+    /// Dead-letter files staged by this commit, to be moved into place after it.
+    pub dead_letters: Vec<String>,
+}
+
+/// The live batches of one state table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableRecord {
+    /// The table's name in its projection.
+    pub table: String,
+    /// Its files: names in the incarnation's folder.
+    pub files: Vec<String>,
+    /// Its live batches in order: id, index into `files`, index of the batch in that file.
+    pub batches: Vec<(u64, usize, usize)>,
+}
+
+/// The records written together by one commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Commit {
+    /// One for each view of the pipeline.
+    pub records: Vec<Record>,
+}

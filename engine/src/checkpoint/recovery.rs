@@ -1,0 +1,75 @@
+//! What can be said and done about records while nothing runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::store::io;
+use super::{Record, Store, twin};
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::status::{Phase, SourceStatus, ViewStatus};
+
+/// Every view's status as its last commit left it, read from the records beside the views: works beside a running engine.
+///
+/// # Errors
+/// The disk's.
+pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
+    let mut newest: BTreeMap<String, Record> = BTreeMap::new();
+    for record in twin::read_all(layout)?.into_iter().flat_map(|commit| commit.records) {
+        if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
+            newest.insert(record.view.clone(), record);
+        }
+    }
+    Ok(newest.into_values().filter(|record| layout.record(&record.view).exists()).map(|record| status(&record)).collect())
+}
+
+fn status(record: &Record) -> ViewStatus {
+    let snapshot = &record.snapshot;
+    ViewStatus {
+        view: record.view.clone(),
+        phase: Phase::Stopped,
+        epoch: Some(record.epoch),
+        sources: record
+            .positions
+            .iter()
+            .map(|(source, position)| {
+                (source.clone(), SourceStatus { offset: position.offset, end: position.offset, newest_ns: None })
+            })
+            .collect(),
+        rows: snapshot.parts.iter().map(|part| part.rows).sum(),
+        parts: snapshot.parts.len() as u64,
+        bytes: snapshot.parts.iter().map(|part| part.bytes).sum(),
+        state_rows: 0,
+        state_bytes: 0,
+        committed_ms: Some(snapshot.committed_ms),
+        dead_letters: 0,
+        error: None,
+        rebuild: BTreeMap::new(),
+    }
+}
+
+/// Removes a view: its record first, then its state and its Parquet files. The caller holds the lock of the data folder and has
+/// made sure that no SQL file declares the view.
+///
+/// # Errors
+/// The disk's; a second call ends what a first one began.
+pub fn drop_view(layout: &Layout, store: &Store, view: &str) -> Result<(), Error> {
+    // The twin goes before the record: while it stands, opening the store would bring the record back.
+    let twin = layout.record(view);
+    for path in [twin, layout.view(view).join("current")] {
+        match fs::remove_file(&path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io("removing", &path, &error)),
+        }
+    }
+    store.forget(view)?;
+    for folder in [layout.view(view), layout.states(view)] {
+        match fs::remove_dir_all(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io("removing", &folder, &error)),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! The sled database: one value a view, written atomically and synced.
+//!
+//! sled's own `flush` is `sync_file_range` on Linux, which power loss can undo: after it the database file itself is synced.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Commit, FORMAT, Record, twin};
+use crate::error::Error;
+use crate::layout::Layout;
+
+const VIEW: &str = "view/";
+const DEAD_LETTERS: &str = "dead_letters/";
+const REBUILD: &str = "rebuild/";
+
+/// The checkpoint store; held by the one process that runs the folder.
+pub struct Store {
+    layout: Layout,
+    db: sled::Db,
+}
+
+/// What one commit writes, atomically.
+#[derive(Debug, Default)]
+pub struct Write {
+    /// Records of views.
+    pub records: Vec<Record>,
+    /// For each stream of dead letters, the sequence below which all are kept.
+    pub dead_letter_offsets: BTreeMap<String, DeadLetterOffset>,
+    /// Requests for a rebuild that are done with this commit.
+    pub rebuilds_done: Vec<String>,
+}
+
+/// Up to where the dead letters of a source, or of a view on a source, have been kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct DeadLetterOffset {
+    /// Letters with a lower sequence have been kept.
+    pub offset: u64,
+    /// Of which stream: another one begins again.
+    pub stream: String,
+}
+
+impl Store {
+    /// Opens the store of a data folder, mending what a crash or damage left: half-written sled snapshots are set aside, an
+    /// unreadable database is set aside and made anew from the JSON records beside the views, and a record that is older there
+    /// than its twin is replaced by it.
+    ///
+    /// # Errors
+    /// The disk's, and [`crate::error::Kind::Corrupt`] where a record can be had from neither place.
+    pub fn open(layout: &Layout) -> Result<Store, Error> {
+        let folder = layout.checkpoints();
+        fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+        set_aside_unfinished_snapshots(&folder)?;
+        let twins = twin::read_all(layout)?;
+        let store = match Self::try_open(layout, &folder) {
+            Ok(store) => store,
+            Err(reason) => {
+                let aside = free_name(&folder);
+                tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and made anew from the records beside the views");
+                fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
+                fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+                Self::try_open(layout, &folder).map_err(|reason| {
+                    Error::corrupt(format!("cannot make {}: {reason}", folder.display()), "check the disk and the folder's permissions")
+                })?
+            }
+        };
+        store.adopt(twins)?;
+        if let Some(parent) = folder.parent() {
+            alluvium_connectors::durable::sync_folder(parent)?;
+        }
+        Ok(store)
+    }
+
+    fn try_open(layout: &Layout, folder: &Path) -> Result<Store, String> {
+        // A cache of a few MiB serves: there is one small value a view.
+        let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(|error| error.to_string())?;
+        let store = Store { layout: layout.clone(), db };
+        for entry in store.db.scan_prefix(VIEW) {
+            let (_, value) = entry.map_err(|error| error.to_string())?;
+            decode::<Record>(&value)?;
+        }
+        Ok(store)
+    }
+
+    /// Takes over each record that its twin knows better: sled never holds less than the twins but when it lost something.
+    fn adopt(&self, twins: Vec<Commit>) -> Result<(), Error> {
+        let mut newest: BTreeMap<String, Record> = BTreeMap::new();
+        for record in twins.into_iter().flat_map(|commit| commit.records) {
+            if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
+                newest.insert(record.view.clone(), record);
+            }
+        }
+        let mut lost = Vec::new();
+        for (view, record) in newest {
+            let known = self.record(&view)?;
+            if known.is_none_or(|known| known.epoch < record.epoch) && self.layout.record(&view).exists() {
+                tracing::warn!(view, epoch = record.epoch, "the checkpoint is taken from the record beside the view");
+                lost.push(record);
+            }
+        }
+        if lost.is_empty() { Ok(()) } else { self.write(&Write { records: lost, ..Write::default() }) }
+    }
+
+    /// The last record of a view.
+    ///
+    /// # Errors
+    /// sled's, and a checksum that does not hold.
+    pub fn record(&self, view: &str) -> Result<Option<Record>, Error> {
+        self.get(&format!("{VIEW}{view}"))
+    }
+
+    /// All records whose format is ours.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for entry in self.db.scan_prefix(VIEW) {
+            let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
+            let record: Record = decode(&value).map_err(|reason| self.damaged(&key, &reason))?;
+            if record.format == FORMAT {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Up to where dead letters named `key` have been kept.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn dead_letter_offset(&self, key: &str) -> Result<Option<DeadLetterOffset>, Error> {
+        self.get(&format!("{DEAD_LETTERS}{key}"))
+    }
+
+    /// The commit: atomic, and synced when it returns.
+    ///
+    /// # Errors
+    /// sled's or the disk's; then it is not known whether the commit holds, and the process must read it again.
+    pub fn write(&self, write: &Write) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for record in &write.records {
+            batch.insert(format!("{VIEW}{}", record.view).as_bytes(), encode(record)?);
+        }
+        for (key, offset) in &write.dead_letter_offsets {
+            batch.insert(format!("{DEAD_LETTERS}{key}").as_bytes(), encode(offset)?);
+        }
+        for view in &write.rebuilds_done {
+            batch.remove(format!("{REBUILD}{view}").as_bytes());
+        }
+        self.apply(batch)
+    }
+
+    /// Writes the JSON twins of a commit beside its views. Repeated at the next start where a crash came before it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write_twins(&self, records: &[Record]) -> Result<(), Error> {
+        twin::write(&self.layout, records)
+    }
+
+    /// Remembers that a rebuild was asked for, until a commit says that it is done.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn request_rebuild(&self, view: &str) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        batch.insert(format!("{REBUILD}{view}").as_bytes(), encode(&view)?);
+        self.apply(batch)
+    }
+
+    /// The views whose rebuild was asked for and is not done.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn rebuilds_requested(&self) -> Result<Vec<String>, Error> {
+        self.db
+            .scan_prefix(REBUILD)
+            .map(|entry| {
+                let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
+                decode(&value).map_err(|reason| self.damaged(&key, &reason))
+            })
+            .collect()
+    }
+
+    /// Forgets a view.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn forget(&self, view: &str) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        batch.remove(format!("{VIEW}{view}").as_bytes());
+        batch.remove(format!("{REBUILD}{view}").as_bytes());
+        self.apply(batch)
+    }
+
+    fn apply(&self, batch: sled::Batch) -> Result<(), Error> {
+        self.db.apply_batch(batch).map_err(|error| self.failed("writing", &error))?;
+        self.db.flush().map_err(|error| self.failed("syncing", &error))?;
+        let file = self.layout.checkpoints().join("db");
+        File::open(&file).and_then(|file| file.sync_all()).map_err(|error| io("syncing", &file, &error))
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let value = self.db.get(key).map_err(|error| self.failed("reading", &error))?;
+        value.map(|value| decode(&value).map_err(|reason| self.damaged(key.as_bytes(), &reason))).transpose()
+    }
+
+    fn failed(&self, doing: &str, error: &sled::Error) -> Error {
+        Error::corrupt(
+            format!("{doing} the checkpoint database {}: {error}", self.layout.checkpoints().display()),
+            "start again: the database is then restored from the records beside the views",
+        )
+    }
+
+    fn damaged(&self, key: &[u8], reason: &str) -> Error {
+        Error::corrupt(
+            format!("the checkpoint database {} is damaged at {}: {reason}", self.layout.checkpoints().display(), String::from_utf8_lossy(key)),
+            "start again: the database is then restored from the records beside the views",
+        )
+    }
+}
+
+/// A value: its CRC-32 in four bytes, little-endian, then its JSON.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    let json = serde_json::to_vec(value).map_err(|error| Error::bug(format!("a checkpoint record does not encode: {error}")))?;
+    let mut bytes = crc32fast::hash(&json).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&json);
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("the record is cut off")?;
+    if crc32fast::hash(json) != u32::from_le_bytes(*sum) {
+        return Err("the checksum does not hold".into());
+    }
+    serde_json::from_slice(json).map_err(|error| error.to_string())
+}
+
+/// A kill while sled writes a snapshot leaves `snap.*.generating`, which the next open takes for a damaged snapshot.
+fn set_aside_unfinished_snapshots(folder: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(folder).map_err(|error| io("reading", folder, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| io("reading", folder, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            let aside = folder.with_file_name(format!("{name}.aside"));
+            fs::rename(entry.path(), &aside).map_err(|error| io("moving aside", &entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn free_name(folder: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let name = folder.with_file_name(format!("checkpoints.damaged-{number}"));
+        if !name.exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+pub(super) fn io(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
+    Error::Connector(alluvium_connectors::Error::Io {
+        action,
+        path: path.to_path_buf(),
+        error: std::io::Error::new(error.kind(), error.to_string()),
+    })
+}

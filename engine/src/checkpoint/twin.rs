@@ -1,0 +1,63 @@
+//! The JSON twins of the records: `checkpoint.json` beside each view.
+
+use std::fs;
+
+use super::store::io;
+use super::{Commit, FORMAT, Record};
+use crate::error::Error;
+use crate::layout::Layout;
+use alluvium_connectors::durable;
+
+/// What `checkpoint.json` holds: the commit as text, and its checksum.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Twin {
+    crc32: u32,
+    commit: Box<serde_json::value::RawValue>,
+}
+
+/// Writes the twin of each record's view; each holds all records.
+pub(super) fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
+    let bug = |error: serde_json::Error| Error::bug(format!("a checkpoint record does not encode: {error}"));
+    let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
+    let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
+    let bytes = serde_json::to_vec(&twin).map_err(bug)?;
+    for record in records {
+        durable::write_atomically(&layout.record(&record.view), &bytes)?;
+    }
+    Ok(())
+}
+
+/// The commits of all twins that can be read; a damaged one is passed over with a warning.
+pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
+    let folder = layout.views();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io("reading", &folder, &error)),
+    };
+    let mut commits = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(|error| io("reading", &folder, &error))?;
+        let path = layout.record(&entry.file_name().to_string_lossy());
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
+            Err(error) => return Err(io("reading", &path, &error)),
+        };
+        match parse(&bytes) {
+            Ok(commit) => commits.extend(commit),
+            Err(reason) => tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is passed over"),
+        }
+    }
+    Ok(commits)
+}
+
+/// The commit, or none where another format wrote it.
+fn parse(bytes: &[u8]) -> Result<Option<Commit>, String> {
+    let twin: Twin = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if crc32fast::hash(twin.commit.get().as_bytes()) != twin.crc32 {
+        return Err("the checksum does not hold".into());
+    }
+    let commit: Commit = serde_json::from_str(twin.commit.get()).map_err(|error| error.to_string())?;
+    Ok(commit.records.iter().all(|record| record.format == FORMAT).then_some(commit))
+}

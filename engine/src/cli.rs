@@ -1,0 +1,181 @@
+//! The command line: what can be said, and what each way of ending means. One file a command below.
+//!
+//! Exit codes: 0; 1 with one message that says what, where and what to do; 2 for wrong usage; 130 after a second Ctrl-C.
+
+mod check;
+mod client;
+mod drop;
+mod explain;
+mod init;
+mod query;
+mod rebuild;
+mod report;
+mod run;
+mod signals;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::logging::{self, LogFormat};
+use crate::project::Project;
+use crate::settings::{Overrides, Settings};
+
+/// Materialized views of an event stream: SQL files in, Parquet out.
+#[derive(Debug, Parser)]
+#[command(name = "alluvium", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium init my-views                    make a folder that runs as it stands
+  alluvium -C my-views run                  keep its views up to date until stopped
+  alluvium -C my-views query 'SELECT * FROM revenue_by_country'
+  alluvium -C my-views status
+
+Every setting of alluvium.toml is also an environment variable (ALLUVIUM_COMMIT_INTERVAL, ALLUVIUM_HTTP, ...), as are the options
+of sources (ALLUVIUM_NATS_URL, ALLUVIUM_NATS_CREDS, ALLUVIUM_SOURCE_<NAME>_<OPTION>).";
+
+#[derive(Debug, Args)]
+struct Global {
+    /// The folder with alluvium.toml and the SQL files
+    #[arg(short = 'C', long, global = true, env = "ALLUVIUM_DIR", default_value = ".", value_name = "DIR")]
+    dir: PathBuf,
+    /// The data folder [default: the setting `data`, DIR/data]
+    #[arg(long, global = true, env = "ALLUVIUM_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How log lines are written, on standard error
+    #[arg(long, global = true, env = "ALLUVIUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// Log more; twice: everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Log errors only, and show no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every view until stopped: catch up, then follow
+    Run(run::Run),
+    /// Parse and plan everything, and say how each view will be kept up to date
+    Check(check::Check),
+    /// Show the incremental plan of a view, operator by operator
+    Explain(explain::Explain),
+    /// Show offset, lag, rows, state, last commit and errors of each view
+    Status(status::Status),
+    /// Run a SELECT over the committed views, on one consistent snapshot
+    Query(query::Query),
+    /// Make a view anew from the first event; the old one serves until it has caught up
+    Rebuild(rebuild::Rebuild),
+    /// Remove a view whose SQL is gone
+    Drop(drop::Drop),
+    /// Make a folder that runs as it stands, with no server
+    Init(init::Init),
+    /// Print the completions of a shell
+    #[command(after_help = "Example:\n  alluvium completions bash > ~/.local/share/bash-completion/completions/alluvium")]
+    Completions {
+        /// Of which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How rows of a small answer are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// For people
+    Table,
+    /// For programs
+    Json,
+}
+
+impl Global {
+    fn overrides(&self) -> Overrides {
+        Overrides { data: self.data.clone(), ..Overrides::from_environment() }
+    }
+
+    fn project(&self) -> Result<Project, Error> {
+        Project::load(&self.dir, &self.overrides())
+    }
+
+    /// The data folder, for commands that need no SQL file.
+    fn layout(&self) -> Result<Layout, Error> {
+        Ok(Layout::new(Settings::load(&self.dir, &self.overrides())?.data))
+    }
+}
+
+/// Parses the command line, does what it says, and says how that went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match (&cli.command, cli.global.quiet, cli.global.verbose) {
+        (_, true, _) => logging::Level::Errors,
+        (Command::Run(_) | Command::Rebuild(_), false, 0) => logging::Level::Normal,
+        (_, false, 0) => logging::Level::Warnings,
+        (_, false, 1) => logging::Level::Debug,
+        _ => logging::Level::Everything,
+    };
+    let bars = logging::install(cli.global.log_format, level);
+    match dispatch(&cli, bars) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has read enough (`alluvium query ... | head`).
+        Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = report::render(&error, report::Style::of_stderr());
+            let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
+    let global = &cli.global;
+    let show_bars = !global.quiet && std::io::stderr().is_terminal() && global.log_format == LogFormat::Text;
+    let progress = crate::progress::Progress::new(bars, show_bars);
+    match &cli.command {
+        Command::Run(command) => command.run(global, &progress),
+        Command::Check(command) => command.run(global),
+        Command::Explain(command) => command.run(global),
+        Command::Status(command) => command.run(global),
+        Command::Query(command) => command.run(global),
+        Command::Rebuild(command) => command.run(global, &progress),
+        Command::Drop(command) => command.run(global),
+        Command::Init(command) => command.run(),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "alluvium", &mut text);
+            print(&String::from_utf8_lossy(&text))
+        }
+    }
+}
+
+/// To standard output, whole.
+fn print(text: &str) -> Result<(), Error> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::io("writing", "standard output", error))
+}
+
+/// As JSON, one value a line or one in all.
+fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::bug(format!("writing JSON: {error}")))?;
+    Ok(text + "\n")
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Error::unavailable(format!("starting threads: {error}"), "see the limits of this user (ulimit -a)"))
+}

@@ -1,0 +1,62 @@
+//! `alluvium rebuild`.
+
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::client::Client;
+use super::run::{Work, run};
+use super::{Global, print};
+use crate::error::Error;
+use crate::lock::running;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::settings::keys::nearest;
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium -C my-views rebuild revenue_by_country
+
+While `alluvium run` is running, it is told to rebuild and this command returns at once; `alluvium status` shows how far it is.
+Otherwise this command does it and ends when the view has caught up. Either way the old view serves until then.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Rebuild {
+    /// The view
+    view: String,
+}
+
+impl Rebuild {
+    pub(super) fn run(&self, global: &Global, progress: &Progress) -> Result<(), Error> {
+        let layout = global.layout()?;
+        if let Some(info) = running(&layout)? {
+            let client = Client::of(&info).ok_or_else(|| {
+                Error::config(
+                    format!("process {} runs this folder with its HTTP server off, and cannot be told", info.pid),
+                    "stop it and rebuild, or start it again with an HTTP address",
+                )
+            })?;
+            client.command("rebuild", &self.view)?;
+            return print(&format!("rebuilding {}: the old view serves until the new one has caught up; see `alluvium status`\n", self.view));
+        }
+        let project = Arc::new(global.project()?);
+        must_be_declared(&project, &self.view)?;
+        let only = vec![self.view.clone()];
+        run(&project, Work { until_caught_up: true, rebuild: only.clone(), only, serve: false }, progress)?;
+        print(&format!("rebuilt {}\n", self.view))
+    }
+}
+
+/// Refuses a view that no SQL file declares.
+pub(super) fn must_be_declared(project: &Project, view: &str) -> Result<(), Error> {
+    let names = || project.catalog.views.iter().map(|view| view.name.as_str());
+    if names().any(|name| name == view) {
+        return Ok(());
+    }
+    let help = match nearest(view, names()) {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    Err(Error::config(format!("no SQL file declares a view {view}"), help))
+}

@@ -1,0 +1,117 @@
+//! `alluvium run`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Global, runtime, signals};
+use crate::error::Error;
+use crate::http::{Engine, Server};
+use crate::lock::lock;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::runtime::RunRequest;
+use crate::settings::Settings;
+use crate::status::Board;
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium -C my-views run
+  alluvium -C my-views run --until-caught-up        what a nightly job does
+  alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` for none
+
+Ctrl-C and SIGTERM commit and end with 0; a second Ctrl-C ends at once, which loses nothing that was committed.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Run {
+    /// End when every view has applied all that its sources held
+    #[arg(long)]
+    until_caught_up: bool,
+    /// Where /metrics, /healthz, /readyz and /status listen, or `off` [default: the setting `http`, 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDR|off")]
+    http: Option<String>,
+}
+
+impl Run {
+    pub(super) fn run(&self, global: &Global, progress: &Progress) -> Result<(), Error> {
+        let overrides = crate::settings::Overrides { http: self.http.clone(), ..global.overrides() };
+        let project = Arc::new(Project::load(&global.dir, &overrides)?);
+        run(&project, Work { until_caught_up: self.until_caught_up, serve: true, ..Work::default() }, progress)
+    }
+}
+
+/// What is to be run, and whether it can be asked over HTTP meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) until_caught_up: bool,
+    pub(super) rebuild: Vec<String>,
+    pub(super) only: Vec<String>,
+    pub(super) serve: bool,
+}
+
+/// Runs under the data folder's lock, with signals, progress and the HTTP server around it.
+pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<(), Error> {
+    let metrics = crate::metrics::install();
+    let mut guard = lock(&project.layout(), None)?;
+    runtime()?.block_on(async {
+        let shutdown = CancellationToken::new();
+        signals::install(shutdown.clone())?;
+        let server = if work.serve { bind(&project.settings).await? } else { None };
+        guard.announce(server.as_ref().map(Server::address))?;
+
+        let board = Arc::new(Board::default());
+        let (sender, commands) = mpsc::channel(16);
+        let ended = CancellationToken::new();
+        let serving = server.map(|server| {
+            let views = project.catalog.views.iter().map(|view| view.name.clone()).collect();
+            let engine = Engine { board: Arc::clone(&board), views, commands: sender.clone(), metrics };
+            tracing::info!(address = %server.address(), "metrics and status are served over HTTP");
+            tokio::spawn(server.serve(engine, ended.clone()))
+        });
+        let showing = {
+            let (progress, board, ended) = (progress.clone(), Arc::clone(&board), ended.clone());
+            tokio::spawn(async move { progress.follow(board, ended).await })
+        };
+
+        let began = Instant::now();
+        let result = crate::runtime::run(RunRequest {
+            project: Arc::clone(project),
+            until_caught_up: work.until_caught_up,
+            rebuild: work.rebuild,
+            only: work.only,
+            board,
+            commands,
+            shutdown,
+        })
+        .await;
+        // The sender lives until here: a runtime without an HTTP server must not take a closed channel for an order to end.
+        drop(sender);
+        ended.cancel();
+        let _ = showing.await;
+        if let Some(serving) = serving {
+            // A client that keeps its connection open does not keep the engine from ending.
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), serving).await;
+        }
+        if result.is_ok() {
+            tracing::info!(seconds = began.elapsed().as_secs_f64(), "ended; everything that was applied is committed");
+        }
+        result
+    })
+}
+
+/// The HTTP server; a default port that is taken by another program is not worth failing for.
+async fn bind(settings: &Settings) -> Result<Option<Server>, Error> {
+    let Some(address) = settings.http else { return Ok(None) };
+    match Server::bind(address).await {
+        Ok(server) => Ok(Some(server)),
+        Err(error) if settings.http_chosen => Err(error),
+        Err(error) => {
+            tracing::warn!(help = error.help(), "{error}: going on without metrics and status over HTTP");
+            Ok(None)
+        }
+    }
+}

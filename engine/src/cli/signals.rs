@@ -1,0 +1,27 @@
+//! Ctrl-C and SIGTERM: the first asks the runtime to commit and end, a second Ctrl-C ends at once.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::error::Error;
+
+/// How a shell names the end by Ctrl-C.
+const INTERRUPTED: i32 = 130;
+
+/// Cancels `shutdown` at the first signal. Handlers are in place when this returns.
+pub(super) fn install(shutdown: CancellationToken) -> Result<(), Error> {
+    let unavailable = |error: std::io::Error| Error::unavailable(format!("catching signals: {error}"), "see the limits of this user (ulimit -a)");
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unavailable)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(unavailable)?;
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        };
+        tracing::info!(signal = name, "committing, then ending; Ctrl-C again ends at once");
+        shutdown.cancel();
+        interrupt.recv().await;
+        std::process::exit(INTERRUPTED);
+    });
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! `alluvium status`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+
+use super::client::Client;
+use super::{Global, Shape, json, print, table};
+use crate::checkpoint::read_records;
+use crate::error::Error;
+use crate::layout::{Layout, RunInfo};
+use crate::lock::running;
+use crate::status::{Board, Phase, SourceStatus, ViewStatus};
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium -C my-views status
+  alluvium -C my-views status --format json | jq '.views[] | select(.phase == \"failed\")'";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Status {
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = Shape::Table)]
+    format: Shape,
+}
+
+/// All that `--format json` says.
+#[derive(serde::Serialize)]
+struct Answer {
+    running: Option<RunInfo>,
+    views: Vec<ViewStatus>,
+}
+
+impl Status {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let layout = global.layout()?;
+        let running = running(&layout)?;
+        let views = match running.as_ref().and_then(Client::of) {
+            Some(client) => client.status()?,
+            None => recorded(global, &layout)?,
+        };
+        match self.format {
+            Shape::Json => print(&json(&Answer { running, views })?),
+            Shape::Table => print(&text(running.as_ref(), &views)),
+        }
+    }
+}
+
+/// What the records beside the views say, with views that are declared and were never committed, and those no longer declared.
+fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
+    let board = Board::default();
+    for status in read_records(layout)? {
+        board.update(&status.view.clone(), |shown| *shown = status);
+    }
+    match global.project() {
+        Ok(project) => {
+            let declared: BTreeSet<&str> = project.catalog.views.iter().map(|view| view.name.as_str()).collect();
+            for view in &declared {
+                board.update(view, |shown| shown.phase = Phase::Stopped);
+            }
+            for view in board.all().into_iter().map(|status| status.view).filter(|view| !declared.contains(view.as_str())) {
+                board.update(&view, |shown| shown.phase = Phase::Orphaned);
+            }
+        }
+        Err(error) => tracing::warn!("the SQL files do not load, so which views they declare is not known: {error}"),
+    }
+    Ok(board.all())
+}
+
+/// The names of the views whose data is there.
+pub(super) fn views_there(layout: &Layout) -> Result<BTreeSet<String>, Error> {
+    let folder = layout.views();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        Err(error) => return Err(Error::io("reading", folder, error)),
+    };
+    let names = entries.flatten().filter(|entry| entry.path().is_dir()).filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.collect())
+}
+
+fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
+    let mut text = match running {
+        Some(RunInfo { pid, http: Some(http) }) => format!("running: process {pid}, http://{http}\n"),
+        Some(RunInfo { pid, http: None }) => format!("running: process {pid}, its HTTP server off; what follows is its last commit\n"),
+        None => "not running; what follows is the last commit\n".to_owned(),
+    };
+    let mut table = table::plain(&["view", "phase", "source", "offset", "lag", "rows", "parts", "size", "state", "committed"]);
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    for view in views {
+        let own = |text: String, first: bool| if first { text } else { String::new() };
+        let places: Vec<(&str, SourceStatus)> = view.sources.iter().map(|(source, place)| (source.as_str(), *place)).collect();
+        for index in 0..places.len().max(1) {
+            let (first, place) = (index == 0, places.get(index));
+            let known = running.is_some_and(|running| running.http.is_some());
+            table.add_row(vec![
+                own(view.view.clone(), first),
+                own(phase(view), first),
+                place.map_or_else(String::new, |(source, _)| (*source).to_owned()),
+                place.map_or_else(String::new, |(_, place)| place.offset.to_string()),
+                place.filter(|_| known).map_or_else(String::new, |(_, place)| place.end.saturating_sub(place.offset).to_string()),
+                own(view.rows.to_string(), first),
+                own(view.parts.to_string(), first),
+                own(table::bytes(view.bytes), first),
+                own(if known { format!("{} rows, {}", view.state_rows, table::bytes(view.state_bytes)) } else { String::new() }, first),
+                own(view.committed_ms.map_or_else(|| "never".into(), |then| ago(now_ms.saturating_sub(then))), first),
+            ]);
+        }
+    }
+    text.push_str(&format!("{table}\n"));
+    for view in views {
+        if let Some(error) = &view.error {
+            text.push_str(&format!("{}: {error}\n", view.view));
+        }
+        if view.dead_letters > 0 {
+            text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
+        }
+        if view.phase == Phase::Orphaned {
+            text.push_str(&format!("{}: no SQL file declares it; its data is left alone; `alluvium drop {}` removes it\n", view.view, view.view));
+        }
+    }
+    text
+}
+
+fn phase(view: &ViewStatus) -> String {
+    let word = match view.phase {
+        Phase::Stopped => "stopped",
+        Phase::CatchingUp => "catching up",
+        Phase::Live => "live",
+        Phase::Rebuilding => "rebuilding",
+        Phase::Failed => "failed",
+        Phase::Orphaned => "orphaned",
+    };
+    let (done, all) = view.rebuild.values().fold((0, 0), |(done, all), place| (done + place.offset, all + place.end));
+    if view.phase == Phase::Rebuilding && all > 0 { format!("{word} {}%", 100 * done.min(all) / all) } else { word.to_owned() }
+}
+
+fn ago(ms: u64) -> String {
+    let whole = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
+    // Two units are enough: `3h 2m`, not `3h 2m 11s`.
+    let text = humantime::format_duration(whole).to_string();
+    format!("{} ago", text.split(' ').take(2).collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,234 @@
+//! Every metric: its name, unit and help text stand here and nowhere else. Recorded by batch and by commit, never by event; what
+//! changes with the clock (lag, freshness) is brought up to date by [`refresh`] when someone asks for it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use alluvium_connectors::Batch;
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+use crate::status::{Board, Phase, SourceStatus, ViewStatus};
+
+const EVENTS: &str = "alluvium_events_total";
+const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
+const DEAD_LETTERS: &str = "alluvium_dead_letters_total";
+const READER_RESTARTS: &str = "alluvium_reader_restarts_total";
+const BATCH_SECONDS: &str = "alluvium_batch_duration_seconds";
+const COMMIT_SECONDS: &str = "alluvium_commit_duration_seconds";
+const COMMITS: &str = "alluvium_commits_total";
+const OFFSET: &str = "alluvium_view_offset";
+const LAG_EVENTS: &str = "alluvium_view_lag_events";
+const LAG_SECONDS: &str = "alluvium_view_lag_seconds";
+const FRESHNESS: &str = "alluvium_view_freshness_seconds";
+const ROWS: &str = "alluvium_view_rows";
+const PARTS: &str = "alluvium_view_parts";
+const BYTES: &str = "alluvium_view_bytes";
+const STATE_ROWS: &str = "alluvium_view_state_rows";
+const STATE_BYTES: &str = "alluvium_view_state_bytes";
+const REBUILD: &str = "alluvium_rebuild_progress_ratio";
+const FAILED: &str = "alluvium_view_failed";
+const UP: &str = "alluvium_up";
+const BUILD_INFO: &str = "alluvium_build_info";
+const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
+
+const COUNTERS: &[(&str, Unit, &str)] = &[
+    (EVENTS, Unit::Count, "Events read from a source, good and bad; a view that reads for itself counts them again."),
+    (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of these events."),
+    (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
+    (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
+    (COMMITS, Unit::Count, "Commits of a view."),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    (BATCH_SECONDS, "Time to apply one micro-batch to the views that are committed together, named by the first of them."),
+    (COMMIT_SECONDS, "Time from the beginning of a commit until it is published."),
+];
+
+const GAUGES: &[(&str, Unit, &str)] = &[
+    (OFFSET, Unit::Count, "The next sequence of a source that a view will read, as of its last commit."),
+    (LAG_EVENTS, Unit::Count, "Sequences that a source holds and a view has not committed."),
+    (LAG_SECONDS, Unit::Seconds, "Age of the newest event that a view has committed, while it lags; 0 when it does not."),
+    (FRESHNESS, Unit::Seconds, "Time since a view's last commit."),
+    (ROWS, Unit::Count, "Rows of a view."),
+    (PARTS, Unit::Count, "Parquet files of a view."),
+    (BYTES, Unit::Bytes, "Bytes of these files."),
+    (STATE_ROWS, Unit::Count, "Rows of operator state."),
+    (STATE_BYTES, Unit::Bytes, "Bytes of operator state in memory."),
+    (REBUILD, Unit::Count, "How far the rebuild of a view is, from 0 to 1; 1 when none is under way."),
+    (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
+    (UP, Unit::Count, "1 while the engine runs."),
+    (BUILD_INFO, Unit::Count, "1; the version of the program is its label."),
+    (RESIDENT, Unit::Bytes, "Resident memory of the process."),
+];
+
+/// 0.1 ms to 30 s: a small commit takes a few milliseconds, a large one seconds.
+const BUCKETS: &[f64] =
+    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Makes the recorder of the process, once, and describes every metric; later calls give the same handle.
+pub fn install() -> PrometheusHandle {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let builder = [BATCH_SECONDS, COMMIT_SECONDS].iter().try_fold(PrometheusBuilder::new(), |builder, name| {
+                builder.set_buckets_for_metric(Matcher::Full((*name).to_owned()), BUCKETS)
+            });
+            let recorder = builder.unwrap_or_default().build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another recorder of metrics is installed: /metrics stays empty");
+            }
+            describe();
+            handle
+        })
+        .clone()
+}
+
+fn describe() {
+    for (name, unit, help) in COUNTERS {
+        describe_counter!(*name, *unit, *help);
+    }
+    for (name, help) in HISTOGRAMS {
+        describe_histogram!(*name, Unit::Seconds, *help);
+    }
+    for (name, unit, help) in GAUGES {
+        describe_gauge!(*name, *unit, *help);
+    }
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    gauge!(UP).set(1.0);
+}
+
+/// A reader of `source` gave a batch. Its dead letters are counted when they are committed.
+pub fn batch_read(source: &str, batch: &Batch) {
+    counter!(EVENTS, "source" => source.to_owned()).increment(batch.events);
+    counter!(RECEIVED_BYTES, "source" => source.to_owned()).increment(batch.bytes);
+}
+
+/// One event of `source` was set aside. `kind` is one of a bounded set of words.
+pub fn dead_letter(source: &str, kind: &'static str) {
+    counter!(DEAD_LETTERS, "source" => source.to_owned(), "kind" => kind).increment(1);
+}
+
+/// The reader of `source` was made anew.
+pub fn reader_restarted(source: &str) {
+    counter!(READER_RESTARTS, "source" => source.to_owned()).increment(1);
+}
+
+/// A batch went through the operators of the views named by `view`.
+pub fn batch_applied(view: &str, took: Duration) {
+    histogram!(BATCH_SECONDS, "view" => view.to_owned()).record(took);
+}
+
+/// A view was committed.
+pub fn committed(status: &ViewStatus, took: Duration) {
+    histogram!(COMMIT_SECONDS, "view" => status.view.clone()).record(took);
+    counter!(COMMITS, "view" => status.view.clone()).increment(1);
+    show(status, now_ms());
+}
+
+/// A rebuild of `view` has read `done` of `all` sequences.
+pub fn rebuild_progress(view: &str, done: u64, all: u64) {
+    let ratio = if all == 0 { 1.0 } else { (done as f64 / all as f64).min(1.0) };
+    gauge!(REBUILD, "view" => view.to_owned()).set(ratio);
+}
+
+/// Brings every gauge up to now. A view that has left the board shows no rows, no lag and no failure from then on.
+pub fn refresh(board: &Board) {
+    static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let views = board.all();
+    let now_ms = now_ms();
+    for status in &views {
+        show(status, now_ms);
+    }
+    let mut shown = SHOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for gone in shown.iter().filter(|name| !views.iter().any(|status| status.view == **name)) {
+        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, FAILED] {
+            gauge!(name, "view" => gone.clone()).set(0.0);
+        }
+    }
+    *shown = views.into_iter().map(|status| status.view).collect();
+    if let Some(bytes) = resident_bytes() {
+        gauge!(RESIDENT).set(bytes as f64);
+    }
+}
+
+fn show(status: &ViewStatus, now_ms: u64) {
+    let view = &status.view;
+    for (source, place) in &status.sources {
+        let labels = [("view", view.clone()), ("source", source.clone())];
+        gauge!(OFFSET, &labels).set(place.offset as f64);
+        gauge!(LAG_EVENTS, &labels).set(place.end.saturating_sub(place.offset) as f64);
+        if let Some(seconds) = lag_seconds(place, now_ms) {
+            gauge!(LAG_SECONDS, &labels).set(seconds);
+        }
+    }
+    if let Some(committed_ms) = status.committed_ms {
+        gauge!(FRESHNESS, "view" => view.clone()).set(now_ms.saturating_sub(committed_ms) as f64 / 1e3);
+    }
+    for (name, value) in [
+        (ROWS, status.rows),
+        (PARTS, status.parts),
+        (BYTES, status.bytes),
+        (STATE_ROWS, status.state_rows),
+        (STATE_BYTES, status.state_bytes),
+        (FAILED, u64::from(status.phase == Phase::Failed)),
+    ] {
+        gauge!(name, "view" => view.clone()).set(value as f64);
+    }
+    if status.phase != Phase::Rebuilding {
+        gauge!(REBUILD, "view" => view.clone()).set(1.0);
+    }
+}
+
+/// The lag in seconds; none where the source does not say when its events were stored.
+fn lag_seconds(place: &SourceStatus, now_ms: u64) -> Option<f64> {
+    if place.end <= place.offset {
+        return Some(0.0);
+    }
+    let newest_ms = u64::try_from(place.newest_ns? / 1_000_000).ok()?;
+    Some(now_ms.saturating_sub(newest_ms) as f64 / 1e3)
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(0)
+}
+
+/// From /proc; none on other systems.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn names_and_help_follow_the_conventions() {
+        let mut names = BTreeSet::new();
+        let all = COUNTERS.iter().map(|(name, _, help)| (*name, *help)).chain(GAUGES.iter().map(|(name, _, help)| (*name, *help)));
+        for (name, help) in all.chain(HISTOGRAMS.iter().copied()) {
+            assert!(name.starts_with("alluvium_") && names.insert(name), "{name}");
+            assert!(help.ends_with('.'), "{name}: {help}");
+            assert_eq!(name.ends_with("_total"), COUNTERS.iter().any(|(counter, ..)| *counter == name), "{name}");
+        }
+        for (name, unit, _) in COUNTERS.iter().chain(GAUGES) {
+            assert_eq!(*unit == Unit::Bytes, name.trim_end_matches("_total").ends_with("_bytes"), "{name}");
+            assert_eq!(*unit == Unit::Seconds, name.ends_with("_seconds"), "{name}");
+        }
+        assert!(HISTOGRAMS.iter().all(|(name, _)| name.ends_with("_seconds")));
+    }
+
+    #[test]
+    fn lag_is_zero_at_the_end_and_unknown_without_times() {
+        let place = |offset, end, newest_ns| SourceStatus { offset, end, newest_ns };
+        assert_eq!(lag_seconds(&place(10, 10, None), 5_000), Some(0.0));
+        assert_eq!(lag_seconds(&place(9, 10, Some(2_000_000_000)), 5_000), Some(3.0));
+        assert_eq!(lag_seconds(&place(9, 10, None), 5_000), None);
+    }
+}

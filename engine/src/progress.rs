@@ -1,0 +1,174 @@
+//! What is shown while views catch up: bars with rate and time left on a terminal, log lines elsewhere. It reads the board and
+//! nothing else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio_util::sync::CancellationToken;
+
+use crate::status::{Board, Phase, ViewStatus};
+
+/// How often the board is read for bars.
+const BARS_EVERY: Duration = Duration::from_millis(200);
+/// How often a log line is written.
+const LINES_EVERY: Duration = Duration::from_secs(10);
+/// More views than this share the last bar.
+const BARS: usize = 12;
+const TEMPLATE: &str = "{msg:24} {wide_bar} {percent:>3}%  {human_pos} of {human_len}  {per_sec}  {eta} left";
+
+/// Where progress is shown.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    bars: MultiProgress,
+    on_terminal: bool,
+}
+
+impl Progress {
+    /// As bars on a terminal, else as log lines.
+    #[must_use]
+    pub fn new(bars: MultiProgress, on_terminal: bool) -> Progress {
+        Progress { bars, on_terminal }
+    }
+
+    /// Shows the board until `done`.
+    pub async fn follow(&self, board: Arc<Board>, done: CancellationToken) {
+        if self.on_terminal {
+            self.follow_with_bars(&board, &done).await;
+        } else {
+            follow_with_lines(&board, &done).await;
+        }
+    }
+
+    async fn follow_with_bars(&self, board: &Board, done: &CancellationToken) {
+        let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ");
+        let mut shown: BTreeMap<String, ProgressBar> = BTreeMap::new();
+        loop {
+            let wanted = rows(&board.all());
+            shown.retain(|name, bar| {
+                let keep = wanted.contains_key(name);
+                if !keep {
+                    bar.finish_and_clear();
+                }
+                keep
+            });
+            for (name, way) in wanted {
+                let bar = shown.entry(name.clone()).or_insert_with(|| {
+                    let bar = self.bars.add(ProgressBar::new(way.end).with_style(style.clone()).with_message(name));
+                    // What an earlier run has read is no part of this one's rate.
+                    bar.set_position(way.offset);
+                    bar.reset_eta();
+                    bar
+                });
+                bar.set_length(way.end);
+                bar.set_position(way.offset.min(way.end));
+            }
+            tokio::select! {
+                () = done.cancelled() => break,
+                () = tokio::time::sleep(BARS_EVERY) => {}
+            }
+        }
+        for bar in shown.values() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn follow_with_lines(board: &Board, done: &CancellationToken) {
+    let mut before: BTreeMap<String, (Instant, u64)> = BTreeMap::new();
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = tokio::time::sleep(LINES_EVERY) => {}
+        }
+        let now = Instant::now();
+        for status in board.all() {
+            let Some(way) = Way::of(&status) else {
+                before.remove(&status.view);
+                continue;
+            };
+            let rate = before.insert(status.view.clone(), (now, way.offset)).map(|(then, offset)| {
+                way.offset.saturating_sub(offset) as f64 / now.duration_since(then).as_secs_f64().max(1e-3)
+            });
+            let left = rate.filter(|rate| *rate > 0.0).map(|rate| way.end.saturating_sub(way.offset) as f64 / rate);
+            tracing::info!(
+                view = status.view,
+                offset = way.offset,
+                end = way.end,
+                events_per_second = rate.map(|rate| rate.round() as u64),
+                seconds_left = left.map(|left| left.ceil() as u64),
+                "{}",
+                if status.phase == Phase::Rebuilding { "rebuilding" } else { "catching up" }
+            );
+        }
+    }
+}
+
+/// How far, of how much, summed over a view's sources.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Way {
+    offset: u64,
+    end: u64,
+}
+
+impl Way {
+    /// None for a view that has nothing to catch up with.
+    fn of(status: &ViewStatus) -> Option<Way> {
+        let sources = match status.phase {
+            Phase::CatchingUp => &status.sources,
+            Phase::Rebuilding => &status.rebuild,
+            _ => return None,
+        };
+        let (offset, end) = sources.values().fold((0, 0), |(offset, end), place| {
+            // Offsets are the next sequence, so one less is what was read.
+            (offset + place.offset.saturating_sub(1), end + place.end.max(place.offset).saturating_sub(1))
+        });
+        Some(Way { offset, end })
+    }
+}
+
+/// A bar for each view that is behind, by name; the last of many stands for the rest.
+fn rows(views: &[ViewStatus]) -> BTreeMap<String, Way> {
+    let behind: Vec<(String, Way)> = views.iter().filter_map(|status| Some((status.view.clone(), Way::of(status)?))).collect();
+    if behind.len() <= BARS {
+        return behind.into_iter().collect();
+    }
+    let (own, rest) = behind.split_at(BARS - 1);
+    let sum = rest.iter().fold(Way::default(), |sum, (_, way)| Way { offset: sum.offset + way.offset, end: sum.end + way.end });
+    // Sorts behind every name.
+    let name = format!("~ {} more", rest.len());
+    own.iter().cloned().chain(std::iter::once((name, sum))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::SourceStatus;
+
+    fn board(count: usize, phase: Phase) -> Vec<ViewStatus> {
+        let board = Board::default();
+        for index in 0..count {
+            board.update(&format!("v{index:02}"), |status| {
+                status.phase = phase;
+                status.sources.insert("orders".into(), SourceStatus { offset: 11, end: 101, newest_ns: None });
+            });
+        }
+        board.all()
+    }
+
+    #[test]
+    fn only_views_that_are_behind_have_a_bar() {
+        assert!(rows(&board(3, Phase::Live)).is_empty());
+        let shown = rows(&board(3, Phase::CatchingUp));
+        assert_eq!(shown.get("v01"), Some(&Way { offset: 10, end: 100 }));
+    }
+
+    #[test]
+    fn many_views_share_the_last_bar() {
+        let shown = rows(&board(50, Phase::CatchingUp));
+        assert_eq!(shown.len(), BARS);
+        let (name, way) = shown.last_key_value().unwrap_or_else(|| unreachable!());
+        assert_eq!((name.as_str(), *way), ("~ 39 more", Way { offset: 390, end: 3900 }));
+    }
+}

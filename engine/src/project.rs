@@ -1,0 +1,138 @@
+//! A folder: settings and SQL files, loaded and checked. Nothing here touches a source or the data folder.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alluvium_connectors::source::{BatchLimits, SourceConfig};
+use alluvium_sql::{Catalog, RelationKind, SqlFile};
+
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::settings::keys::nearest;
+use crate::settings::{Overrides, Settings};
+
+/// A loaded folder.
+#[derive(Clone)]
+pub struct Project {
+    /// The folder.
+    pub dir: PathBuf,
+    /// Its settings.
+    pub settings: Settings,
+    /// What its SQL files declare.
+    pub catalog: Catalog,
+    /// For each source that some view reads: what to connect to, with options merged from the SQL text, `alluvium.toml` and
+    /// the environment.
+    pub sources: BTreeMap<String, SourceConfig>,
+}
+
+/// Without the options of sources, which may be secret.
+impl fmt::Debug for Project {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let views: Vec<_> = self.catalog.views.iter().map(|view| &view.name).collect();
+        f.debug_struct("Project")
+            .field("dir", &self.dir)
+            .field("settings", &self.settings)
+            .field("sources", &self.sources.keys().collect::<Vec<_>>())
+            .field("views", &views)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Project {
+    /// Reads a folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong with its SQL files, or with its settings, each with its place.
+    pub fn load(dir: &Path, overrides: &Overrides) -> Result<Project, Error> {
+        let files = sql_files(dir)?;
+        let settings = Settings::load(dir, overrides)?;
+        if files.is_empty() {
+            return Err(Error::config(
+                format!("no .sql file in {}", shown(dir)),
+                "`alluvium init DIR` makes a folder that runs as it stands; -C DIR names another folder",
+            ));
+        }
+        Project::new(dir.to_owned(), settings, Catalog::load(&files)?)
+    }
+
+    /// Of a catalog that is loaded.
+    ///
+    /// # Errors
+    /// Settings for a source that no SQL file declares.
+    pub fn new(dir: PathBuf, settings: Settings, catalog: Catalog) -> Result<Project, Error> {
+        let names = || catalog.sources.keys().map(String::as_str);
+        for named in settings.sources.named() {
+            if !names().any(|name| name.eq_ignore_ascii_case(named)) {
+                let help = nearest(named, names())
+                    .map_or_else(|| "no SQL file declares it: remove the table".to_owned(), |near| format!("did you mean [sources.{near}]?"));
+                return Err(Error::config(format!("alluvium.toml: [sources.{named}] names no source"), help));
+            }
+        }
+        let limits =
+            BatchLimits { max_events: settings.batch_events, max_bytes: settings.batch_bytes, max_wait: BatchLimits::default().max_wait };
+        let read = |name: &str| {
+            catalog.views.iter().any(|view| view.plan.reads.iter().any(|(kind, read)| *kind == RelationKind::Source && read == name))
+        };
+        let sources = catalog.sources.values().filter(|source| read(&source.name)).map(|source| {
+            let (location, options) = settings.sources.merge(source, names(), &dir);
+            let config = SourceConfig {
+                name: source.name.clone(),
+                stored_as: source.stored_as.clone(),
+                location,
+                options,
+                declared: source.schema.clone(),
+                columns: catalog.columns_read(&source.name).into_iter().collect(),
+                limits,
+            };
+            (source.name.clone(), config)
+        });
+        let sources = sources.collect();
+        Ok(Project { dir, settings, catalog, sources })
+    }
+
+    /// Its data folder.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(&self.settings.data)
+    }
+
+    /// How often a view is committed.
+    #[must_use]
+    pub fn commit_interval(&self, view: &str) -> Duration {
+        let options = self.catalog.views.iter().find(|one| one.name == view).map(|one| &one.options);
+        options.and_then(|options| options.commit_interval).unwrap_or(self.settings.commit_interval)
+    }
+}
+
+/// The `.sql` files of the folder itself, by name; not hidden ones.
+fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
+    let wrong = |error: std::io::Error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            return Error::config(format!("there is no folder {}", shown(dir)), "`alluvium init DIR` makes one that runs as it stands");
+        }
+        Error::io("reading", dir, error)
+    };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(dir).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|extension| extension == "sql") && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: PathBuf| {
+        let bytes = fs::read(&path).map_err(|error| Error::io("reading", &path, error))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::config(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
+        let short = path.strip_prefix("./").unwrap_or(&path);
+        Ok(SqlFile { path: short.display().to_string(), text })
+    };
+    paths.into_iter().map(read).collect()
+}
+
+fn shown(dir: &Path) -> String {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).display().to_string()
+}

@@ -1,0 +1,154 @@
+//! SQL over the committed views, on one consistent snapshot, beside a running engine or without one.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`snapshot`] | which commit of each view is read: views that were committed together at the same epoch |
+//! | [`open_files`] | their Parquet files, opened before the query begins: what is removed meanwhile can still be read |
+//!
+//! Nothing here locks or writes. No file of SQL or settings is needed but for the data folder's place.
+
+pub mod open_files;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::dataframe::DataFrame;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::settings::keys::nearest;
+use open_files::OpenFiles;
+use snapshot::Snapshots;
+
+/// An answer: its batches as they are made. It holds the files that it reads open.
+pub struct Answer {
+    frame: DataFrame,
+}
+
+impl Answer {
+    /// The rows.
+    ///
+    /// # Errors
+    /// Where the plan cannot be run.
+    pub async fn stream(self) -> Result<SendableRecordBatchStream, Error> {
+        Ok(self.frame.execute_stream().await?)
+    }
+}
+
+/// Plans a SELECT (or EXPLAIN, SHOW TABLES, DESCRIBE) over the views.
+///
+/// # Errors
+/// A statement that is wrong or that changes something, a view that is not there, files that cannot be read.
+pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
+    let context = session()?;
+    let statement = context.state().sql_to_statement(sql, &context.state().config().options().sql_parser.dialect)?;
+    let reads = reads(&statement);
+    if reads == Reads::Changes {
+        return Err(only_reads());
+    }
+    let named = context.state().resolve_table_references(&statement)?;
+    let there = snapshot::views(layout)?;
+    let mut wanted = BTreeSet::new();
+    for reference in &named {
+        let name = reference.table();
+        if reference.schema() == Some("information_schema") {
+            wanted.extend(there.iter().cloned());
+        } else if there.contains(name) {
+            wanted.insert(name.to_owned());
+        } else if reference.schema().is_none() && !context.state().table_functions().contains_key(name) {
+            return Err(missing(name, &there, layout));
+        }
+    }
+    if reads == Reads::Catalog {
+        wanted.extend(there.iter().cloned());
+    }
+    register(&context, layout, &wanted).await?;
+    let plan = context.state().statement_to_plan(statement).await?;
+    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    if read_only.verify_plan(&plan).is_err() {
+        return Err(only_reads());
+    }
+    Ok(Answer { frame: DataFrame::new(context.state(), plan) })
+}
+
+fn session() -> Result<SessionContext, Error> {
+    let mut config = SessionConfig::new().with_information_schema(true);
+    config.options_mut().execution.time_zone = Some("+00:00".to_owned());
+    let mut context = SessionContext::new_with_config(config);
+    datafusion_functions_json::register_all(&mut context)?;
+    Ok(context)
+}
+
+async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<String>) -> Result<(), Error> {
+    let (snapshots, files) = Snapshots::take(layout, views).await?;
+    let files = Arc::new(files);
+    context.register_object_store(&open_files::url(), Arc::clone(&files) as Arc<dyn datafusion::object_store::ObjectStore>);
+    for manifest in snapshots.manifests() {
+        let table = table(context, &files, &manifest.view).await?;
+        context.register_table(datafusion::common::TableReference::bare(manifest.view.clone()), table)?;
+    }
+    Ok(())
+}
+
+/// A table of exactly the files that are open for a view.
+async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Result<Arc<dyn TableProvider>, Error> {
+    let urls = files.urls_of(view).iter().map(ListingTableUrl::parse).collect::<Result<Vec<_>, _>>()?;
+    let Some(first) = urls.first() else {
+        // A view without rows has one part without rows.
+        return Err(Error::corrupt(format!("the manifest of view {view} names no file"), format!("`alluvium rebuild {view}` makes it anew")));
+    };
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
+    let schema = options.infer_schema(&context.state(), first).await?;
+    let config = ListingTableConfig::new_with_multi_paths(urls).with_listing_options(options).with_schema(schema);
+    Ok(Arc::new(ListingTable::try_new(config)?))
+}
+
+/// What a statement is, before its tables are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    /// The tables that it names.
+    Tables,
+    /// The list of all tables.
+    Catalog,
+    /// It would change something.
+    Changes,
+}
+
+fn reads(statement: &Statement) -> Reads {
+    match statement {
+        Statement::Explain(explain) => reads(&explain.statement),
+        Statement::Statement(statement) => match statement.as_ref() {
+            SqlStatement::Query(_) | SqlStatement::ExplainTable { .. } | SqlStatement::ShowColumns { .. } => Reads::Tables,
+            SqlStatement::ShowTables { .. } => Reads::Catalog,
+            _ => Reads::Changes,
+        },
+        _ => Reads::Changes,
+    }
+}
+
+fn only_reads() -> Error {
+    Error::config(
+        "a query can only read",
+        "write a SELECT; views change when their events do, and a new one is a CREATE MATERIALIZED VIEW in a .sql file",
+    )
+}
+
+fn missing(name: &str, there: &BTreeSet<String>, layout: &Layout) -> Error {
+    let help = match nearest(name, there.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}?"),
+        None if there.is_empty() => "nothing has been committed there yet: `alluvium run` commits, -C and --data name another folder".to_owned(),
+        None => format!("there are: {}", there.iter().cloned().collect::<Vec<_>>().join(", ")),
+    };
+    Error::config(format!("there is no committed view {name} in {}", layout.root().display()), help)
+}

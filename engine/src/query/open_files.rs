@@ -1,0 +1,134 @@
+//! Parquet files that are open already, as an object store that has nothing else: a part that a later commit removes can be read
+//! to the end of the query. Reading only.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path as FilePath;
+use std::sync::Arc;
+
+use alluvium_connectors::views::Manifest;
+use bytes::Bytes;
+use datafusion::object_store::path::Path;
+use datafusion::object_store::{
+    CopyOptions, Error as StoreError, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use url::Url;
+
+use crate::error::Error;
+
+const NAME: &str = "open files";
+const ROOT: &str = "alluvium://snapshot/";
+
+/// Where the store is registered.
+#[must_use]
+pub fn url() -> Url {
+    // The text is a constant that the tests parse.
+    Url::parse(ROOT).unwrap_or_else(|_| unreachable!("{ROOT} is a URL"))
+}
+
+/// The files, by their path in the store.
+#[derive(Debug, Default)]
+pub struct OpenFiles {
+    files: BTreeMap<Path, (Arc<File>, ObjectMeta)>,
+    views: BTreeMap<String, Vec<Path>>,
+}
+
+impl OpenFiles {
+    /// Opens the files of a commit of a view.
+    ///
+    /// # Errors
+    /// The disk's; `NotFound` for one that is gone.
+    pub fn add(&mut self, view: &str, folder: &FilePath, manifest: &Manifest) -> Result<(), Error> {
+        // Names of views hold what they like; paths of the store do not.
+        let prefix = format!("view{}", self.views.len());
+        let paths = self.views.entry(view.to_owned()).or_default();
+        for part in &manifest.parts {
+            // The manifest's own paths are absolute, and wrong once the folder was moved.
+            let path = folder.join("parts").join(&part.file);
+            let file = File::open(&path).map_err(|error| Error::io("opening", &path, error))?;
+            let metadata = file.metadata().map_err(|error| Error::io("reading", &path, error))?;
+            let modified = metadata.modified().map_err(|error| Error::io("reading", &path, error))?;
+            let location = Path::from_iter([prefix.as_str(), part.file.as_str()]);
+            let meta = ObjectMeta { location: location.clone(), last_modified: modified.into(), size: metadata.len(), e_tag: None, version: None };
+            self.files.insert(location.clone(), (Arc::new(file), meta));
+            paths.push(location);
+        }
+        Ok(())
+    }
+
+    /// Where a view's files are, for a table over them.
+    #[must_use]
+    pub fn urls_of(&self, view: &str) -> Vec<String> {
+        self.views.get(view).into_iter().flatten().map(|path| format!("{ROOT}{path}")).collect()
+    }
+}
+
+impl fmt::Display for OpenFiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(NAME)
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for OpenFiles {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let (file, meta) = self.files.get(location).ok_or_else(|| StoreError::NotFound { path: location.to_string(), source: "not opened".into() })?;
+        options.check_preconditions(meta)?;
+        let all = GetRange::Bounded(0..meta.size);
+        let range = if meta.size == 0 { 0..0 } else { options.range.unwrap_or(all).as_range(meta.size).map_err(generic)? };
+        let payload = if options.head {
+            GetResultPayload::Stream(stream::empty().boxed())
+        } else {
+            let (file, range) = (Arc::clone(file), range.clone());
+            let read = async move { tokio::task::spawn_blocking(move || read(&file, range)).await? };
+            GetResultPayload::Stream(stream::once(read).boxed())
+        };
+        Ok(GetResult { payload, meta: meta.clone(), range, attributes: Default::default() })
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let prefix = prefix.cloned().unwrap_or_default();
+        let found: Vec<_> = self.files.values().filter(|(_, meta)| meta.location.prefix_matches(&prefix)).map(|(_, meta)| Ok(meta.clone())).collect();
+        stream::iter(found).boxed()
+    }
+
+    async fn list_with_delimiter(&self, _prefix: Option<&Path>) -> Result<ListResult> {
+        Err(read_only())
+    }
+
+    async fn put_opts(&self, _location: &Path, _payload: PutPayload, _options: PutOptions) -> Result<PutResult> {
+        Err(read_only())
+    }
+
+    async fn put_multipart_opts(&self, _location: &Path, _options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(read_only())
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        locations.map(|_| Err(read_only())).boxed()
+    }
+
+    async fn copy_opts(&self, _from: &Path, _to: &Path, _options: CopyOptions) -> Result<()> {
+        Err(read_only())
+    }
+}
+
+fn read(file: &File, range: std::ops::Range<u64>) -> Result<Bytes> {
+    let length = usize::try_from(range.end - range.start).map_err(generic)?;
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, range.start).map_err(generic)?;
+    Ok(bytes.into())
+}
+
+fn generic(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Generic { store: NAME, source: Box::new(error) }
+}
+
+fn read_only() -> StoreError {
+    StoreError::NotSupported { source: "a snapshot is only read".into() }
+}

@@ -1,0 +1,216 @@
+//! Puts pipelines together: new, from a checkpoint, or for a rebuild.
+//!
+//! A rebuild runs a whole component beside the one that serves. Of its views, those that are to be rebuilt begin with the first
+//! event that the stream still has; the others continue from their checkpoint, so that what a stream no longer holds is not lost
+//! to them. Before both go on together, [`Pipeline::align`] brings them to one position.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use alluvium_connectors::source::{Read, Start};
+use alluvium_connectors::views;
+use alluvium_connectors::{Batch, Position};
+use alluvium_projections::Delta;
+
+use super::component::{Component, sources_read, views_read};
+use super::feed::same_source;
+use super::pipeline::{Member, Pipeline, push_upstream};
+use super::shared::Shared;
+use crate::checkpoint::Record;
+use crate::error::Error;
+
+/// Events between two flushes while views are brought to one position.
+const ALIGN_EVENTS: u64 = 1_000_000;
+
+impl Pipeline {
+    /// A component that no record knows.
+    ///
+    /// # Errors
+    /// As [`Member::new`].
+    pub(crate) async fn new(shared: Arc<Shared>, component: Component) -> Result<Pipeline, Error> {
+        let mut members = Vec::new();
+        for view in &component.views {
+            members.push(Member::new(&shared, view).await?);
+        }
+        Ok(Self::of(shared, component, members, BTreeMap::new(), 0))
+    }
+
+    /// A component whose views were all committed together.
+    ///
+    /// # Errors
+    /// As [`Member::restore`].
+    pub(crate) async fn restore(shared: Arc<Shared>, component: Component, records: &BTreeMap<String, Record>) -> Result<Pipeline, Error> {
+        let mut members = Vec::new();
+        let mut positions = BTreeMap::new();
+        let mut epoch = 0;
+        for view in &component.views {
+            let record = records.get(&view.name).ok_or_else(|| Error::bug(format!("view {} has no record", view.name)))?;
+            members.push(Member::restore(&shared, view, record, false).await?);
+            positions.extend(record.positions.clone());
+            epoch = epoch.max(record.epoch);
+        }
+        let sources = component.sources();
+        positions.retain(|source, _| sources.contains(source));
+        Ok(Self::of(shared, component, members, positions, epoch))
+    }
+
+    /// A component of which the views in `anew` begin at the first event, and the others where their records say.
+    ///
+    /// # Errors
+    /// As [`Member::new`] and [`Member::restore`], and those of the sources that have to be read.
+    pub(crate) async fn rebuild(
+        shared: Arc<Shared>,
+        component: Component,
+        records: &BTreeMap<String, Record>,
+        anew: &BTreeSet<String>,
+    ) -> Result<Pipeline, Error> {
+        let mut members = Vec::new();
+        let mut kept = Vec::new();
+        for view in &component.views {
+            match records.get(&view.name).filter(|_| !anew.contains(&view.name)) {
+                Some(record) => {
+                    members.push(Member::restore(&shared, view, record, true).await?);
+                    kept.push((view.name.clone(), record.positions.clone()));
+                }
+                None => members.push(Member::new(&shared, view).await?),
+            }
+        }
+        let mut pipeline = Self::of(shared, component, members, BTreeMap::new(), 0);
+        if !kept.is_empty() {
+            pipeline.align(&kept, anew).await?;
+        }
+        Ok(pipeline)
+    }
+
+    fn of(shared: Arc<Shared>, component: Component, members: Vec<Member>, positions: BTreeMap<String, Position>, epoch: u64) -> Pipeline {
+        Pipeline { shared, component, members, positions, epoch, letters: Vec::new(), newest_ns: BTreeMap::new() }
+    }
+
+    /// Brings every member to one position: the farthest that any of the kept ones has reached.
+    async fn align(&mut self, kept: &[(String, BTreeMap<String, Position>)], anew: &BTreeSet<String>) -> Result<(), Error> {
+        for (_, positions) in kept {
+            for (source, position) in positions {
+                let farthest = self.positions.entry(source.clone()).or_insert_with(|| position.clone());
+                if !same_source(&farthest.identity, &position.identity) {
+                    return Err(Error::config(
+                        format!("source {source} was made anew between the commits of views that are read together"),
+                        format!("rebuild the views that read {source} as well"),
+                    ));
+                }
+                if position.offset > farthest.offset {
+                    *farthest = position.clone();
+                }
+            }
+        }
+        // First the kept ones among themselves. The new ones must not see their deltas: they are handed the rows that result.
+        let old: BTreeSet<String> = kept.iter().map(|(view, _)| view.clone()).collect();
+        for (source, end) in self.positions.clone() {
+            for (view, positions) in kept {
+                let from = positions.get(&source).filter(|from| from.offset < end.offset);
+                if let Some(from) = from.filter(|_| self.reads(view, &source)) {
+                    let view = BTreeSet::from([view.clone()]);
+                    self.read_into(&source, Start::At(from.clone()), end.offset, &view, &old).await?;
+                }
+            }
+        }
+        self.build(Some(&old)).await?;
+        // Then the new ones: what the kept ones hold arrives as one delta, and the events from the first on.
+        for index in 0..self.members.len() {
+            self.hand_over(index, anew).await?;
+        }
+        for (source, end) in self.positions.clone() {
+            let readers: BTreeSet<String> = anew.iter().filter(|view| self.reads(view, &source)).cloned().collect();
+            if !readers.is_empty() {
+                self.read_into(&source, Start::First, end.offset, &readers, anew).await?;
+            }
+        }
+        self.build(Some(anew)).await
+    }
+
+    fn reads(&self, view: &str, source: &str) -> bool {
+        let member = self.members.iter().find(|member| member.view.name == view);
+        member.is_some_and(|member| sources_read(&member.view).any(|name| name == source))
+    }
+
+    /// Pushes a kept view's present rows into the new views that read it.
+    async fn hand_over(&mut self, index: usize, anew: &BTreeSet<String>) -> Result<(), Error> {
+        let (done, rest) = self.members.split_at_mut(index + 1);
+        let Some(member) = done.last().filter(|member| !anew.contains(&member.view.name)) else { return Ok(()) };
+        let name = &member.view.name;
+        let readers: Vec<&mut Member> = rest
+            .iter_mut()
+            .filter(|reader| anew.contains(&reader.view.name) && views_read(&reader.view).any(|read| read == name))
+            .collect();
+        if readers.is_empty() {
+            return Ok(());
+        }
+        let batches = views::read_parts(&self.shared.layout.view(name), &member.view.plan.schema, &member.parts)?;
+        for reader in readers {
+            for rows in &batches {
+                push_upstream(reader, &member.view, &Delta { rows: rows.clone(), weights: None }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a source up to an offset into some of the views; `flushed` are those whose deltas may pass meanwhile.
+    async fn read_into(
+        &mut self,
+        source: &str,
+        start: Start,
+        end: u64,
+        views: &BTreeSet<String>,
+        flushed: &BTreeSet<String>,
+    ) -> Result<(), Error> {
+        let origin = self.shared.feed(source)?.source().clone();
+        let mut reader = origin.read(start).await?;
+        let mut since_flush = 0;
+        while reader.position().offset < end {
+            let batch: Batch = match reader.next().await? {
+                Read::Batch(batch) => batch.until(end),
+                Read::CaughtUp { offset } if offset < end => {
+                    return Err(Error::corrupt(
+                        format!("source {source} ends at {offset}, before {end}, which was applied"),
+                        "its tail was lost: rebuild the views that read it",
+                    ));
+                }
+                Read::CaughtUp { .. } | Read::End => break,
+            };
+            self.push(source, &origin.config().columns, &batch, Some(views)).await?;
+            self.letters.extend(batch.dead_letters.iter().cloned());
+            since_flush += batch.events;
+            if since_flush >= ALIGN_EVENTS {
+                since_flush = 0;
+                self.build(Some(flushed)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Flushes the operators of a rebuild, all or some, and writes their parts, which no record names before the swap.
+    ///
+    /// # Errors
+    /// The operators' and the disk's.
+    pub(crate) async fn build(&mut self, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
+        let changes = self.flush(only).await?;
+        for (member, changes) in self.members.iter_mut().zip(&changes) {
+            if only.is_none_or(|only| only.contains(&member.view.name)) {
+                member.parts = member.writer.write(self.epoch + 1, changes)?;
+            }
+        }
+        self.forget_kept_letters()
+    }
+
+    /// Lets the next commit follow the last recorded ones of these views.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn continue_epochs(&mut self) -> Result<(), Error> {
+        for member in &self.members {
+            if let Some(record) = self.shared.store.record(&member.view.name)? {
+                self.epoch = self.epoch.max(record.epoch);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! The commit of an epoch, in the order that makes it safe to be killed anywhere.
+//!
+//! 1. state batches and changed parts are written under names never used before, and synced: a crash leaves files that nothing
+//!    names, and the next start removes them
+//! 2. one sled write, synced: this is the commit
+//! 3. the JSON twins, the dead letters and the snapshots are put in place: a crash before the end is repaired by doing it again
+//! 4. what no kept snapshot names is removed
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use alluvium_connectors::Position;
+use alluvium_connectors::dead_letters::DeadLetter;
+use alluvium_connectors::source::Identity;
+use alluvium_connectors::views::{self, Retention, Snapshot};
+
+use super::failpoint;
+use super::pipeline::Pipeline;
+use super::shared::Shared;
+use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write};
+use crate::error::Error;
+use crate::metrics;
+use crate::status::{Phase, SourceStatus};
+
+/// What a commit has to know beside the pipeline.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CommitOptions {
+    /// This commit ends the rebuild of the pipeline's views.
+    pub(crate) ends_rebuild: bool,
+    /// Another run of the same views writes beside this one: its files, which no record names yet, are left alone.
+    pub(crate) keep_unnamed: bool,
+}
+
+impl Pipeline {
+    /// Flushes the operators and commits what they gave. Gives how long it took.
+    ///
+    /// # Errors
+    /// The operators', the disk's, sled's. The pipeline is to be dropped then; the last commit stays whole.
+    pub(crate) async fn commit(&mut self, options: CommitOptions) -> Result<Duration, Error> {
+        let started = Instant::now();
+        let changes = self.flush(None).await?;
+        let epoch = self.epoch + 1;
+
+        failpoint::pass("before_state");
+        let mut state_bytes = 0;
+        for member in &mut self.members {
+            state_bytes += member.state.write(epoch, &member.projection.checkpoint())?;
+        }
+        failpoint::pass("after_state");
+        for (member, changes) in self.members.iter_mut().zip(&changes) {
+            member.parts = member.writer.write(epoch, changes)?;
+        }
+        failpoint::pass("after_parts");
+
+        let records = self.record(epoch, options)?;
+        failpoint::pass("after_commit");
+        self.epoch = epoch;
+        self.shared.store.write_twins(&records)?;
+        failpoint::pass("after_twin");
+        for record in &records {
+            views::publish(&self.shared.layout.view(&record.view), &record.snapshot)?;
+        }
+        failpoint::pass("after_publish");
+        self.sweep(options)?;
+
+        let took = started.elapsed();
+        self.report(&records, state_bytes, took);
+        Ok(took)
+    }
+
+    /// Stages the dead letters, writes the records and puts the dead letters in place.
+    fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<Vec<Record>, Error> {
+        let letters = std::mem::take(&mut self.letters);
+        // One lock over staging and commit: two pipelines that read one source must not both keep a letter.
+        let mut writer = if letters.is_empty() { None } else { Some(self.shared.dead_letters()) };
+        let mut offsets = BTreeMap::new();
+        let mut staged = Vec::new();
+        let mut kept = Vec::new();
+        if let Some(writer) = &mut writer {
+            kept = self.not_yet_kept(letters, &mut offsets)?;
+            if !kept.is_empty() {
+                staged = writer.stage(&kept)?;
+            }
+        }
+        failpoint::pass("after_dead_letters");
+        let committed_ms = now_ms();
+        let names: Vec<String> = self.members.iter().map(|member| member.view.name.clone()).collect();
+        let records: Vec<Record> = self
+            .members
+            .iter()
+            .enumerate()
+            .map(|(index, member)| Record {
+                format: FORMAT,
+                view: member.view.name.clone(),
+                epoch,
+                incarnation: member.incarnation.clone(),
+                fingerprint: member.view.plan.fingerprint.clone(),
+                positions: self.positions.clone(),
+                state: member.state.records(),
+                layout: member.layout.clone(),
+                snapshot: Snapshot {
+                    view: member.view.name.clone(),
+                    epoch,
+                    parts: member.parts.clone(),
+                    offsets: self
+                        .component
+                        .sources_behind(&member.view.name)
+                        .into_iter()
+                        .filter_map(|source| self.positions.get(&source).map(|position| (source, position.offset)))
+                        .collect(),
+                    fingerprint: member.view.plan.fingerprint.clone(),
+                    committed_ms,
+                    committed_with: names.clone(),
+                },
+                dead_letters: if index == 0 { staged.clone() } else { Vec::new() },
+            })
+            .collect();
+        let rebuilds_done = if options.ends_rebuild { names } else { Vec::new() };
+        self.shared.store.write(&Write { records: records.clone(), dead_letter_offsets: offsets, rebuilds_done })?;
+        if let Some(writer) = &mut writer {
+            writer.publish(&staged)?;
+        }
+        drop(writer);
+        for letter in &kept {
+            metrics::dead_letter(&letter.source, letter.kind);
+        }
+        for member in &self.members {
+            let count = kept.iter().filter(|letter| letter.view.as_ref().is_none_or(|view| *view == member.view.name)).count();
+            self.shared.board.update(&member.view.name, |status| status.dead_letters += count as u64);
+        }
+        Ok(records)
+    }
+
+    /// The letters that no commit has kept yet, and up to where they are kept with this one.
+    fn not_yet_kept(&self, letters: Vec<DeadLetter>, offsets: &mut BTreeMap<String, DeadLetterOffset>) -> Result<Vec<DeadLetter>, Error> {
+        let mut known: BTreeMap<String, u64> = BTreeMap::new();
+        let mut kept = Vec::new();
+        for letter in letters {
+            let key = self.letter_key(&letter);
+            let stream = self.positions.get(&letter.source).map(stream_of).unwrap_or_default();
+            let from = match known.get(&key) {
+                Some(from) => *from,
+                None => {
+                    let recorded = self.shared.store.dead_letter_offset(&key)?;
+                    let from = recorded.filter(|recorded| recorded.stream == stream).map_or(0, |recorded| recorded.offset);
+                    known.insert(key.clone(), from);
+                    from
+                }
+            };
+            if letter.sequence < from {
+                continue;
+            }
+            let offset = offsets.entry(key).or_insert(DeadLetterOffset { offset: 0, stream });
+            offset.offset = offset.offset.max(letter.sequence + 1);
+            kept.push(letter);
+        }
+        Ok(kept)
+    }
+
+    /// What a letter is counted under: its source, or its view in its present version.
+    fn letter_key(&self, letter: &DeadLetter) -> String {
+        let version = letter.view.as_ref().and_then(|view| self.members.iter().find(|member| member.view.name == *view));
+        match version {
+            Some(member) => format!("{}/{}/{}", letter.source, member.view.name, member.view.plan.fingerprint),
+            None => letter.source.clone(),
+        }
+    }
+
+    /// Forgets the letters that some commit has kept already: a rebuild reads them all again and must not hold them.
+    ///
+    /// # Errors
+    /// sled's.
+    pub(super) fn forget_kept_letters(&mut self) -> Result<(), Error> {
+        let letters = std::mem::take(&mut self.letters);
+        self.letters = self.not_yet_kept(letters, &mut BTreeMap::new())?;
+        Ok(())
+    }
+
+    fn sweep(&mut self, options: CommitOptions) -> Result<(), Error> {
+        for member in &self.members {
+            member.state.sweep()?;
+            if !options.keep_unnamed {
+                let root = self.shared.layout.view(&member.view.name);
+                views::sweep(&root, &member.parts, retention(&self.shared, member.view.options.snapshots_kept), SystemTime::now())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self, records: &[Record], state_bytes: u64, took: Duration) {
+        for (member, record) in self.members.iter().zip(records) {
+            let (rows, bytes) = member.projection.state_size();
+            self.shared.board.update(&record.view, |status| {
+                status.epoch = Some(record.epoch);
+                status.rows = record.snapshot.parts.iter().map(|part| part.rows).sum();
+                status.parts = record.snapshot.parts.len() as u64;
+                status.bytes = record.snapshot.parts.iter().map(|part| part.bytes).sum();
+                status.state_rows = rows;
+                status.state_bytes = bytes;
+                status.committed_ms = Some(record.snapshot.committed_ms);
+                status.rebuild.clear();
+                if status.phase == Phase::Rebuilding {
+                    status.phase = Phase::Live;
+                }
+                for (source, position) in &self.positions {
+                    let entry = status.sources.entry(source.clone()).or_insert_with(SourceStatus::default);
+                    entry.offset = position.offset;
+                    entry.end = entry.end.max(position.offset);
+                    entry.newest_ns = self.newest_ns.get(source).copied().or(entry.newest_ns);
+                }
+                metrics::committed(status, took);
+            });
+        }
+        tracing::debug!(pipeline = self.component.name(), epoch = self.epoch, state_bytes, took_ms = took.as_secs_f64() * 1e3, "committed");
+    }
+}
+
+/// Puts what a commit recorded in place again: the part of it that a crash may have left undone.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
+    let root = shared.layout.view(&record.view);
+    let shown = views::read_manifest(&root)?;
+    let current = root.join("current").exists();
+    if !current || shown.is_none_or(|shown| shown.epoch != record.epoch || shown.fingerprint != record.fingerprint) {
+        views::publish(&root, &record.snapshot)?;
+    }
+    shared.dead_letters().publish(&record.dead_letters)?;
+    let kept = shared.project.catalog.views.iter().find(|view| view.name == record.view).and_then(|view| view.options.snapshots_kept);
+    views::sweep(&root, &record.snapshot.parts, retention(shared, kept), SystemTime::now())?;
+    sweep_incarnations(&shared.layout.states(&record.view), &record.incarnation)?;
+    Ok(())
+}
+
+/// Removes the state of every run of a view but the recorded one.
+///
+/// # Errors
+/// The disk's.
+pub(super) fn sweep_incarnations(folder: &Path, keep: &str) -> Result<(), Error> {
+    let failed = |action, error| Error::Connector(alluvium_connectors::Error::Io { action, path: folder.to_path_buf(), error });
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed("reading", error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| failed("reading", error))?;
+        if *entry.file_name() != *keep {
+            std::fs::remove_dir_all(entry.path()).map_err(|error| failed("removing", error))?;
+        }
+    }
+    Ok(())
+}
+
+fn retention(shared: &Shared, kept: Option<usize>) -> Retention {
+    let settings = &shared.project.settings;
+    Retention { kept: kept.unwrap_or(settings.snapshots_kept), min_age: settings.snapshots_min_age }
+}
+
+/// Names the stream that a position is of.
+fn stream_of(position: &Position) -> String {
+    match &position.identity {
+        Identity::Nats { stream, created, .. } => format!("{stream} {created}"),
+        Identity::File { .. } => "file".into(),
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,104 @@
+//! Which views are committed together: those that read each other, directly or through others.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alluvium_sql::{Catalog, RelationKind, View};
+
+/// Views that are committed together, each after those that it reads.
+#[derive(Debug, Clone)]
+pub(crate) struct Component {
+    pub(crate) views: Vec<View>,
+}
+
+impl Component {
+    /// The components of a catalog, in the order of their first views.
+    pub(crate) fn all(catalog: &Catalog) -> Vec<Component> {
+        Self::connected(&catalog.views)
+    }
+
+    /// The connected sets of some views, which include all that they read.
+    fn connected(views: &[View]) -> Vec<Component> {
+        let mut root: BTreeMap<&str, &str> = views.iter().map(|view| (view.name.as_str(), view.name.as_str())).collect();
+        for view in views {
+            for upstream in views_read(view) {
+                let (one, other) = (find(&root, &view.name), find(&root, upstream));
+                root.insert(one, other);
+            }
+        }
+        let mut components: Vec<(&str, Component)> = Vec::new();
+        for view in views {
+            let of = find(&root, &view.name);
+            match components.iter_mut().find(|(name, _)| *name == of) {
+                Some((_, component)) => component.views.push(view.clone()),
+                None => components.push((of, Component { views: vec![view.clone()] })),
+            }
+        }
+        components.into_iter().map(|(_, component)| component).collect()
+    }
+
+    /// The first view's name, for messages and as the component's own.
+    pub(crate) fn name(&self) -> &str {
+        self.views.first().map_or("", |view| &view.name)
+    }
+
+    pub(crate) fn holds(&self, view: &str) -> bool {
+        self.views.iter().any(|one| one.name == view)
+    }
+
+    /// The names of `views` and of all that read them, directly or through others.
+    pub(crate) fn downstream(&self, views: &BTreeSet<String>) -> BTreeSet<String> {
+        let mut reached = views.clone();
+        for view in &self.views {
+            if views_read(view).any(|upstream| reached.contains(upstream)) {
+                reached.insert(view.name.clone());
+            }
+        }
+        reached
+    }
+
+    /// The components that remain of this one when only `views` run.
+    pub(crate) fn parts_of(&self, views: &BTreeSet<&str>) -> Vec<Component> {
+        let kept: Vec<View> = self.views.iter().filter(|view| views.contains(view.name.as_str())).cloned().collect();
+        Self::connected(&kept)
+    }
+
+    /// Every source that some view reads.
+    pub(crate) fn sources(&self) -> BTreeSet<String> {
+        self.views.iter().flat_map(sources_read).map(str::to_owned).collect()
+    }
+
+    /// The sources that a view's rows come from, directly or through others.
+    pub(crate) fn sources_behind(&self, view: &str) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut wanted: BTreeSet<&str> = BTreeSet::from([view]);
+        for view in self.views.iter().rev().filter(|one| self.holds(&one.name)) {
+            if wanted.contains(view.name.as_str()) {
+                wanted.extend(views_read(view));
+                found.extend(sources_read(view).map(str::to_owned));
+            }
+        }
+        found
+    }
+}
+
+/// The views that a view reads directly.
+pub(crate) fn views_read(view: &View) -> impl Iterator<Item = &str> {
+    reads(view, RelationKind::View)
+}
+
+/// The sources that a view reads directly.
+pub(crate) fn sources_read(view: &View) -> impl Iterator<Item = &str> {
+    reads(view, RelationKind::Source)
+}
+
+fn reads(view: &View, wanted: RelationKind) -> impl Iterator<Item = &str> {
+    view.plan.reads.iter().filter(move |(kind, _)| *kind == wanted).map(|(_, name)| name.as_str())
+}
+
+fn find<'a>(root: &BTreeMap<&'a str, &'a str>, name: &str) -> &'a str {
+    let mut at = root[name];
+    while root[at] != at {
+        at = root[at];
+    }
+    at
+}

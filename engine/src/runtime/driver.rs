@@ -1,0 +1,295 @@
+//! Drives one pipeline: takes items from its sources, says when to commit, and knows when it has caught up.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use alluvium_connectors::Position;
+use alluvium_connectors::source::{Source, Start};
+use futures::future::{FutureExt, select_all};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::commit::CommitOptions;
+use super::feed::same_source;
+use super::intake::{Intake, Taken};
+use super::pipeline::Pipeline;
+use crate::error::Error;
+use crate::metrics;
+use crate::status::{Phase, SourceStatus};
+
+/// How many times as long as a commit took it is left to the events before the next one, while there is a backlog.
+const BACKLOG_SHARE: u32 = 4;
+
+/// A rebuilt pipeline's wish to take over: answered when the old ones have committed and ended.
+pub(crate) struct TakeOver {
+    pub(crate) component: String,
+    pub(crate) reply: oneshot::Sender<()>,
+}
+
+/// Whether the pipeline's commits are what readers see.
+pub(crate) enum Role {
+    /// They are.
+    Main,
+    /// The views are built beside the ones that serve; one commit swaps them when they have caught up.
+    Rebuild {
+        /// Where to ask for the swap.
+        take_over: mpsc::Sender<TakeOver>,
+    },
+}
+
+/// A pipeline with its sources.
+pub(crate) struct Driver {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) role: Role,
+    pub(crate) interval: Duration,
+    /// End when all that the sources held has been applied.
+    pub(crate) until_caught_up: bool,
+    /// Another run of the same views is at work beside this one.
+    pub(crate) rebuilding: Arc<AtomicBool>,
+    pub(crate) stop: CancellationToken,
+}
+
+/// How a source stands to its end.
+struct Progress {
+    /// The end of the source when reading began; none where only reaching it tells.
+    target: Option<u64>,
+    caught_up: bool,
+}
+
+/// What the driver wakes up for.
+enum Wake {
+    Stop,
+    Due,
+    Taken(usize, Result<Taken, Arc<alluvium_connectors::Error>>),
+}
+
+impl Driver {
+    /// Runs until told to stop, or caught up where so asked, and commits at the end. A rebuild that is told to stop before the
+    /// swap leaves nothing behind.
+    ///
+    /// # Errors
+    /// The first that meets the pipeline; what was committed stays.
+    pub(crate) async fn run(mut self) -> Result<(), Error> {
+        let mut intakes = Vec::new();
+        let mut progress = Vec::new();
+        for source in self.pipeline.component.sources() {
+            let feed = self.pipeline.shared.feed(&source)?.clone();
+            let start = self.pipeline.positions.get(&source).map_or(Start::First, |position| Start::At(position.clone()));
+            let Some((intake, target)) = self.open(&feed, start).await? else { return Ok(()) };
+            self.pipeline.positions.insert(source.clone(), intake.position().clone());
+            intakes.push(intake);
+            progress.push(Progress { target, caught_up: false });
+        }
+        let mut last_commit = Instant::now();
+        let mut commit_took = Duration::ZERO;
+        // A new pipeline commits at once: its views are there, and right, before any event.
+        let mut dirty = true;
+        let mut first = true;
+        loop {
+            let caught_up = progress.iter().all(|source| source.caught_up);
+            if caught_up {
+                if matches!(self.role, Role::Rebuild { .. }) && self.passed(&self.recorded_positions()?) {
+                    if !self.swap(&mut intakes).await? {
+                        return Ok(());
+                    }
+                    dirty = false;
+                    last_commit = Instant::now();
+                }
+                if matches!(self.role, Role::Main) {
+                    self.show_phase(Phase::Live);
+                    if self.until_caught_up {
+                        break;
+                    }
+                }
+            }
+            let wait = if caught_up { commit_took } else { commit_took * BACKLOG_SHARE };
+            let due = last_commit + if first { Duration::ZERO } else { self.interval.max(wait + commit_took) };
+            let wake = {
+                let taken = next_of(&mut intakes);
+                tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => Wake::Stop,
+                    () = tokio::time::sleep_until(due.into()), if dirty => Wake::Due,
+                    (index, taken) = taken => Wake::Taken(index, taken),
+                }
+            };
+            match wake {
+                Wake::Stop => break,
+                Wake::Due => {
+                    last_commit = Instant::now();
+                    commit_took = self.commit_or_flush().await?;
+                    first = false;
+                    dirty = false;
+                }
+                Wake::Taken(index, taken) => {
+                    let intake = &intakes[index];
+                    match taken.map_err(|error| source_error(intake.name(), &error))? {
+                        Taken::Batch(batch) => {
+                            let began = Instant::now();
+                            self.pipeline.apply(intake.name(), intake.columns(), &batch).await?;
+                            metrics::batch_applied(self.pipeline.component.name(), began.elapsed());
+                            dirty = true;
+                            progress[index].caught_up |= progress[index].target.is_some_and(|target| batch.end >= target);
+                            self.show_progress(intake.name(), batch.end, progress[index].target);
+                        }
+                        Taken::CaughtUp(offset) => {
+                            progress[index].caught_up |= progress[index].target.is_none_or(|target| offset >= target);
+                            self.show_progress(intake.name(), offset, Some(offset));
+                        }
+                        Taken::End => progress[index].caught_up = true,
+                    }
+                }
+            }
+        }
+        if dirty && matches!(self.role, Role::Main) {
+            self.commit_or_flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Opens an intake, waiting for a source that is away. None when told to stop meanwhile.
+    async fn open(&self, feed: &super::feed::Feed, start: Start) -> Result<Option<(Intake, Option<u64>)>, Error> {
+        let name = &feed.source().config().name;
+        let mut delay = Duration::from_millis(100);
+        loop {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                opened = open_once(feed, start.clone()) => opened,
+            };
+            match opened {
+                Ok(opened) => return Ok(Some(opened)),
+                Err(error) if matches!(*error, alluvium_connectors::Error::Unavailable { .. }) => {
+                    tracing::warn!(source = name, %error, "waiting for the source");
+                    for member in &self.pipeline.members {
+                        self.pipeline.shared.board.update(&member.view.name, |status| status.error = Some(error.to_string()));
+                    }
+                }
+                Err(error) => return Err(source_error(name, &error)),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(delay) => {}
+            }
+            delay = (delay * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    /// Commits; a rebuild that is not swapped in yet only bounds what its operators and parts hold back.
+    async fn commit_or_flush(&mut self) -> Result<Duration, Error> {
+        match self.role {
+            Role::Main => {
+                let keep_unnamed = self.rebuilding.load(Ordering::SeqCst);
+                self.pipeline.commit(CommitOptions { ends_rebuild: false, keep_unnamed }).await
+            }
+            Role::Rebuild { .. } => {
+                let began = Instant::now();
+                self.pipeline.build(None).await?;
+                Ok(began.elapsed())
+            }
+        }
+    }
+
+    /// Takes over from the old pipeline: waits until it has ended, goes at least as far as it did, and commits. False when
+    /// told to stop meanwhile.
+    async fn swap(&mut self, intakes: &mut [Intake]) -> Result<bool, Error> {
+        let Role::Rebuild { take_over, .. } = &self.role else { return Ok(true) };
+        let (reply, answer) = oneshot::channel();
+        let request = TakeOver { component: self.pipeline.component.name().to_owned(), reply };
+        if take_over.send(request).await.is_err() {
+            return Ok(false);
+        }
+        if answer.await.is_err() {
+            return Ok(false);
+        }
+        let reached = self.recorded_positions()?;
+        while !self.passed(&reached) {
+            let (index, taken) = next_of(intakes).await;
+            let intake = &intakes[index];
+            if let Taken::Batch(batch) = taken.map_err(|error| source_error(intake.name(), &error))? {
+                self.pipeline.apply(intake.name(), intake.columns(), &batch).await?;
+            }
+        }
+        self.pipeline.continue_epochs()?;
+        self.pipeline.commit(CommitOptions { ends_rebuild: true, keep_unnamed: false }).await?;
+        for member in &self.pipeline.members {
+            super::commit::sweep_incarnations(&self.pipeline.shared.layout.states(&member.view.name), &member.incarnation)?;
+            tracing::info!(view = member.view.name, epoch = self.pipeline.epoch, "rebuilt and swapped in");
+        }
+        self.rebuilding.store(false, Ordering::SeqCst);
+        self.role = Role::Main;
+        Ok(true)
+    }
+
+    /// Where the views stand that readers see now: a swap never takes them back.
+    fn recorded_positions(&self) -> Result<BTreeMap<String, Position>, Error> {
+        let mut farthest: BTreeMap<String, Position> = BTreeMap::new();
+        for member in &self.pipeline.members {
+            for (source, position) in self.pipeline.shared.store.record(&member.view.name)?.into_iter().flat_map(|record| record.positions) {
+                if farthest.get(&source).is_none_or(|known| known.offset < position.offset) {
+                    farthest.insert(source, position);
+                }
+            }
+        }
+        Ok(farthest)
+    }
+
+    /// Whether this pipeline stands at or after each of the positions; one of a stream that was made anew since does not count.
+    fn passed(&self, positions: &BTreeMap<String, Position>) -> bool {
+        positions.iter().all(|(source, old)| {
+            self.pipeline.positions.get(source).is_none_or(|new| !same_source(&new.identity, &old.identity) || new.offset >= old.offset)
+        })
+    }
+
+    fn show_phase(&self, phase: Phase) {
+        for member in &self.pipeline.members {
+            self.pipeline.shared.board.update(&member.view.name, |status| {
+                if status.phase != Phase::Rebuilding && status.phase != Phase::Failed {
+                    status.phase = phase;
+                }
+                status.error = None;
+            });
+        }
+    }
+
+    fn show_progress(&self, source: &str, offset: u64, end: Option<u64>) {
+        let main = matches!(self.role, Role::Main);
+        for member in &self.pipeline.members {
+            self.pipeline.shared.board.update(&member.view.name, |status| {
+                let shown = if main { &mut status.sources } else { &mut status.rebuild };
+                let entry = shown.entry(source.to_owned()).or_insert_with(SourceStatus::default);
+                entry.end = entry.end.max(end.unwrap_or(0)).max(offset);
+                if !main {
+                    entry.offset = offset;
+                    let (done, all) = status.rebuild.values().fold((0, 0), |(done, all), source| (done + source.offset, all + source.end));
+                    metrics::rebuild_progress(&member.view.name, done, all);
+                }
+            });
+        }
+    }
+}
+
+/// Attaches, then asks where the source ends.
+async fn open_once(feed: &super::feed::Feed, start: Start) -> Result<(Intake, Option<u64>), Arc<alluvium_connectors::Error>> {
+    let intake = Intake::open(feed.clone(), start).await?;
+    let target = match feed.source() {
+        Source::Nats(_) => Some(feed.source().extent().await?.end),
+        // Counting a file's lines is a pass over it: reaching its end tells the same.
+        Source::File(_) => None,
+    };
+    Ok((intake, target))
+}
+
+/// The next item of any source; never, where there is no source.
+async fn next_of(intakes: &mut [Intake]) -> (usize, Result<Taken, Arc<alluvium_connectors::Error>>) {
+    if intakes.is_empty() {
+        return std::future::pending().await;
+    }
+    let (taken, index, _) = select_all(intakes.iter_mut().map(|intake| intake.next().boxed())).await;
+    (index, taken)
+}
+
+fn source_error(source: &str, error: &alluvium_connectors::Error) -> Error {
+    Error::from_source(source, error)
+}

@@ -1,0 +1,323 @@
+//! One live reader for each source: it reads and decodes once for every view that has caught up.
+//!
+//! A feed is a task that owns the reader, the last batches that it gave, and its subscribers. A subscriber asks to be attached at
+//! an offset; it is, when that offset lies within the batches still at hand. Otherwise it is behind: it reads for itself and
+//! asks again. A subscriber that keeps the others waiting is let go, and comes back in the same way.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alluvium_connectors::source::{Identity, Read, Reader, Source, Start};
+use alluvium_connectors::{Batch, Error, Position};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics;
+
+/// Batches kept for those that are nearly caught up.
+const KEPT_BATCHES: usize = 32;
+/// Bytes of bodies in the batches kept.
+const KEPT_BYTES: u64 = 64 << 20;
+/// Batches on their way to one subscriber.
+const IN_FLIGHT: usize = 4;
+/// How long, in all, one subscriber may keep the others waiting before it is let go. It regains a tenth of the time that passes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a subscriber receives.
+#[derive(Debug, Clone)]
+pub(crate) enum Item {
+    /// Events, to be applied from the subscriber's own offset on.
+    Batch(Arc<Batch>),
+    /// The live end was reached at this offset.
+    CaughtUp(u64),
+    /// There will never be more.
+    End,
+    /// The source failed for good.
+    Failed(Arc<Error>),
+}
+
+/// An answer to [`Feed::attach`].
+pub(crate) enum Attached {
+    /// Items from the asked offset on; batches may begin before it.
+    Live {
+        items: mpsc::Receiver<Item>,
+        /// Where the feed stood when it began: for a subscriber that starts at the source's first event.
+        start: Position,
+    },
+    /// The offset is not at hand: read for yourself.
+    Behind,
+}
+
+struct Request {
+    start: Start,
+    /// The subscriber's own reader has proved that its position is of the source as it is now.
+    verified: bool,
+    reply: oneshot::Sender<Result<Attached, Arc<Error>>>,
+}
+
+/// A handle to a feed; cheap to clone. The feed ends with its last handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed {
+    source: Source,
+    requests: mpsc::Sender<Request>,
+}
+
+impl Feed {
+    /// Starts the task. Nothing is read before someone is attached.
+    pub(crate) fn start(source: Source) -> Feed {
+        let (requests, receiver) = mpsc::channel(64);
+        tokio::spawn(Task { source: source.clone(), requests: receiver, live: None }.run());
+        Feed { source, requests }
+    }
+
+    /// The source that is fed.
+    pub(crate) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Asks to be attached. Where nothing is being read, reading begins at `start`.
+    ///
+    /// # Errors
+    /// Those of [`Source::read`].
+    pub(crate) async fn attach(&self, start: Start, verified: bool) -> Result<Attached, Arc<Error>> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Arc::new(Error::Bug("a feed has ended before its subscribers".into()));
+        self.requests.send(Request { start, verified, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+struct Subscriber {
+    items: mpsc::Sender<Item>,
+    /// Whether the item under way has been handed to it.
+    served: bool,
+    kept_waiting: Duration,
+}
+
+/// A reader with those it feeds.
+struct Live {
+    reader: Reader,
+    began: Start,
+    start: Position,
+    kept: VecDeque<Arc<Batch>>,
+    kept_bytes: u64,
+    /// Offset at which `kept` begins.
+    kept_from: u64,
+    subscribers: Vec<Subscriber>,
+    /// The item that not all subscribers have yet, and since when it is under way.
+    under_way: Option<(Item, Instant)>,
+    last_restarts: u64,
+    settled: Instant,
+}
+
+/// What a feed's task wakes up for.
+enum Wake {
+    Request(Option<Request>),
+    Served,
+    Read(Result<Read, Error>),
+}
+
+struct Task {
+    source: Source,
+    requests: mpsc::Receiver<Request>,
+    live: Option<Live>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        loop {
+            let Some(live) = &mut self.live else {
+                match self.requests.recv().await {
+                    Some(request) => self.begin(request).await,
+                    None => return,
+                }
+                continue;
+            };
+            live.let_go();
+            if live.subscribers.is_empty() {
+                // Nobody is left: the reader and its consumer on the server are not kept for nothing.
+                self.live = None;
+                continue;
+            }
+            let wake = if live.under_way.is_some() {
+                tokio::select! {
+                    biased;
+                    request = self.requests.recv() => Wake::Request(request),
+                    () = live.serve() => Wake::Served,
+                }
+            } else {
+                tokio::select! {
+                    biased;
+                    request = self.requests.recv() => Wake::Request(request),
+                    read = live.reader.next() => Wake::Read(read),
+                }
+            };
+            match wake {
+                Wake::Request(Some(request)) => live.answer(request),
+                Wake::Request(None) => return,
+                Wake::Served => {}
+                Wake::Read(read) => {
+                    if let Some(error) = live.take(&self.source.config().name, read) {
+                        let error = Arc::new(error);
+                        for subscriber in live.subscribers.drain(..) {
+                            // A full channel does not hide the error: once closed, its owner reads for itself and meets it too.
+                            let _ = subscriber.items.try_send(Item::Failed(Arc::clone(&error)));
+                        }
+                        self.live = None;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens a reader where the first subscriber wants it.
+    async fn begin(&mut self, request: Request) {
+        match self.source.read(request.start.clone()).await {
+            Ok(reader) => {
+                let start = reader.position().clone();
+                let mut live = Live {
+                    kept_from: start.offset,
+                    reader,
+                    began: request.start.clone(),
+                    start,
+                    kept: VecDeque::new(),
+                    kept_bytes: 0,
+                    subscribers: Vec::new(),
+                    under_way: None,
+                    last_restarts: 0,
+                    settled: Instant::now(),
+                };
+                live.answer(request);
+                self.live = Some(live);
+            }
+            Err(error) => {
+                // The asker may have gone; there is nobody else to tell.
+                let _ = request.reply.send(Err(Arc::new(error)));
+            }
+        }
+    }
+}
+
+impl Live {
+    /// The offset of the next batch to be read.
+    fn head(&self) -> u64 {
+        self.kept.back().map_or(self.kept_from, |batch| batch.end)
+    }
+
+    fn answer(&mut self, request: Request) {
+        let from = match &request.start {
+            Start::First if self.began == Start::First && self.kept_from == self.start.offset => Some(self.start.offset),
+            Start::First => None,
+            Start::At(position) => {
+                let known = *position == self.start || (request.verified && same_source(&position.identity, &self.start.identity));
+                (known && position.offset >= self.kept_from).then_some(position.offset)
+            }
+        };
+        let Some(from) = from else {
+            let _ = request.reply.send(Ok(Attached::Behind));
+            return;
+        };
+        // Room for all that is kept beside what is under way, so that attaching never waits.
+        let (items, receiver) = mpsc::channel(IN_FLIGHT + self.kept.len());
+        for batch in self.kept.iter().filter(|batch| batch.end > from) {
+            // The channel has room for them all, and the receiver is in our hands.
+            let _ = items.try_send(Item::Batch(Arc::clone(batch)));
+        }
+        let attached = Attached::Live { items: receiver, start: self.start.clone() };
+        if request.reply.send(Ok(attached)).is_ok() {
+            // A batch under way is among the kept ones already; news of the end is repeated by the reader.
+            self.subscribers.push(Subscriber { items, served: true, kept_waiting: Duration::ZERO });
+        }
+    }
+
+    /// Takes what the reader gave; an error ends the feed.
+    fn take(&mut self, name: &str, read: Result<Read, Error>) -> Option<Error> {
+        let restarts = self.reader.restarts();
+        for _ in self.last_restarts..restarts {
+            metrics::reader_restarted(name);
+        }
+        self.last_restarts = restarts;
+        let item = match read {
+            Ok(Read::Batch(batch)) => {
+                metrics::batch_read(name, &batch);
+                let batch = Arc::new(batch);
+                self.keep(Arc::clone(&batch));
+                Item::Batch(batch)
+            }
+            Ok(Read::CaughtUp { offset }) => Item::CaughtUp(offset),
+            Ok(Read::End) => Item::End,
+            Err(error) => return Some(error),
+        };
+        for subscriber in &mut self.subscribers {
+            subscriber.served = false;
+        }
+        self.under_way = Some((item, Instant::now()));
+        None
+    }
+
+    fn keep(&mut self, batch: Arc<Batch>) {
+        self.kept_bytes += batch.bytes;
+        self.kept.push_back(batch);
+        while self.kept.len() > KEPT_BATCHES || (self.kept_bytes > KEPT_BYTES && self.kept.len() > 1) {
+            if let Some(old) = self.kept.pop_front() {
+                self.kept_bytes -= old.bytes;
+                self.kept_from = old.end;
+            }
+        }
+    }
+
+    /// Hands the item under way to one subscriber that lacks it, or waits until one can take it. Ends when one more has it, or
+    /// when patience with one has run out; dropping it loses nothing.
+    async fn serve(&mut self) {
+        let Some((item, since)) = self.under_way.clone() else { return };
+        let alone = self.subscribers.len() == 1;
+        let Some(subscriber) = self.subscribers.iter_mut().find(|subscriber| !subscriber.served) else {
+            self.under_way = None;
+            return;
+        };
+        let patience = PATIENCE.saturating_sub(subscriber.kept_waiting + since.elapsed());
+        let waited = Instant::now();
+        let permit = if alone {
+            Some(subscriber.items.reserve().await)
+        } else {
+            tokio::time::timeout(patience, subscriber.items.reserve()).await.ok()
+        };
+        match permit {
+            Some(Ok(permit)) => {
+                permit.send(item);
+                subscriber.served = true;
+                subscriber.kept_waiting += waited.elapsed();
+            }
+            // It has gone.
+            Some(Err(_)) => subscriber.served = true,
+            None => {
+                subscriber.kept_waiting = PATIENCE;
+                subscriber.served = true;
+            }
+        }
+    }
+
+    /// Lets go of those that have gone or kept the others waiting for too long, and forgives what lies back.
+    fn let_go(&mut self) {
+        let passed = self.settled.elapsed();
+        let alone = self.subscribers.len() == 1;
+        self.subscribers.retain(|subscriber| !subscriber.items.is_closed() && (alone || subscriber.kept_waiting < PATIENCE));
+        if passed > Duration::from_millis(100) {
+            self.settled = Instant::now();
+            for subscriber in &mut self.subscribers {
+                subscriber.kept_waiting = subscriber.kept_waiting.saturating_sub(passed / 10);
+            }
+        }
+    }
+}
+
+/// Whether two positions are of one source as far as their identities say without looking at events.
+pub(super) fn same_source(one: &Identity, other: &Identity) -> bool {
+    match (one, other) {
+        (Identity::Nats { stream, created, .. }, Identity::Nats { stream: other_stream, created: other_created, .. }) => {
+            stream == other_stream && created == other_created
+        }
+        (Identity::File { .. }, Identity::File { .. }) => true,
+        _ => false,
+    }
+}

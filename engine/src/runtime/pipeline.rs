@@ -1,0 +1,176 @@
+//! A pipeline: the operators of views that read each other, where they stand, and how events go through them.
+//!
+//! It knows no channel and no clock but the one that stamps its commits: the [driver](super::driver) feeds it and says when to
+//! commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use alluvium_connectors::dead_letters::DeadLetter;
+use alluvium_connectors::views::{Change, Layout as PartLayout, Part, ViewWriter};
+use alluvium_connectors::{Batch, Position};
+use alluvium_projections::{Delta, Projection};
+use alluvium_sql::View;
+
+use super::component::{Component, sources_read, views_read};
+use super::shared::Shared;
+use super::state_files::StateFiles;
+use crate::checkpoint::Record;
+use crate::error::Error;
+
+/// One view of a pipeline, running.
+pub(crate) struct Member {
+    pub(crate) view: View,
+    pub(crate) projection: Projection,
+    pub(crate) writer: ViewWriter,
+    pub(crate) state: StateFiles,
+    pub(crate) incarnation: String,
+    pub(crate) layout: PartLayout,
+    pub(crate) parts: Vec<Part>,
+}
+
+impl Member {
+    /// A view without any event yet.
+    ///
+    /// # Errors
+    /// A plan that cannot run, a column that Parquet cannot hold, the disk's.
+    pub(crate) async fn new(shared: &Shared, view: &View) -> Result<Member, Error> {
+        let incarnation = new_incarnation(view);
+        let layout = if view.plan.root.retracts {
+            PartLayout::Hashed { columns: view.plan.root.key.clone().unwrap_or_default() }
+        } else {
+            PartLayout::Append
+        };
+        let writer = ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), layout.clone(), Vec::new())?;
+        Ok(Member {
+            projection: Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?,
+            writer,
+            state: StateFiles::create(shared.layout.state(&view.name, &incarnation))?,
+            incarnation,
+            layout,
+            parts: Vec::new(),
+            view: view.clone(),
+        })
+    }
+
+    /// A view as a commit left it. With `copy`, its state files are linked into an incarnation of its own, for a second
+    /// run of the same operators beside the first.
+    ///
+    /// # Errors
+    /// As [`Member::new`], and files that are missing or damaged.
+    pub(crate) async fn restore(shared: &Shared, view: &View, record: &Record, copy: bool) -> Result<Member, Error> {
+        let incarnation = if copy { new_incarnation(view) } else { record.incarnation.clone() };
+        let folder = shared.layout.state(&view.name, &incarnation);
+        if copy {
+            StateFiles::link(&shared.layout.state(&view.name, &record.incarnation), &folder, &record.state)?;
+        }
+        let (state, tables) = StateFiles::open(folder, &record.state)?;
+        let mut projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
+        projection.restore(tables).map_err(|error| projection_error(view, error))?;
+        let parts = record.snapshot.parts.clone();
+        let writer = ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), record.layout.clone(), parts.clone())?;
+        Ok(Member { view: view.clone(), projection, writer, state, incarnation, layout: record.layout.clone(), parts })
+    }
+}
+
+/// Views that are committed together, and where they stand.
+pub(crate) struct Pipeline {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) component: Component,
+    /// Each after those that it reads.
+    pub(crate) members: Vec<Member>,
+    /// After the last batch that was applied, by source.
+    pub(crate) positions: BTreeMap<String, Position>,
+    /// The last commit; 0 before the first.
+    pub(crate) epoch: u64,
+    /// Of the batches since the last commit.
+    pub(crate) letters: Vec<DeadLetter>,
+    /// When the newest applied event of each source was stored, nanoseconds since the epoch.
+    pub(crate) newest_ns: BTreeMap<String, i64>,
+}
+
+impl Pipeline {
+    /// Applies a batch of one source to every view that reads it. `columns` are the source's columns that the batch carries.
+    ///
+    /// # Errors
+    /// A view's operators'; then the pipeline is to be dropped.
+    pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
+        self.push(source, columns, batch, None).await?;
+        self.letters.extend(batch.dead_letters.iter().cloned());
+        if let Some(newest) = batch.newest_ns {
+            self.newest_ns.insert(source.to_owned(), newest);
+        }
+        self.positions.insert(source.to_owned(), batch.position.clone());
+        Ok(())
+    }
+
+    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names.
+    pub(super) async fn push(&mut self, source: &str, columns: &[usize], batch: &Batch, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
+        if batch.rows.num_rows() == 0 {
+            return Ok(());
+        }
+        let delta = Delta { rows: batch.rows.clone(), weights: None };
+        for member in &mut self.members {
+            let wanted = only.is_none_or(|only| only.contains(&member.view.name));
+            if !wanted || !sources_read(&member.view).any(|name| name == source) {
+                continue;
+            }
+            let rejected = member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
+            for row in rejected {
+                self.letters.push(batch.expression_letter(source, &member.view.name, row.row, row.error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends an epoch: each view's net changes, in the order of the members, after those of the views that it reads. With
+    /// `only`, the others are left as they are: nothing is asked of them, and nothing reaches them.
+    ///
+    /// # Errors
+    /// As [`Pipeline::apply`].
+    pub(crate) async fn flush(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<Vec<Change>>, Error> {
+        let takes_part = |member: &Member| only.is_none_or(|only| only.contains(&member.view.name));
+        let mut all = Vec::with_capacity(self.members.len());
+        for index in 0..self.members.len() {
+            let (done, rest) = self.members.split_at_mut(index + 1);
+            let Some(member) = done.last_mut() else { continue };
+            if !takes_part(member) {
+                all.push(Vec::new());
+                continue;
+            }
+            let deltas = member.projection.flush().await.map_err(|error| projection_error(&member.view, error))?;
+            let name = &member.view.name;
+            for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name)) {
+                for delta in &deltas {
+                    push_upstream(reader, &member.view, delta).await?;
+                }
+            }
+            all.push(deltas.into_iter().map(|delta| Change { rows: delta.rows, weights: delta.weights }).collect());
+        }
+        Ok(all)
+    }
+}
+
+/// Pushes a view's changes into one that reads it. A row on which the reader fails stops the pipeline: a view's row has no
+/// sequence to name in a dead letter, and leaving it out would break the law.
+pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &Delta) -> Result<(), Error> {
+    let columns: Vec<usize> = (0..upstream.plan.schema.fields().len()).collect();
+    let rejected = reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
+    match rejected.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::config(
+            format!("view {}: an expression fails on a row of view {}: {}", reader.view.name, upstream.name, first.error),
+            "guard the expression, for instance with TRY_CAST, NULLIF or CASE",
+        )),
+    }
+}
+
+pub(super) fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
+    Error::Projection { view: view.name.clone(), error }
+}
+
+/// A name for a run of a view's operators from the first event, never used before: the time tells two of one version apart.
+fn new_incarnation(view: &View) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{}-{now:x}", &view.plan.fingerprint[..view.plan.fingerprint.len().min(8)])
+}

@@ -1,0 +1,48 @@
+//! What all pipelines of a process share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use alluvium_connectors::dead_letters::DeadLetterWriter;
+use alluvium_connectors::source::Source;
+
+use super::feed::Feed;
+use crate::checkpoint::Store;
+use crate::layout::Layout;
+use crate::project::Project;
+use crate::status::Board;
+
+/// The folder, its store, its sources and the board.
+pub(crate) struct Shared {
+    pub(crate) project: Arc<Project>,
+    pub(crate) layout: Layout,
+    pub(crate) store: Store,
+    pub(crate) board: Arc<Board>,
+    pub(crate) feeds: BTreeMap<String, Feed>,
+    /// Held from the staging of dead letters to the commit that names them, so that each is kept once however many
+    /// pipelines read it.
+    dead_letters: Mutex<DeadLetterWriter>,
+}
+
+impl Shared {
+    /// Connects nothing yet: a feed reads when it has a subscriber.
+    ///
+    /// # Errors
+    /// A source whose declaration is wrong.
+    pub(crate) fn new(project: Arc<Project>, layout: Layout, store: Store, board: Arc<Board>, dead_letters: DeadLetterWriter) -> Result<Shared, crate::Error> {
+        let mut feeds = BTreeMap::new();
+        for (name, config) in &project.sources {
+            feeds.insert(name.clone(), Feed::start(Source::new(config.clone())?));
+        }
+        Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters) })
+    }
+
+    /// The feed of a declared source.
+    pub(crate) fn feed(&self, source: &str) -> Result<&Feed, crate::Error> {
+        self.feeds.get(source).ok_or_else(|| crate::Error::bug(format!("source {source} has no feed")))
+    }
+
+    pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterWriter> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

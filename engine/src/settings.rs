@@ -1,0 +1,311 @@
+//! `alluvium.toml`, the environment, defaults: merged, checked, typed.
+//!
+//! The environment goes before the file, and the file before the defaults ([`keys`] has all of them). What a source is told besides
+//! its SQL text is kept here as text; [`options`] says how it is merged.
+
+pub mod keys;
+pub mod options;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alluvium_sql::Errors;
+use config::{Config, File, FileFormat, Source as _, Value, ValueKind};
+
+use crate::error::Error;
+use keys::{KEYS, nearest};
+use place::TomlFile;
+
+/// The settings' file in a folder.
+pub const FILE: &str = "alluvium.toml";
+
+/// All settings of a folder; each has a default.
+#[derive(Clone)]
+pub struct Settings {
+    /// The data folder.
+    pub data: PathBuf,
+    /// How often changes are committed.
+    pub commit_interval: Duration,
+    /// Old snapshots kept of each view.
+    pub snapshots_kept: usize,
+    /// An old snapshot is kept at least this long.
+    pub snapshots_min_age: Duration,
+    /// Where /metrics listens; none: off.
+    pub http: Option<SocketAddr>,
+    /// Whether `http` was said by the user: then a port that is taken is an error and not a warning.
+    pub http_chosen: bool,
+    /// What to do when a stream is not the one of the checkpoint or has lost unread events.
+    pub on_stream_change: OnStreamChange,
+    /// Events in a micro-batch, at most.
+    pub batch_events: usize,
+    /// Bytes of bodies in a micro-batch, at most.
+    pub batch_bytes: usize,
+    /// What the file and the environment say of sources. Values may be secret.
+    pub sources: options::SourceSettings,
+}
+
+/// The policy for a stream that changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStreamChange {
+    /// The views that read it stop, with an error.
+    Stop,
+    /// The views that read it are rebuilt from the first event that the stream has.
+    Rebuild,
+}
+
+/// What goes before the file: the command line, and the environment as it was at the start.
+#[derive(Clone, Default)]
+pub struct Overrides {
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--http`.
+    pub http: Option<String>,
+    /// Every environment variable whose name begins with `ALLUVIUM_`.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Overrides {
+    /// With the variables of this process.
+    #[must_use]
+    pub fn from_environment() -> Overrides {
+        let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Overrides { environment: variables.filter(|(name, _)| name.starts_with(keys::PREFIX)).collect(), ..Overrides::default() }
+    }
+}
+
+impl fmt::Debug for Overrides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.environment.keys().collect();
+        f.debug_struct("Overrides").field("data", &self.data).field("http", &self.http).field("environment", &names).finish()
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("data", &self.data)
+            .field("commit_interval", &self.commit_interval)
+            .field("snapshots_kept", &self.snapshots_kept)
+            .field("snapshots_min_age", &self.snapshots_min_age)
+            .field("http", &self.http)
+            .field("on_stream_change", &self.on_stream_change)
+            .field("batch_events", &self.batch_events)
+            .field("batch_bytes", &self.batch_bytes)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// What holds in `dir` with neither a file nor an environment.
+    ///
+    /// # Errors
+    /// None in practice: the defaults are tested.
+    pub fn defaults(dir: &Path) -> Result<Settings, Error> {
+        Settings::parse(dir, None, &Overrides::default())
+    }
+
+    /// Reads `dir`'s file, if there is one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its place.
+    pub fn load(dir: &Path, overrides: &Overrides) -> Result<Settings, Error> {
+        let path = dir.join(FILE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Settings::parse(dir, Some(TomlFile::new(&path, text)?), overrides),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Settings::parse(dir, None, overrides),
+            Err(error) => Err(Error::io("reading", path, error)),
+        }
+    }
+
+    fn parse(dir: &Path, file: Option<TomlFile>, overrides: &Overrides) -> Result<Settings, Error> {
+        if let Some(file) = &file {
+            check_names(file)?;
+        }
+        let variables = variables(overrides)?;
+        let mut builder = Config::builder();
+        for key in KEYS {
+            builder = builder.set_default(key.name, key.default).map_err(bug)?;
+        }
+        if let Some(file) = &file {
+            builder = builder.add_source(File::from_str(file.text(), FileFormat::Toml));
+        }
+        for (key, value) in &variables {
+            builder = builder.set_override(*key, value.as_str()).map_err(bug)?;
+        }
+        let merged = builder.build().and_then(|config| config.collect()).map_err(|error| Error::config(error.to_string(), "see alluvium.toml"))?;
+        let read = Values { merged: &merged, file: file.as_ref(), variables: &variables };
+
+        let (data, data_chosen) = read.text("data")?;
+        let data = match (&overrides.data, data_chosen) {
+            (Some(data), _) => data.clone(),
+            (None, Origin::Environment) => PathBuf::from(data),
+            (None, _) => dir.join(data),
+        };
+        let (http, http_chosen) = match &overrides.http {
+            Some(text) => (parse_http(text).map_err(|help| Error::config(format!("--http {text}: not an address"), help))?, true),
+            None => (read.parsed("http", parse_http)?, read.text("http")?.1 != Origin::Default),
+        };
+        let mut sources = options::SourceSettings::default();
+        sources.add_file(&merged);
+        sources.add_environment(&overrides.environment);
+        Ok(Settings {
+            data,
+            commit_interval: read.parsed("commit_interval", positive_duration)?,
+            snapshots_kept: read.parsed("snapshots_kept", |text| number(text, 0))?,
+            snapshots_min_age: read.parsed("snapshots_min_age", duration)?,
+            http,
+            http_chosen,
+            on_stream_change: read.parsed("on_stream_change", |text| match text {
+                "stop" => Ok(OnStreamChange::Stop),
+                "rebuild" => Ok(OnStreamChange::Rebuild),
+                _ => Err("write \"stop\" or \"rebuild\"".into()),
+            })?,
+            batch_events: read.parsed("batch_events", |text| number(text, 1))?,
+            batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
+            sources,
+        })
+    }
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    Default,
+    File,
+    Environment,
+}
+
+/// The merged values, and what is needed to say where a wrong one stands.
+struct Values<'a> {
+    merged: &'a config::Map<String, Value>,
+    file: Option<&'a TomlFile>,
+    variables: &'a BTreeMap<&'static str, String>,
+}
+
+impl Values<'_> {
+    fn text(&self, name: &str) -> Result<(String, Origin), Error> {
+        let origin = if self.variables.contains_key(name) {
+            Origin::Environment
+        } else if self.file.is_some_and(|file| file.has(&[name])) {
+            Origin::File
+        } else {
+            Origin::Default
+        };
+        let Some(value) = self.merged.get(name) else { return Err(Error::bug(format!("setting {name} has no default"))) };
+        let text = match &value.kind {
+            ValueKind::Table(_) | ValueKind::Array(_) | ValueKind::Nil => {
+                return Err(self.wrong(name, format!("{name} is neither text nor a number"), format!("write for instance {}", keys::example(name))));
+            }
+            _ => value.to_string(),
+        };
+        Ok((text, origin))
+    }
+
+    fn parsed<T>(&self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Error> {
+        let (text, _) = self.text(name)?;
+        parse(text.trim()).map_err(|help| self.wrong(name, format!("{name} cannot be '{text}'"), help))
+    }
+
+    fn wrong(&self, name: &str, message: String, help: String) -> Error {
+        match self.file {
+            Some(file) if !self.variables.contains_key(name) && file.has(&[name]) => {
+                Error::Settings(Errors(vec![file.error(&[name], message, Some(help))]))
+            }
+            _ => Error::config(format!("environment variable {}: {message}", keys::variable(name)), help),
+        }
+    }
+}
+
+/// Refuses names that nothing reads, with the nearest that something does.
+fn check_names(file: &TomlFile) -> Result<(), Error> {
+    let known = |name: &str| KEYS.iter().any(|key| key.name == name) || keys::TABLES.contains(&name);
+    let names = || KEYS.iter().map(|key| key.name).chain(keys::TABLES.iter().copied());
+    let mut errors = Vec::new();
+    for name in file.names(&[]) {
+        if !known(&name) {
+            let help = nearest(&name, names()).map_or_else(|| format!("known are: {}", names().collect::<Vec<_>>().join(", ")), did_you_mean);
+            errors.push(file.error(&[&name], format!("there is no setting '{name}'"), Some(help)));
+        }
+    }
+    for table in keys::TABLES.iter().filter(|table| file.has(&[table]) && !file.is_table(&[table])) {
+        errors.push(file.error(&[table], format!("{table} is not a table"), Some(format!("write [{table}] on a line of its own, and its keys below it"))));
+    }
+    for name in file.names(&["nats"]) {
+        if !keys::NATS.contains(&name.as_str()) {
+            let known = || keys::NATS.iter().copied();
+            let help = nearest(&name, known()).map_or_else(|| format!("known are: {}", keys::NATS.join(", ")), did_you_mean);
+            errors.push(file.error(&["nats", &name], format!("there is no setting '{name}' in [nats]"), Some(help)));
+        }
+    }
+    for source in file.names(&["sources"]) {
+        if !file.is_table(&["sources", &source]) {
+            let help = format!("write [sources.{source}] on a line of its own, and its options below it");
+            errors.push(file.error(&["sources", &source], format!("sources.{source} is not a table"), Some(help)));
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Error::Settings(Errors(errors))) }
+}
+
+/// The settings that the environment names. A variable that is nearly one of ours is refused; others are passed over, since
+/// surroundings make such names of their own (a Kubernetes service called alluvium makes ALLUVIUM_SERVICE_HOST).
+fn variables(overrides: &Overrides) -> Result<BTreeMap<&'static str, String>, Error> {
+    let mut values = BTreeMap::new();
+    for (variable, value) in &overrides.environment {
+        if let Some(key) = KEYS.iter().find(|key| keys::variable(key.name) == *variable) {
+            if !value.is_empty() {
+                values.insert(key.name, value.clone());
+            }
+        } else if !keys::is_known_variable(variable) {
+            let known = keys::all_variables();
+            if let Some(near) = nearest(variable.trim_start_matches(keys::PREFIX), known.iter().map(|name| name.trim_start_matches(keys::PREFIX))) {
+                return Err(Error::config(
+                    format!("environment variable {variable} is not known"),
+                    did_you_mean(&format!("{}{near}", keys::PREFIX)),
+                ));
+            }
+            tracing::debug!(variable, "not one of ours: passed over");
+        }
+    }
+    Ok(values)
+}
+
+fn did_you_mean(name: &str) -> String {
+    format!("did you mean {name}?")
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "write a length of time with its unit: \"1 second\", \"200ms\", \"5 minutes\"".into())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("write more than nothing, for instance \"50ms\"".into()),
+        duration => Ok(duration),
+    }
+}
+
+fn number(text: &str, least: usize) -> Result<usize, String> {
+    match text.replace('_', "").parse::<usize>() {
+        Ok(number) if number >= least => Ok(number),
+        _ => Err(format!("write a whole number from {least} on")),
+    }
+}
+
+fn parse_http(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(None);
+    }
+    let address = text.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+    address.map(Some).ok_or_else(|| "write an address and a port, \"127.0.0.1:9464\", or \"off\"".into())
+}
+
+fn bug(error: config::ConfigError) -> Error {
+    Error::bug(format!("settings: {error}"))
+}

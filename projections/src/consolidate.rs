@@ -1,0 +1,73 @@
+//! Net changes: equal rows brought together, and those that cancel out left out.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::arrow::array::UInt32Array;
+use hashbrown::HashTable;
+
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::state::keys::{KeyEncoder, Keys, spread};
+
+/// Rows that differ from each other, each with the weight that it has in all; none has weight 0.
+#[derive(Debug)]
+pub(crate) struct Net {
+    pub(crate) rows: RecordBatch,
+    pub(crate) weights: Vec<i64>,
+    pub(crate) keys: Keys,
+    pub(crate) hashes: Vec<u32>,
+}
+
+/// Brings equal rows of all deltas together. Rows keep the order in which they are first met.
+///
+/// # Errors
+/// [`Error::Plan`] where a column cannot be compared.
+pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) -> Result<Net, Error> {
+    let rows = concat_batches(schema, deltas.iter().map(|delta| &delta.rows))?;
+    let weights: Vec<i64> = deltas.iter().flat_map(Delta::weights_iter).collect();
+    let keys = encoder.encode(rows.columns(), rows.num_rows())?;
+    let hashes = keys.hashes();
+    let mut first_of: HashTable<u32> = HashTable::with_capacity(rows.num_rows());
+    let mut sums = weights;
+    for row in 0..rows.num_rows() {
+        let same = |other: &u32| keys.get(*other as usize) == keys.get(row);
+        match first_of.entry(spread(hashes[row]), same, |other| spread(hashes[*other as usize])) {
+            hashbrown::hash_table::Entry::Occupied(first) => {
+                sums[*first.get() as usize] += sums[row];
+                sums[row] = 0;
+            }
+            hashbrown::hash_table::Entry::Vacant(vacant) => {
+                vacant.insert(row as u32);
+            }
+        }
+    }
+    let kept: Vec<u32> = (0..rows.num_rows() as u32).filter(|row| sums[*row as usize] != 0).collect();
+    if kept.len() == rows.num_rows() {
+        return Ok(Net { rows, weights: sums, keys, hashes });
+    }
+    Ok(Net {
+        weights: kept.iter().map(|row| sums[*row as usize]).collect(),
+        keys: Keys::collect(kept.iter().map(|row| keys.get(*row as usize))),
+        hashes: kept.iter().map(|row| hashes[*row as usize]).collect(),
+        rows: take_record_batch(&rows, &UInt32Array::from(kept))?,
+    })
+}
+
+impl Net {
+    /// As a delta.
+    pub(crate) fn into_delta(self) -> Delta {
+        let weights = if self.weights.iter().all(|weight| *weight == 1) { None } else { Some(Int64Array::from(self.weights)) };
+        Delta { rows: self.rows, weights }
+    }
+
+    /// The rows' columns, with the given weights as one more.
+    pub(crate) fn columns_with(&self, weights: Vec<i64>) -> Vec<ArrayRef> {
+        let mut columns = self.rows.columns().to_vec();
+        columns.push(Arc::new(Int64Array::from(weights)));
+        columns
+    }
+}

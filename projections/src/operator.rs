@@ -1,0 +1,191 @@
+//! Operators: what a plan's nodes do.
+//!
+//! | module | class |
+//! | --- | --- |
+//! | `linear` | filters, projections, unnests, unions |
+//! | `merge` | aggregates over input that takes nothing back |
+//! | `full` | everything else, by full recompute |
+//!
+//! A change takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next
+//! operators that have state, and their arguments. Absorbing then changes state. What operators with state have to say is
+//! asked for at a flush, from the leaves up.
+
+mod full;
+mod linear;
+mod merge;
+
+use alluvium_sql::{Node, Op};
+use arrow::datatypes::SchemaRef;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use self::full::Full;
+use self::linear::Linear;
+use self::merge::Merge;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::state::{TableCheckpoint, Tables};
+
+/// A node of the plan and those that it reads.
+#[derive(Debug)]
+pub(crate) struct Operator {
+    kind: Kind,
+    inputs: Vec<Operator>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Scan { relation: String, columns: Vec<usize>, schema: SchemaRef },
+    Linear(Box<Linear>),
+    Merge(Box<Merge>),
+    Full(Box<Full>),
+}
+
+/// Changes of a relation: `columns` are the indexes of the delta's columns in the relation's full schema.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed<'a> {
+    pub(crate) relation: &'a str,
+    pub(crate) columns: &'a [usize],
+    pub(crate) delta: &'a Delta,
+}
+
+impl Operator {
+    pub(crate) fn new(node: &Node) -> BoxFuture<'_, Result<Operator, Error>> {
+        async move {
+            let mut inputs = Vec::with_capacity(node.inputs.len());
+            for input in &node.inputs {
+                inputs.push(Operator::new(input).await?);
+            }
+            let kind = match &node.op {
+                Op::Scan { relation, projection, .. } => {
+                    Kind::Scan { relation: relation.clone(), columns: projection.clone(), schema: node.schema.clone() }
+                }
+                Op::Linear { plan } => Kind::Linear(Box::new(Linear::new(node, plan).await?)),
+                Op::Merge { plan } => Kind::Merge(Box::new(Merge::new(node, plan).await?)),
+                Op::Full { plan } => Kind::Full(Box::new(Full::new(node, plan).await?)),
+            };
+            Ok(Operator { kind, inputs })
+        }
+        .boxed()
+    }
+
+    /// Runs what is pure; gives what comes out here without passing an operator with state.
+    pub(crate) fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
+        match &mut self.kind {
+            Kind::Scan { relation, columns, schema } => {
+                if relation != pushed.relation {
+                    return Ok(Vec::new());
+                }
+                let picked = columns.iter().map(|column| {
+                    pushed
+                        .columns
+                        .iter()
+                        .position(|given| given == column)
+                        .ok_or_else(|| Error::Bug(format!("column {column} of {relation} is needed and not given")))
+                });
+                let picked: Vec<usize> = picked.collect::<Result<_, _>>()?;
+                let rows = linear::renamed(&pushed.delta.rows.project(&picked)?, schema)?;
+                Ok(vec![Delta { rows, weights: pushed.delta.weights.clone() }])
+            }
+            Kind::Linear(linear) => {
+                let inputs = self.inputs.iter_mut().map(|input| input.stage(pushed)).collect::<Result<Vec<_>, _>>()?;
+                if inputs.iter().all(Vec::is_empty) { Ok(Vec::new()) } else { linear.run(&inputs) }
+            }
+            Kind::Merge(merge) => {
+                for input in &mut self.inputs {
+                    for delta in input.stage(pushed)? {
+                        merge.stage(delta)?;
+                    }
+                }
+                Ok(Vec::new())
+            }
+            Kind::Full(full) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    for delta in input.stage(pushed)? {
+                        full.stage(index, delta);
+                    }
+                }
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Forgets what is staged.
+    pub(crate) fn unstage(&mut self) {
+        match &mut self.kind {
+            Kind::Scan { .. } | Kind::Linear(_) => {}
+            Kind::Merge(merge) => merge.unstage(),
+            Kind::Full(full) => full.unstage(),
+        }
+        self.inputs.iter_mut().for_each(Operator::unstage);
+    }
+
+    /// Takes what is staged into the state.
+    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Scan { .. } | Kind::Linear(_) => {}
+            Kind::Merge(merge) => merge.absorb()?,
+            Kind::Full(full) => full.absorb()?,
+        }
+        self.inputs.iter_mut().try_for_each(Operator::absorb)
+    }
+
+    /// What operators with state change since the last flush, as it comes out here.
+    pub(crate) fn flush(&mut self) -> BoxFuture<'_, Result<Vec<Delta>, Error>> {
+        async move {
+            let mut inputs = Vec::with_capacity(self.inputs.len());
+            for input in &mut self.inputs {
+                inputs.push(input.flush().await?);
+            }
+            match &mut self.kind {
+                Kind::Scan { .. } => Ok(Vec::new()),
+                Kind::Linear(linear) => linear.run(&inputs),
+                Kind::Merge(merge) => {
+                    for delta in inputs.into_iter().flatten() {
+                        merge.stage(delta)?;
+                        merge.absorb()?;
+                    }
+                    merge.flush()
+                }
+                Kind::Full(full) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().for_each(|delta| full.stage(index, delta));
+                    }
+                    full.absorb()?;
+                    full.flush().await
+                }
+            }
+        }
+        .boxed()
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        match &mut self.kind {
+            Kind::Scan { .. } | Kind::Linear(_) => {}
+            Kind::Merge(merge) => merge.checkpoint(tables),
+            Kind::Full(full) => full.checkpoint(tables),
+        }
+        self.inputs.iter_mut().for_each(|input| input.checkpoint(tables));
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        match &mut self.kind {
+            Kind::Scan { .. } | Kind::Linear(_) => {}
+            Kind::Merge(merge) => merge.restore(tables)?,
+            Kind::Full(full) => full.restore(tables)?,
+        }
+        self.inputs.iter_mut().try_for_each(|input| input.restore(tables))
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let own = match &self.kind {
+            Kind::Scan { .. } | Kind::Linear(_) => (0, 0),
+            Kind::Merge(merge) => merge.size(),
+            Kind::Full(full) => full.size(),
+        };
+        self.inputs.iter().fold(own, |(rows, bytes), input| {
+            let (more_rows, more_bytes) = input.size();
+            (rows + more_rows, bytes + more_bytes)
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Filters, projections, unnests and unions: each row by itself, its weight with it.
+//!
+//! The physical plan is taken apart into steps that are run on a batch without streams: a step evaluates the plan's own
+//! expressions, and carries the weights beside the rows.
+
+use std::sync::Arc;
+
+use alluvium_sql::Node;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::union::UnionExec;
+use datafusion::physical_plan::unnest::UnnestExec;
+use datafusion::physical_plan::{ExecutionPlan, displayable};
+use futures::{FutureExt, TryStreamExt};
+
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::physical::{self, Effort, Planned, Slot, is_slot};
+
+/// Runs a linear region.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    step: Step,
+    schema: SchemaRef,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// Columns of an input.
+    Input { index: usize, columns: Option<Vec<usize>> },
+    /// No row ever.
+    Empty,
+    /// Rows for which the predicate is true, and the columns of them that go on.
+    Filter { predicate: Arc<dyn PhysicalExpr>, columns: Option<Vec<usize>>, input: Box<Step> },
+    /// Expressions over each row.
+    Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef, input: Box<Step> },
+    /// The rows of all inputs.
+    Union { schema: SchemaRef, inputs: Vec<Step> },
+    /// Rows out of lists.
+    Unnest(Box<Unnest>),
+}
+
+#[derive(Debug)]
+struct Unnest {
+    /// Over `slot`.
+    plan: Arc<dyn ExecutionPlan>,
+    slot: Arc<Slot>,
+    /// The same with a column of weights at the end of its input and of its output.
+    weighted: Arc<dyn ExecutionPlan>,
+    weighted_slot: Arc<Slot>,
+    context: Arc<TaskContext>,
+    input: Step,
+}
+
+impl Linear {
+    pub(crate) async fn new(node: &Node, plan: &LogicalPlan) -> Result<Self, Error> {
+        let inputs: Vec<SchemaRef> = node.inputs.iter().map(|input| Arc::clone(&input.schema)).collect();
+        let planned = physical::plan(plan, &inputs, Effort::AsWritten).await?;
+        Ok(Self { step: steps(&planned.plan, &planned)?, schema: Arc::clone(&node.schema) })
+    }
+
+    /// The changes of the output for changes of the inputs, by input.
+    pub(crate) fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
+        let deltas = self.step.run(inputs)?;
+        deltas
+            .into_iter()
+            .filter(|delta| delta.rows.num_rows() > 0)
+            .map(|delta| Ok(Delta { rows: renamed(&delta.rows, &self.schema)?, weights: delta.weights }))
+            .collect()
+    }
+}
+
+/// The same columns under another schema of the same types.
+pub(crate) fn renamed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
+    batch(schema, rows.columns().to_vec(), rows.num_rows())
+}
+
+pub(crate) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Error> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
+}
+
+fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error> {
+    if let Some(scan) = plan.downcast_ref::<StreamingTableExec>() {
+        let slot = |index: &usize| scan.partitions().iter().any(|stream| is_slot(stream, &planned.slots[*index]));
+        if let Some(index) = (0..planned.slots.len()).find(slot) {
+            return Ok(Step::Input { index, columns: scan.projection().as_ref().map(|columns| columns.to_vec()) });
+        }
+    }
+    if let Some(project) = plan.downcast_ref::<ProjectionExec>() {
+        let input = steps(project.input(), planned)?;
+        let expressions: Vec<_> = project.expr().iter().map(|projected| Arc::clone(&projected.expr)).collect();
+        return Ok(picked(&expressions, &input)
+            .unwrap_or_else(|| Step::Project { expressions, schema: project.schema(), input: Box::new(input) }));
+    }
+    if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+        return Ok(Step::Filter {
+            predicate: Arc::clone(filter.predicate()),
+            columns: filter.projection().as_ref().map(|columns| columns.to_vec()),
+            input: Box::new(steps(filter.input(), planned)?),
+        });
+    }
+    if let Some(union) = plan.downcast_ref::<UnionExec>() {
+        let inputs = union.inputs().iter().map(|input| steps(input, planned)).collect::<Result<_, _>>()?;
+        return Ok(Step::Union { schema: union.schema(), inputs });
+    }
+    if let Some(unnest) = plan.downcast_ref::<UnnestExec>() {
+        return Ok(Step::Unnest(Box::new(Unnest::new(unnest, planned)?)));
+    }
+    if plan.is::<EmptyExec>() {
+        return Ok(Step::Empty);
+    }
+    Err(Error::Plan(format!("not a linear operator: {}", displayable(plan.as_ref()).one_line())))
+}
+
+/// Columns of an input, nothing else: no step of its own.
+fn picked(expressions: &[Arc<dyn PhysicalExpr>], input: &Step) -> Option<Step> {
+    let Step::Input { index, columns } = input else { return None };
+    let columns = expressions
+        .iter()
+        .map(|expression| {
+            let column = expression.downcast_ref::<Column>()?.index();
+            Some(columns.as_ref().map_or(column, |columns| columns[column]))
+        })
+        .collect::<Option<Vec<usize>>>()?;
+    Some(Step::Input { index: *index, columns: Some(columns) })
+}
+
+impl Step {
+    fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
+        match self {
+            Step::Input { index, columns } => match columns {
+                None => Ok(inputs[*index].clone()),
+                Some(columns) => inputs[*index]
+                    .iter()
+                    .map(|delta| Ok(Delta { rows: delta.rows.project(columns)?, weights: delta.weights.clone() }))
+                    .collect(),
+            },
+            Step::Empty => Ok(Vec::new()),
+            Step::Filter { predicate, columns, input } => {
+                let kept = input.run(inputs)?.into_iter().map(|delta| {
+                    let delta = filtered(predicate, delta)?;
+                    match columns {
+                        None => Ok(delta),
+                        Some(columns) => Ok(Delta { rows: delta.rows.project(columns)?, weights: delta.weights }),
+                    }
+                });
+                kept.filter(|delta| delta.as_ref().map_or(true, |delta| delta.rows.num_rows() > 0)).collect()
+            }
+            Step::Project { expressions, schema, input } => {
+                let projected = input.run(inputs)?.into_iter().map(|delta| {
+                    let rows = delta.rows.num_rows();
+                    let columns = evaluate(expressions, &delta.rows)?;
+                    Ok(Delta { rows: batch(schema, columns, rows)?, weights: delta.weights })
+                });
+                projected.collect()
+            }
+            Step::Union { schema, inputs: parts } => {
+                let mut deltas = Vec::new();
+                for part in parts {
+                    for delta in part.run(inputs)? {
+                        deltas.push(Delta { rows: renamed(&delta.rows, schema)?, weights: delta.weights });
+                    }
+                }
+                Ok(deltas)
+            }
+            Step::Unnest(unnest) => {
+                let mut deltas = Vec::new();
+                for delta in unnest.input.run(inputs)? {
+                    deltas.extend(unnest.run(&delta)?);
+                }
+                Ok(deltas)
+            }
+        }
+    }
+}
+
+/// Each expression over the rows.
+pub(crate) fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
+    expressions.iter().map(|expression| Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?)).collect()
+}
+
+/// For which rows the predicate is true: neither false nor NULL.
+pub(crate) fn holds(predicate: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<BooleanArray, Error> {
+    let mask = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
+    let mask = mask.as_boolean_opt().ok_or_else(|| Error::Bug("a predicate is not boolean".to_owned()))?;
+    Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
+}
+
+fn filtered(predicate: &Arc<dyn PhysicalExpr>, delta: Delta) -> Result<Delta, Error> {
+    let mask = holds(predicate, &delta.rows)?;
+    if mask.true_count() == mask.len() {
+        return Ok(delta);
+    }
+    let rows = filter_record_batch(&delta.rows, &mask)?;
+    let weights = match &delta.weights {
+        Some(weights) => Some(filter(weights, &mask)?.as_primitive::<Int64Type>().clone()),
+        None => None,
+    };
+    Ok(Delta { rows, weights })
+}
+
+impl Unnest {
+    fn new(unnest: &UnnestExec, planned: &Planned) -> Result<Self, Error> {
+        let (plan, slot) = over_slot(unnest, unnest.input().schema(), unnest.schema())?;
+        let (weighted, weighted_slot) =
+            over_slot(unnest, with_weight(&unnest.input().schema()), with_weight(&unnest.schema()))?;
+        let input = steps(unnest.input(), planned)?;
+        Ok(Self { plan, slot, weighted, weighted_slot, context: Arc::clone(&planned.context), input })
+    }
+
+    fn run(&self, delta: &Delta) -> Result<Vec<Delta>, Error> {
+        let rows = delta.rows.num_rows();
+        let Some(weights) = &delta.weights else {
+            self.slot.fill(vec![renamed(&delta.rows, self.slot.schema())?]);
+            let batches = run_now(&self.plan, &self.context);
+            self.slot.fill(Vec::new());
+            return Ok(batches?.into_iter().map(Delta::insertions).collect());
+        };
+        let mut columns = delta.rows.columns().to_vec();
+        columns.push(Arc::new(weights.clone()));
+        self.weighted_slot.fill(vec![batch(self.weighted_slot.schema(), columns, rows)?]);
+        let batches = run_now(&self.weighted, &self.context);
+        self.weighted_slot.fill(Vec::new());
+        batches?
+            .into_iter()
+            .map(|mut rows| {
+                let weights: Int64Array = rows.remove_column(rows.num_columns() - 1).as_primitive::<Int64Type>().clone();
+                Ok(Delta { rows, weights: Some(weights) })
+            })
+            .collect()
+    }
+}
+
+const WEIGHT: &str = "$weight";
+
+fn with_weight(schema: &SchemaRef) -> SchemaRef {
+    let mut fields: Vec<_> = schema.fields().to_vec();
+    fields.push(Arc::new(Field::new(WEIGHT, DataType::Int64, false)));
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn over_slot(unnest: &UnnestExec, input: SchemaRef, output: SchemaRef) -> Result<(Arc<dyn ExecutionPlan>, Arc<Slot>), Error> {
+    let slot = Slot::new(Arc::clone(&input));
+    let stream = Arc::clone(&slot) as Arc<dyn PartitionStream>;
+    let scan = StreamingTableExec::try_new(input, vec![stream], None, None, false, None)?;
+    let (lists, structs) = (unnest.list_column_indices().to_vec(), unnest.struct_column_indices().to_vec());
+    let plan = UnnestExec::new(Arc::new(scan), lists, structs, output, unnest.options().clone())?;
+    Ok((Arc::new(plan), slot))
+}
+
+/// Runs a plan over slots that waits for nothing.
+fn run_now(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>, Error> {
+    let stream = reset_plan_states(Arc::clone(plan))?.execute(0, Arc::clone(context))?;
+    // Beyond the budget of the task that this is part of, tokio would have the stream wait for the task's next turn.
+    let batches = tokio::task::unconstrained(stream.try_collect::<Vec<_>>()).now_or_never();
+    Ok(batches.ok_or_else(|| Error::Bug("an unnest waits".to_owned()))??)
+}

@@ -1,0 +1,273 @@
+//! Aggregates over input that takes nothing back: partial states of what is new, merged into the states that are stored.
+//!
+//! Within an epoch, rows go into DataFusion's own accumulators (`partial`). At a flush, or when they hold many groups, their states
+//! are merged with those in the table, old before new, since some answers follow the order of arrival, and become the newest rows
+//! of their keys. A flush gives, for each key that was touched, the answer that it had and the one that it has.
+
+mod one_group;
+mod partial;
+
+use std::sync::Arc;
+
+use alluvium_sql::Node;
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::{cast, concat, filter, take};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::logical_expr::{EmitTo, LogicalPlan};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
+
+use self::partial::{Arguments, Inputs, Partial};
+use super::full::repeated;
+use super::linear::batch;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::physical::{self, Effort};
+use crate::state::keys::{KeyEncoder, Keys};
+use crate::state::table::{Change, StateTable};
+use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
+
+/// Groups that the accumulators of an epoch hold at most before they are merged into the table.
+const MAX_PARTIAL_GROUPS: usize = 128 * 1024;
+
+/// Runs a merging aggregate.
+pub(crate) struct Merge {
+    id: usize,
+    inputs: Inputs,
+    partial: Partial,
+    table: StateTable,
+    /// Columns of the key at the front of the table and of the output.
+    keys: usize,
+    /// How many state columns each aggregate has.
+    states: Vec<usize>,
+    /// Compares answers.
+    answers: KeyEncoder,
+    schema: SchemaRef,
+    staged: Vec<Arguments>,
+}
+
+impl std::fmt::Debug for Merge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merge").field("id", &self.id).field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl Merge {
+    pub(crate) async fn new(node: &Node, plan: &LogicalPlan) -> Result<Self, Error> {
+        let Some(input) = node.inputs.first() else {
+            return Err(Error::Bug("an aggregate has no input".to_owned()));
+        };
+        let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
+        let inputs = Inputs::new(first_stage(&planned.plan)?)?;
+        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| bare(field, "")).collect();
+        let keys = fields.len();
+        let mut states = Vec::new();
+        for (number, aggregate) in inputs.aggregates().iter().enumerate() {
+            let of_one = aggregate.state_fields()?;
+            states.push(of_one.len());
+            fields.extend(of_one.iter().map(|field| bare(field, &format!("{number}:"))));
+        }
+        let table = StateTable::new(format!("n{}-groups", node.id), Arc::new(Schema::new(fields)), keys, None)?;
+        Ok(Self {
+            id: node.id,
+            partial: inputs.partial()?,
+            inputs,
+            table,
+            keys,
+            states,
+            answers: KeyEncoder::new(&node.schema.fields()[keys..])?,
+            schema: Arc::clone(&node.schema),
+            staged: Vec::new(),
+        })
+    }
+
+    /// Evaluates keys, arguments and filters; changes nothing that lasts.
+    pub(crate) fn stage(&mut self, delta: Delta) -> Result<(), Error> {
+        for rows in repeated(delta)? {
+            self.staged.push(self.inputs.evaluate(&rows)?);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
+        for arguments in std::mem::take(&mut self.staged) {
+            self.partial.update(&self.inputs, &arguments)?;
+            if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.inputs.in_order_only() {
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges the states of the epoch so far into the table.
+    fn drain(&mut self) -> Result<(), Error> {
+        let groups = self.partial.groups();
+        if groups == 0 {
+            return Ok(());
+        }
+        let keys = self.partial.take_keys()?;
+        let keys = self.with_types(0, keys)?;
+        let encoded = self.table.encode(&keys, groups)?;
+        let hashes = encoded.hashes();
+        let found = self.table.find(&encoded, &hashes);
+        let accumulators = self.partial.take_accumulators(&self.inputs)?;
+        // Accumulators take for granted that each group that they are told of has a row: so only groups that the table has are
+        // merged, and the others follow them as they are.
+        let (old, new): (Vec<u32>, Vec<u32>) = (0..groups as u32).partition(|group| !found[*group as usize].is_none());
+        let places: Vec<Place> = old.iter().map(|group| found[*group as usize]).collect();
+        let (kept, order) = if accumulators.is_empty() { (Vec::new(), new) } else { (places, [old, new].concat()) };
+        let indices = UInt32Array::from(order);
+        let (of_old, of_new) = (indices.slice(0, kept.len()), indices.slice(kept.len(), indices.len() - kept.len()));
+        let old_groups: Vec<usize> = (0..kept.len()).collect();
+        let mut columns = keys.iter().map(|key| Ok(take(key, &indices, None)?)).collect::<Result<Vec<_>, Error>>()?;
+        let mut first = self.keys;
+        for ((mut accumulator, aggregate), count) in accumulators.into_iter().zip(self.inputs.aggregates()).zip(&self.states) {
+            let mut state = self.with_types(first, accumulator.state(EmitTo::All)?)?;
+            if !kept.is_empty() {
+                let rows_of = |groups: &UInt32Array| -> Result<Vec<ArrayRef>, Error> {
+                    state.iter().map(|column| Ok(take(column, groups, None)?)).collect()
+                };
+                let mut merged = self.inputs.accumulator(aggregate)?;
+                merged.merge_batch(&self.gather(first, *count, &kept)?, &old_groups, kept.len())?;
+                merged.merge_batch(&rows_of(&of_old)?, &old_groups, kept.len())?;
+                let merged = self.with_types(first, merged.state(EmitTo::All)?)?;
+                state = if of_new.is_empty() {
+                    merged
+                } else {
+                    let both = merged.iter().zip(rows_of(&of_new)?).map(|(old, new)| Ok(concat(&[old.as_ref(), new.as_ref()])?));
+                    both.collect::<Result<_, Error>>()?
+                };
+            }
+            columns.extend(state);
+            first += count;
+        }
+        let rows = indices.values().iter().map(|group| *group as usize);
+        let hashes: Vec<u32> = rows.clone().map(|group| hashes[group]).collect();
+        let found: Vec<Place> = rows.clone().map(|group| found[group]).collect();
+        self.table.upsert(&columns, &Keys::collect(rows.map(|group| encoded.get(group))), &hashes, &found)
+    }
+
+    fn gather(&self, first: usize, count: usize, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
+        (first..first + count).map(|column| self.table.gather(column, places)).collect()
+    }
+
+    /// Arrays as columns of the table, from `first` on.
+    fn with_types(&self, first: usize, arrays: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Error> {
+        let fields = &self.table.schema().fields()[first..];
+        arrays
+            .into_iter()
+            .zip(fields)
+            .map(|(array, field)| {
+                let (found, wanted) = (array.data_type(), field.data_type());
+                if found == wanted {
+                    Ok(array)
+                } else if found.equals_datatype(wanted) {
+                    compact::with_type(&array, wanted)
+                } else {
+                    Ok(cast(&array, wanted)?)
+                }
+            })
+            .collect()
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+        if self.inputs.is_global() && self.table.len() == 0 && self.partial.groups() == 0 {
+            // Without GROUP BY there is one group, with or without rows.
+            let nothing = self.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.inputs.input_schema())))?;
+            self.partial.update(&self.inputs, &nothing)?;
+        }
+        self.drain()?;
+        let changes = self.table.changes();
+        let deltas = changes.chunks(MAX_BATCH_ROWS).map(|changes| self.answer(changes)).collect::<Result<Vec<_>, _>>()?;
+        self.table.end_epoch()?;
+        Ok(deltas.into_iter().flatten().collect())
+    }
+
+    /// The answers that some keys had out, and those that they have in.
+    fn answer(&self, changes: &[Change]) -> Result<Option<Delta>, Error> {
+        let after: Vec<Place> = changes.iter().map(|change| change.after).collect();
+        let before: Vec<Place> = changes.iter().map(|change| change.before).filter(|place| !place.is_none()).collect();
+        let keys = self.gather(0, self.keys, &after)?;
+        let new = self.evaluate(&after)?;
+        if before.is_empty() {
+            let columns = [keys, new].concat();
+            return Ok(Some(Delta::insertions(batch(&self.schema, columns, after.len())?)));
+        }
+        let old = self.evaluate(&before)?;
+        let old_answers = self.answers.encode(&old, before.len())?;
+        let new_answers = self.answers.encode(&new, after.len())?;
+        let (mut is_out, mut is_in) = (Vec::with_capacity(before.len()), Vec::with_capacity(after.len()));
+        for (row, change) in changes.iter().enumerate() {
+            let differs = change.before.is_none() || old_answers.get(is_out.len()) != new_answers.get(row);
+            is_in.push(differs);
+            if !change.before.is_none() {
+                is_out.push(differs);
+            }
+        }
+        let had: BooleanArray = changes.iter().map(|change| Some(!change.before.is_none())).collect();
+        let (is_out, is_in) = (BooleanArray::from(is_out), BooleanArray::from(is_in));
+        let (out, rows) = (is_out.true_count(), is_out.true_count() + is_in.true_count());
+        if rows == 0 {
+            return Ok(None);
+        }
+        let mut columns = Vec::with_capacity(self.schema.fields().len());
+        for key in &keys {
+            let old_key = filter(&filter(key, &had)?, &is_out)?;
+            columns.push(concat(&[old_key.as_ref(), filter(key, &is_in)?.as_ref()])?);
+        }
+        for (old, new) in old.iter().zip(&new) {
+            columns.push(concat(&[filter(old, &is_out)?.as_ref(), filter(new, &is_in)?.as_ref()])?);
+        }
+        let weights: Int64Array = (0..rows).map(|row| Some(if row < out { -1 } else { 1 })).collect();
+        Ok(Some(Delta { rows: batch(&self.schema, columns, rows)?, weights: Some(weights) }))
+    }
+
+    /// The answers of the states at some places.
+    fn evaluate(&self, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
+        let groups: Vec<usize> = (0..places.len()).collect();
+        let mut first = self.keys;
+        let mut answers = Vec::with_capacity(self.states.len());
+        for (number, (aggregate, count)) in self.inputs.aggregates().iter().zip(&self.states).enumerate() {
+            let mut accumulator = self.inputs.accumulator(aggregate)?;
+            accumulator.merge_batch(&self.gather(first, *count, places)?, &groups, groups.len())?;
+            let answer = accumulator.evaluate(EmitTo::All)?;
+            let wanted = self.schema.field(self.keys + number).data_type();
+            answers.push(if answer.data_type() == wanted { answer } else { compact::with_type(&answer, wanted)? });
+            first += count;
+        }
+        Ok(answers)
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        tables.push(self.table.checkpoint());
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.table.restore(tables.take(&format!("n{}-groups", self.id))?)
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.table.size()
+    }
+}
+
+/// The aggregate that reads rows, below one that reads states.
+fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
+    match plan.downcast_ref::<AggregateExec>() {
+        Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
+        _ => match plan.children().first() {
+            Some(child) => first_stage(child),
+            None => Err(Error::Bug("an aggregate is planned as something else".to_owned())),
+        },
+    }
+}
+
+/// The field without metadata, under a name that no other column of the table has.
+fn bare(field: &Field, prefix: &str) -> Field {
+    Field::new(format!("{prefix}{}", field.name()), field.data_type().clone(), true)
+}

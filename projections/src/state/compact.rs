@@ -1,0 +1,92 @@
+//! Arrays without memory that they do not use.
+//!
+//! A slice keeps the whole of what it was cut from, and a string view keeps every buffer of the batch that it came from: an
+//! array is made compact before it is kept as state.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, StructArray, UInt32Array, make_array,
+};
+use arrow::compute::take;
+use arrow::datatypes::DataType;
+use arrow::record_batch::RecordBatch;
+
+use crate::error::Error;
+
+/// Rows `start..start + length` of each array, in memory of their own.
+pub(crate) fn copy_range(arrays: &[ArrayRef], start: usize, length: usize) -> Result<Vec<ArrayRef>, Error> {
+    let indices = UInt32Array::from_iter_values((start..start + length).map(|row| row as u32));
+    arrays.iter().map(|array| Ok(shed(&take(array, &indices, None)?))).collect()
+}
+
+/// The batch in memory of its own.
+pub(crate) fn copy_batch(batch: &RecordBatch) -> Result<RecordBatch, Error> {
+    if batch.num_columns() == 0 {
+        return Ok(batch.clone());
+    }
+    Ok(RecordBatch::try_new(batch.schema(), copy_range(batch.columns(), 0, batch.num_rows())?)?)
+}
+
+/// Lets go of the buffers that views do not point into, at any depth. Other arrays are as they were.
+pub(crate) fn shed(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Utf8View => Arc::new(array.as_string_view().gc()),
+        DataType::BinaryView => Arc::new(array.as_binary_view().gc()),
+        DataType::List(_) => shed_list(array.as_list::<i32>()),
+        DataType::LargeList(_) => shed_list(array.as_list::<i64>()),
+        DataType::Struct(_) => {
+            let (fields, columns, nulls) = array.as_struct().clone().into_parts();
+            if columns.is_empty() {
+                return Arc::clone(array);
+            }
+            Arc::new(StructArray::new(fields, columns.iter().map(shed).collect(), nulls))
+        }
+        DataType::Map(_, _) => {
+            let (field, offsets, entries, nulls, ordered) = array.as_map().clone().into_parts();
+            let entries: ArrayRef = Arc::new(entries);
+            Arc::new(MapArray::new(field, offsets, shed(&entries).as_struct().clone(), nulls, ordered))
+        }
+        _ => Arc::clone(array),
+    }
+}
+
+fn shed_list<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> ArrayRef {
+    let (field, offsets, values, nulls) = array.clone().into_parts();
+    Arc::new(GenericListArray::new(field, offsets, shed(&values), nulls))
+}
+
+/// Bytes that the batch holds.
+pub(crate) fn bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.get_buffer_memory_size()).sum()
+}
+
+/// The array under a type that differs from its own at most in the names, the nullability and the metadata of nested fields.
+pub(crate) fn with_type(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
+    if array.data_type() == data_type {
+        return Ok(Arc::clone(array));
+    }
+    let data = array.to_data().into_builder();
+    let children = array
+        .to_data()
+        .child_data()
+        .iter()
+        .zip(child_types(data_type))
+        .map(|(child, child_type)| Ok(with_type(&make_array(child.clone()), child_type)?.to_data()))
+        .collect::<Result<Vec<_>, Error>>()?;
+    Ok(make_array(data.data_type(data_type.clone()).child_data(children).build()?))
+}
+
+fn child_types(data_type: &DataType) -> Vec<&DataType> {
+    match data_type {
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => vec![field.data_type()],
+        DataType::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
+        DataType::Dictionary(_, values) => vec![values],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,123 @@
+//! Rows with weights, on top of a table whose key is the whole row.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use super::keys::KeyEncoder;
+use super::log::bare;
+use super::table::StateTable;
+use super::{BatchId, MAX_BATCH_ROWS, TableCheckpoint};
+use crate::consolidate::{Net, net};
+use crate::delta::Delta;
+use crate::error::Error;
+
+/// Rows with weights: how many times each is there. Rows are equal where their encodings are, bit for bit.
+#[derive(Debug)]
+pub(crate) struct Multiset {
+    rows: SchemaRef,
+    encoder: KeyEncoder,
+    table: StateTable,
+}
+
+impl Multiset {
+    /// # Errors
+    /// [`Error::Plan`] where a column cannot be compared.
+    pub(crate) fn new(name: String, schema: &SchemaRef) -> Result<Self, Error> {
+        let rows = bare(schema);
+        let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
+        fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
+        let columns = rows.fields().len();
+        let table = StateTable::new(name, Arc::new(Schema::new(fields)), columns, Some(columns))?;
+        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table })
+    }
+
+    /// Adds the weights of the rows.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where a row would be there less than no times.
+    pub(crate) fn apply(&mut self, deltas: &[Delta]) -> Result<(), Error> {
+        let net = net(&self.rows, &self.encoder, deltas)?;
+        self.apply_net(&net)
+    }
+
+    fn apply_net(&mut self, net: &Net) -> Result<(), Error> {
+        let found = self.table.find(&net.keys, &net.hashes);
+        let weights: Vec<i64> = found.iter().zip(&net.weights).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
+        if weights.iter().any(|weight| *weight < 0) {
+            return Err(Error::Bug("a row is taken out that is not there".to_owned()));
+        }
+        self.table.upsert(&net.columns_with(weights), &net.keys, &net.hashes, &found)
+    }
+
+    /// Makes the multiset what `batches` hold; gives the difference to what it was.
+    pub(crate) fn replace(&mut self, batches: &[RecordBatch]) -> Result<Delta, Error> {
+        let mut deltas: Vec<Delta> = batches.iter().map(|rows| Delta { rows: rows.clone(), weights: None }).collect();
+        deltas.extend(self.weighted()?.into_iter().map(|(rows, weights)| {
+            let taken_out = weights.iter().map(|weight| -weight).collect();
+            Delta { rows, weights: Some(taken_out) }
+        }));
+        let net = net(&self.rows, &self.encoder, &deltas)?;
+        self.apply_net(&net)?;
+        Ok(net.into_delta())
+    }
+
+    /// Every row with its weight.
+    fn weighted(&self) -> Result<Vec<(RecordBatch, Vec<i64>)>, Error> {
+        let places: Vec<_> = self.table.places().into_iter().filter(|place| self.table.weight_at(*place) != 0).collect();
+        places
+            .chunks(MAX_BATCH_ROWS)
+            .map(|places| {
+                let columns: Vec<ArrayRef> =
+                    (0..self.rows.fields().len()).map(|column| self.table.gather(column, places)).collect::<Result<_, _>>()?;
+                let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+                let rows = RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?;
+                let weights = self.table.gather(self.rows.fields().len(), places)?;
+                Ok((rows, weights.as_primitive::<Int64Type>().values().to_vec()))
+            })
+            .collect()
+    }
+
+    /// Every row, as many times as it is there.
+    pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, Error> {
+        let mut batches = Vec::new();
+        for (rows, weights) in self.weighted()? {
+            if weights.iter().all(|weight| *weight == 1) {
+                batches.push(rows);
+                continue;
+            }
+            let repeated = weights.iter().enumerate().flat_map(|(row, weight)| std::iter::repeat_n(row as u32, *weight as usize));
+            let indices = arrow::array::UInt32Array::from_iter_values(repeated);
+            if rows.num_columns() == 0 {
+                let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+                batches.push(RecordBatch::try_new_with_options(rows.schema(), Vec::new(), &options)?);
+            } else {
+                batches.push(arrow::compute::take_record_batch(&rows, &indices)?);
+            }
+        }
+        Ok(batches)
+    }
+
+    /// The rows' own schema.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.rows)
+    }
+
+    pub(crate) fn end_epoch(&mut self) -> Result<(), Error> {
+        self.table.end_epoch()
+    }
+
+    pub(crate) fn checkpoint(&mut self) -> TableCheckpoint {
+        self.table.checkpoint()
+    }
+
+    pub(crate) fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
+        self.table.restore(batches)
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.table.size()
+    }
+}

@@ -1,0 +1,61 @@
+//! The same SQL from nothing: DataFusion, one batch query over all rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alluvium_sql::{Catalog, session_state};
+use arrow::compute::concat_batches;
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::SessionContext;
+
+use crate::law::Event;
+use crate::rows::Bag;
+
+pub fn session() -> SessionContext {
+    SessionContext::new_with_state(session_state().unwrap())
+}
+
+fn table(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Arc<MemTable> {
+    // With no rows there still is a batch: a table without partitions would be planned otherwise.
+    let rows = concat_batches(schema, &batches).unwrap();
+    Arc::new(MemTable::try_new(Arc::clone(schema), vec![vec![rows]]).unwrap())
+}
+
+fn source_tables(catalog: &Catalog, events: &[Event]) -> BTreeMap<String, Arc<MemTable>> {
+    let of_source = |name: &String| events.iter().filter(|event| event.source == *name).map(|event| event.rows.clone()).collect();
+    catalog.sources.iter().map(|(name, source)| (name.clone(), table(&source.schema, of_source(name)))).collect()
+}
+
+/// What every view holds by its optimized query.
+pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
+    let mut tables = source_tables(catalog, events);
+    let mut bags = Vec::new();
+    for view in &catalog.views {
+        let plan = view.plan.batch_plan_over(|name| Ok(tables[name].clone() as _))?;
+        let batches = session().execute_logical_plan(plan).await?.collect().await?;
+        let schema = Arc::clone(&view.plan.schema);
+        let batches: Vec<_> =
+            batches.into_iter().map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()).unwrap()).collect();
+        bags.push(Bag::of(&batches));
+        tables.insert(view.name.clone(), table(&schema, batches));
+    }
+    Ok(bags)
+}
+
+/// What every view holds by its text, with nothing of Alluvium's planner in between.
+pub async fn plain(catalog: &Catalog, queries: &BTreeMap<String, String>, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
+    let context = session();
+    for (name, table) in source_tables(catalog, events) {
+        context.register_table(name, table)?;
+    }
+    let mut bags = Vec::new();
+    for view in &catalog.views {
+        let frame = context.sql(&queries[&view.name]).await?;
+        context.register_table(&view.name, frame.clone().into_view())?;
+        bags.push(Bag::of(&frame.collect().await?));
+    }
+    Ok(bags)
+}

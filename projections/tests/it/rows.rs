@@ -1,0 +1,120 @@
+//! Rows that can be compared: bit for bit with each other, and with floats to 1e-9 relative with those of another run.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::record_batch::RecordBatch;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cell {
+    Text(String),
+    /// Bits, so that equal is equal bit for bit.
+    Float(u64),
+}
+
+pub type Row = Vec<Cell>;
+
+/// Rows, each as often as it is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bag(pub BTreeMap<Row, i64>);
+
+pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+    let options = FormatOptions::default().with_null("NULL");
+    let columns: Vec<Vec<Cell>> = batch
+        .columns()
+        .iter()
+        .map(|column| {
+            let text = ArrayFormatter::try_new(column, &options).unwrap();
+            (0..column.len())
+                .map(|row| match column.data_type() {
+                    _ if column.is_null(row) => Cell::Text("NULL".to_owned()),
+                    DataType::Float64 => Cell::Float(column.as_primitive::<Float64Type>().value(row).to_bits()),
+                    DataType::Float32 => Cell::Float(f64::from(column.as_primitive::<Float32Type>().value(row)).to_bits()),
+                    _ => match text.value(row).to_string() {
+                        empty if empty.is_empty() => Cell::Text("(empty)".to_owned()),
+                        text => Cell::Text(text),
+                    },
+                })
+                .collect()
+        })
+        .collect();
+    (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
+}
+
+impl Bag {
+    pub fn of(batches: &[RecordBatch]) -> Bag {
+        let mut bag = Bag::default();
+        for row in batches.iter().flat_map(rows_of) {
+            bag.add(row, 1);
+        }
+        bag
+    }
+
+    pub fn add(&mut self, row: Row, weight: i64) {
+        let entry = self.0.entry(row).or_default();
+        *entry += weight;
+    }
+
+    pub fn settle(&mut self) {
+        self.0.retain(|_, weight| *weight != 0);
+        assert!(self.0.values().all(|weight| *weight > 0), "a row was taken out that is not there: {:?}", self.0);
+    }
+
+    /// What differs, if anything does.
+    pub fn difference(&self, other: &Bag) -> Option<String> {
+        let (own, others) = (self.sorted(), other.sorted());
+        if own.len() != others.len() {
+            return Some(format!("{} rows and {} rows:\n{}\nand\n{}", own.len(), others.len(), show(&own), show(&others)));
+        }
+        let differs = own.iter().zip(&others).any(|(own, other)| !close(own, other));
+        differs.then(|| format!("{}\nand\n{}", show(&own), show(&others)))
+    }
+
+    /// Text first, so that floats which differ by rounding do not change the order.
+    fn sorted(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> =
+            self.0.iter().flat_map(|(row, weight)| std::iter::repeat_n(row.clone(), *weight as usize)).collect();
+        rows.sort_by_cached_key(|row| {
+            let text: Vec<String> = row.iter().filter_map(|cell| if let Cell::Text(text) = cell { Some(text.clone()) } else { None }).collect();
+            let floats: Vec<String> = row
+                .iter()
+                .filter_map(|cell| if let Cell::Float(bits) = cell { Some(format!("{:.6e}", f64::from_bits(*bits) + 0.0)) } else { None })
+                .collect();
+            (text, floats)
+        });
+        rows
+    }
+
+    pub fn shown(&self) -> Vec<Vec<String>> {
+        self.sorted().iter().map(|row| row.iter().map(show_cell).collect()).collect()
+    }
+}
+
+fn close(own: &Row, other: &Row) -> bool {
+    own.len() == other.len()
+        && own.iter().zip(other).all(|(own, other)| match (own, other) {
+            (Cell::Float(own), Cell::Float(other)) => {
+                let (own, other) = (f64::from_bits(*own), f64::from_bits(*other));
+                own == other || (own.is_nan() && other.is_nan()) || (own - other).abs() <= 1e-9 * own.abs().max(other.abs()).max(1e-3)
+            }
+            _ => own == other,
+        })
+}
+
+fn show_cell(cell: &Cell) -> String {
+    match cell {
+        Cell::Text(text) => text.clone(),
+        Cell::Float(bits) => {
+            let value = f64::from_bits(*bits);
+            let rounded = format!("{value:.6}");
+            let trimmed = rounded.trim_end_matches('0').trim_end_matches('.');
+            if trimmed == "-0" { "0".to_owned() } else { trimmed.to_owned() }
+        }
+    }
+}
+
+fn show(rows: &[Row]) -> String {
+    rows.iter().map(|row| format!("    {}", row.iter().map(show_cell).collect::<Vec<_>>().join(" | "))).collect::<Vec<_>>().join("\n")
+}

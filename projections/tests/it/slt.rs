@@ -1,0 +1,166 @@
+//! The queries in `tests/slt`, each run in all ways.
+//!
+//! A file declares streams with CREATE EXTERNAL TABLE, fills them with INSERT (each row one event, in the order of the file),
+//! and asks queries; each query is a view over the streams and over the views that the file declared before. `EXPECT merge` says the worst class
+//! that the plans of the following queries have. `ALLUVIUM_SLT_UPDATE=1` writes the answers of plain DataFusion into the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use alluvium_sql::{Catalog, Class, SqlFile};
+use arrow::compute::cast;
+use arrow::record_batch::RecordBatch;
+use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
+
+use crate::law::{Cut, Event, Prefixes, class, hold};
+use crate::oracle;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Failure(String);
+
+struct Streams {
+    runtime: tokio::runtime::Runtime,
+    declarations: String,
+    queries: BTreeMap<String, String>,
+    events: Vec<Event>,
+    expected: Option<Class>,
+    seed: u64,
+    failures: Arc<Mutex<Vec<String>>>,
+}
+
+impl DB for Streams {
+    type Error = Failure;
+    type ColumnType = DefaultColumnType;
+
+    fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
+        let sql = sql.trim().trim_end_matches(';');
+        let upper = sql.to_uppercase();
+        if let Some(class) = upper.strip_prefix("EXPECT ") {
+            self.expected = Some(match class.trim() {
+                "LINEAR" => Class::Linear,
+                "MERGE" => Class::Merge,
+                "FULL" => Class::FullRecompute,
+                other => return Err(Failure(format!("no class {other}"))),
+            });
+        } else if upper.starts_with("CREATE") {
+            self.declarations.push_str(&format!("{sql};\n"));
+            if let Some((head, query)) = sql.split_once(" AS ").filter(|_| upper.starts_with("CREATE MATERIALIZED VIEW")) {
+                self.queries.insert(head.split_whitespace().nth(3).unwrap().to_owned(), query.to_owned());
+            }
+            self.catalog("")?;
+        } else if upper.starts_with("INSERT INTO") {
+            self.insert(sql)?;
+        } else {
+            return self.query(sql);
+        }
+        Ok(DBOutput::StatementComplete(0))
+    }
+}
+
+impl Streams {
+    fn fail(&self, failure: String) {
+        self.failures.lock().unwrap().push(failure);
+    }
+
+    fn catalog(&self, more: &str) -> Result<Catalog, Failure> {
+        let text = format!("{}{more}", self.declarations);
+        Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).map_err(|errors| Failure(errors.to_string()))
+    }
+
+    fn insert(&mut self, sql: &str) -> Result<(), Failure> {
+        let mut words = sql.splitn(4, char::is_whitespace);
+        let source = words.nth(2).unwrap().to_owned();
+        let values = words.next().unwrap();
+        let schema = Arc::clone(&self.catalog("")?.sources[&source].schema);
+        let frame = self.runtime.block_on(async { oracle::session().sql(&format!("SELECT * FROM ({values})")).await?.collect().await });
+        for batch in frame.map_err(|error| Failure(error.to_string()))? {
+            let columns: Vec<_> =
+                batch.columns().iter().zip(schema.fields()).map(|(column, field)| cast(column, field.data_type()).unwrap()).collect();
+            let rows = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| Failure(error.to_string()))?;
+            self.events.extend((0..rows.num_rows()).map(|row| Event { source: source.clone(), rows: rows.slice(row, 1) }));
+        }
+        Ok(())
+    }
+
+    fn query(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
+        let catalog = self.catalog(&format!("CREATE MATERIALIZED VIEW asked AS {sql};"))?;
+        let asked = catalog.views.iter().position(|view| view.name == "asked").unwrap();
+        let view = &catalog.views[asked];
+        let found = class(&view.plan.root);
+        if let Some(expected) = self.expected
+            && found != expected
+        {
+            self.fail(format!("{sql}\nthe plan is {found}, not {expected}"));
+        }
+        let mut queries = self.queries.clone();
+        queries.insert("asked".to_owned(), sql.to_owned());
+        let mut prefixes = Prefixes::default();
+        let plain = self.runtime.block_on(oracle::plain(&catalog, &queries, &self.events)).map_err(|error| Failure(error.to_string()))?;
+        self.seed += 1;
+        println!("{sql}\n  seeds {} and {}", self.seed, self.seed + 1_000_000);
+        for cut in [Cut::Every(usize::MAX), Cut::Every(7), Cut::Every(1), Cut::Random(self.seed), Cut::Random(self.seed + 1_000_000)] {
+            // A panic is one failure among others: the next query is asked all the same.
+            let run = std::panic::AssertUnwindSafe(|| self.runtime.block_on(hold(&catalog, &self.events, &cut, &mut prefixes)));
+            let Ok((kept, changes)) = std::panic::catch_unwind(run) else {
+                self.fail(format!("{sql}\ncut {cut:?}: see above"));
+                break;
+            };
+            for (kept, plain) in kept.iter().zip(&plain) {
+                if let Some(difference) = kept.difference(plain) {
+                    self.fail(format!("{sql}\ncut {cut:?}, kept and plain:\n{difference}"));
+                }
+            }
+            // One event changes a few rows, whatever the view holds.
+            if found != Class::FullRecompute && matches!(cut, Cut::Every(1)) && changes[asked] > 6 * self.events.len() + 2 {
+                self.fail(format!("{sql}\n{} changes for {} events", changes[asked], self.events.len()));
+            }
+        }
+        let rows = plain[asked].shown();
+        Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; view.plan.schema.fields().len()], rows })
+    }
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "slt") {
+            found.push(path);
+        }
+    }
+}
+
+fn streams(seed: u64, failures: Arc<Mutex<Vec<String>>>) -> Streams {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    Streams { runtime, declarations: String::new(), queries: BTreeMap::new(), events: Vec::new(), expected: None, seed, failures }
+}
+
+#[test]
+fn every_query_holds_the_law() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt");
+    let mut found = Vec::new();
+    files(&folder, &mut found);
+    found.sort();
+    assert!(!found.is_empty());
+    let only = std::env::var("ALLUVIUM_SLT_ONLY").unwrap_or_default();
+    let update = std::env::var_os("ALLUVIUM_SLT_UPDATE").is_some();
+    let base = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    for file in found.iter().filter(|file| file.to_string_lossy().contains(&only)) {
+        let mut runner = Runner::new(|| async { Ok(streams(base, Arc::clone(&failures))) });
+        let outcome = if update {
+            let updated = runner.update_test_file(file, " ", sqllogictest::default_validator, sqllogictest::default_normalizer, sqllogictest::default_column_validator);
+            futures::executor::block_on(updated).map_err(|error| error.to_string())
+        } else {
+            runner.run_file(file).map_err(|error| error.display(false).to_string())
+        };
+        if let Err(error) = outcome {
+            failures.lock().unwrap().push(format!("{}: {error}", file.display()));
+        }
+    }
+    let failures = failures.lock().unwrap();
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

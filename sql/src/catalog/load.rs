@@ -1,0 +1,237 @@
+//! From files to a catalog: every statement is read, and every error found, before anything is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::resolve::resolve_table_references;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use crate::catalog::diagnose::{from_datafusion, internal, refused};
+use crate::catalog::statements::{Parsed, Text, parse};
+use crate::catalog::views::Declared;
+use crate::catalog::{Catalog, Source, SqlFile, View, order, sources, views};
+use crate::error::{Error, Errors, Location};
+use crate::names::nearest;
+use crate::plan::RelationKind;
+use crate::planner::{Refusal, Relation, plan_view};
+use crate::session::{Names, session_state};
+
+/// Reads all files.
+pub(crate) fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
+    let mut errors = Vec::new();
+    let declarations = read(files, &mut errors);
+    let catalog = declarations.map(|declarations| plan(declarations, &mut errors));
+    match catalog {
+        Some(catalog) if errors.is_empty() => Ok(catalog),
+        _ => {
+            errors.sort_by(|a, b| (&a.at.file.path, a.at.offset).cmp(&(&b.at.file.path, b.at.offset)));
+            Err(Errors(errors))
+        }
+    }
+}
+
+/// What the files declare, before planning.
+#[derive(Default)]
+struct Declarations {
+    sources: BTreeMap<String, Source>,
+    views: BTreeMap<String, Declared>,
+    /// Names that are declared by a statement that is wrong: a view that reads one is not to blame.
+    broken: BTreeSet<String>,
+    table_functions: BTreeSet<String>,
+}
+
+/// None where not even a session can be made.
+fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
+    let mut found = Declarations::default();
+    let mut places: BTreeMap<String, Location> = BTreeMap::new();
+    let state = match session_state() {
+        Ok(state) => state,
+        Err(error) => {
+            errors.extend(files.first().map(|file| internal(&error, Location { file: Arc::new(file.clone()), offset: 0, length: 1 })));
+            return None;
+        }
+    };
+    found.table_functions = state.table_functions().keys().cloned().collect();
+    let names = Names { state: &state, tables: BTreeMap::new() };
+    for file in files {
+        let file = Arc::new(file.clone());
+        let (statements, broken) = parse(&file, errors);
+        found.broken.extend(broken.iter().filter_map(declared_name));
+        for parsed in statements {
+            let (name, at) = match &parsed.statement {
+                Statement::CreateExternalTable(statement) => {
+                    let Some(source) = sources::source(statement, &parsed.text, &names, errors) else {
+                        found.broken.extend(declared_name(&parsed.text));
+                        continue;
+                    };
+                    let (name, at) = (source.name.clone(), parsed.text.span(name_span(&parsed.text)));
+                    if !places.contains_key(&name) {
+                        found.sources.insert(name.clone(), source);
+                    }
+                    (name, at)
+                }
+                Statement::Statement(statement) => {
+                    let Some(view) = declared_view(statement, &parsed, errors) else {
+                        found.broken.extend(declared_name(&parsed.text));
+                        continue;
+                    };
+                    let (name, at) = (view.name.clone(), view.name_at.clone());
+                    if !places.contains_key(&name) {
+                        found.views.insert(name.clone(), view);
+                    }
+                    (name, at)
+                }
+                _ => continue,
+            };
+            match places.get(&name) {
+                Some(first) => {
+                    let (line, column) = first.line_column();
+                    errors.push(Error {
+                        message: format!("{name} is declared twice, first at {}:{line}:{column}", first.file.path),
+                        help: Some("give one of them another name, or delete it".to_owned()),
+                        at,
+                    });
+                }
+                None => {
+                    places.insert(name, at);
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Error>) -> Option<Declared> {
+    match statement {
+        SqlStatement::CreateView(view) if view.materialized => views::declared(view, parsed, errors),
+        _ => {
+            errors.push(Error {
+                message: "this statement is not for these files".to_owned(),
+                help: Some("write CREATE EXTERNAL TABLE or CREATE MATERIALIZED VIEW".to_owned()),
+                at: parsed.text.head(),
+            });
+            None
+        }
+    }
+}
+
+/// The name that a statement means to declare, as far as its words tell.
+fn declared_name(text: &Text) -> Option<String> {
+    let after = text.tokens.iter().take(4).position(|token| {
+        matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str()))
+    })?;
+    match &text.tokens.get(after + 1)?.token {
+        Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
+        Token::Word(word) => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+fn name_span(text: &Text) -> datafusion::sql::sqlparser::tokenizer::Span {
+    let index = text.word_index("TABLE").map_or(0, |index| index + 1);
+    text.tokens[index.min(text.tokens.len() - 1)].span
+}
+
+fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
+    let reads: BTreeMap<String, BTreeSet<String>> = declarations
+        .views
+        .iter()
+        .map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors)))
+        .collect();
+    let order = order::order(&declarations.views, &reads, errors);
+
+    let mut relations: BTreeMap<String, Relation> =
+        declarations.sources.iter().map(|(name, source)| (name.clone(), Relation::of_source(source))).collect();
+    let mut catalog = Catalog { sources: declarations.sources, views: Vec::new() };
+    for name in order {
+        let (Some(view), Some(read)) = (declarations.views.get(&name), reads.get(&name)) else { continue };
+        if !read.iter().all(|read| relations.contains_key(read)) {
+            continue;
+        }
+        let known: BTreeMap<String, Relation> =
+            relations.iter().filter(|(name, _)| read.contains(*name)).map(|(n, r)| (n.clone(), r.clone())).collect();
+        match plan_view(&view.query, &known) {
+            Ok(plan) => {
+                relations.insert(name.clone(), Relation::of_view(&plan));
+                catalog.views.push(View {
+                    name,
+                    options: view.options.clone(),
+                    sql: view.text.sql().to_owned(),
+                    plan: Arc::new(plan),
+                    at: view.text.at(),
+                });
+            }
+            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text)),
+            Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
+        }
+    }
+    catalog
+}
+
+/// The relations that a view's query names; what is not declared goes to `errors`, and what is declared wrongly is named all the same, so
+/// that the view is passed over.
+fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<Error>) -> BTreeSet<String> {
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(view.query.clone()))));
+    let Ok((references, _)) = resolve_table_references(&statement, true) else {
+        return BTreeSet::new();
+    };
+    let mut named = BTreeSet::new();
+    for reference in references {
+        let name = reference.table().to_owned();
+        let known = declarations.sources.contains_key(&name) || declarations.views.contains_key(&name);
+        if let Some(schema) = reference.schema() {
+            errors.push(Error {
+                message: format!("there is no {reference}: names have no schema here"),
+                help: Some(if known {
+                    format!("write {name}")
+                } else if schema == "information_schema" {
+                    "run `alluvium status` and `alluvium check` for what is declared".to_owned()
+                } else {
+                    "read a source or a view that these files declare".to_owned()
+                }),
+                at: relation_place(&view.text, schema),
+            });
+        } else if !known && !declarations.broken.contains(&name) && !declarations.table_functions.contains(&name) {
+            let candidates = declarations.sources.keys().chain(declarations.views.keys()).map(String::as_str);
+            let help = match nearest(&name, candidates.clone().filter(|candidate| *candidate != view.name)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => {
+                    let all: Vec<&str> = candidates.filter(|candidate| *candidate != view.name).collect();
+                    let all = if all.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
+                    format!("{all}; declare another with CREATE EXTERNAL TABLE")
+                }
+            };
+            errors.push(Error {
+                message: format!("no source or view is named {name}"),
+                help: Some(help),
+                at: relation_place(&view.text, &name),
+            });
+        } else if declarations.table_functions.contains(&name) && !known {
+            continue;
+        }
+        named.insert(name);
+    }
+    named
+}
+
+/// Where a relation is read: its name after FROM, JOIN or a comma.
+fn relation_place(text: &Text, name: &str) -> Location {
+    let is_name = |token: &Token| match token {
+        Token::Word(word) if word.quote_style.is_some() => word.value == name,
+        Token::Word(word) => word.value.to_lowercase() == name,
+        Token::SingleQuotedString(value) => value == name,
+        _ => false,
+    };
+    let read = text.tokens.windows(2).find(|pair| {
+        let before = match &pair[0].token {
+            Token::Word(word) => ["FROM", "JOIN", "TABLE"].contains(&word.value.to_uppercase().as_str()),
+            Token::Comma | Token::LParen => true,
+            _ => false,
+        };
+        before && is_name(&pair[1].token)
+    });
+    let read = read.map(|pair| &pair[1]).or_else(|| text.tokens.iter().find(|token| is_name(&token.token)));
+    read.map_or_else(|| text.head(), |token| text.span(token.span))
+}

@@ -1,0 +1,244 @@
+//! `CREATE EXTERNAL TABLE`: its columns and what its options are allowed to look like. What an option means is the
+//! connectors' to say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::sql::parser::CreateExternalTable;
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, ObjectName, Spanned, Value};
+
+use crate::catalog::Source;
+use crate::catalog::statements::Text;
+use crate::catalog::types::{arrow_type, normalized};
+use crate::error::{Error, Location};
+use crate::names::nearest;
+use crate::session::Names;
+
+/// The name of a source or view, safe as a folder's name; else the error goes to `errors`.
+pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Error>) -> Option<(String, Location)> {
+    let at = text.span(name.span());
+    let [part] = name.0.as_slice() else {
+        errors.push(Error {
+            message: format!("{name} has a schema; there are none here"),
+            help: name.0.last().map(|last| format!("write {last}")),
+            at,
+        });
+        return None;
+    };
+    let written = part.as_ident().map(normalized)?;
+    let safe = !written.is_empty()
+        && written.len() <= 128
+        && !written.starts_with('-')
+        && written.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    if !safe {
+        errors.push(Error {
+            message: format!("the name {part} cannot be a folder's name"),
+            help: Some("names are of the letters a to z, digits, _ and -, at most 128 of them".to_owned()),
+            at,
+        });
+        return None;
+    }
+    Some((written, at))
+}
+
+/// The source that a statement declares; all that is wrong with it goes to `errors`.
+pub(crate) fn source(
+    statement: &CreateExternalTable,
+    text: &Text,
+    names: &Names<'_>,
+    errors: &mut Vec<Error>,
+) -> Option<Source> {
+    let before = errors.len();
+    let name = declared_name(&statement.name, text, errors);
+    refuse_clauses(statement, text, errors);
+    refuse_twin_columns(statement, text, errors);
+    let fields: Vec<Field> = statement.columns.iter().filter_map(|column| field(column, text, names, errors)).collect();
+    if statement.columns.is_empty() {
+        errors.push(Error {
+            message: format!("the source {} has no columns", statement.name),
+            help: Some(format!(
+                "write CREATE EXTERNAL TABLE {} (id BIGINT NOT NULL, country VARCHAR, total DECIMAL(12, 2)) STORED AS ...",
+                statement.name
+            )),
+            at: text.span(statement.name.span()),
+        });
+    }
+    let mut options = BTreeMap::new();
+    for (key, value) in &statement.options {
+        let key_at = || text.tokens.iter().rev().find(|token| token.token.to_string().trim_matches('\'').eq_ignore_ascii_case(key));
+        let value = match value {
+            Value::SingleQuotedString(value) | Value::DoubleQuotedString(value) | Value::EscapedStringLiteral(value) => {
+                value.clone()
+            }
+            other => other.to_string(),
+        };
+        if options.insert(key.to_lowercase(), value).is_some() {
+            errors.push(Error {
+                message: format!("the option {key} is given twice"),
+                help: Some("keep one of them".to_owned()),
+                at: key_at().map_or_else(|| text.head(), |token| text.span(token.span)),
+            });
+        }
+    }
+    let location = match statement.locations.as_slice() {
+        [location] => location.clone(),
+        _ => {
+            errors.push(Error {
+                message: "a source has one LOCATION".to_owned(),
+                help: Some("declare one source for each, and put them together with UNION ALL in a view".to_owned()),
+                at: text.word("LOCATION").unwrap_or_else(|| text.head()),
+            });
+            return None;
+        }
+    };
+    let (name, _) = name?;
+    (errors.len() == before).then(|| Source {
+        name,
+        schema: Arc::new(Schema::new(fields)),
+        stored_as: statement.file_type.to_uppercase(),
+        location,
+        options,
+        at: text.at(),
+    })
+}
+
+fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {
+    let mut refuse = |present: bool, word: &str, message: &str, help: &str| {
+        if present {
+            let at = text.word(word).unwrap_or_else(|| text.head());
+            errors.push(Error { message: message.to_owned(), help: Some(help.to_owned()), at });
+        }
+    };
+    refuse(
+        !statement.table_partition_cols.is_empty(),
+        "PARTITIONED",
+        "a source has no PARTITIONED BY: its events come in one order",
+        "declare the column among the others",
+    );
+    refuse(
+        !statement.order_exprs.is_empty(),
+        "ORDER",
+        "a source has no WITH ORDER: its events come in the order of their sequence",
+        "leave out WITH ORDER",
+    );
+    refuse(
+        !statement.constraints.is_empty(),
+        statement.constraints.first().map_or("CONSTRAINT", |constraint| match constraint.to_string().split(' ').next() {
+            Some("PRIMARY") => "PRIMARY",
+            Some("UNIQUE") => "UNIQUE",
+            Some("FOREIGN") => "FOREIGN",
+            Some("CHECK") => "CHECK",
+            _ => "CONSTRAINT",
+        }),
+        "events are not held to table constraints",
+        "leave it out; a view can keep the rows that fit, and NOT NULL sends others to the dead letters",
+    );
+    refuse(statement.temporary, "TEMPORARY", "a source is not temporary", "write CREATE EXTERNAL TABLE");
+}
+
+/// One column; none where something is wrong with it.
+fn field(column: &ColumnDef, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Field> {
+    let name = normalized(&column.name);
+    let at = text.span(column.name.span);
+    let mut nullable = true;
+    for option in &column.options {
+        match &option.option {
+            ColumnOption::NotNull => nullable = false,
+            ColumnOption::Null | ColumnOption::Comment(_) => {}
+            other => {
+                errors.push(Error {
+                    message: format!("the column {name} cannot have {other}"),
+                    help: Some("a column has a name, a type and NOT NULL; compute or check the rest in a view".to_owned()),
+                    at: at.clone(),
+                });
+                return None;
+            }
+        }
+    }
+    let data_type = match arrow_type(&column.data_type, names) {
+        Ok(data_type) => data_type,
+        Err(refused) => {
+            let type_at = text.tokens.iter().find(|token| token.span.start >= column.name.span.end);
+            errors.push(Error {
+                message: format!("column {name}: {}", refused.message),
+                help: Some(refused.help),
+                at: type_at.map_or(at, |token| text.span(token.span)),
+            });
+            return None;
+        }
+    };
+    if let Err(error) = message_column(&name, &data_type, at) {
+        errors.push(error);
+        return None;
+    }
+    Some(Field::new(name, data_type, nullable))
+}
+
+/// Checks that a column that is filled from the message can hold what the message has.
+fn message_column(name: &str, data_type: &DataType, at: Location) -> Result<(), Error> {
+    let strings = |fields: &DataType| match fields {
+        DataType::Struct(fields) => {
+            fields.len() == 2
+                && fields[0].data_type() == &DataType::Utf8
+                && match fields[1].data_type() {
+                    DataType::Utf8 => true,
+                    DataType::List(item) => item.data_type() == &DataType::Utf8,
+                    _ => false,
+                }
+        }
+        _ => false,
+    };
+    let (fits, write) = match name {
+        "_sequence" => (matches!(data_type, DataType::UInt64 | DataType::Int64), "BIGINT UNSIGNED"),
+        "_subject" => (data_type == &DataType::Utf8, "VARCHAR"),
+        "_timestamp" => (matches!(data_type, DataType::Timestamp(_, _)), "TIMESTAMP"),
+        "_headers" => (
+            match data_type {
+                DataType::Utf8 => true,
+                DataType::Map(entries, _) => strings(entries.data_type()),
+                _ => false,
+            },
+            "MAP(VARCHAR, VARCHAR), MAP(VARCHAR, VARCHAR[]) or VARCHAR for JSON",
+        ),
+        "_payload" => (matches!(data_type, DataType::Utf8 | DataType::Binary), "VARCHAR or BYTEA"),
+        _ if name.starts_with('_') => {
+            let near = nearest(name, MESSAGE_COLUMNS);
+            return match near {
+                Some(near) => Err(Error {
+                    message: format!("{name} is neither filled from the message nor likely to be a member of the body"),
+                    help: Some(format!("did you mean {near}?")),
+                    at,
+                }),
+                None => Ok(()),
+            };
+        }
+        _ => return Ok(()),
+    };
+    if fits {
+        return Ok(());
+    }
+    Err(Error {
+        message: format!("{name} is filled from the message and cannot be {data_type}"),
+        help: Some(format!("write {name} {write}")),
+        at,
+    })
+}
+
+/// Columns that are filled from the message.
+const MESSAGE_COLUMNS: [&str; 5] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload"];
+
+/// Checks that no two columns have one name.
+fn refuse_twin_columns(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {
+    for (index, column) in statement.columns.iter().enumerate() {
+        let name = normalized(&column.name);
+        if let Some(first) = statement.columns[..index].iter().find(|other| normalized(&other.name) == name) {
+            let (line, position) = text.span(first.name.span).line_column();
+            errors.push(Error {
+                message: format!("the column {name} is declared twice, first at line {line}, column {position}"),
+                help: Some("keep one of them".to_owned()),
+                at: text.span(column.name.span),
+            });
+        }
+    }
+}

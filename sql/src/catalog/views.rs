@@ -1,0 +1,132 @@
+//! `CREATE MATERIALIZED VIEW`: its name, its options and its query, before planning.
+
+use std::time::Duration;
+
+use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, Value};
+
+use crate::catalog::sources::declared_name;
+use crate::catalog::statements::{Parsed, Text};
+use crate::catalog::types::normalized;
+use crate::catalog::ViewOptions;
+use crate::error::{Error, Location};
+use crate::names::nearest;
+
+/// A view that is not planned yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Declared {
+    pub(crate) name: String,
+    pub(crate) name_at: Location,
+    pub(crate) options: ViewOptions,
+    pub(crate) query: Query,
+    pub(crate) text: Text,
+}
+
+/// The view that a statement declares; all that is wrong with it goes to `errors`.
+pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec<Error>) -> Option<Declared> {
+    let text = &parsed.text;
+    let before = errors.len();
+    let name = declared_name(&statement.name, text, errors);
+    if let Some(column) = statement.columns.first() {
+        errors.push(Error {
+            message: "a view takes its columns' names from its SELECT".to_owned(),
+            help: Some(format!("leave out the list and write SELECT ... AS {}", column.name)),
+            at: text.span(column.name.span),
+        });
+    }
+    let options = view_options(&statement.options, text, errors);
+    let (name, name_at) = name?;
+    (errors.len() == before).then(|| Declared {
+        name,
+        name_at,
+        options,
+        query: (*statement.query).clone(),
+        text: text.clone(),
+    })
+}
+
+const OPTIONS: [&str; 2] = ["commit_interval", "snapshots_kept"];
+
+fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Error>) -> ViewOptions {
+    let mut found = ViewOptions::default();
+    let given = match options {
+        CreateTableOptions::None => &[],
+        CreateTableOptions::With(given) | CreateTableOptions::Options(given) => given.as_slice(),
+        other => {
+            errors.push(Error {
+                message: format!("options of a view are not written as {other}"),
+                help: Some("write WITH (commit_interval = '1 second')".to_owned()),
+                at: text.head(),
+            });
+            return found;
+        }
+    };
+    let mut seen: Vec<String> = Vec::new();
+    for option in given {
+        let SqlOption::KeyValue { key, value } = option else {
+            errors.push(Error {
+                message: format!("the option {option} has no value"),
+                help: Some("write WITH (commit_interval = '1 second')".to_owned()),
+                at: text.head(),
+            });
+            continue;
+        };
+        let name = normalized(key);
+        let at = text.span(key.span);
+        if seen.contains(&name) {
+            errors.push(Error { message: format!("the option {name} is given twice"), help: Some("keep one of them".to_owned()), at });
+            continue;
+        }
+        let refused = match name.as_str() {
+            "commit_interval" => match duration(value) {
+                Some(interval) => {
+                    found.commit_interval = Some(interval);
+                    None
+                }
+                None => Some("commit_interval = '1 second', or '50 ms', at least 1 ms and at most a day"),
+            },
+            "snapshots_kept" => match literal(value).and_then(|text| text.parse::<usize>().ok()).filter(|kept| *kept > 0) {
+                Some(kept) => {
+                    found.snapshots_kept = Some(kept);
+                    None
+                }
+                None => Some("snapshots_kept = 10, at least 1"),
+            },
+            _ => {
+                errors.push(Error {
+                    message: format!("a view has no option {name}"),
+                    help: Some(nearest(&name, OPTIONS).map_or_else(
+                        || format!("options are {}", OPTIONS.join(" and ")),
+                        |near| format!("did you mean {near}?"),
+                    )),
+                    at,
+                });
+                continue;
+            }
+        };
+        if let Some(write) = refused {
+            errors.push(Error {
+                message: format!("{name} cannot be {value}"),
+                help: Some(format!("write {write}")),
+                at: text.span(value.span()),
+            });
+        }
+        seen.push(name);
+    }
+    found
+}
+
+fn literal(value: &Expr) -> Option<String> {
+    match value {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) => Some(text.clone()),
+            Value::Number(number, _) => Some(number.clone()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn duration(value: &Expr) -> Option<Duration> {
+    let interval = humantime::parse_duration(literal(value)?.trim()).ok()?;
+    (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&interval).then_some(interval)
+}

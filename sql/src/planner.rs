@@ -1,0 +1,169 @@
+//! From one view's query to its incremental plan.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`refusals`] | what is not a function of the events |
+//! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
+//! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
+//! | [`aggregates`] | which aggregates merge |
+//! | [`keys`] | which columns identify a row |
+//! | [`fingerprint`] | when a view has to be rebuilt |
+//!
+//! Trusts that names were resolved: every relation that the query reads is given.
+
+mod aggregates;
+mod fingerprint;
+mod keys;
+mod ordering;
+mod refusals;
+mod regions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::planner::SqlToRel;
+use datafusion::sql::sqlparser::ast::{Query, Statement};
+
+use crate::catalog::Source;
+use crate::plan::{Class, Node, RelationKind, ViewPlan, is_schema_only};
+use crate::session::{Names, session_state, session_state_without};
+
+/// What can be read: a source, or a view that is planned already.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    pub(crate) kind: RelationKind,
+    pub(crate) schema: SchemaRef,
+    pub(crate) retracts: bool,
+    pub(crate) key: Option<Vec<usize>>,
+    /// Changes when the relation's rows may be others.
+    pub(crate) fingerprint: String,
+}
+
+impl Relation {
+    pub(crate) fn of_source(source: &Source) -> Relation {
+        Relation {
+            kind: RelationKind::Source,
+            schema: Arc::clone(&source.schema),
+            retracts: false,
+            key: None,
+            fingerprint: fingerprint::of_source(source),
+        }
+    }
+
+    pub(crate) fn of_view(plan: &ViewPlan) -> Relation {
+        Relation {
+            kind: RelationKind::View,
+            schema: Arc::clone(&plan.schema),
+            retracts: plan.root.retracts,
+            key: plan.root.key.clone(),
+            fingerprint: plan.fingerprint.clone(),
+        }
+    }
+}
+
+/// Why a query has no plan.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// DataFusion says so.
+    DataFusion(Box<DataFusionError>),
+    /// It is not a function of the events, or cannot be kept.
+    Refused { message: String, help: String, spot: Spot },
+}
+
+/// Where in a statement something stands.
+#[derive(Debug, Clone)]
+pub(crate) enum Spot {
+    Call(String),
+    Word(&'static str),
+    Whole,
+}
+
+impl From<DataFusionError> for Refusal {
+    fn from(error: DataFusionError) -> Refusal {
+        Refusal::DataFusion(Box::new(error))
+    }
+}
+
+/// Plans a query over relations, by name.
+pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+    let written = logical_plan(query, relations)?;
+    refusals::check(&written)?;
+    let written = ordering::settle(written)?;
+    refuse_twin_columns(&written)?;
+
+    // Splitting count(DISTINCT x) in two aggregates is cheaper where both merge, and dearer where the inner one retracts.
+    let split = plan_with(&session_state()?.optimize(&written)?, relations)?;
+    let plan = if cost(&split.root).0 == Class::FullRecompute {
+        let whole = session_state_without(&["single_distinct_aggregation_to_group_by"])?.optimize(&written)?;
+        let whole = plan_with(&whole, relations)?;
+        if cost(&whole.root) < cost(&split.root) { whole } else { split }
+    } else {
+        split
+    };
+    Ok(plan)
+}
+
+fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan, DataFusionError> {
+    let state = session_state()?;
+    let tables = relations.iter().map(|(name, relation)| (name.clone(), Arc::clone(&relation.schema))).collect();
+    let names = Names { state: &state, tables };
+    let planner = SqlToRel::new_with_options(&names, names.parser_options());
+    planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
+}
+
+fn plan_with(batch: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+    let reads = relations_read(batch, relations)?;
+    let root = regions::cut(batch, relations)?;
+    Ok(ViewPlan {
+        schema: Arc::clone(&root.schema),
+        fingerprint: fingerprint::of_view(batch, &reads, relations),
+        batch: batch.clone(),
+        root,
+        reads,
+    })
+}
+
+/// The relations that a plan scans, those in subqueries too, by name.
+fn relations_read(
+    plan: &LogicalPlan,
+    relations: &BTreeMap<String, Relation>,
+) -> Result<Vec<(RelationKind, String)>, DataFusionError> {
+    let mut read = BTreeSet::new();
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && is_schema_only(&scan.source)
+        {
+            read.insert(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(read.into_iter().filter_map(|name| relations.get(&name).map(|relation| (relation.kind, name))).collect())
+}
+
+/// The worst class of a tree, and how many nodes have it.
+fn cost(node: &Node) -> (Class, usize) {
+    let own = if node.inputs.is_empty() && node.class == Class::FullRecompute { Class::Linear } else { node.class };
+    node.inputs.iter().map(cost).fold((own, 1), |(class, count), (other, more)| match class.cmp(&other) {
+        std::cmp::Ordering::Less => (other, more),
+        std::cmp::Ordering::Equal => (class, count + more),
+        std::cmp::Ordering::Greater => (class, count),
+    })
+}
+
+fn refuse_twin_columns(plan: &LogicalPlan) -> Result<(), Refusal> {
+    let fields = plan.schema().fields();
+    for (index, field) in fields.iter().enumerate() {
+        if fields[..index].iter().any(|other| other.name().eq_ignore_ascii_case(field.name())) {
+            return Err(Refusal::Refused {
+                message: format!("two columns of the view are named {}", field.name()),
+                help: "give one of them another name with AS".to_owned(),
+                spot: Spot::Word("SELECT"),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! When a view has to be rebuilt: a digest of everything that decides its rows and the form of its state.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use datafusion::logical_expr::LogicalPlan;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::catalog::Source;
+use crate::plan::RelationKind;
+use crate::planner::Relation;
+
+/// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
+const STATE_FORMAT: u32 = 1;
+
+/// Options of a source that decide which events there are; others say how to reach them.
+const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];
+
+/// Of the optimized plan over relations that `reads` names.
+pub(crate) fn of_view(
+    batch: &LogicalPlan,
+    reads: &[(RelationKind, String)],
+    relations: &BTreeMap<String, Relation>,
+) -> String {
+    let mut text = format!("state format {STATE_FORMAT}\n{}\n", batch.display_indent_schema());
+    for (_, name) in reads {
+        if let Some(relation) = relations.get(name) {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{name}: {}", relation.fingerprint);
+        }
+    }
+    digest(&text)
+}
+
+/// Of a source: where its events come from, not how they are reached. Columns are in the plans that scan them.
+pub(crate) fn of_source(source: &Source) -> String {
+    let mut text = format!("{}\n{}\n", source.stored_as, without_user(&source.location));
+    for option in DECIDING_OPTIONS {
+        let _ = writeln!(text, "{option}: {:?}", source.options.get(option));
+    }
+    digest(&text)
+}
+
+/// A URL without user and password.
+fn without_user(location: &str) -> String {
+    match location.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("{scheme}://{host}/{path}")
+        }
+        None => location.to_owned(),
+    }
+}
+
+fn digest(text: &str) -> String {
+    format!("{:032x}", xxh3_128(text.as_bytes()))
+}

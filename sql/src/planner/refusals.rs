@@ -1,0 +1,100 @@
+//! Refuses what is not a function of the events, before anything is optimized: `now()` becomes a literal there.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::WindowFunctionDefinition;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
+
+use crate::planner::{Refusal, Spot};
+
+/// Checks a plan as it was written, with its subqueries.
+pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Refusal> {
+    let mut refusal = None;
+    plan.apply_with_subqueries(|plan| {
+        refusal = node(plan);
+        if refusal.is_none() {
+            plan.apply_expressions(|expression| {
+                expression.apply(|expression| {
+                    refusal = function(expression);
+                    Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                })
+            })?;
+        }
+        Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    refusal.map_or(Ok(()), Err)
+}
+
+fn refused(message: impl Into<String>, help: &str, spot: Spot) -> Option<Refusal> {
+    Some(Refusal::Refused { message: message.into(), help: help.to_owned(), spot })
+}
+
+fn node(plan: &LogicalPlan) -> Option<Refusal> {
+    match plan {
+        LogicalPlan::Limit(limit) if !is_ordered(&limit.input) => refused(
+            "LIMIT without ORDER BY does not say which rows",
+            "add ORDER BY directly before LIMIT",
+            Spot::Word(if limit.fetch.is_some() { "LIMIT" } else { "OFFSET" }),
+        ),
+        LogicalPlan::Distinct(Distinct::On(on)) if on.sort_expr.is_none() => refused(
+            "DISTINCT ON without ORDER BY does not say which row of each group",
+            "add ORDER BY with the columns of DISTINCT ON first, then those that decide",
+            Spot::Word("DISTINCT"),
+        ),
+        LogicalPlan::RecursiveQuery(_) => refused(
+            "a recursive query is not kept",
+            "write the steps as views that read each other, without a cycle",
+            Spot::Word("RECURSIVE"),
+        ),
+        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => refused(
+            "a view is a query: it cannot write",
+            "write CREATE MATERIALIZED VIEW name AS SELECT ...",
+            Spot::Whole,
+        ),
+        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
+            refused("a view is a query", "to see its plan, run `alluvium explain VIEW`", Spot::Whole)
+        }
+        _ => None,
+    }
+}
+
+/// Whether rows come in an order that was asked for.
+fn is_ordered(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Sort(_) => true,
+        LogicalPlan::Projection(projection) => is_ordered(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_ordered(&alias.input),
+        LogicalPlan::Limit(limit) => is_ordered(&limit.input),
+        LogicalPlan::Distinct(Distinct::On(on)) => on.sort_expr.is_some(),
+        _ => false,
+    }
+}
+
+fn function(expression: &Expr) -> Option<Refusal> {
+    let (name, volatility) = match expression {
+        Expr::ScalarFunction(call) => (call.func.name(), call.func.signature().volatility),
+        Expr::AggregateFunction(call) => (call.func.name(), call.func.signature().volatility),
+        Expr::WindowFunction(call) => match &call.fun {
+            WindowFunctionDefinition::AggregateUDF(function) => (function.name(), function.signature().volatility),
+            WindowFunctionDefinition::WindowUDF(function) => (function.name(), function.signature().volatility),
+        },
+        Expr::Placeholder(placeholder) => {
+            return refused(
+                format!("a view has no parameters, and {} is one", placeholder.id),
+                "write the value itself",
+                Spot::Whole,
+            );
+        }
+        _ => return None,
+    };
+    if volatility == Volatility::Immutable {
+        return None;
+    }
+    let help = match name {
+        "now" | "current_timestamp" | "current_date" | "current_time" | "today" => {
+            "use a time of the events: a column of the body, or _timestamp, which is when the message was stored"
+        }
+        "random" | "uuid" => "use what tells the events apart: an id of the body, or _sequence",
+        _ => "use only what the events hold",
+    };
+    refused(format!("{name}() is not a function of the events: it would differ at each run"), help, Spot::Call(name.to_owned()))
+}

@@ -1,0 +1,178 @@
+//! How DataFusion is set up: one configuration and one set of functions for planning, running, querying and verifying, so that
+//! the same SQL means the same everywhere. Runs nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
+use datafusion::config::ConfigOptions;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::ExprPlanner;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::prelude::SessionConfig;
+use datafusion::sql::planner::{ContextProvider, ParserOptions};
+
+/// The configuration under which every plan of Alluvium is made and run.
+#[must_use]
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_target_partitions(1).with_collect_statistics(false);
+    let options = config.options_mut();
+    options.sql_parser.collect_spans = true;
+    // Views and batches are Utf8 throughout; a view type here would make each plan cast.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some("+00:00".to_owned());
+    // Filters found while a plan runs would outlive `reset_plan_states`.
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    config
+}
+
+/// A fresh session: [`session_config`], DataFusion's functions and the JSON functions with their operators.
+///
+/// Names that the optimizer makes up count from the session's start: a plan that must come out the same each time needs a
+/// session of its own.
+///
+/// # Errors
+/// When a function cannot be registered: a bug.
+pub fn session_state() -> Result<SessionState> {
+    session_state_without(&[])
+}
+
+/// [`session_state`] without some optimizer rules, by name.
+pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
+    let mut builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
+    if !rules.is_empty() {
+        let kept = datafusion::optimizer::Optimizer::new().rules;
+        builder = builder.with_optimizer_rules(kept.into_iter().filter(|rule| !rules.contains(&rule.name())).collect());
+    }
+    let mut state = builder.build();
+    datafusion_functions_json::register_all(&mut state)?;
+    Ok(state)
+}
+
+/// A table of which only the schema is known. Plans over it cannot run: its scans are given another source first.
+pub struct SchemaOnly {
+    schema: SchemaRef,
+}
+
+impl SchemaOnly {
+    /// With this schema.
+    #[must_use]
+    pub fn new(schema: SchemaRef) -> SchemaOnly {
+        SchemaOnly { schema }
+    }
+}
+
+impl fmt::Debug for SchemaOnly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SchemaOnly")
+    }
+}
+
+impl TableSource for SchemaOnly {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// What names in a query stand for: relations by their plain name, functions from a session.
+pub(crate) struct Names<'a> {
+    pub(crate) state: &'a SessionState,
+    pub(crate) tables: BTreeMap<String, SchemaRef>,
+}
+
+impl Names<'_> {
+    pub(crate) fn parser_options(&self) -> ParserOptions {
+        let options = &self.state.config_options().sql_parser;
+        ParserOptions {
+            parse_float_as_decimal: options.parse_float_as_decimal,
+            enable_ident_normalization: options.enable_ident_normalization,
+            support_varchar_with_length: options.support_varchar_with_length,
+            map_string_types_to_utf8view: options.map_string_types_to_utf8view,
+            collect_spans: options.collect_spans,
+            default_null_ordering: options.default_null_ordering.as_str().into(),
+            ..ParserOptions::default()
+        }
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        match &name {
+            TableReference::Bare { table } => self.tables.get(table.as_ref()),
+            _ => None,
+        }
+        .map(|schema| Arc::new(SchemaOnly::new(Arc::clone(schema))) as Arc<dyn TableSource>)
+        .ok_or_else(|| DataFusionError::Plan(format!("table '{name}' not found")))
+    }
+
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
+        let function = self
+            .state
+            .table_functions()
+            .get(name)
+            .ok_or_else(|| DataFusionError::Plan(format!("table function '{name}' not found")))?;
+        let context = SimplifyContext::builder().with_config_options(Arc::clone(self.state.config_options())).build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let args = args
+            .into_iter()
+            .map(|arg| simplifier.coerce(arg, &schema).and_then(|arg| simplifier.simplify(arg)))
+            .collect::<Result<Vec<_>>>()?;
+        let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
+        Ok(provider_as_source(provider))
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _variable_names: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}
