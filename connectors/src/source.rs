@@ -96,6 +96,8 @@ pub enum Identity {
         byte: u64,
         /// Lines that the files before this one held.
         lines_before: u64,
+        /// Bytes that they held.
+        bytes_before: u64,
         /// The last line that was read, if any.
         last: Option<LastEvent>,
     },
