@@ -1,0 +1,73 @@
+//! Each rule of the decoder on examples, and all of them against serde_json's values on random bodies.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod bodies;
+mod oracle;
+mod values;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::Array;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::{Decoded, Decoder, Message};
+use crate::Error;
+use crate::source::{BatchLimits, SourceConfig};
+
+/// A source of these columns, of which those at `columns` are decoded.
+fn config(fields: Vec<Field>, columns: Vec<usize>) -> SourceConfig {
+    SourceConfig {
+        name: "events".into(),
+        stored_as: "FILE".into(),
+        location: "-".into(),
+        options: BTreeMap::new(),
+        declared: Arc::new(Schema::new(fields)),
+        columns,
+        limits: BatchLimits::default(),
+    }
+}
+
+/// Decodes with all columns.
+fn decode<B: AsRef<[u8]>>(fields: Vec<Field>, bodies: &[B]) -> Decoded {
+    let columns = (0..fields.len()).collect();
+    decode_some(fields, columns, bodies)
+}
+
+fn decode_some<B: AsRef<[u8]>>(fields: Vec<Field>, columns: Vec<usize>, bodies: &[B]) -> Decoded {
+    let decoder = Arc::new(Decoder::new(&config(fields, columns)).unwrap());
+    let mut builder = decoder.batch(bodies.len()).unwrap();
+    for (index, body) in bodies.iter().enumerate() {
+        builder.append(&Message {
+            sequence: index as u64 + 1,
+            subject: "events.test",
+            timestamp_ns: Some(1_700_000_000_123_456_789),
+            headers: None,
+            payload: body.as_ref(),
+        });
+    }
+    let decoded = builder.finish().unwrap();
+    assert_eq!(decoded.events, bodies.len() as u64);
+    assert_eq!(decoded.rows.num_rows() + decoded.dead_letters.len(), bodies.len());
+    assert_eq!(decoded.sequences.len(), decoded.rows.num_rows());
+    decoded
+}
+
+/// A value as Arrow shows it; `NULL` for none.
+fn show(array: &dyn Array, row: usize) -> String {
+    let options = FormatOptions::new().with_null("NULL");
+    ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string()
+}
+
+fn nullable(name: &str, data_type: DataType) -> Field {
+    Field::new(name, data_type, true)
+}
+
+fn config_error(result: Result<Decoder, Error>) -> String {
+    match result {
+        Err(Error::Config { message, .. }) => message,
+        other => panic!("expected a configuration error, got {other:?}"),
+    }
+}
