@@ -41,6 +41,7 @@ use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 pub use batch::BatchBuilder;
+pub(crate) use envelope::headers_json;
 
 use crate::Error;
 use crate::dead_letters::DeadLetter;

@@ -96,8 +96,6 @@ pub enum Identity {
         byte: u64,
         /// Lines that the files before this one held.
         lines_before: u64,
-        /// Bytes that they held.
-        bytes_before: u64,
         /// The last line that was read, if any.
         last: Option<LastEvent>,
     },
@@ -135,6 +133,14 @@ pub struct Batch {
     pub newest_ns: Option<i64>,
     /// Where reading goes on after this batch.
     pub position: Position,
+    /// The messages behind the rows, for those on which a view's expression fails.
+    pub origin: Option<Arc<dyn Origin>>,
+}
+
+/// The messages that a batch was decoded from.
+pub trait Origin: std::fmt::Debug + Send + Sync {
+    /// The message of a sequence as a letter for the given view; none where the batch holds no such message.
+    fn letter(&self, sequence: u64) -> Option<DeadLetter>;
 }
 
 impl Batch {
@@ -173,6 +179,27 @@ impl Batch {
     }
 }
 
+impl Batch {
+    /// The letter for row `row`, on which an expression of `view` failed.
+    #[must_use]
+    pub fn expression_letter(&self, source: &str, view: &str, row: usize, error: String) -> DeadLetter {
+        let sequence = if row < self.sequences.len() { self.sequences.value(row) } else { self.start };
+        let found = self.origin.as_ref().and_then(|origin| origin.letter(sequence));
+        let letter = found.unwrap_or_else(|| DeadLetter {
+            source: source.to_owned(),
+            sequence,
+            view: None,
+            subject: String::new(),
+            timestamp_ns: None,
+            headers: None,
+            payload: bytes::Bytes::new(),
+            kind: "expression",
+            error: String::new(),
+        });
+        DeadLetter { source: source.to_owned(), view: Some(view.to_owned()), kind: "expression", error, ..letter }
+    }
+}
+
 /// The schema of [`Batch::rows`]: the declared columns named by `columns`, in that order.
 #[must_use]
 pub fn decoded_schema(config: &SourceConfig) -> SchemaRef {
@@ -200,6 +227,8 @@ pub enum Start {
 
 /// What [`Reader::next`] gives.
 #[derive(Debug)]
+// Moved once for each batch of thousands of events: a box would save nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Read {
     /// Events, or a range of sequences without any that the subjects select.
     Batch(Batch),

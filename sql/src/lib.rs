@@ -5,6 +5,7 @@
 //! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, views in the order in which they feed each other |
 //! | [`plan`] | the incremental plan: nodes with a class each |
 //! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
+//! | [`explain`] | how a view is kept, for people |
 //! | [`error`] | errors that point into a file |
 //! | `planner` | from a view's query to its incremental plan |
 //! | `names` | the name that was meant |
@@ -13,6 +14,7 @@
 
 pub mod catalog;
 pub mod error;
+pub mod explain;
 mod names;
 pub mod plan;
 mod planner;

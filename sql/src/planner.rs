@@ -11,7 +11,7 @@
 //!
 //! Trusts that names were resolved: every relation that the query reads is given.
 
-mod aggregates;
+pub(crate) mod aggregates;
 mod fingerprint;
 mod keys;
 mod ordering;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{Query, Statement};
@@ -92,14 +93,14 @@ impl From<DataFusionError> for Refusal {
 pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let written = logical_plan(query, relations)?;
     refusals::check(&written)?;
-    let written = ordering::settle(written)?;
+    let written = ordering::settle(written, relations)?;
     refuse_twin_columns(&written)?;
 
     // Splitting count(DISTINCT x) in two aggregates is cheaper where both merge, and dearer where the inner one retracts.
-    let split = plan_with(&session_state()?.optimize(&written)?, relations)?;
+    let split = plan_with(optimized(&session_state()?, &written)?, relations)?;
     let plan = if cost(&split.root).0 == Class::FullRecompute {
-        let whole = session_state_without(&["single_distinct_aggregation_to_group_by"])?.optimize(&written)?;
-        let whole = plan_with(&whole, relations)?;
+        let state = session_state_without(&["single_distinct_aggregation_to_group_by"])?;
+        let whole = plan_with(optimized(&state, &written)?, relations)?;
         if cost(&whole.root) < cost(&split.root) { whole } else { split }
     } else {
         split
@@ -115,13 +116,18 @@ fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result
     planner.sql_statement_to_plan(Statement::Query(Box::new(query.clone())))
 }
 
-fn plan_with(batch: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
-    let reads = relations_read(batch, relations)?;
-    let root = regions::cut(batch, relations)?;
+/// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.
+fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    ordering::drop_sorts(state.optimize(written)?)
+}
+
+fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+    let reads = relations_read(&batch, relations)?;
+    let root = regions::cut(&batch, relations)?;
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
-        fingerprint: fingerprint::of_view(batch, &reads, relations),
-        batch: batch.clone(),
+        fingerprint: fingerprint::of_view(&batch, &reads, relations),
+        batch,
         root,
         reads,
     })

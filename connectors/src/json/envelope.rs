@@ -63,7 +63,7 @@ fn is_binary(data_type: &DataType) -> bool {
 }
 
 /// The headers as the text of a JSON object, in the order of their first occurrence.
-pub(super) fn headers_json(headers: &dyn Headers) -> String {
+pub(crate) fn headers_json(headers: &dyn Headers) -> String {
     let mut entries: Vec<(String, String)> = Vec::new();
     headers.visit(&mut |name, value| match entries.iter_mut().find(|(known, _)| known == name) {
         Some((_, values)) => {

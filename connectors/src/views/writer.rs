@@ -132,7 +132,7 @@ impl Drop for ViewWriter {
 /// [`Error::Config`] as [`ViewWriter::open`] gives it; reading gives [`Error::Io`] and [`Error::Corrupt`].
 pub fn read_parts(root: &Path, schema: SchemaRef, parts: &[Part]) -> Result<PartRows, Error> {
     let shape = Arc::new(Shape::new(schema, &Layout::Append)?);
-    Ok(PartRows { files: Arc::new(PartFiles::new(root, shape)), parts: parts.to_vec().into_iter(), reading: None })
+    Ok(PartRows { files: Arc::new(PartFiles::new(root, shape)), parts: Vec::from(parts).into_iter(), reading: None })
 }
 
 /// Record batches of a view's schema, as [`read_parts`] gives them. Ends after the first error.

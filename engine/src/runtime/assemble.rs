@@ -136,18 +136,19 @@ impl Pipeline {
     async fn hand_over(&mut self, index: usize, anew: &BTreeSet<String>) -> Result<(), Error> {
         let (done, rest) = self.members.split_at_mut(index + 1);
         let Some(member) = done.last().filter(|member| !anew.contains(&member.view.name)) else { return Ok(()) };
-        let name = &member.view.name;
-        let readers: Vec<&mut Member> = rest
+        let (upstream, parts) = (member.view.clone(), member.parts.clone());
+        let name = &upstream.name;
+        let mut readers: Vec<&mut Member> = rest
             .iter_mut()
             .filter(|reader| anew.contains(&reader.view.name) && views_read(&reader.view).any(|read| read == name))
             .collect();
         if readers.is_empty() {
             return Ok(());
         }
-        let batches = views::read_parts(&self.shared.layout.view(name), &member.view.plan.schema, &member.parts)?;
-        for reader in readers {
-            for rows in &batches {
-                push_upstream(reader, &member.view, &Delta { rows: rows.clone(), weights: None }).await?;
+        for rows in views::read_parts(&self.shared.layout.view(name), upstream.plan.schema.clone(), &parts)? {
+            let delta = Delta { rows: rows?, weights: None };
+            for reader in &mut readers {
+                push_upstream(reader, &upstream, &delta).await?;
             }
         }
         Ok(())

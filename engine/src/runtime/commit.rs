@@ -73,11 +73,11 @@ impl Pipeline {
     fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<Vec<Record>, Error> {
         let letters = std::mem::take(&mut self.letters);
         // One lock over staging and commit: two pipelines that read one source must not both keep a letter.
-        let mut writer = if letters.is_empty() { None } else { Some(self.shared.dead_letters()) };
+        let writer = if letters.is_empty() { None } else { Some(self.shared.dead_letters()) };
         let mut offsets = BTreeMap::new();
         let mut staged = Vec::new();
         let mut kept = Vec::new();
-        if let Some(writer) = &mut writer {
+        if let Some(writer) = &writer {
             kept = self.not_yet_kept(letters, &mut offsets)?;
             if !kept.is_empty() {
                 staged = writer.stage(&kept)?;
@@ -118,7 +118,7 @@ impl Pipeline {
             .collect();
         let rebuilds_done = if options.ends_rebuild { names } else { Vec::new() };
         self.shared.store.write(&Write { records: records.clone(), dead_letter_offsets: offsets, rebuilds_done })?;
-        if let Some(writer) = &mut writer {
+        if let Some(writer) = &writer {
             writer.publish(&staged)?;
         }
         drop(writer);
@@ -180,9 +180,11 @@ impl Pipeline {
     fn sweep(&mut self, options: CommitOptions) -> Result<(), Error> {
         for member in &self.members {
             member.state.sweep()?;
+            // While the view is rebuilt beside this run, parts of both lie in one folder: old snapshots wait until the swap.
             if !options.keep_unnamed {
                 let root = self.shared.layout.view(&member.view.name);
-                views::sweep(&root, &member.parts, retention(&self.shared, member.view.options.snapshots_kept), SystemTime::now())?;
+                let retention = retention(&self.shared, member.view.options.snapshots_kept);
+                views::sweep(&root, &member.parts, retention, SystemTime::now())?;
             }
         }
         Ok(())
@@ -227,9 +229,7 @@ pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
     if !current || shown.is_none_or(|shown| shown.epoch != record.epoch || shown.fingerprint != record.fingerprint) {
         views::publish(&root, &record.snapshot)?;
     }
-    shared.dead_letters().publish(&record.dead_letters)?;
-    let kept = shared.project.catalog.views.iter().find(|view| view.name == record.view).and_then(|view| view.options.snapshots_kept);
-    views::sweep(&root, &record.snapshot.parts, retention(shared, kept), SystemTime::now())?;
+    views::sweep_orphans(&root, &record.snapshot.parts)?;
     sweep_incarnations(&shared.layout.states(&record.view), &record.incarnation)?;
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::metrics;
 /// Batches kept for those that are nearly caught up.
 const KEPT_BATCHES: usize = 32;
 /// Bytes of bodies in the batches kept.
-const KEPT_BYTES: u64 = 64 << 20;
+const KEPT_BYTES: u64 = 16 << 20;
 /// Batches on their way to one subscriber.
 const IN_FLIGHT: usize = 4;
 /// How long, in all, one subscriber may keep the others waiting before it is let go. It regains a tenth of the time that passes.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use alluvium_connectors::dead_letters::DeadLetterWriter;
+use alluvium_connectors::dead_letters::DeadLetterFolder;
 use alluvium_connectors::source::Source;
 
 use super::feed::Feed;
@@ -21,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) feeds: BTreeMap<String, Feed>,
     /// Held from the staging of dead letters to the commit that names them, so that each is kept once however many
     /// pipelines read it.
-    dead_letters: Mutex<DeadLetterWriter>,
+    dead_letters: Mutex<DeadLetterFolder>,
 }
 
 impl Shared {
@@ -29,7 +29,7 @@ impl Shared {
     ///
     /// # Errors
     /// A source whose declaration is wrong.
-    pub(crate) fn new(project: Arc<Project>, layout: Layout, store: Store, board: Arc<Board>, dead_letters: DeadLetterWriter) -> Result<Shared, crate::Error> {
+    pub(crate) fn new(project: Arc<Project>, layout: Layout, store: Store, board: Arc<Board>, dead_letters: DeadLetterFolder) -> Result<Shared, crate::Error> {
         let mut feeds = BTreeMap::new();
         for (name, config) in &project.sources {
             feeds.insert(name.clone(), Feed::start(Source::new(config.clone())?));
@@ -42,7 +42,7 @@ impl Shared {
         self.feeds.get(source).ok_or_else(|| crate::Error::bug(format!("source {source} has no feed")))
     }
 
-    pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterWriter> {
+    pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

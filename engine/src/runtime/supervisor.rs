@@ -3,11 +3,11 @@
 //! Each pipeline runs on a thread of its own: its operators compute for long stretches, and what the server, the readers and the
 //! other pipelines do must not wait for them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alluvium_connectors::dead_letters::DeadLetterWriter;
+use alluvium_connectors::dead_letters::DeadLetterFolder;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -74,13 +74,14 @@ impl Supervisor {
     pub(super) async fn start(request: RunRequest) -> Result<Supervisor, Error> {
         let layout = Layout::new(&request.project.settings.data);
         let store = Store::open(&layout)?;
-        let letters = DeadLetterWriter::open(&layout.dead_letters())?;
+        let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let shared = Arc::new(Shared::new(Arc::clone(&request.project), layout, store, Arc::clone(&request.board), letters)?);
         let records: BTreeMap<String, Record> = shared.store.records()?.into_iter().map(|record| (record.view.clone(), record)).collect();
+        let staged: HashSet<String> = records.values().flat_map(|record| record.dead_letters.iter().cloned()).collect();
+        shared.dead_letters().recover(&staged)?;
         for record in records.values() {
             repair(&shared, record)?;
         }
-        shared.dead_letters().discard_unpublished()?;
         let mut components = Component::all(&request.project.catalog);
         if !request.only.is_empty() {
             components.retain(|component| request.only.iter().any(|view| component.holds(view)));

@@ -1,6 +1,8 @@
 //! From DataFusion's errors to ours: a place in the file, and words for someone who writes SQL, not Rust.
 
-use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
+use std::collections::BTreeSet;
+
+use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan};
 
 use crate::catalog::statements::{Text, first_lower};
@@ -28,7 +30,7 @@ pub(crate) fn internal(error: &DataFusionError, at: Location) -> Error {
 }
 
 /// An error of parsing names and types, or of planning.
-pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text) -> Error {
+pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, functions: &BTreeSet<String>) -> Error {
     let diagnostic = error.diagnostic();
     let at = diagnostic.and_then(|found| found.span).map(|span| {
         text.span(SqlSpan {
@@ -39,6 +41,9 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text) -> Error {
     if let Some(SchemaError::FieldNotFound { field, valid_fields }) = schema_error(error) {
         let at = at.or_else(|| text.word(field.name())).unwrap_or_else(|| text.head());
         return Error { message: unknown_column(field), help: nearest_column(field, valid_fields), at };
+    }
+    if let (Some(SchemaError::AmbiguousReference { field }), None) = (schema_error(error), &at) {
+        return twin_columns(field.name(), text);
     }
     if let Some(SchemaError::AmbiguousReference { field }) = schema_error(error) {
         let at = at.or_else(|| text.word(field.name())).unwrap_or_else(|| text.head());
@@ -53,7 +58,7 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text) -> Error {
     if let Some(name) = quoted_after(&message, "Invalid function ") {
         return Error {
             message: format!("no function is named {name}"),
-            help: diagnostic.and_then(suggested).or_else(|| quoted_after(&root, "Did you mean ")).map(|near| format!("did you mean {near}?")),
+            help: nearest(&name, functions.iter().map(String::as_str)).map(|near| format!("did you mean {near}?")),
             at: at.or_else(|| text.call(&name)).unwrap_or_else(|| text.head()),
         };
     }
@@ -63,6 +68,15 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text) -> Error {
     let help = diagnostic.and_then(|found| found.helps.first()).map(|help| first_lower(&help.message));
     let at = at.or_else(|| called(&message, text)).unwrap_or_else(|| text.head());
     Error { message: first_lower(message.trim()), help, at }
+}
+
+/// Two columns of one SELECT with one name.
+fn twin_columns(name: &str, text: &Text) -> Error {
+    Error {
+        message: format!("two columns of the view are named {name}"),
+        help: Some("give one of them another name with AS".to_owned()),
+        at: text.word("SELECT").unwrap_or_else(|| text.head()),
+    }
 }
 
 fn schema_error(error: &DataFusionError) -> Option<&SchemaError> {
@@ -97,10 +111,6 @@ fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
     }
 }
 
-fn suggested(diagnostic: &Diagnostic) -> Option<String> {
-    diagnostic.notes.iter().find_map(|note| quoted_after(&note.message, "Possible function "))
-}
-
 /// The first quoted word after a prefix.
 fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     let (_, rest) = message.split_once(prefix)?;
@@ -114,6 +124,7 @@ fn called(message: &str, text: &Text) -> Option<Location> {
 }
 
 fn without_prefix(message: &str) -> &str {
-    let prefixes = ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "Execution error: "];
+    let prefixes =
+        ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "Execution error: "];
     prefixes.iter().find_map(|prefix| message.strip_prefix(prefix)).unwrap_or(message)
 }

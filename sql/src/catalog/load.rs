@@ -14,7 +14,6 @@ use crate::catalog::views::Declared;
 use crate::catalog::{Catalog, Source, SqlFile, View, order, sources, views};
 use crate::error::{Error, Errors, Location};
 use crate::names::nearest;
-use crate::plan::RelationKind;
 use crate::planner::{Refusal, Relation, plan_view};
 use crate::session::{Names, session_state};
 
@@ -40,6 +39,7 @@ struct Declarations {
     /// Names that are declared by a statement that is wrong: a view that reads one is not to blame.
     broken: BTreeSet<String>,
     table_functions: BTreeSet<String>,
+    functions: BTreeSet<String>,
 }
 
 /// None where not even a session can be made.
@@ -49,11 +49,20 @@ fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
     let state = match session_state() {
         Ok(state) => state,
         Err(error) => {
-            errors.extend(files.first().map(|file| internal(&error, Location { file: Arc::new(file.clone()), offset: 0, length: 1 })));
+            errors.extend(
+                files.first().map(|file| internal(&error, Location { file: Arc::new(file.clone()), offset: 0, length: 1 })),
+            );
             return None;
         }
     };
     found.table_functions = state.table_functions().keys().cloned().collect();
+    found.functions = state
+        .scalar_functions()
+        .keys()
+        .chain(state.aggregate_functions().keys())
+        .chain(state.window_functions().keys())
+        .cloned()
+        .collect();
     let names = Names { state: &state, tables: BTreeMap::new() };
     for file in files {
         let file = Arc::new(file.clone());
@@ -119,9 +128,9 @@ fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Err
 
 /// The name that a statement means to declare, as far as its words tell.
 fn declared_name(text: &Text) -> Option<String> {
-    let after = text.tokens.iter().take(4).position(|token| {
-        matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str()))
-    })?;
+    let after = text.tokens.iter().take(4).position(
+        |token| matches!(&token.token, Token::Word(word) if ["TABLE", "VIEW"].contains(&word.value.to_uppercase().as_str())),
+    )?;
     match &text.tokens.get(after + 1)?.token {
         Token::Word(word) if word.quote_style.is_some() => Some(word.value.clone()),
         Token::Word(word) => Some(word.value.to_lowercase()),
@@ -135,11 +144,8 @@ fn name_span(text: &Text) -> datafusion::sql::sqlparser::tokenizer::Span {
 }
 
 fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
-    let reads: BTreeMap<String, BTreeSet<String>> = declarations
-        .views
-        .iter()
-        .map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors)))
-        .collect();
+    let reads: BTreeMap<String, BTreeSet<String>> =
+        declarations.views.iter().map(|(name, view)| (name.clone(), tables_named(view, &declarations, errors))).collect();
     let order = order::order(&declarations.views, &reads, errors);
 
     let mut relations: BTreeMap<String, Relation> =
@@ -163,7 +169,7 @@ fn plan(declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
                     at: view.text.at(),
                 });
             }
-            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text)),
+            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text, &declarations.functions)),
             Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
         }
     }
@@ -199,7 +205,8 @@ fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<E
                 Some(near) => format!("did you mean {near}?"),
                 None => {
                     let all: Vec<&str> = candidates.filter(|candidate| *candidate != view.name).collect();
-                    let all = if all.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
+                    let all =
+                        if all.is_empty() { "there is none yet".to_owned() } else { format!("there are {}", all.join(", ")) };
                     format!("{all}; declare another with CREATE EXTERNAL TABLE")
                 }
             };

@@ -43,12 +43,7 @@ pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Err
 }
 
 /// The source that a statement declares; all that is wrong with it goes to `errors`.
-pub(crate) fn source(
-    statement: &CreateExternalTable,
-    text: &Text,
-    names: &Names<'_>,
-    errors: &mut Vec<Error>,
-) -> Option<Source> {
+pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Source> {
     let before = errors.len();
     let name = declared_name(&statement.name, text, errors);
     refuse_clauses(statement, text, errors);
@@ -66,7 +61,8 @@ pub(crate) fn source(
     }
     let mut options = BTreeMap::new();
     for (key, value) in &statement.options {
-        let key_at = || text.tokens.iter().rev().find(|token| token.token.to_string().trim_matches('\'').eq_ignore_ascii_case(key));
+        let key_at =
+            || text.tokens.iter().rev().find(|token| token.token.to_string().trim_matches('\'').eq_ignore_ascii_case(key));
         let value = match value {
             Value::SingleQuotedString(value) | Value::DoubleQuotedString(value) | Value::EscapedStringLiteral(value) => {
                 value.clone()

@@ -52,13 +52,19 @@ impl Text {
         self.between(Some(span), Some(span))
     }
 
-    /// The `nth` token (from 0) that is this word, in any case.
+    /// The first token that is this word, in any case.
     pub(crate) fn word(&self, word: &str) -> Option<Location> {
         self.word_index(word).map(|index| self.span(self.tokens[index].span))
     }
 
     pub(crate) fn word_index(&self, word: &str) -> Option<usize> {
         self.tokens.iter().position(|token| is_word(token, word))
+    }
+
+    /// The second of two words that stand together.
+    pub(crate) fn pair(&self, first: &str, second: &str) -> Option<Location> {
+        let pair = self.tokens.windows(2).find(|pair| is_word(&pair[0], first) && is_word(&pair[1], second));
+        pair.map(|pair| self.span(pair[1].span))
     }
 
     /// The call of a function: its name directly before a parenthesis, or else the word.
@@ -152,9 +158,8 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
 
 /// Refuses by its first words what is neither a source nor a view, since the parser's words for it would not help.
 fn refuse_other_statements(text: &Text) -> Result<(), Error> {
-    let refuse = |message: &str, help: &str| {
-        Err(Error { message: message.to_owned(), help: Some(help.to_owned()), at: text.head() })
-    };
+    let refuse =
+        |message: &str, help: &str| Err(Error { message: message.to_owned(), help: Some(help.to_owned()), at: text.head() });
     let words: Vec<String> = text
         .tokens
         .iter()

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::sql::planner::SqlToRel;
-use datafusion::sql::sqlparser::ast::{
-    ArrayElemTypeDef, ColumnDef, DataType as SqlType, ExactNumberInfo, Ident, TimezoneInfo,
-};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, ColumnDef, DataType as SqlType, ExactNumberInfo, Ident, TimezoneInfo};
 
 use crate::session::Names;
 
@@ -39,9 +37,11 @@ pub(crate) fn arrow_type(sql_type: &SqlType, names: &Names<'_>) -> Result<DataTy
                     Ok(Field::new(normalized(name), arrow_type(&field.field_type, names)?, true))
                 })
                 .collect::<Result<_, _>>()?;
-            if let Some(twice) = fields.iter().enumerate().find_map(|(index, field)| {
-                fields[..index].iter().any(|other| other.name() == field.name()).then(|| field.name())
-            }) {
+            if let Some(twice) = fields
+                .iter()
+                .enumerate()
+                .find_map(|(index, field)| fields[..index].iter().any(|other| other.name() == field.name()).then(|| field.name()))
+            {
                 return Err(Refused {
                     message: format!("a struct has two members named {twice}"),
                     help: "give each member a name of its own".to_owned(),
@@ -58,9 +58,7 @@ pub(crate) fn arrow_type(sql_type: &SqlType, names: &Names<'_>) -> Result<DataTy
         SqlType::UTinyInt => DataType::UInt8,
         SqlType::USmallInt => DataType::UInt16,
         SqlType::UBigInt => DataType::UInt64,
-        SqlType::CharacterVarying(_) | SqlType::CharVarying(_) | SqlType::Character(_) | SqlType::Nvarchar(_) => {
-            DataType::Utf8
-        }
+        SqlType::CharacterVarying(_) | SqlType::CharVarying(_) | SqlType::Character(_) | SqlType::Nvarchar(_) => DataType::Utf8,
         SqlType::Dec(info) => return arrow_type(&SqlType::Decimal(*info), names),
         SqlType::Double(ExactNumberInfo::Precision(_) | ExactNumberInfo::PrecisionAndScale(_, _)) => {
             return Err(refused(sql_type, "write DOUBLE, or DECIMAL(12, 2) for exact digits"));
@@ -92,9 +90,7 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
             refused(sql_type, "write VARCHAR and read it with JSON functions (column ->> 'member'), or STRUCT<...>")
         }
         SqlType::Uuid | SqlType::Enum(_, _) => refused(sql_type, "write VARCHAR"),
-        SqlType::Blob(_) | SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Bytes(_) => {
-            refused(sql_type, "write BYTEA")
-        }
+        SqlType::Blob(_) | SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Bytes(_) => refused(sql_type, "write BYTEA"),
         SqlType::Datetime(_) => refused(sql_type, "write TIMESTAMP"),
         SqlType::Numeric(_) | SqlType::Decimal(_) | SqlType::BigDecimal(_) | SqlType::BigNumeric(_) => {
             refused(sql_type, "write DECIMAL(precision, scale) with a precision of at most 76 and a scale of at most that")
@@ -109,8 +105,25 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
 }
 
 const TYPE_NAMES: [&str; 19] = [
-    "BOOLEAN", "TINYINT", "SMALLINT", "INT", "INTEGER", "BIGINT", "FLOAT", "REAL", "DOUBLE", "DECIMAL", "NUMERIC", "VARCHAR",
-    "TEXT", "STRING", "BYTEA", "DATE", "TIME", "TIMESTAMP", "STRUCT",
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "INTEGER",
+    "BIGINT",
+    "FLOAT",
+    "REAL",
+    "DOUBLE",
+    "DECIMAL",
+    "NUMERIC",
+    "VARCHAR",
+    "TEXT",
+    "STRING",
+    "BYTEA",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "STRUCT",
 ];
 
 /// A name as SQL reads it: small letters unless it is quoted.

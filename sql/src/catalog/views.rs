@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, Value};
 
+use crate::catalog::ViewOptions;
 use crate::catalog::sources::declared_name;
 use crate::catalog::statements::{Parsed, Text};
 use crate::catalog::types::normalized;
-use crate::catalog::ViewOptions;
 use crate::error::{Error, Location};
 use crate::names::nearest;
 
@@ -33,15 +33,16 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
             at: text.span(column.name.span),
         });
     }
+    if let Some(at) = text.pair("WITH", "RECURSIVE") {
+        errors.push(Error {
+            message: "a recursive query is not kept".to_owned(),
+            help: Some("write its steps as views that read each other, without a cycle".to_owned()),
+            at,
+        });
+    }
     let options = view_options(&statement.options, text, errors);
     let (name, name_at) = name?;
-    (errors.len() == before).then(|| Declared {
-        name,
-        name_at,
-        options,
-        query: (*statement.query).clone(),
-        text: text.clone(),
-    })
+    (errors.len() == before).then(|| Declared { name, name_at, options, query: (*statement.query).clone(), text: text.clone() })
 }
 
 const OPTIONS: [&str; 2] = ["commit_interval", "snapshots_kept"];
@@ -73,7 +74,11 @@ fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Erro
         let name = normalized(key);
         let at = text.span(key.span);
         if seen.contains(&name) {
-            errors.push(Error { message: format!("the option {name} is given twice"), help: Some("keep one of them".to_owned()), at });
+            errors.push(Error {
+                message: format!("the option {name} is given twice"),
+                help: Some("keep one of them".to_owned()),
+                at,
+            });
             continue;
         }
         let refused = match name.as_str() {

@@ -14,10 +14,42 @@ use datafusion::logical_expr::{Aggregate, Expr};
 /// Not here: `approx_percentile_cont`, `approx_percentile_cont_with_weight`, `approx_median` (a t-digest depends on how its input was
 /// cut), `nth_value` (counted from the end, it stops merging at the first full state), `grouping` (of grouping sets).
 const MERGING: [&str; 36] = [
-    "any_value", "approx_distinct", "array_agg", "avg", "bit_and", "bit_or", "bit_xor", "bool_and", "bool_or", "corr", "count",
-    "covar_pop", "covar_samp", "first_value", "last_value", "max", "median", "min", "percentile_cont", "regr_avgx", "regr_avgy",
-    "regr_count", "regr_intercept", "regr_r2", "regr_slope", "regr_sxx", "regr_sxy", "regr_syy", "stddev", "stddev_pop",
-    "string_agg", "sum", "var", "var_pop", "var_samp", "stddev_samp",
+    "any_value",
+    "approx_distinct",
+    "array_agg",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "last_value",
+    "max",
+    "median",
+    "min",
+    "percentile_cont",
+    "regr_avgx",
+    "regr_avgy",
+    "regr_count",
+    "regr_intercept",
+    "regr_r2",
+    "regr_slope",
+    "regr_sxx",
+    "regr_sxy",
+    "regr_syy",
+    "stddev",
+    "stddev_pop",
+    "string_agg",
+    "sum",
+    "var",
+    "var_pop",
+    "var_samp",
+    "stddev_samp",
 ];
 
 /// Aggregates whose answer without ORDER BY is in order of arrival.
@@ -78,10 +110,7 @@ pub(crate) fn float_sums(aggregate: &Aggregate) -> Vec<&str> {
         matches!(call.func.name(), "sum" | "avg")
             && call.params.args.first().is_some_and(|argument| {
                 use datafusion::logical_expr::ExprSchemable;
-                matches!(
-                    argument.get_type(schema.as_ref()),
-                    Ok(DataType::Float16 | DataType::Float32 | DataType::Float64)
-                )
+                matches!(argument.get_type(schema.as_ref()), Ok(DataType::Float16 | DataType::Float32 | DataType::Float64))
             })
     })
 }

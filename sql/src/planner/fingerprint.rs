@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -17,12 +18,15 @@ const STATE_FORMAT: u32 = 1;
 const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];
 
 /// Of the optimized plan over relations that `reads` names.
-pub(crate) fn of_view(
-    batch: &LogicalPlan,
-    reads: &[(RelationKind, String)],
-    relations: &BTreeMap<String, Relation>,
-) -> String {
+pub(crate) fn of_view(batch: &LogicalPlan, reads: &[(RelationKind, String)], relations: &BTreeMap<String, Relation>) -> String {
     let mut text = format!("state format {STATE_FORMAT}\n{}\n", batch.display_indent_schema());
+    // The one thing that decides rows and is not displayed: EXCEPT takes NULL for equal to NULL, NOT EXISTS does not.
+    let _ = batch.apply_with_subqueries(|plan| {
+        if let LogicalPlan::Join(join) = plan {
+            let _ = writeln!(text, "{:?}", join.null_equality);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
     for (_, name) in reads {
         if let Some(relation) = relations.get(name) {
             // Writing to a String cannot fail.

@@ -1,31 +1,38 @@
 //! Orders that decide: where an order leaves a choice that shows in the answer, the remaining columns are made part of it; where
 //! it shows nowhere, it is dropped. So an answer is a function of the rows, whatever way they came in.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
+use datafusion::functions_aggregate::first_last::first_value;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, Window, WindowFrameUnits,
 };
 
-/// The plan with its orders settled.
-pub(crate) fn settle(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let plan = settle_sorts(plan, false)?;
-    Ok(plan.transform_up_with_subqueries(operator)?.data)
+use crate::plan::RelationKind;
+use crate::planner::Relation;
+use crate::planner::keys::plain_column;
+
+/// The plan, as it was written, with its orders settled.
+pub(crate) fn settle(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {
+    let ties = Ties { relations };
+    let plan = drop_sorts(plan)?;
+    Ok(plan.transform_up_with_subqueries(|plan| ties.operator(plan))?.data)
 }
 
-/// Drops a sort that no LIMIT reads, and breaks the ties of one that is read.
-fn settle_sorts(plan: LogicalPlan, limited: bool) -> Result<LogicalPlan> {
+/// The plan without the sorts that no LIMIT reads.
+pub(crate) fn drop_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    drop_sorts_below(plan, false)
+}
+
+fn drop_sorts_below(plan: LogicalPlan, limited: bool) -> Result<LogicalPlan> {
     let plan = match plan {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() && !limited => {
-            return settle_sorts(Arc::unwrap_or_clone(sort.input), false);
-        }
-        LogicalPlan::Sort(sort) => {
-            let expr = with_ties_broken(sort.expr, sort.input.schema());
-            LogicalPlan::Sort(Sort { expr, input: sort.input, fetch: sort.fetch })
+            return drop_sorts_below(Arc::unwrap_or_clone(sort.input), false);
         }
         other => other,
     };
@@ -34,37 +41,154 @@ fn settle_sorts(plan: LogicalPlan, limited: bool) -> Result<LogicalPlan> {
         LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => limited,
         _ => false,
     };
-    let plan = plan.map_children(|input| settle_sorts(input, limited).map(Transformed::yes))?.data;
-    Ok(plan.map_subqueries(|subquery| settle_sorts(subquery, false).map(Transformed::yes))?.data)
+    let plan = plan.map_children(|input| drop_sorts_below(input, limited).map(Transformed::yes))?.data;
+    Ok(plan.map_subqueries(|subquery| drop_sorts_below(subquery, false).map(Transformed::yes))?.data)
 }
 
-fn operator(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    match plan {
-        LogicalPlan::Distinct(Distinct::On(on)) => distinct_on(on),
-        LogicalPlan::Window(window) => positions(window),
-        LogicalPlan::Aggregate(_) => aggregate_orders(plan),
-        other => Ok(Transformed::no(other)),
-    }
+/// Breaks ties.
+struct Ties<'a> {
+    relations: &'a BTreeMap<String, Relation>,
 }
 
-/// `DISTINCT ON` keeps the first row of each group: the whole row decides.
-fn distinct_on(on: DistinctOn) -> Result<Transformed<LogicalPlan>> {
-    let Some(sort_expr) = on.sort_expr else {
-        return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
-    };
-    let sort_expr = Some(with_ties_broken(sort_expr, on.input.schema()));
-    Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(DistinctOn { sort_expr, ..on }))))
-}
-
-/// Adds every column that can be sorted by and is not there yet.
-fn with_ties_broken(mut sort: Vec<SortExpr>, schema: &DFSchema) -> Vec<SortExpr> {
-    for (qualifier, field) in schema.iter() {
-        let column = Expr::Column(Column::from((qualifier, field)));
-        if is_sortable(field.data_type()) && !sort.iter().any(|key| key.expr == column) {
-            sort.push(column.sort(true, false));
+impl Ties<'_> {
+    fn operator(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Sort(sort) => {
+                let expr = self.broken(sort.expr, &sort.input);
+                Ok(Transformed::yes(LogicalPlan::Sort(Sort { expr, ..sort })))
+            }
+            LogicalPlan::Distinct(Distinct::On(on)) => distinct_on(on),
+            LogicalPlan::Window(window) => self.positions(window),
+            LogicalPlan::Aggregate(_) => aggregate_orders(plan),
+            other => Ok(Transformed::no(other)),
         }
     }
-    sort
+
+    /// Adds what decides: the sequence, where rows are those of one source; else every column that can be sorted by.
+    fn broken(&self, mut sort: Vec<SortExpr>, input: &LogicalPlan) -> Vec<SortExpr> {
+        let schema = input.schema();
+        let columns: Vec<Expr> = match self.sequence(input) {
+            Some(column) => vec![Expr::Column(column)],
+            None => schema
+                .iter()
+                .filter(|(_, field)| is_sortable(field.data_type()))
+                .map(|column| Expr::Column(Column::from(column)))
+                .collect(),
+        };
+        for column in columns {
+            add_key(&mut sort, column);
+        }
+        sort
+    }
+
+    /// The column that holds the sequence of each row's event, where each row is of an event of its own.
+    fn sequence(&self, plan: &LogicalPlan) -> Option<Column> {
+        match plan {
+            LogicalPlan::TableScan(scan) => {
+                let relation = self.relations.get(scan.table_name.table())?;
+                (relation.kind == RelationKind::Source)
+                    .then(|| scan.projected_schema.columns_with_unqualified_name("_sequence").into_iter().next())?
+            }
+            LogicalPlan::Filter(filter) => self.sequence(&filter.input),
+            LogicalPlan::SubqueryAlias(alias) => {
+                let below = self.sequence(&alias.input)?;
+                let index = alias.input.schema().maybe_index_of_column(&below)?;
+                alias.schema.columns().into_iter().nth(index)
+            }
+            LogicalPlan::Projection(projection) => {
+                let below = self.sequence(&projection.input)?;
+                let index = projection.expr.iter().position(|expression| plain_column(expression) == Some(&below))?;
+                projection.schema.columns().into_iter().nth(index)
+            }
+            _ => None,
+        }
+    }
+
+    /// Window functions that count positions (`row_number`, `lag`, frames of ROWS): rows that tie have no position of their own until
+    /// all their columns decide. Functions over peers (`rank`, frames of RANGE) must keep their ties.
+    fn positions(&self, window: Window) -> Result<Transformed<LogicalPlan>> {
+        let input = Arc::clone(&window.input);
+        let mut changed = false;
+        let settled: Vec<Expr> = window
+            .window_expr
+            .iter()
+            .map(|expression| {
+                expression.clone().transform_up(|expression| match expression {
+                    Expr::WindowFunction(mut call) if counts_positions(&call) => {
+                        let broken = self.broken(call.params.order_by.clone(), &input);
+                        changed |= broken.len() != call.params.order_by.len();
+                        call.params.order_by = broken;
+                        Ok(Transformed::yes(Expr::WindowFunction(call)))
+                    }
+                    other => Ok(Transformed::no(other)),
+                })
+            })
+            .map(|settled| settled.map(|settled| settled.data))
+            .collect::<Result<_>>()?;
+        if !changed {
+            return Ok(Transformed::no(LogicalPlan::Window(window)));
+        }
+        // The operators above know the columns by the expressions as they were written.
+        let written = Arc::clone(&window.schema);
+        let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).window(settled)?.build()?;
+        let names = written
+            .iter()
+            .zip(plan.schema().columns())
+            .map(|((qualifier, field), column)| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
+        let names: Vec<Expr> = names.collect();
+        Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(names)?.build()?))
+    }
+}
+
+/// `DISTINCT ON` keeps the first row of each group: what is selected of it decides. It becomes the aggregate that it is, in which
+/// the columns of ON stay groups, so that they are known to identify a row.
+fn distinct_on(on: DistinctOn) -> Result<Transformed<LogicalPlan>> {
+    let Some(mut sort) = on.sort_expr else {
+        return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
+    };
+    let selected: Vec<Expr> = on.select_expr.iter().map(|expression| expression.clone().unalias()).collect();
+    for value in &selected {
+        if is_sortable(&value.get_type(on.input.schema().as_ref())?) {
+            add_key(&mut sort, value.clone());
+        }
+    }
+    let mut groups: Vec<Expr> = Vec::new();
+    for group in on.on_expr {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    // Within a group the columns of ON do not order.
+    sort.retain(|key| !groups.contains(&key.expr));
+    let mut firsts: Vec<Expr> = Vec::new();
+    let mut places: Vec<usize> = Vec::new();
+    for value in selected {
+        places.push(match groups.iter().position(|group| *group == value) {
+            Some(group) => group,
+            None => {
+                let first = first_value(value, sort.clone());
+                let known = firsts.iter().position(|other| *other == first);
+                groups.len()
+                    + known.unwrap_or_else(|| {
+                        firsts.push(first);
+                        firsts.len() - 1
+                    })
+            }
+        });
+    }
+    let aggregate = LogicalPlanBuilder::from(Arc::unwrap_or_clone(on.input)).aggregate(groups, firsts)?.build()?;
+    let columns = aggregate.schema().columns();
+    let named = on.schema.iter().zip(places).filter_map(|((qualifier, field), place)| {
+        Some(Expr::Column(columns.get(place)?.clone()).alias_qualified(qualifier.cloned(), field.name()))
+    });
+    let named: Vec<Expr> = named.collect();
+    Ok(Transformed::yes(LogicalPlanBuilder::from(aggregate).project(named)?.build()?))
+}
+
+fn add_key(sort: &mut Vec<SortExpr>, key: Expr) {
+    if !matches!(key, Expr::Literal(_, _)) && !sort.iter().any(|other| other.expr == key) {
+        sort.push(key.sort(true, false));
+    }
 }
 
 fn is_sortable(data_type: &DataType) -> bool {
@@ -76,46 +200,9 @@ fn is_sortable(data_type: &DataType) -> bool {
     }
 }
 
-/// Window functions that count positions (`row_number`, `lag`, frames of ROWS): rows that tie have no position of their own until
-/// all their columns decide. Functions over peers (`rank`, frames of RANGE) must keep their ties.
-fn positions(window: Window) -> Result<Transformed<LogicalPlan>> {
-    let input = Arc::clone(&window.input);
-    let schema = Arc::clone(input.schema());
-    let mut changed = false;
-    let settled: Vec<Expr> = window
-        .window_expr
-        .iter()
-        .map(|expression| {
-            expression.clone().transform_up(|expression| match expression {
-                Expr::WindowFunction(mut call) if counts_positions(&call) => {
-                    let broken = with_ties_broken(call.params.order_by.clone(), &schema);
-                    changed |= broken.len() != call.params.order_by.len();
-                    call.params.order_by = broken;
-                    Ok(Transformed::yes(Expr::WindowFunction(call)))
-                }
-                other => Ok(Transformed::no(other)),
-            })
-        })
-        .map(|settled| settled.map(|settled| settled.data))
-        .collect::<Result<_>>()?;
-    if !changed {
-        return Ok(Transformed::no(LogicalPlan::Window(window)));
-    }
-    // The operators above know the columns by the expressions as they were written.
-    let written = Arc::clone(&window.schema);
-    let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).window(settled)?.build()?;
-    let names = written.iter().zip(plan.schema().columns()).map(|((qualifier, field), column)| {
-        Expr::Column(column).alias_qualified(qualifier.cloned(), field.name())
-    });
-    let names: Vec<Expr> = names.collect();
-    Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(names)?.build()?))
-}
-
 fn counts_positions(call: &WindowFunction) -> bool {
     match &call.fun {
-        WindowFunctionDefinition::WindowUDF(function)
-            if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") =>
-        {
+        WindowFunctionDefinition::WindowUDF(function) if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") => {
             true
         }
         WindowFunctionDefinition::WindowUDF(function)

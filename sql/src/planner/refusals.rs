@@ -45,11 +45,9 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
             "write the steps as views that read each other, without a cycle",
             Spot::Word("RECURSIVE"),
         ),
-        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => refused(
-            "a view is a query: it cannot write",
-            "write CREATE MATERIALIZED VIEW name AS SELECT ...",
-            Spot::Whole,
-        ),
+        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+            refused("a view is a query: it cannot write", "write CREATE MATERIALIZED VIEW name AS SELECT ...", Spot::Whole)
+        }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {
             refused("a view is a query", "to see its plan, run `alluvium explain VIEW`", Spot::Whole)
         }

@@ -59,14 +59,13 @@ impl Cut<'_> {
             return Shape::Full;
         }
         match plan {
-            LogicalPlan::Projection(_)
-            | LogicalPlan::Filter(_)
-            | LogicalPlan::SubqueryAlias(_)
-            | LogicalPlan::Unnest(_) => match plan.inputs().first().map(|input| self.shape(input)) {
-                // Under a full recompute already: one node less to keep.
-                None | Some(Shape::Full) => Shape::Full,
-                Some(Shape::Scan | Shape::Linear | Shape::Merge) => Shape::Linear,
-            },
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
+                match plan.inputs().first().map(|input| self.shape(input)) {
+                    // Under a full recompute already: one node less to keep.
+                    None | Some(Shape::Full) => Shape::Full,
+                    Some(Shape::Scan | Shape::Linear | Shape::Merge) => Shape::Linear,
+                }
+            }
             LogicalPlan::Union(_) => Shape::Linear,
             LogicalPlan::Aggregate(aggregate)
                 if aggregates::obstacle(aggregate).is_none()
@@ -128,9 +127,10 @@ impl Cut<'_> {
             LogicalPlan::Projection(projection) => {
                 let below = self.pick(&projection.input)?;
                 let schema = projection.input.schema();
-                let picked = projection.expr.iter().map(|expression| {
-                    keys::plain_column(expression).and_then(|column| schema.maybe_index_of_column(column))
-                });
+                let picked = projection
+                    .expr
+                    .iter()
+                    .map(|expression| keys::plain_column(expression).and_then(|column| schema.maybe_index_of_column(column)));
                 let picked: Vec<usize> = picked.collect::<Option<_>>()?;
                 let once: HashSet<usize> = picked.iter().copied().collect();
                 (once.len() == picked.len()).then(|| Pick {
@@ -167,11 +167,7 @@ impl Cut<'_> {
             retracts: relation.retracts,
             key,
             inputs: Vec::new(),
-            op: Op::Scan {
-                relation: pick.relation.to_owned(),
-                kind: relation.kind,
-                projection: pick.columns,
-            },
+            op: Op::Scan { relation: pick.relation.to_owned(), kind: relation.kind, projection: pick.columns },
         })
     }
 
@@ -228,7 +224,10 @@ impl Cut<'_> {
         inputs: &mut Vec<Node>,
         reasons: &mut Vec<String>,
     ) -> Result<LogicalPlan, Refusal> {
-        if class == Class::FullRecompute && let Some(reason) = self.reason(&plan) && !reasons.contains(&reason) {
+        if class == Class::FullRecompute
+            && let Some(reason) = self.reason(&plan)
+            && !reasons.contains(&reason)
+        {
             reasons.push(reason);
         }
         let mut refusal = None;
@@ -320,8 +319,7 @@ fn over_leaf(expression: &Expr, from: &DFSchema, to: &SchemaRef) -> Result<Expr>
 fn renamed_leaf(index: usize, schema: &SchemaRef, names: &DFSchemaRef) -> Result<LogicalPlan> {
     let scan = leaf_scan(index, schema)?;
     let columns = names.iter().zip(schema.fields()).map(|((qualifier, field), leaf_field)| {
-        Expr::Column(Column::new(Some(leaf_name(index)), leaf_field.name()))
-            .alias_qualified(qualifier.cloned(), field.name())
+        Expr::Column(Column::new(Some(leaf_name(index)), leaf_field.name())).alias_qualified(qualifier.cloned(), field.name())
     });
     let columns: Vec<Expr> = columns.collect();
     Ok(LogicalPlan::Projection(Projection::try_new_with_schema(columns, Arc::new(scan), Arc::clone(names))?))

@@ -9,8 +9,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::consumer::{Delivery, Event};
 use crate::Error;
-use crate::json::{Decoder, Headers, Message};
-use crate::source::{Batch, BatchLimits, LastEvent, Position};
+use crate::dead_letters::DeadLetter;
+use crate::json::{self, Decoder, Headers, Message};
+use crate::source::{Batch, BatchLimits, LastEvent, Origin, Position};
 
 /// Messages in the order of their sequences, and the range of sequences that they stand for.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ impl Gathered {
         if event.sequence < self.end {
             return Err(format!("expected a sequence of at least {}, found {}", self.end, event.sequence));
         }
-        if event.sequence > self.end && !(self.first_gap_only && !self.gaps.is_empty()) {
+        if event.sequence > self.end && (self.gaps.is_empty() || !self.first_gap_only) {
             self.gaps.push(self.end..event.sequence);
         }
         self.end = event.sequence + 1;
@@ -126,6 +127,29 @@ impl Gathered {
             dead_letters: decoded.dead_letters,
             newest_ns: self.events.last().map(|event| event.timestamp_ns),
             position,
+            origin: Some(Arc::new(Messages(self.events))),
+        })
+    }
+}
+
+/// The messages of a batch, kept for as long as it is.
+#[derive(Debug)]
+struct Messages(Vec<Event>);
+
+impl Origin for Messages {
+    fn letter(&self, sequence: u64) -> Option<DeadLetter> {
+        let at = self.0.binary_search_by_key(&sequence, |event| event.sequence).ok()?;
+        let event = &self.0[at];
+        Some(DeadLetter {
+            source: String::new(),
+            sequence,
+            view: None,
+            subject: event.subject.to_string(),
+            timestamp_ns: Some(event.timestamp_ns),
+            headers: event.headers.as_ref().map(|headers| json::headers_json(&MessageHeaders(headers))),
+            payload: event.payload.clone(),
+            kind: "expression",
+            error: String::new(),
         })
     }
 }

@@ -126,6 +126,9 @@ fn sweeping_keeps_what_a_kept_snapshot_or_a_live_list_names() {
     sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_secs(100)).unwrap();
     assert_eq!(durable::names(&root.join("snapshots")).unwrap().len(), 3);
     assert_eq!(durable::names(&root.join("parts")).unwrap().len(), 4, "sweeping does not touch what no snapshot named");
+    let live: Vec<Part> = writer.parts().iter().chain(&staged).cloned().collect();
+    assert_eq!(sweep_orphans(&root, &live).unwrap().parts, 0, "a live list names them");
+    assert_eq!(discard(&root, &staged, &live).unwrap(), 0);
     assert_eq!(discard(&root, &staged, writer.parts()).unwrap(), 1);
     assert_eq!(discard(&root, writer.parts(), &[]).unwrap(), 0, "a snapshot names them");
     assert_eq!(shown(&root), (1, 20));

@@ -317,3 +317,21 @@ fn every_type_without_a_value_is_held() {
     let read: Vec<_> = writer.read_all().map(|batch| batch.unwrap()).collect();
     assert_eq!(read, [batch.slice(0, 1)]);
 }
+
+#[test]
+fn every_nan_is_the_same_and_zeros_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |number: f64| {
+        let flat: ArrayRef = Arc::new(Float64Array::from(vec![number]));
+        let list = cast(&flat, &data_type(9)).unwrap();
+        let deep = arrow::array::StructArray::from(vec![(Arc::new(Field::new("list", data_type(9), true)), Arc::clone(&list))]);
+        RecordBatch::try_from_iter([("flat", flat), ("list", list), ("deep", Arc::new(deep) as ArrayRef)]).unwrap()
+    };
+    let mut writer = ViewWriter::open(folder.path(), row(0.0).schema(), Layout::Hashed { columns: vec![] }, Vec::new()).unwrap();
+    writer.write(1, &[change(row(f64::NAN), 1), change(row(0.0), 1)]).unwrap();
+    writer.write(2, &[change(row(-f64::NAN), -1)]).unwrap();
+    assert_eq!(writer.rows(), 1);
+    assert!(writer.write(3, &[change(row(-0.0), -1)]).is_err());
+    writer.write(3, &[change(row(0.0), -1)]).unwrap();
+    assert_eq!((writer.rows(), writer.parts().len()), (0, 1));
+}

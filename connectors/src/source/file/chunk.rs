@@ -1,0 +1,255 @@
+//! Whole lines on their way to becoming batches: cut to the bounds of a batch, numbered, and decoded side by side, while the
+//! order is kept by the queue that they wait in.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use memchr::{memchr, memchr_iter, memrchr};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::lines;
+use crate::Error;
+use crate::json::{Decoder, Message};
+use crate::source::{Batch, BatchLimits, Identity, LastEvent, Position, SourceConfig};
+
+/// Bytes that are read at once, and decoded at once.
+pub(super) const CHUNK_BYTES: usize = 4 << 20;
+
+/// What the reading thread hands to the reader.
+pub(super) enum Item {
+    Batch(AbortOnDropHandle<Result<Batch, Error>>),
+    CaughtUp(u64),
+    End,
+    Failed(Error),
+}
+
+/// Why reading ends.
+pub(super) enum Stop {
+    /// The reader was dropped.
+    Dropped,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// How far the reading thread is.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) offset: u64,
+    pub(super) file: Option<Arc<str>>,
+    pub(super) byte: u64,
+    pub(super) lines_before: u64,
+    pub(super) last: Option<LastEvent>,
+}
+
+impl Default for Place {
+    fn default() -> Place {
+        Place { offset: 1, file: None, byte: 0, lines_before: 0, last: None }
+    }
+}
+
+impl Place {
+    /// The place that a position tells.
+    pub(super) fn of(source_name: &str, position: &Position) -> Result<Place, Error> {
+        let changed = |message: String| Error::StreamChanged { source_name: source_name.to_owned(), message };
+        let Identity::File { file, byte, lines_before, last } = &position.identity else {
+            return Err(changed("the checkpoint is one of a stream, not of files".into()));
+        };
+        if last.as_ref().map_or(0, |last| last.sequence) + 1 != position.offset || file.is_some() != last.is_some() {
+            return Err(changed(format!("the checkpoint's offset {} is not the one after its last line", position.offset)));
+        }
+        Ok(Place {
+            offset: position.offset,
+            file: file.as_deref().map(Arc::from),
+            byte: *byte,
+            lines_before: *lines_before,
+            last: last.clone(),
+        })
+    }
+
+    /// The same for a checkpoint.
+    pub(super) fn position(&self) -> Position {
+        let identity = Identity::File {
+            file: self.file.as_deref().map(str::to_owned),
+            byte: self.byte,
+            lines_before: self.lines_before,
+            last: self.last.clone(),
+        };
+        Position { offset: self.offset, identity }
+    }
+}
+
+/// Buffers that are used again: their memory is already there.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// Bytes of a file; the buffer goes back when the last batch of it is decoded.
+struct Chunk {
+    bytes: Vec<u8>,
+    pool: Pool,
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        if self.bytes.capacity() <= 2 * CHUNK_BYTES {
+            self.bytes.clear();
+            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
+/// The reading thread's end of the queue.
+pub(super) struct Sender {
+    config: Arc<SourceConfig>,
+    decoder: Arc<Decoder>,
+    pub(super) place: Place,
+    items: mpsc::Sender<Item>,
+    runtime: Handle,
+    pool: Pool,
+}
+
+impl Sender {
+    pub(super) fn new(
+        config: Arc<SourceConfig>,
+        decoder: Arc<Decoder>,
+        place: Place,
+        items: mpsc::Sender<Item>,
+        runtime: Handle,
+    ) -> Sender {
+        Sender { config, decoder, place, items, runtime, pool: Pool::default() }
+    }
+
+    pub(super) fn limits(&self) -> BatchLimits {
+        self.config.limits
+    }
+
+    /// Bytes to read before decoding.
+    pub(super) fn chunk_bytes(&self) -> usize {
+        CHUNK_BYTES.min(self.config.limits.max_bytes).max(1)
+    }
+
+    /// An empty buffer.
+    pub(super) fn buffer(&self) -> Vec<u8> {
+        let used = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        used.unwrap_or_else(|| Vec::with_capacity(self.chunk_bytes() + (64 << 10)))
+    }
+
+    /// The error that the source is another one.
+    pub(super) fn changed(&self, message: String) -> Error {
+        Error::StreamChanged { source_name: self.config.name.clone(), message }
+    }
+
+    /// Whether the reader was dropped.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.items.is_closed()
+    }
+
+    pub(super) fn send(&self, item: Item) -> Result<(), Stop> {
+        self.items.blocking_send(item).map_err(|_| Stop::Dropped)
+    }
+
+    /// Says that all there is has been sent.
+    pub(super) fn caught_up(&self) -> Result<(), Stop> {
+        self.send(Item::CaughtUp(self.place.offset))
+    }
+
+    /// Goes to the first byte of a file.
+    pub(super) fn begin(&mut self, file: &str) {
+        self.place.file = Some(Arc::from(file));
+        self.place.byte = 0;
+        self.place.lines_before = self.place.offset - 1;
+    }
+
+    /// Sends whole lines; the last one may be without its end.
+    pub(super) fn lines(&mut self, bytes: Vec<u8>, range: Range<usize>) -> Result<(), Stop> {
+        let chunk = Arc::new(Chunk { bytes, pool: Arc::clone(&self.pool) });
+        let mut start = range.start;
+        while start < range.end {
+            let (length, lines) = cut(&chunk.bytes[start..range.end], &self.config.limits);
+            let piece = start..start + length;
+            start = piece.end;
+            let first = self.place.offset;
+            let line_start = memrchr(b'\n', &chunk.bytes[piece.start..piece.end - 1]);
+            let line_start = line_start.map_or(piece.start, |end| piece.start + end + 1);
+            self.place.offset += lines as u64;
+            self.place.byte += length as u64;
+            self.place.last = Some(LastEvent {
+                sequence: self.place.offset - 1,
+                timestamp_ns: 0,
+                payload_hash: xxh3_64(lines::body(&chunk.bytes[line_start..piece.end])),
+            });
+            let piece = Piece { chunk: Arc::clone(&chunk), range: piece, lines, first, place: self.place.clone() };
+            let decoder = Arc::clone(&self.decoder);
+            let decoding = self.runtime.spawn_blocking(move || piece.decode(&decoder));
+            self.send(Item::Batch(AbortOnDropHandle::new(decoding)))?;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes, and lines, of `bytes` the next batch takes: whole lines within its bounds, at least one.
+fn cut(bytes: &[u8], limits: &BatchLimits) -> (usize, usize) {
+    let bounded = if bytes.len() <= limits.max_bytes {
+        bytes
+    } else {
+        let within = memrchr(b'\n', &bytes[..limits.max_bytes]).or_else(|| memchr(b'\n', bytes));
+        &bytes[..within.map_or(bytes.len(), |end| end + 1)]
+    };
+    let (mut length, mut lines) = (0, 0);
+    for end in memchr_iter(b'\n', bounded) {
+        (length, lines) = (end + 1, lines + 1);
+        if lines >= limits.max_events {
+            return (length, lines);
+        }
+    }
+    if length < bounded.len() { (bounded.len(), lines + 1) } else { (length, lines) }
+}
+
+/// The lines of one batch.
+struct Piece {
+    chunk: Arc<Chunk>,
+    range: Range<usize>,
+    lines: usize,
+    /// The first line's sequence.
+    first: u64,
+    /// After the last line.
+    place: Place,
+}
+
+impl Piece {
+    fn decode(self, decoder: &Arc<Decoder>) -> Result<Batch, Error> {
+        let mut builder = decoder.batch(self.lines)?;
+        let bytes = &self.chunk.bytes[self.range.clone()];
+        let mut sequence = self.first;
+        let mut start = 0;
+        let subject = self.place.file.as_deref().unwrap_or("-");
+        let open = (!bytes.ends_with(b"\n")).then_some(bytes.len());
+        for end in memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open) {
+            let payload = lines::body(&bytes[start..end]);
+            if payload.first() == Some(&b'{') || !payload.trim_ascii().is_empty() {
+                builder.append(&Message { sequence, subject, timestamp_ns: None, headers: None, payload });
+            }
+            sequence += 1;
+            start = end;
+        }
+        assert_eq!(sequence, self.place.offset, "as many lines are decoded as were counted");
+        let decoded = builder.finish()?;
+        Ok(Batch {
+            start: self.first,
+            end: self.place.offset,
+            rows: decoded.rows,
+            sequences: decoded.sequences,
+            events: decoded.events,
+            bytes: decoded.bytes,
+            dead_letters: decoded.dead_letters,
+            newest_ns: None,
+            position: self.place.position(),
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! The thread that reads files one after another, and goes on as they grow and as later ones appear.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use memchr::{memchr, memrchr};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::chunk::{Item, Sender, Stop};
+use super::lines::{self, LineCounts, MAX_LINE};
+use super::location::Location;
+use crate::Error;
+use crate::durable::io_error;
+
+/// How often files are looked at.
+const POLL: Duration = Duration::from_millis(200);
+/// How often it is said that nothing came.
+pub(super) const QUIET: Duration = Duration::from_secs(1);
+
+/// Reads the files of a location.
+pub(super) struct Follower {
+    location: Location,
+    sender: Sender,
+    /// The files before the current one, and how long they were when they were left.
+    passed: BTreeMap<String, u64>,
+    /// Files known to come later.
+    later: VecDeque<String>,
+    /// Bytes of the current file that have been seen.
+    seen: u64,
+    /// Whether the last line was taken without a line end.
+    open_line: bool,
+}
+
+impl Follower {
+    /// Checks that the files are those of the place to begin at.
+    pub(super) fn open(location: Location, counts: &LineCounts, sender: Sender) -> Result<Follower, Error> {
+        let files = location.files()?;
+        let mut follower = Follower {
+            location,
+            sender,
+            passed: BTreeMap::new(),
+            later: VecDeque::new(),
+            seen: 0,
+            open_line: false,
+        };
+        let place = follower.sender.place.clone();
+        let Some(current) = place.file.as_deref() else {
+            follower.later = files.into();
+            return Ok(follower);
+        };
+        let Ok(index) = files.binary_search_by(|file| file.as_str().cmp(current)) else {
+            return Err(follower.sender.changed(format!("{current}, in which reading was, is no longer there")));
+        };
+        let before = &files[..index];
+        let lines = counts.lines_of_passed(before)?;
+        if lines != place.lines_before {
+            let message = format!(
+                "the files before {current} held {} lines when they were read and hold {lines} now; \
+                 files that were read must stay, and new ones must come later in the order of names",
+                place.lines_before
+            );
+            return Err(follower.sender.changed(message));
+        }
+        for file in before {
+            let length = fs::metadata(file).map_err(io_error("looking at", Path::new(file)))?.len();
+            follower.passed.insert(file.clone(), length);
+        }
+        follower.later = files[index + 1..].iter().cloned().collect();
+        follower.reopen(current)?;
+        Ok(follower)
+    }
+
+    /// Reads until the reader is dropped or something is wrong.
+    pub(super) fn run(mut self) {
+        if let Err(Stop::Failed(error)) = self.follow() {
+            let _ = self.sender.send(Item::Failed(error));
+        }
+    }
+
+    fn follow(&mut self) -> Result<(), Stop> {
+        loop {
+            if let Some(current) = self.current() {
+                self.read(&current, !self.later.is_empty())?;
+                if self.later.is_empty() && !self.look(&current)? {
+                    self.wait(&current)?;
+                    continue;
+                }
+                if self.later.is_empty() {
+                    continue;
+                }
+                // What was appended before the later file appeared, and what no line end follows.
+                self.read(&current, true)?;
+                self.passed.insert(current, self.seen);
+            } else if self.later.is_empty() {
+                self.later = self.location.files()?.into();
+            }
+            match self.later.pop_front() {
+                Some(next) => {
+                    self.sender.begin(&next);
+                    self.open_line = false;
+                    self.seen = 0;
+                }
+                None => self.wait_for_first()?,
+            }
+        }
+    }
+
+    fn current(&self) -> Option<String> {
+        self.sender.place.file.as_deref().map(str::to_owned)
+    }
+
+    /// Whether there is more: the current file is no longer as it was seen, or a later one is there, now in `later`.
+    fn look(&mut self, current: &str) -> Result<bool, Error> {
+        let listed = match self.location.files() {
+            Err(Error::Config { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let mut there = false;
+        for file in listed {
+            match file.as_str().cmp(current) {
+                std::cmp::Ordering::Less if !self.passed.contains_key(&file) => {
+                    return Err(self.sender.changed(format!(
+                        "{file} appeared, which comes before {current} in the order of names, and that has been begun"
+                    )));
+                }
+                std::cmp::Ordering::Less => {}
+                std::cmp::Ordering::Equal => there = true,
+                std::cmp::Ordering::Greater => self.later.push_back(file),
+            }
+        }
+        for (file, length) in &self.passed {
+            let now = fs::metadata(file).map(|metadata| metadata.len()).ok();
+            if now != Some(*length) {
+                let now = now.map_or_else(|| "is gone".to_owned(), |now| format!("has {now} bytes"));
+                let message = format!("{file} had {length} bytes when {current} was begun, and {now} now");
+                return Err(self.sender.changed(message));
+            }
+        }
+        let length = fs::metadata(current).ok().filter(|_| there).map(|metadata| metadata.len());
+        match length {
+            None => Err(self.sender.changed(format!("{current}, in which reading is, is gone"))),
+            Some(length) => Ok(length != self.seen || !self.later.is_empty()),
+        }
+    }
+
+    /// Reports the end, and waits until there is more.
+    fn wait(&mut self, current: &str) -> Result<(), Stop> {
+        self.sender.caught_up()?;
+        let mut reported = Instant::now();
+        loop {
+            thread::sleep(POLL);
+            if self.sender.is_dropped() {
+                return Err(Stop::Dropped);
+            }
+            if self.look(current)? {
+                return Ok(());
+            }
+            if reported.elapsed() >= QUIET {
+                self.sender.caught_up()?;
+                reported = Instant::now();
+            }
+        }
+    }
+
+    /// The same before there is a file.
+    fn wait_for_first(&mut self) -> Result<(), Stop> {
+        self.sender.caught_up()?;
+        let mut reported = Instant::now();
+        while self.later.is_empty() {
+            thread::sleep(POLL);
+            if self.sender.is_dropped() {
+                return Err(Stop::Dropped);
+            }
+            self.later = self.location.files()?.into();
+            if self.later.is_empty() && reported.elapsed() >= QUIET {
+                self.sender.caught_up()?;
+                reported = Instant::now();
+            }
+        }
+        Ok(())
+    }
+
+    /// The current file at the place reached, its last line being the one that was read.
+    fn reopen(&mut self, current: &str) -> Result<File, Error> {
+        let path = Path::new(current);
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(self.sender.changed(format!("{current}, in which reading is, is gone")));
+            }
+            opened => opened.map_err(io_error("opening", path))?,
+        };
+        let byte = self.sender.place.byte;
+        let length = file.metadata().map_err(io_error("looking at", path))?.len();
+        if length < byte {
+            let message = format!("{current} has {length} bytes, but {byte} bytes of it have been read");
+            return Err(self.sender.changed(message));
+        }
+        if byte > 0 {
+            let line = lines::last_before(&mut file, byte).map_err(io_error("reading", path))?;
+            self.open_line = !line.ends_with(b"\n");
+            if let Some(last) = &self.sender.place.last
+                && xxh3_64(lines::body(&line)) != last.payload_hash
+            {
+                let number = last.sequence.saturating_sub(self.sender.place.lines_before);
+                let message = format!("line {number} of {current}, before byte {byte}, is not the one that was read");
+                return Err(self.sender.changed(message));
+            }
+        }
+        file.seek(SeekFrom::Start(byte)).map_err(io_error("reading", path))?;
+        Ok(file)
+    }
+
+    /// Reads the current file to its end. What no line end follows is taken where `ended`, or where it is one whole object.
+    fn read(&mut self, current: &str, ended: bool) -> Result<(), Stop> {
+        let path = Path::new(current);
+        let mut file = self.reopen(current)?;
+        let mut buffer = self.sender.buffer();
+        loop {
+            // A line that is longer than a chunk doubles what is read, so that each byte is copied few times.
+            let wanted = match self.sender.chunk_bytes() {
+                chunk if buffer.len() < chunk => chunk - buffer.len(),
+                _ => buffer.len(),
+            };
+            let read = Read::by_ref(&mut file).take(wanted as u64).read_to_end(&mut buffer).map_err(io_error("reading", path))?;
+            if read == 0 {
+                break;
+            }
+            if buffer.len() > MAX_LINE {
+                let message = format!("a line after byte {} is longer than {MAX_LINE} bytes", self.sender.place.byte);
+                return Err(Stop::Failed(Error::Corrupt { path: path.to_owned(), message }));
+            }
+            if self.open_line && !self.close_line(&mut buffer, current)? {
+                continue;
+            }
+            if let Some(newline) = memrchr(b'\n', &buffer) {
+                let end = newline + 1;
+                let mut next = self.sender.buffer();
+                next.extend_from_slice(&buffer[end..]);
+                self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
+            }
+        }
+        self.seen = self.sender.place.byte + buffer.len() as u64;
+        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer)) {
+            let end = buffer.len();
+            self.sender.lines(buffer, 0..end)?;
+            self.open_line = true;
+        }
+        Ok(())
+    }
+
+    /// Passes over what follows a line that was taken without its end; false while the line end is not there.
+    fn close_line(&mut self, buffer: &mut Vec<u8>, current: &str) -> Result<bool, Error> {
+        let newline = memchr(b'\n', buffer);
+        let rest = &buffer[..newline.unwrap_or(buffer.len())];
+        if !rest.trim_ascii().is_empty() {
+            let message = format!("the last line of {current} was complete when it was read, and has been continued");
+            return Err(self.sender.changed(message));
+        }
+        let Some(newline) = newline else { return Ok(false) };
+        buffer.drain(..=newline);
+        self.sender.place.byte += newline as u64 + 1;
+        self.open_line = false;
+        Ok(true)
+    }
+}

@@ -1,0 +1,147 @@
+//! The thread that reads standard input. It cannot go back: to resume, the lines that were read are passed over.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use memchr::{memchr_iter, memrchr};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::chunk::{Item, Sender, Stop};
+use super::follower::QUIET;
+use super::lines::{self, MAX_LINE};
+use crate::Error;
+use crate::durable::io_error;
+
+const READ_BYTES: usize = 64 << 10;
+/// Parts read that wait to become lines.
+const PARTS: usize = 32;
+
+/// Reads `input` to its end, or until the reader is dropped.
+pub(super) fn run(mut sender: Sender, input: impl Read + Send + 'static) {
+    let to_skip = sender.place.offset - 1;
+    if to_skip == 0 {
+        sender.begin("-");
+    }
+    let result = match parts_of(input) {
+        Ok(parts) => Pipe { sender: &mut sender, parts, buffer: Vec::new(), to_skip }.read(),
+        Err(error) => Err(Stop::Failed(error)),
+    };
+    if let Err(Stop::Failed(error)) = result {
+        let _ = sender.send(Item::Failed(error));
+    }
+}
+
+/// What a second thread reads, so that this one can wait with a limit.
+fn parts_of(mut input: impl Read + Send + 'static) -> Result<Receiver<io::Result<Vec<u8>>>, Error> {
+    let (sender, parts) = sync_channel(PARTS);
+    let read = move || {
+        loop {
+            let mut part = vec![0; READ_BYTES];
+            let part = match input.read(&mut part) {
+                Ok(0) => return,
+                Ok(length) => {
+                    part.truncate(length);
+                    Ok(part)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            let failed = part.is_err();
+            if sender.send(part).is_err() || failed {
+                return;
+            }
+        }
+    };
+    let spawned = thread::Builder::new().name("read standard input".into()).spawn(read);
+    spawned.map_err(|error| Error::Bug(format!("a thread to read standard input: {error}")))?;
+    Ok(parts)
+}
+
+struct Pipe<'s> {
+    sender: &'s mut Sender,
+    parts: Receiver<io::Result<Vec<u8>>>,
+    buffer: Vec<u8>,
+    /// Lines that were read before.
+    to_skip: u64,
+}
+
+impl Pipe<'_> {
+    fn read(mut self) -> Result<(), Stop> {
+        let max_wait = self.sender.limits().max_wait;
+        // When what is in the buffer has to go on; while nothing comes, when that is to be said again.
+        let mut deadline = Instant::now() + max_wait;
+        let mut quiet = false;
+        loop {
+            match self.parts.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+                Ok(part) => {
+                    if quiet {
+                        deadline = Instant::now() + max_wait;
+                        quiet = false;
+                    }
+                    let part = part.map_err(io_error("reading", Path::new("standard input")))?;
+                    self.buffer.extend_from_slice(&part);
+                    if self.buffer.len() >= self.sender.chunk_bytes() || Instant::now() >= deadline {
+                        self.flush(false)?;
+                        deadline = Instant::now() + max_wait;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.flush(false)?;
+                    self.sender.caught_up()?;
+                    deadline = Instant::now() + QUIET;
+                    quiet = true;
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.flush(true)?;
+                    return self.sender.send(Item::End);
+                }
+            }
+        }
+    }
+
+    /// Sends the lines that are complete; at the end, what follows them too.
+    fn flush(&mut self, ended: bool) -> Result<(), Stop> {
+        let end = match memrchr(b'\n', &self.buffer) {
+            _ if ended => self.buffer.len(),
+            Some(newline) => newline + 1,
+            None if self.buffer.len() > MAX_LINE => {
+                let message = format!("line {} is longer than {MAX_LINE} bytes", self.sender.place.offset);
+                return Err(Stop::Failed(Error::Corrupt { path: "standard input".into(), message }));
+            }
+            None => return Ok(()),
+        };
+        let start = self.skip(end)?;
+        if ended && self.to_skip > 0 {
+            let message = format!("standard input ended {} lines before the last one that was read", self.to_skip);
+            return Err(self.sender.changed(message).into());
+        }
+        let mut next = self.sender.buffer();
+        next.extend_from_slice(&self.buffer[end..]);
+        self.sender.lines(std::mem::replace(&mut self.buffer, next), start..end)
+    }
+
+    /// Where, in the first `end` bytes of the buffer, the lines begin that were not read before.
+    fn skip(&mut self, end: usize) -> Result<usize, Error> {
+        let mut start = 0;
+        let bytes = &self.buffer[..end];
+        let open = (!bytes.ends_with(b"\n") && end > 0).then_some(end);
+        for line_end in memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open) {
+            if self.to_skip == 0 {
+                break;
+            }
+            self.to_skip -= 1;
+            if self.to_skip == 0
+                && let Some(last) = &self.sender.place.last
+                && xxh3_64(lines::body(&bytes[start..line_end])) != last.payload_hash
+            {
+                let message = format!("line {} of standard input is not the one that was read", last.sequence);
+                return Err(self.sender.changed(message));
+            }
+            start = line_end;
+        }
+        Ok(start)
+    }
+}

@@ -1,0 +1,269 @@
+//! In which class each shape of query falls.
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::*;
+use crate::plan::Class;
+
+/// A tree in short: `L(S)` is linear over a scan, `M` merge, `F` full recompute; `-` after a node whose rows only arrive.
+fn shape(node: &Node) -> String {
+    let name = match &node.op {
+        Op::Scan { .. } => "S",
+        Op::Linear { .. } => "L",
+        Op::Merge { .. } => "M",
+        Op::Full { .. } => "F",
+    };
+    let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
+    let inputs = if inputs.is_empty() { String::new() } else { format!("({})", inputs.join(" ")) };
+    format!("{name}{}{inputs}", if node.retracts { "" } else { "-" })
+}
+
+/// Each node's leaves are its inputs, in order and with their schemas.
+fn check_leaves(node: &Node, query: &str) {
+    if let Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } = &node.op {
+        let mut leaves = Vec::new();
+        plan.apply_with_subqueries(|plan| {
+            if let LogicalPlan::TableScan(scan) = plan
+                && let Some(index) = crate::leaf_index(&scan.table_name)
+            {
+                leaves.push((index, scan.source.schema()));
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })
+        .unwrap();
+        leaves.sort_by_key(|(index, _)| *index);
+        let inputs: Vec<(usize, SchemaRef)> =
+            node.inputs.iter().enumerate().map(|(index, input)| (index, Arc::clone(&input.schema))).collect();
+        assert_eq!(leaves, inputs, "{query}");
+        let types = |schema: &arrow::datatypes::Schema| -> Vec<arrow::datatypes::DataType> {
+            schema.fields().iter().map(|field| field.data_type().clone()).collect()
+        };
+        assert_eq!(types(plan.schema().as_arrow()), types(&node.schema), "{query}");
+    }
+    for input in &node.inputs {
+        check_leaves(input, query);
+    }
+}
+
+fn check(query: &str, expected: &str, reason: Option<&str>, key: Option<&[&str]>) {
+    let view = view(query);
+    let root = &view.plan.root;
+    assert_eq!(shape(root), expected, "{query}\n{}", view.plan.batch.display_indent());
+    let mut reasons = Vec::new();
+    gather(root, &mut reasons);
+    assert_eq!(reasons.first().map(String::as_str), reason, "{query}");
+    assert_eq!(summary(&view).key, key.map(|key| key.iter().map(|name| (*name).to_owned()).collect()), "key of {query}");
+    check_leaves(root, query);
+}
+
+fn gather(node: &Node, reasons: &mut Vec<String>) {
+    reasons.extend(node.reason.clone());
+    node.inputs.iter().for_each(|input| gather(input, reasons));
+}
+
+#[test]
+fn linear_queries() {
+    let mut each = Each::default();
+    for (query, shape) in [
+        ("SELECT * FROM orders", "S-"),
+        ("SELECT country, id FROM orders", "S-"),
+        ("SELECT o.id AS number FROM orders AS o", "S-"),
+        ("SELECT id + 1 AS next FROM orders", "L-(S-)"),
+        ("SELECT id FROM orders WHERE total > 5 AND country = 'DE'", "L-(S-)"),
+        ("SELECT CASE WHEN paid THEN 1 ELSE 0 END AS p, CAST(weight AS BIGINT) AS w FROM orders", "L-(S-)"),
+        ("SELECT id, unnest(tags) AS tag FROM orders", "L-(S-)"),
+        ("SELECT address['city'] AS city FROM orders", "L-(S-)"),
+        ("SELECT body ->> 'name' AS name, body -> 'n' AS n FROM orders WHERE body ? 'name'", "L-(S-)"),
+        ("SELECT json_get_int(body, 'a', 'b') AS b FROM orders", "L-(S-)"),
+        ("SELECT id FROM orders UNION ALL SELECT id FROM customers", "L-(S- S-)"),
+        ("WITH a AS (SELECT id, total FROM orders WHERE paid) SELECT id FROM a WHERE total > 1", "L-(S-)"),
+        ("SELECT x FROM (SELECT id * 2 AS x FROM orders) AS t WHERE x > 3", "L-(S-)"),
+        ("SELECT id FROM orders ORDER BY id", "S-"),
+        ("SELECT id FROM orders WHERE id IN (1, 2, 3)", "L-(S-)"),
+        ("SELECT id FROM orders UNION ALL SELECT 1", "L-(S- F-)"),
+    ] {
+        let checked = || check(query, shape, shape.contains('F').then_some("rows that do not depend on any event"), None);
+        each.run(checked);
+    }
+}
+
+#[test]
+fn merging_queries() {
+    let mut each = Each::default();
+    let by_country: Option<&[&str]> = Some(&["country"]);
+    let one_row: Option<&[&str]> = Some(&[]);
+    for (query, shape, key) in [
+        ("SELECT country, count(*) AS n FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT country, sum(total) AS s, min(id) AS a, max(id) AS b, avg(weight) AS w FROM orders GROUP BY country",
+            "L(M(S-))",
+            by_country,
+        ),
+        ("SELECT count(*) AS n FROM orders", "L(M(S-))", one_row),
+        ("SELECT country, count(*) FILTER (WHERE paid) AS n FROM orders GROUP BY country", "L(M(S-))", by_country),
+        ("SELECT country, sum(total) AS s FROM orders GROUP BY country HAVING count(*) > 2", "L(M(S-))", by_country),
+        ("SELECT sum(total) / count(*) AS mean FROM orders WHERE paid", "L(M(L-(S-)))", one_row),
+        ("SELECT date_trunc('month', placed_at) AS month, count(*) AS n FROM orders GROUP BY 1", "L(M(S-))", Some(&["month"])),
+        ("SELECT DISTINCT country FROM orders", "M-(S-)", by_country),
+        ("SELECT country FROM orders UNION SELECT country FROM customers", "M-(L-(S- S-))", by_country),
+        ("SELECT country, count(DISTINCT customer) AS n FROM orders GROUP BY country", "L(M(M-(S-)))", by_country),
+        ("SELECT country, count(DISTINCT customer) AS n, sum(total) AS s FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT country, count(DISTINCT customer) AS n, count(DISTINCT id) AS m FROM orders GROUP BY country",
+            "L(M(S-))",
+            by_country,
+        ),
+        ("SELECT country, array_agg(id ORDER BY placed_at) AS ids FROM orders GROUP BY country", "L(M(S-))", by_country),
+        ("SELECT country, string_agg(body, ',' ORDER BY id) AS b FROM orders GROUP BY country", "L(M(S-))", by_country),
+        (
+            "SELECT customer, last_value(country ORDER BY placed_at) AS c FROM orders GROUP BY customer",
+            "L(M(S-))",
+            Some(&["customer"]),
+        ),
+        ("SELECT median(weight) AS m, stddev(weight) AS s, approx_distinct(id) AS d FROM orders", "L(M(S-))", one_row),
+        (
+            "SELECT corr(weight, id) AS c, bool_and(paid) AS p, bit_xor(id) AS x, var_pop(weight) AS v FROM orders",
+            "L(M(S-))",
+            one_row,
+        ),
+        (
+            "SELECT DISTINCT ON (customer) customer, country FROM orders ORDER BY customer, placed_at DESC",
+            "L(M(S-))",
+            Some(&["customer"]),
+        ),
+        (
+            "SELECT tag, count(*) AS n FROM (SELECT unnest(tags) AS tag FROM orders) AS t GROUP BY tag",
+            "L(M(L-(S-)))",
+            Some(&["tag"]),
+        ),
+    ] {
+        each.run(|| check(query, shape, None, key));
+    }
+}
+
+#[test]
+fn recomputed_queries() {
+    let mut each = Each::default();
+    let one_row: Option<&[&str]> = Some(&[]);
+    for (query, shape, reason, key) in [
+        ("SELECT o.id, c.name FROM orders o JOIN customers c ON o.customer = c.id", "F-(S- S-)", "a join", None),
+        ("SELECT a.id, b.id AS other FROM orders a JOIN orders b ON a.customer = b.id", "F-(S- S-)", "a join", None),
+        ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "F(S- S-)", "a join", None),
+        ("SELECT o.id FROM orders o JOIN customers c ON o.customer = c.id WHERE o.paid", "F-(L-(S-) S-)", "a join", None),
+        (
+            "SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)",
+            "F-(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT id FROM orders WHERE customer NOT IN (SELECT id FROM customers)",
+            "F(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer)",
+            "F-(S- S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            None,
+        ),
+        (
+            "SELECT c.country, count(*) AS n FROM orders o JOIN customers c ON o.customer = c.id GROUP BY c.country",
+            "F(S- S-)",
+            "a join",
+            Some(&["country"] as &[&str]),
+        ),
+        ("SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders", "F(S-)", "a window function", None),
+        ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "F(S-)", "ORDER BY with LIMIT", None),
+        (
+            "SELECT country, grouping(country) AS g, count(*) AS n FROM orders GROUP BY ROLLUP (country)",
+            "F(S-)",
+            "grouping sets",
+            None,
+        ),
+        (
+            "SELECT approx_median(weight) AS m FROM orders",
+            "F(S-)",
+            "approx_median, whose answer depends on how its input is cut",
+            one_row,
+        ),
+        (
+            "SELECT nth_value(id, 2 ORDER BY id) AS m FROM orders",
+            "F(S-)",
+            "nth_value, whose partial answers cannot be put together",
+            one_row,
+        ),
+        (
+            "SELECT n, count(*) AS m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t GROUP BY n",
+            "F(L(M(S-)))",
+            "count over rows that can be taken back",
+            Some(&["n"]),
+        ),
+        (
+            "SELECT DISTINCT n FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) AS t",
+            "F(L(M(S-)))",
+            "DISTINCT over rows that can be taken back",
+            Some(&["n"]),
+        ),
+        ("SELECT id FROM orders WHERE weight > (SELECT avg(weight) FROM orders)", "F(S- M(S-))", "a subquery", None),
+        (
+            "SELECT id FROM orders EXCEPT SELECT id FROM customers",
+            "F(M-(S-) S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            Some(&["id"]),
+        ),
+        (
+            "SELECT id FROM orders INTERSECT SELECT id FROM customers",
+            "F-(M-(S-) S-)",
+            "IN, EXISTS, INTERSECT or EXCEPT",
+            Some(&["id"]),
+        ),
+        ("SELECT id FROM orders CROSS JOIN generate_series(1, 3) AS g(n)", "F-(S-)", "a join", None),
+        (
+            "SELECT a.country, a.n, b.m FROM (SELECT country, count(*) AS n FROM orders GROUP BY country) a
+             JOIN (SELECT country, count(*) AS m FROM customers GROUP BY country) b ON a.country = b.country",
+            "F(L(M(S-)) L(M(S-)))",
+            "a join",
+            None,
+        ),
+    ] {
+        each.run(|| check(query, shape, Some(reason), key));
+    }
+}
+
+#[test]
+fn constant_queries() {
+    let constant = Some("rows that do not depend on any event");
+    check("SELECT 1 AS one", "F-", constant, Some(&[]));
+    check("SELECT count(*) AS n FROM orders WHERE false", "F-", constant, Some(&[]));
+    check("SELECT id FROM orders WHERE 1 = 2", "F-", constant, Some(&[]));
+    assert_eq!(summary(&view("SELECT 1 AS one")).class, Class::Linear);
+}
+
+#[test]
+fn views_over_views_know_whether_rows_can_be_taken_back() {
+    let catalog = load(
+        "CREATE MATERIALIZED VIEW paid AS SELECT id, country FROM orders WHERE paid;
+         CREATE MATERIALIZED VIEW counts AS SELECT country, count(*) AS n FROM paid GROUP BY country;
+         CREATE MATERIALIZED VIEW large AS SELECT n, country FROM counts WHERE n > 3;
+         CREATE MATERIALIZED VIEW how_many AS SELECT count(*) AS n FROM large;",
+    )
+    .unwrap();
+    let shapes: Vec<(String, String)> = catalog.views.iter().map(|view| (view.name.clone(), shape(&view.plan.root))).collect();
+    let shapes: Vec<(&str, &str)> = shapes.iter().map(|(name, shape)| (name.as_str(), shape.as_str())).collect();
+    assert_eq!(shapes, [("paid", "L-(S-)"), ("counts", "L(M(S-))"), ("large", "L(S)"), ("how_many", "F(S)")]);
+    assert_eq!(catalog.views[2].plan.root.key, Some(vec![1]));
+}
+
+#[test]
+fn nodes_are_numbered_depth_first() {
+    fn ids(node: &Node, found: &mut Vec<usize>) {
+        found.push(node.id);
+        node.inputs.iter().for_each(|input| ids(input, found));
+    }
+    let mut found = Vec::new();
+    ids(&view("SELECT country, count(*) AS n FROM (SELECT country FROM orders WHERE paid UNION ALL SELECT country FROM customers) t GROUP BY country").plan.root, &mut found);
+    assert_eq!(found, (0..found.len()).collect::<Vec<_>>());
+}

@@ -1,0 +1,175 @@
+//! Every error has its place and says what to write.
+
+use super::*;
+
+/// Checks the first error: the text that it underlines, a part of its message and a part of its help.
+fn check(text: &str, underlined: &str, message: &str, help: &str) {
+    let errors = load(text).map(|_| ()).expect_err(text);
+    let error = &errors.0[0];
+    let at = &error.at;
+    assert_eq!(&at.file.text[at.offset..at.offset + at.length], underlined, "{text}\n{error}");
+    assert!(error.message.contains(message), "{text}\n{error}");
+    let given = error.help.clone().unwrap_or_default();
+    assert!(given.contains(help), "{text}\n{error}\nhelp: {given}");
+}
+
+fn check_query(query: &str, underlined: &str, message: &str, help: &str) {
+    check(&format!("CREATE MATERIALIZED VIEW v AS {query}"), underlined, message, help);
+}
+
+#[test]
+fn misspelt_names() {
+    let mut each = Each::default();
+    for (query, underlined, message, help) in [
+        ("SELECT id FROM oders", "oders", "no source or view is named oders", "did you mean orders?"),
+        ("SELECT id FROM orders o JOIN custmers c ON o.id = c.id", "custmers", "named custmers", "did you mean customers?"),
+        ("SELECT contry FROM orders", "contry", "no column is named contry", "did you mean country?"),
+        ("SELECT o.totl FROM orders o", "o.totl", "o has no column totl", "did you mean total?"),
+        ("SELECT id FROM orders WHERE ctry = 'DE'", "ctry", "no column is named ctry", "country"),
+        ("SELECT cuont(*) FROM orders", "cuont", "no function is named cuont", "did you mean count?"),
+        ("SELECT id FROM orders o, customers c", "id", "more than one relation", "say which"),
+        ("SELECT id FROM nowhere", "nowhere", "named nowhere", "CREATE EXTERNAL TABLE"),
+        ("SELECT id FROM public.orders", "public", "no schema", "write orders"),
+        ("SELECT table_name FROM information_schema.tables", "information_schema", "no schema", "alluvium status"),
+        ("SELECT * FROM read_csv('a.csv')", "read_csv", "named read_csv", "CREATE EXTERNAL TABLE"),
+    ] {
+        each.run(|| check_query(query, underlined, message, help));
+    }
+}
+
+#[test]
+fn queries_that_are_not_of_the_events() {
+    let mut each = Each::default();
+    for (query, underlined, message, help) in [
+        ("SELECT id FROM orders WHERE placed_at > now()", "now", "now() is not a function of the events", "_timestamp"),
+        ("SELECT current_date AS d FROM orders", "current_date", "current_date()", "_timestamp"),
+        ("SELECT random() AS r FROM orders", "random", "random()", "_sequence"),
+        ("SELECT uuid() AS u FROM orders", "uuid", "uuid()", "_sequence"),
+        ("SELECT id FROM orders WHERE id IN (SELECT id FROM customers WHERE random() < 1)", "random", "random()", ""),
+        ("SELECT id FROM orders LIMIT 5", "LIMIT", "LIMIT without ORDER BY", "add ORDER BY"),
+        ("SELECT id FROM orders OFFSET 5", "OFFSET", "LIMIT without ORDER BY", "add ORDER BY"),
+        ("SELECT id FROM (SELECT id FROM orders LIMIT 5) t", "LIMIT", "LIMIT without ORDER BY", "add ORDER BY"),
+        ("SELECT DISTINCT ON (customer) id FROM orders", "DISTINCT", "DISTINCT ON without ORDER BY", "add ORDER BY"),
+        (
+            "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t",
+            "RECURSIVE",
+            "recursive",
+            "views",
+        ),
+        ("SELECT id FROM orders WHERE id = $1", "CREATE MATERIALIZED VIEW", "no parameters", "the value itself"),
+        ("SELECT id, customer AS id FROM orders", "SELECT", "two columns of the view are named id", "AS"),
+        ("SELECT id FROM v", "v", "reads itself", "the source"),
+    ] {
+        each.run(|| check_query(query, underlined, message, help));
+    }
+}
+
+#[test]
+fn statements_that_are_refused() {
+    let mut each = Each::default();
+    for (text, underlined, message, help) in [
+        ("SELECT 1", "SELECT 1", "a query alone", "CREATE MATERIALIZED VIEW"),
+        ("INSERT INTO orders VALUES (1)", "INSERT INTO orders", "cannot be written to", "publish"),
+        ("CREATE VIEW v AS SELECT 1", "CREATE VIEW v", "plain VIEW", "CREATE MATERIALIZED VIEW"),
+        ("CREATE TABLE t (a INT)", "CREATE TABLE t", "events", "CREATE EXTERNAL TABLE"),
+        ("CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT 1", "CREATE OR REPLACE", "no meaning", "leave out OR REPLACE"),
+        ("CREATE MATERIALIZED VIEW IF NOT EXISTS v AS SELECT 1", "CREATE MATERIALIZED VIEW", "no meaning", "leave out"),
+        ("DROP VIEW v", "DROP VIEW v", "DROP", "alluvium drop"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT id FROM orders WHERE GROUP BY 1", "BY", "expected", ""),
+        ("CREATE MATERIALIZED VIEW v AS SELECT id FROM", "FROM", "expected", ""),
+        ("CREATE MATERIALIZED VIEW v AS SELECT 'open", "'", "nterminated", "close"),
+        ("CREATE MATERIALIZED VIEW \"a/b\" AS SELECT 1", "\"a/b\"", "cannot be a folder's name", "digits"),
+        ("CREATE MATERIALIZED VIEW a.b AS SELECT 1", "a.b", "schema", "write b"),
+        ("CREATE MATERIALIZED VIEW v (a) AS SELECT 1", "a", "columns' names", "AS a"),
+        (
+            "CREATE MATERIALIZED VIEW v WITH (comit_interval = '1 s') AS SELECT 1",
+            "comit_interval",
+            "no option",
+            "did you mean commit_interval?",
+        ),
+        ("CREATE MATERIALIZED VIEW v WITH (commit_interval = 'soon') AS SELECT 1", "'soon'", "cannot be 'soon'", "1 second"),
+        ("CREATE MATERIALIZED VIEW v WITH (snapshots_kept = 0) AS SELECT 1", "0", "cannot be 0", "at least 1"),
+        ("CREATE EXTERNAL TABLE t STORED AS FILE LOCATION '-'", "t", "no columns", "id BIGINT"),
+        ("CREATE EXTERNAL TABLE t (a INT)", ")", "STORED AS", "STORED AS NATS"),
+        ("CREATE EXTERNAL TABLE t (a INT, a INT) STORED AS FILE LOCATION '-'", "a", "declared twice", "keep one"),
+        ("CREATE EXTERNAL TABLE t (a INT DEFAULT 3) STORED AS FILE LOCATION '-'", "a", "cannot have DEFAULT", "NOT NULL"),
+        (
+            "CREATE EXTERNAL TABLE t (a INT, PRIMARY KEY (a)) STORED AS FILE LOCATION '-'",
+            "PRIMARY",
+            "constraints",
+            "dead letters",
+        ),
+        (
+            "CREATE EXTERNAL TABLE t (a INT) STORED AS FILE PARTITIONED BY (a) LOCATION '-'",
+            "PARTITIONED",
+            "PARTITIONED BY",
+            "among the others",
+        ),
+        ("CREATE EXTERNAL TABLE t (a INT) STORED AS FILE WITH ORDER (a) LOCATION '-'", "ORDER", "WITH ORDER", "leave out"),
+    ] {
+        each.run(|| check(text, underlined, message, help));
+    }
+}
+
+#[test]
+fn lines_and_columns_count_characters() {
+    let errors = load("-- größe\nCREATE MATERIALIZED VIEW v AS\n  SELECT 'größe', contry\n  FROM orders;").unwrap_err();
+    assert_eq!(errors.0[0].at.line_column(), (3, 19));
+    assert_eq!(errors.0[0].to_string(), "views.sql:3:19: no column is named contry");
+}
+
+#[test]
+fn all_errors_are_found_at_once() {
+    let errors = load(
+        "CREATE MATERIALIZED VIEW a AS SELECT nothing FROM orders;
+         CREATE MATERIALIZED VIEW b AS SELEC 1;
+         CREATE MATERIALIZED VIEW c AS SELECT x FROM a;
+         CREATE MATERIALIZED VIEW d AS SELECT y FROM b;
+         CREATE MATERIALIZED VIEW e AS SELECT now() AS t FROM orders;
+         DELETE FROM orders;",
+    )
+    .unwrap_err();
+    let lines: Vec<usize> = errors.0.iter().map(|error| error.at.line_column().0).collect();
+    assert_eq!(lines, [1, 2, 5, 6], "{errors}");
+}
+
+#[test]
+fn names_are_declared_once() {
+    let errors = load("CREATE MATERIALIZED VIEW a AS SELECT 1 AS x;\nCREATE MATERIALIZED VIEW A AS SELECT 2 AS x;").unwrap_err();
+    assert_eq!(errors.0.len(), 1);
+    assert!(errors.0[0].message.contains("first at views.sql:1:26"), "{errors}");
+    assert_eq!(errors.0[0].at.line_column(), (2, 26));
+}
+
+#[test]
+fn cycles_name_their_way() {
+    let errors = load(
+        "CREATE MATERIALIZED VIEW a AS SELECT * FROM b;
+         CREATE MATERIALIZED VIEW b AS SELECT * FROM c;
+         CREATE MATERIALIZED VIEW c AS SELECT * FROM a;
+         CREATE MATERIALIZED VIEW d AS SELECT * FROM a;",
+    )
+    .unwrap_err();
+    assert_eq!(errors.0.len(), 1, "{errors}");
+    assert!(errors.0[0].message.ends_with("a -> b -> c -> a"), "{errors}");
+}
+
+#[test]
+fn ties_are_broken_by_the_remaining_columns() {
+    let plan = |query: &str| view(query).plan.batch.display_indent().to_string();
+    // The sequence decides alone where each row is an event of its own.
+    assert!(
+        plan("SELECT id, row_number() OVER (PARTITION BY country ORDER BY total) AS n FROM orders")
+            .contains("orders.total ASC NULLS LAST, orders._sequence ASC NULLS LAST]")
+    );
+    assert!(plan("SELECT id, total FROM orders ORDER BY total LIMIT 3").contains("orders.id ASC"));
+    assert!(plan("SELECT id, row_number() OVER (ORDER BY name) AS n FROM customers").contains("customers.id ASC"));
+    assert!(
+        plan("SELECT DISTINCT ON (customer) country FROM orders ORDER BY customer")
+            .contains("ORDER BY [orders.country ASC NULLS LAST]")
+    );
+    assert!(plan("SELECT array_agg(id ORDER BY total) AS ids FROM orders").contains("orders.id ASC"));
+    assert!(!plan("SELECT id FROM orders ORDER BY id").contains("Sort"));
+    let rank = plan("SELECT id, rank() OVER (PARTITION BY country ORDER BY total) AS n FROM orders");
+    assert!(!rank.contains("orders.id ASC"), "peers of rank stay peers: {rank}");
+}

@@ -1,0 +1,102 @@
+//! Column types, and the columns that are filled from the message.
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+
+use super::*;
+
+fn source_of(columns: &str) -> Result<Catalog, Errors> {
+    Catalog::load(&[file("s.sql", &format!("CREATE EXTERNAL TABLE s ({columns}) STORED AS FILE LOCATION '-'"))])
+}
+
+fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, true)))
+}
+
+fn map(key: DataType, value: DataType) -> DataType {
+    let entries = vec![Field::new("key", key, false), Field::new("value", value, true)];
+    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(entries.into()), false)), false)
+}
+
+fn structure(fields: &[(&str, DataType)]) -> DataType {
+    DataType::Struct(fields.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true)).collect())
+}
+
+#[test]
+fn every_type_of_a_column() {
+    let nanos = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Nanosecond, zone.map(Into::into));
+    for (sql, expected) in [
+        ("BOOLEAN", DataType::Boolean),
+        ("TINYINT", DataType::Int8),
+        ("SMALLINT", DataType::Int16),
+        ("INT", DataType::Int32),
+        ("INTEGER", DataType::Int32),
+        ("BIGINT", DataType::Int64),
+        ("INT UNSIGNED", DataType::UInt32),
+        ("BIGINT UNSIGNED", DataType::UInt64),
+        ("UBIGINT", DataType::UInt64),
+        ("REAL", DataType::Float32),
+        ("DOUBLE", DataType::Float64),
+        ("DOUBLE PRECISION", DataType::Float64),
+        ("DECIMAL(12, 2)", DataType::Decimal128(12, 2)),
+        ("NUMERIC(50, 2)", DataType::Decimal256(50, 2)),
+        ("VARCHAR", DataType::Utf8),
+        ("VARCHAR(20)", DataType::Utf8),
+        ("CHARACTER VARYING(20)", DataType::Utf8),
+        ("TEXT", DataType::Utf8),
+        ("STRING", DataType::Utf8),
+        ("BYTEA", DataType::Binary),
+        ("DATE", DataType::Date32),
+        ("TIME", DataType::Time64(TimeUnit::Nanosecond)),
+        ("TIME(6)", DataType::Time64(TimeUnit::Microsecond)),
+        ("TIMESTAMP", nanos(None)),
+        ("TIMESTAMP(3)", DataType::Timestamp(TimeUnit::Millisecond, None)),
+        ("TIMESTAMPTZ", nanos(Some("+00:00"))),
+        ("TIMESTAMP WITH TIME ZONE", nanos(Some("+00:00"))),
+        ("INT[]", list(DataType::Int32)),
+        ("ARRAY<INT>", list(DataType::Int32)),
+        ("VARCHAR[][]", list(list(DataType::Utf8))),
+        ("STRUCT<a INT, b VARCHAR>", structure(&[("a", DataType::Int32), ("b", DataType::Utf8)])),
+        ("STRUCT(a INT, b VARCHAR)", structure(&[("a", DataType::Int32), ("b", DataType::Utf8)])),
+        ("STRUCT(a STRUCT(b DECIMAL(5, 1)))", structure(&[("a", structure(&[("b", DataType::Decimal128(5, 1))]))])),
+        ("STRUCT<a ARRAY<STRUCT<b INT>>>", structure(&[("a", list(structure(&[("b", DataType::Int32)])))])),
+        ("STRUCT<a INT>[]", list(structure(&[("a", DataType::Int32)]))),
+        ("MAP(VARCHAR, INT)", map(DataType::Utf8, DataType::Int32)),
+        ("MAP<VARCHAR, ARRAY<INT>>", map(DataType::Utf8, list(DataType::Int32))),
+        ("MAP(VARCHAR, STRUCT(a INT))", map(DataType::Utf8, structure(&[("a", DataType::Int32)]))),
+    ] {
+        let catalog = source_of(&format!("c {sql}, d INT NOT NULL")).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let schema = &catalog.sources["s"].schema;
+        assert_eq!(schema.field(0).data_type(), &expected, "{sql}");
+        assert!(schema.field(0).is_nullable() && !schema.field(1).is_nullable(), "{sql}");
+    }
+}
+
+#[test]
+fn types_that_are_refused_say_what_to_write() {
+    for (column, column_at, help) in [
+        ("c JSON", 28, "VARCHAR"),
+        ("c UUID", 28, "VARCHAR"),
+        ("c BLOB", 28, "BYTEA"),
+        ("c DATETIME", 28, "TIMESTAMP"),
+        ("c TIMESTAMP(4)", 28, "TIMESTAMP(6)"),
+        ("c BIGNIT", 28, "did you mean BIGINT?"),
+        ("_sequence VARCHAR", 26, "write _sequence BIGINT UNSIGNED"),
+        ("_subject INT", 26, "write _subject VARCHAR"),
+        ("_timestamp BIGINT", 26, "write _timestamp TIMESTAMP"),
+        ("_headers INT", 26, "MAP(VARCHAR, VARCHAR)"),
+        ("_payload DATE", 26, "VARCHAR or BYTEA"),
+        ("_sequenze BIGINT", 26, "did you mean _sequence?"),
+    ] {
+        let errors = source_of(column).unwrap_err();
+        let error = &errors.0[0];
+        assert_eq!(error.at.line_column(), (1, column_at), "{column}: {error}");
+        assert!(error.help.as_deref().unwrap().contains(help), "{column}: {:?}", error.help);
+    }
+}
+
+#[test]
+fn message_columns_of_fitting_types() {
+    let columns =
+        "_sequence BIGINT UNSIGNED, _subject VARCHAR, _timestamp TIMESTAMPTZ, _headers MAP(VARCHAR, VARCHAR[]), _payload BYTEA";
+    assert_eq!(source_of(columns).unwrap().sources["s"].schema.fields().len(), 5);
+}
