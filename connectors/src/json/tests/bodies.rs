@@ -65,13 +65,8 @@ fn a_body_is_exactly_one_object() {
 
 #[test]
 fn errors_say_where() {
-    let bodies: [&[u8]; 5] = [
-        b"{\"b\":\"x\",\"a\":\"y\"}",
-        b"{\"a\":1,,}",
-        b"{\"a\":1}\n {}",
-        b"{\"a\":\"\xff\"}",
-        b"{\"a\":1,\n\"b\":tru}",
-    ];
+    let bodies: [&[u8]; 5] =
+        [b"{\"b\":\"x\",\"a\":\"y\"}", b"{\"a\":1,,}", b"{\"a\":1}\n {}", b"{\"a\":\"\xff\"}", b"{\"a\":1,\n\"b\":tru}"];
     let errors: Vec<String> = decode(ab(), &bodies).dead_letters.into_iter().map(|letter| letter.error).collect();
     assert_eq!(errors[0], "column a: expected Int64, found \"y\", at byte 13");
     for (error, byte) in errors[1..].iter().zip(["at byte 7", "at byte 9", "at byte 6", "at byte 15"]) {

@@ -38,7 +38,13 @@ fn verdict(field: &Field, value: Option<&Value>) -> Verdict {
         _ => Verdict::Good,
     };
     match (field.data_type(), value.unwrap_or(&Value::Null)) {
-        (_, Value::Null) => if field.is_nullable() { Verdict::Good } else { Verdict::Bad },
+        (_, Value::Null) => {
+            if field.is_nullable() {
+                Verdict::Good
+            } else {
+                Verdict::Bad
+            }
+        }
         (DataType::Int64, Value::Number(number)) if number.is_i64() => Verdict::Good,
         (DataType::Int64, Value::Number(number)) if number.is_u64() => Verdict::Bad,
         (DataType::Int64, Value::Number(_)) => Verdict::Either,

@@ -203,47 +203,58 @@ fn timestamps_are_exact() {
             ("true", WRONG),
         ],
     );
-    check(plain(TimeUnit::Millisecond), &[
-        ("\"2024-02-29T12:34:56.123Z\"", Ok("2024-02-29T12:34:56.123")),
-        ("\"1969-12-31T23:59:59.999Z\"", Ok("1969-12-31T23:59:59.999")),
-        ("\"2024-02-29T12:34:56.1234Z\"", RANGE),
-        ("1709210096123", Ok("2024-02-29T12:34:56.123")),
-    ]);
+    check(
+        plain(TimeUnit::Millisecond),
+        &[
+            ("\"2024-02-29T12:34:56.123Z\"", Ok("2024-02-29T12:34:56.123")),
+            ("\"1969-12-31T23:59:59.999Z\"", Ok("1969-12-31T23:59:59.999")),
+            ("\"2024-02-29T12:34:56.1234Z\"", RANGE),
+            ("1709210096123", Ok("2024-02-29T12:34:56.123")),
+        ],
+    );
     check(plain(TimeUnit::Microsecond), &[("\"2300-01-01T00:00:00Z\"", Ok("2300-01-01T00:00:00"))]);
     check(plain(TimeUnit::Second), &[("1709210096", Ok("2024-02-29T12:34:56")), ("\"2024-02-29T12:34:56.5Z\"", RANGE)]);
-    check(DataType::Timestamp(TimeUnit::Second, Some("+02:00".into())), &[
-        ("\"2024-02-29T12:34:56\"", Ok("2024-02-29T12:34:56+02:00")),
-        ("\"2024-02-29T12:34:56Z\"", Ok("2024-02-29T14:34:56+02:00")),
-    ]);
+    check(
+        DataType::Timestamp(TimeUnit::Second, Some("+02:00".into())),
+        &[
+            ("\"2024-02-29T12:34:56\"", Ok("2024-02-29T12:34:56+02:00")),
+            ("\"2024-02-29T12:34:56Z\"", Ok("2024-02-29T14:34:56+02:00")),
+        ],
+    );
 }
 
 #[test]
 fn dates_times_and_lengths() {
-    check(DataType::Date32, &[
-        ("\"2024-02-29\"", Ok("2024-02-29")),
-        ("\"1969-12-31\"", Ok("1969-12-31")),
-        ("19782", Ok("2024-02-29")),
-        ("\"2024-02-30\"", WRONG),
-        ("\"2024-01-1X\"", WRONG),
-        ("\"2024-02-29T01:00:00\"", WRONG),
-    ]);
+    check(
+        DataType::Date32,
+        &[
+            ("\"2024-02-29\"", Ok("2024-02-29")),
+            ("\"1969-12-31\"", Ok("1969-12-31")),
+            ("19782", Ok("2024-02-29")),
+            ("\"2024-02-30\"", WRONG),
+            ("\"2024-01-1X\"", WRONG),
+            ("\"2024-02-29T01:00:00\"", WRONG),
+        ],
+    );
     check(DataType::Date64, &[("\"2024-02-29\"", Ok("2024-02-29T00:00:00"))]);
-    check(DataType::Time64(TimeUnit::Nanosecond), &[
-        ("\"12:34:56.123456789\"", Ok("12:34:56.123456789")),
-        ("0", Ok("00:00:00")),
-        ("86400000000000", RANGE),
-        ("-1", RANGE),
-        ("\"24:00:00\"", WRONG),
-    ]);
+    check(
+        DataType::Time64(TimeUnit::Nanosecond),
+        &[
+            ("\"12:34:56.123456789\"", Ok("12:34:56.123456789")),
+            ("0", Ok("00:00:00")),
+            ("86400000000000", RANGE),
+            ("-1", RANGE),
+            ("\"24:00:00\"", WRONG),
+        ],
+    );
     check(DataType::Time64(TimeUnit::Microsecond), &[("\"12:34:56.1234567\"", RANGE)]);
     check(DataType::Time32(TimeUnit::Millisecond), &[("\"12:34:56.789\"", Ok("12:34:56.789"))]);
     check(DataType::Time32(TimeUnit::Second), &[("\"12:34:56\"", Ok("12:34:56")), ("\"12:34:56.5\"", RANGE)]);
     check(DataType::Duration(TimeUnit::Second), &[("90", Ok("PT90S")), ("\"x\"", WRONG)]);
-    check(DataType::Interval(IntervalUnit::MonthDayNano), &[
-        ("\"1 month 2 days\"", Ok("1 mons 2 days")),
-        ("\"1 potato\"", WRONG),
-        ("5", WRONG),
-    ]);
+    check(
+        DataType::Interval(IntervalUnit::MonthDayNano),
+        &[("\"1 month 2 days\"", Ok("1 mons 2 days")), ("\"1 potato\"", WRONG), ("5", WRONG)],
+    );
     check(DataType::Interval(IntervalUnit::YearMonth), &[("\"1 year 2 months\"", Ok("1 years 2 mons"))]);
     check(DataType::Interval(IntervalUnit::DayTime), &[("\"3 days\"", Ok("3 days"))]);
 }
@@ -257,54 +268,63 @@ fn nested() {
         nullable("Name", DataType::Utf8),
         nullable("tags", DataType::List(Arc::new(nullable("item", DataType::Utf8)))),
     ]));
-    check(structure.clone(), &[
-        (r#"{"id":1,"name":"a","tags":["x",null]}"#, Ok("{id: 1, Name: a, tags: [x, NULL]}")),
-        (r#"{"other":{"deep":[{}]},"id":2}"#, Ok("{id: 2, Name: NULL, tags: NULL}")),
-        (r#"{"name":"no id"}"#, Err("missing")),
-        (r#"{"id":1,"tags":["x"],"name":"y","id":"z"}"#, WRONG),
-        (r#"{"id":3,"tags":[],"tags":["last"]}"#, Ok("{id: 3, Name: NULL, tags: [last]}")),
-        ("null", Ok("NULL")),
-        ("[]", WRONG),
-        ("\"{}\"", WRONG),
-    ]);
-    for list in [DataType::List(item()), DataType::LargeList(item())] {
-        check(list, &[
-            ("[1,2]", Ok("[1, 2]")),
-            ("[]", Ok("[]")),
+    check(
+        structure.clone(),
+        &[
+            (r#"{"id":1,"name":"a","tags":["x",null]}"#, Ok("{id: 1, Name: a, tags: [x, NULL]}")),
+            (r#"{"other":{"deep":[{}]},"id":2}"#, Ok("{id: 2, Name: NULL, tags: NULL}")),
+            (r#"{"name":"no id"}"#, Err("missing")),
+            (r#"{"id":1,"tags":["x"],"name":"y","id":"z"}"#, WRONG),
+            (r#"{"id":3,"tags":[],"tags":["last"]}"#, Ok("{id: 3, Name: NULL, tags: [last]}")),
             ("null", Ok("NULL")),
-            ("[1,null]", Ok("[1, NULL]")),
-            ("[1,\"x\"]", WRONG),
-            ("[1,3000000000]", RANGE),
-            ("{}", WRONG),
-            ("[3]", Ok("[3]")),
-        ]);
+            ("[]", WRONG),
+            ("\"{}\"", WRONG),
+        ],
+    );
+    for list in [DataType::List(item()), DataType::LargeList(item())] {
+        check(
+            list,
+            &[
+                ("[1,2]", Ok("[1, 2]")),
+                ("[]", Ok("[]")),
+                ("null", Ok("NULL")),
+                ("[1,null]", Ok("[1, NULL]")),
+                ("[1,\"x\"]", WRONG),
+                ("[1,3000000000]", RANGE),
+                ("{}", WRONG),
+                ("[3]", Ok("[3]")),
+            ],
+        );
     }
     check(DataType::List(needed()), &[("[1,null]", Err("missing")), ("[1]", Ok("[1]"))]);
-    check(DataType::FixedSizeList(item(), 2), &[
-        ("[1,2]", Ok("[1, 2]")),
-        ("[1]", RANGE),
-        ("[1,2,3]", RANGE),
-        ("null", Ok("NULL")),
-        ("[5,null]", Ok("[5, NULL]")),
-    ]);
+    check(
+        DataType::FixedSizeList(item(), 2),
+        &[("[1,2]", Ok("[1, 2]")), ("[1]", RANGE), ("[1,2,3]", RANGE), ("null", Ok("NULL")), ("[5,null]", Ok("[5, NULL]"))],
+    );
     let entries = |key, value| {
         let pair = Fields::from(vec![Field::new("key", key, false), nullable("value", value)]);
         DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)
     };
-    check(entries(DataType::Utf8, DataType::Int32), &[
-        (r#"{"a":1,"b":null}"#, Ok("{a: 1, b: NULL}")),
-        (r#"{"a":1,"b":2,"\u0061":3}"#, Ok("{a: 3, b: 2}")),
-        ("{}", Ok("{}")),
-        (r#"{"a":1,"b":"x"}"#, WRONG),
-        ("null", Ok("NULL")),
-        ("[]", WRONG),
-        (r#"{"c":7}"#, Ok("{c: 7}")),
-    ]);
-    check(entries(DataType::Int64, structure), &[
-        (r#"{"7":{"id":1}}"#, Ok("{7: {id: 1, Name: NULL, tags: NULL}}")),
-        (r#"{"7":{"id":1},"8":{}}"#, Err("missing")),
-        (r#"{"x":{"id":1}}"#, WRONG),
-    ]);
+    check(
+        entries(DataType::Utf8, DataType::Int32),
+        &[
+            (r#"{"a":1,"b":null}"#, Ok("{a: 1, b: NULL}")),
+            (r#"{"a":1,"b":2,"\u0061":3}"#, Ok("{a: 3, b: 2}")),
+            ("{}", Ok("{}")),
+            (r#"{"a":1,"b":"x"}"#, WRONG),
+            ("null", Ok("NULL")),
+            ("[]", WRONG),
+            (r#"{"c":7}"#, Ok("{c: 7}")),
+        ],
+    );
+    check(
+        entries(DataType::Int64, structure),
+        &[
+            (r#"{"7":{"id":1}}"#, Ok("{7: {id: 1, Name: NULL, tags: NULL}}")),
+            (r#"{"7":{"id":1},"8":{}}"#, Err("missing")),
+            (r#"{"x":{"id":1}}"#, WRONG),
+        ],
+    );
 }
 
 #[test]
