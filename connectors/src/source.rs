@@ -1,5 +1,6 @@
 //! Sources: what is declared of one, what reading it gives, and one face for all kinds of readers.
 
+mod decoding;
 pub mod file;
 pub mod nats;
 
@@ -272,6 +273,15 @@ impl Source {
         match self {
             Source::Nats(source) => source.config(),
             Source::File(source) => source.config(),
+        }
+    }
+
+    /// Whether there can be only one reader of it in the life of a process: standard input.
+    #[must_use]
+    pub fn is_read_once(&self) -> bool {
+        match self {
+            Source::Nats(_) => false,
+            Source::File(source) => source.is_read_once(),
         }
     }
 

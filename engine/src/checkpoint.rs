@@ -4,6 +4,7 @@
 //! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
 
+mod letters;
 mod recovery;
 mod store;
 mod twin;
@@ -14,8 +15,9 @@ use alluvium_connectors::Position;
 use alluvium_connectors::views::{Layout as PartLayout, Snapshot};
 use serde::{Deserialize, Serialize};
 
+pub use letters::{DeadLetterOffset, dead_letter_key, stream_of};
 pub use recovery::{drop_view, read_records};
-pub use store::{DeadLetterOffset, Store, Write};
+pub use store::{Store, Write};
 
 /// Version of the format of records and state files. A record of another version means: rebuild.
 pub const FORMAT: u32 = 1;
@@ -52,6 +54,9 @@ pub struct TableRecord {
     pub table: String,
     /// Its files: names in the incarnation's folder.
     pub files: Vec<String>,
+    /// The CRC-32 of each file.
+    #[serde(default)]
+    pub checksums: Vec<u32>,
     /// Its live batches in order: id, index into `files`, index of the batch in that file.
     pub batches: Vec<(u64, usize, usize)>,
 }

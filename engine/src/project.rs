@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alluvium_connectors::source::{BatchLimits, SourceConfig};
-use alluvium_sql::{Catalog, RelationKind, SqlFile};
+use alluvium_connectors::source::{BatchLimits, Source, SourceConfig};
+use alluvium_sql::{Catalog, SqlFile};
 
 use crate::error::Error;
 use crate::layout::Layout;
@@ -23,8 +23,7 @@ pub struct Project {
     pub settings: Settings,
     /// What its SQL files declare.
     pub catalog: Catalog,
-    /// For each source that some view reads: what to connect to, with options merged from the SQL text, `alluvium.toml` and
-    /// the environment.
+    /// For each declared source: what to connect to, with options merged from the SQL text, `alluvium.toml` and the environment.
     pub sources: BTreeMap<String, SourceConfig>,
 }
 
@@ -78,13 +77,7 @@ impl Project {
             max_bytes: settings.batch_bytes,
             max_wait: BatchLimits::default().max_wait,
         };
-        let read = |name: &str| {
-            catalog
-                .views
-                .iter()
-                .any(|view| view.plan.reads.iter().any(|(kind, read)| *kind == RelationKind::Source && read == name))
-        };
-        let sources = catalog.sources.values().filter(|source| read(&source.name)).map(|source| {
+        let sources = catalog.sources.values().map(|source| {
             let (location, options) = settings.sources.merge(source, names(), &dir);
             let config = SourceConfig {
                 name: source.name.clone(),
@@ -99,6 +92,25 @@ impl Project {
         });
         let sources = sources.collect();
         Ok(Project { dir, settings, catalog, sources })
+    }
+
+    /// Every source, its declaration checked; connects to nothing.
+    ///
+    /// # Errors
+    /// Every declaration that is wrong, at the place of its statement.
+    pub fn connect(&self) -> Result<Vec<Source>, Error> {
+        let mut sources = Vec::new();
+        let mut wrong = Vec::new();
+        for (name, config) in &self.sources {
+            match (Source::new(config.clone()), self.catalog.sources.get(name)) {
+                (Ok(source), _) => sources.push(source),
+                (Err(alluvium_connectors::Error::Config { message, help }), Some(declared)) => {
+                    wrong.push(alluvium_sql::Error { message, help, at: declared.at.clone() });
+                }
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+        if wrong.is_empty() { Ok(sources) } else { Err(Error::Sql(alluvium_sql::Errors(wrong))) }
     }
 
     /// Its data folder.
@@ -123,6 +135,9 @@ fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
                 format!("there is no folder {}", shown(dir)),
                 "`alluvium init DIR` makes one that runs as it stands",
             );
+        }
+        if error.kind() == std::io::ErrorKind::NotADirectory {
+            return Error::config(format!("{} is not a folder", shown(dir)), "-C names the folder with the .sql files");
         }
         Error::io("reading", dir, error)
     };

@@ -10,6 +10,7 @@ mod types;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use arrow::datatypes::SchemaRef;
 use crate::error::{Errors, Location};
 use crate::plan::{Node, Op, ViewPlan};
 
-/// A file's name, as messages give it, and its text.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A file's name, as messages give it, and its text. Printed without the text: it may hold credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub struct SqlFile {
     /// The path.
     pub path: String,
@@ -27,8 +28,14 @@ pub struct SqlFile {
     pub text: String,
 }
 
-/// `CREATE EXTERNAL TABLE`.
-#[derive(Debug, Clone)]
+impl fmt::Debug for SqlFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// `CREATE EXTERNAL TABLE`. Printed without its location and the values of its options: they may be credentials.
+#[derive(Clone)]
 pub struct Source {
     /// The table's name.
     pub name: String,
@@ -42,6 +49,18 @@ pub struct Source {
     pub options: BTreeMap<String, String>,
     /// Where the statement stands.
     pub at: Location,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Source")
+            .field("name", &self.name)
+            .field("schema", &self.schema)
+            .field("stored_as", &self.stored_as)
+            .field("options", &self.options.keys())
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
 }
 
 /// `WITH (...)` of a view.

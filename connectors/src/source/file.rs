@@ -13,9 +13,9 @@
 //! read. Files that come later in the order of names are read as they appear, and so are lines appended to the last file.
 //! Other changes to what has been read are not looked for.
 //!
-//! A blank line counts as a line and holds no event. What follows the last line end of a file is a line once a later
-//! file is there, at the end of standard input, or when it is one whole JSON object; only white space may then be appended
-//! to it before the next line end.
+//! A byte order mark at the start of a file is passed over. A blank line counts as a line and holds no event. What follows the
+//! last line end of a file is a line once a later file is there, at the end of standard input, or when it is one whole JSON
+//! object; only white space may then be appended to it before the next line end.
 
 mod chunk;
 mod follower;
@@ -26,20 +26,19 @@ mod pipe;
 mod tests;
 
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
-use tokio_util::task::AbortOnDropHandle;
 
-use self::chunk::{Item, Place, Sender};
+use self::chunk::{Place, Sender};
 use self::follower::Follower;
 use self::lines::LineCounts;
 use self::location::Location;
 use crate::Error;
 use crate::json::Decoder;
-use crate::source::{Batch, Extent, Position, Read, SourceConfig, Start};
+use crate::source::decoding::Decoding;
+use crate::source::{Extent, Position, Read, SourceConfig, Start};
 
 /// Every option.
 const KNOWN: &[&str] = &["format"];
@@ -88,6 +87,12 @@ impl FileSource {
         &self.config
     }
 
+    /// Whether it is standard input, of which there can be one reader in the life of a process.
+    #[must_use]
+    pub fn is_read_once(&self) -> bool {
+        self.location.is_stdin()
+    }
+
     /// What the files hold now; counts only what was appended since it was asked last. Standard input tells nothing: its
     /// extent is empty.
     ///
@@ -120,7 +125,8 @@ impl FileSource {
         let (sender, items) = mpsc::channel(workers + 1);
         let sender = Sender::new(Arc::clone(&self.config), Arc::clone(&self.decoder), place, sender, Handle::current());
         let run: Box<dyn FnOnce() + Send> = if self.location.is_stdin() {
-            Box::new(move || pipe::run(sender, io::stdin()))
+            let input = pipe::take(&self.config.name)?;
+            Box::new(move || pipe::run(sender, input))
         } else {
             let (location, counts) = (self.location.clone(), Arc::clone(&self.counts));
             let follower = in_background(move || Follower::open(location, &counts, sender)).await?;
@@ -131,7 +137,7 @@ impl FileSource {
             .name(format!("read {}", self.config.name))
             .spawn(run)
             .map_err(|error| Error::Bug(format!("a thread to read files: {error}")))?;
-        Ok(FileReader { position, items, decoding: None, ended: false })
+        Ok(FileReader { decoding: Decoding::new(position, items) })
     }
 }
 
@@ -145,16 +151,12 @@ async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error
 
 /// Reads files. Dropping it ends its thread within a poll, for standard input when something more comes.
 pub struct FileReader {
-    position: Position,
-    items: mpsc::Receiver<Item>,
-    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
-    decoding: Option<AbortOnDropHandle<Result<Batch, Error>>>,
-    ended: bool,
+    decoding: Decoding,
 }
 
 impl fmt::Debug for FileReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FileReader").field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("FileReader").field("position", self.position()).finish_non_exhaustive()
     }
 }
 
@@ -164,45 +166,12 @@ impl FileReader {
     /// # Errors
     /// [`Error::StreamChanged`], [`Error::Io`]; after an error the reader is at its end.
     pub async fn next(&mut self) -> Result<Read, Error> {
-        if self.ended {
-            return Ok(Read::End);
-        }
-        if self.decoding.is_none() {
-            match self.items.recv().await {
-                Some(Item::Batch(decoding)) => self.decoding = Some(decoding),
-                Some(Item::CaughtUp(offset)) => return Ok(Read::CaughtUp { offset }),
-                Some(Item::End) => {
-                    self.ended = true;
-                    return Ok(Read::End);
-                }
-                Some(Item::Failed(error)) => return Err(error),
-                None => return Err(Error::Bug("a reader was asked for more after it failed".into())),
-            }
-        }
-        let Some(decoding) = self.decoding.as_mut() else { return Err(Error::Bug("a batch was lost".into())) };
-        let decoded = decoding.await;
-        self.decoding = None;
-        match decoded {
-            Ok(Ok(batch)) => {
-                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
-                self.position = batch.position.clone();
-                Ok(Read::Batch(batch))
-            }
-            failed => {
-                // What was read after it must not be given.
-                self.items.close();
-                while self.items.try_recv().is_ok() {}
-                match failed {
-                    Ok(Err(error)) => Err(error),
-                    _ => Err(Error::Bug("decoding a batch broke off".into())),
-                }
-            }
-        }
+        self.decoding.next().await
     }
 
     /// After the last batch given.
     #[must_use]
     pub fn position(&self) -> &Position {
-        &self.position
+        self.decoding.position()
     }
 }

@@ -41,15 +41,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::AbortOnDropHandle;
 
 use self::connection::Connection;
-use self::follower::{Follower, Item, LOOK_AHEAD, NotOpen, no_stream};
+use self::follower::{Follower, LOOK_AHEAD, NotOpen, no_stream};
 use self::options::NatsOptions;
 use self::stream::OpenStream;
 use crate::Error;
 use crate::json::Decoder;
-use crate::source::{Batch, Extent, Identity, Position, Read, SourceConfig, Start};
+use crate::source::decoding::Decoding;
+use crate::source::{Extent, Identity, Position, Read, SourceConfig, Start};
 
 /// A declared JetStream stream. Clones share one client, made when it is first needed, in the runtime that first needs it.
 #[derive(Clone)]
@@ -133,7 +133,7 @@ impl NatsSource {
         })?;
         let stop = CancellationToken::new();
         tokio::spawn(follower.run(stop.clone()));
-        Ok(NatsReader { position, items, decoding: None, restarts, _stop: stop.drop_guard() })
+        Ok(NatsReader { decoding: Decoding::new(position, items), restarts, _stop: stop.drop_guard() })
     }
 
     fn not_there(&self) -> Error {
@@ -147,17 +147,14 @@ impl NatsSource {
 
 /// Reads one stream. Dropping it removes its consumer from the server, in the background.
 pub struct NatsReader {
-    position: Position,
-    items: mpsc::Receiver<Item>,
-    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
-    decoding: Option<AbortOnDropHandle<Result<Batch, Error>>>,
+    decoding: Decoding,
     restarts: Arc<AtomicU64>,
     _stop: DropGuard,
 }
 
 impl fmt::Debug for NatsReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsReader").field("position", &self.position).finish_non_exhaustive()
+        f.debug_struct("NatsReader").field("position", self.position()).finish_non_exhaustive()
     }
 }
 
@@ -168,39 +165,13 @@ impl NatsReader {
     /// [`Error::StreamChanged`], [`Error::Config`] where the server has come back and refuses us; after an error the reader is
     /// at its end.
     pub async fn next(&mut self) -> Result<Read, Error> {
-        if self.decoding.is_none() {
-            match self.items.recv().await {
-                Some(Item::Batch(decoding)) => self.decoding = Some(decoding),
-                Some(Item::CaughtUp(offset)) => return Ok(Read::CaughtUp { offset }),
-                Some(Item::Failed(error)) => return Err(error),
-                None => return Err(Error::Bug("a reader was asked for more after its end".into())),
-            }
-        }
-        let Some(decoding) = self.decoding.as_mut() else { return Err(Error::Bug("a batch was lost".into())) };
-        let decoded = decoding.await;
-        self.decoding = None;
-        match decoded {
-            Ok(Ok(batch)) => {
-                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
-                self.position = batch.position.clone();
-                Ok(Read::Batch(batch))
-            }
-            failed => {
-                // What was gathered after it must not be read.
-                self.items.close();
-                while self.items.try_recv().is_ok() {}
-                match failed {
-                    Ok(Err(error)) => Err(error),
-                    _ => Err(Error::Bug("decoding a batch broke off".into())),
-                }
-            }
-        }
+        self.decoding.next().await
     }
 
     /// After the last batch given.
     #[must_use]
     pub fn position(&self) -> &Position {
-        &self.position
+        self.decoding.position()
     }
 
     /// How often the consumer had to be made anew.

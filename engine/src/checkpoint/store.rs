@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::letters::{DeadLetterOffset, kept_by};
 use super::{Commit, FORMAT, Record, twin};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -34,15 +36,6 @@ pub struct Write {
     pub rebuilds_done: Vec<String>,
 }
 
-/// Up to where the dead letters of a source, or of a view on a source, have been kept.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct DeadLetterOffset {
-    /// Letters with a lower sequence have been kept.
-    pub offset: u64,
-    /// Of which stream: another one begins again.
-    pub stream: String,
-}
-
 impl Store {
     /// Opens the store of a data folder, mending what a crash or damage left: half-written sled snapshots are set aside, an
     /// unreadable database is set aside and made anew from the JSON records beside the views, and a record that is older there
@@ -55,7 +48,8 @@ impl Store {
         fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
         set_aside_unfinished_snapshots(&folder)?;
         let twins = twin::read_all(layout)?;
-        let store = match Self::try_open(layout, &folder) {
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(layout, &folder)));
+        let store = match opened.unwrap_or_else(|_| Err("sled panicked over it".into())) {
             Ok(store) => store,
             Err(reason) => {
                 let aside = free_name(&folder);
@@ -86,9 +80,12 @@ impl Store {
             .open()
             .map_err(|error| error.to_string())?;
         let store = Store { layout: layout.clone(), db };
-        for entry in store.db.scan_prefix(VIEW) {
-            let (_, value) = entry.map_err(|error| error.to_string())?;
-            decode::<Record>(&value)?;
+        for entry in store.db.iter() {
+            let (key, value) = entry.map_err(|error| error.to_string())?;
+            let json = checked(&value)?;
+            if key.starts_with(VIEW.as_bytes()) {
+                serde_json::from_slice::<Record>(json).map_err(|error| error.to_string())?;
+            }
         }
         Ok(store)
     }
@@ -101,6 +98,7 @@ impl Store {
                 newest.insert(record.view.clone(), record);
             }
         }
+        self.complete_twins(&newest)?;
         let mut lost = Vec::new();
         for (view, record) in newest {
             let known = self.record(&view)?;
@@ -109,7 +107,26 @@ impl Store {
                 lost.push(record);
             }
         }
-        if lost.is_empty() { Ok(()) } else { self.write(&Write { records: lost, ..Write::default() }) }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let dead_letter_offsets = kept_by(self, &lost)?;
+        self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })
+    }
+
+    /// Writes the twins that a crash just after a commit left out: else they would name files that are removed from now on.
+    fn complete_twins(&self, newest: &BTreeMap<String, Record>) -> Result<(), Error> {
+        let mut commits: BTreeMap<(u64, Vec<String>), Vec<Record>> = BTreeMap::new();
+        for record in self.records()? {
+            commits.entry((record.epoch, record.snapshot.committed_with.clone())).or_default().push(record);
+        }
+        for records in commits.into_values() {
+            let behind = |record: &Record| newest.get(&record.view).is_none_or(|twin| twin.epoch < record.epoch);
+            if records.iter().any(behind) {
+                self.write_twins(&records)?;
+            }
+        }
+        Ok(())
     }
 
     /// The last record of a view.
@@ -162,7 +179,7 @@ impl Store {
         self.apply(batch)
     }
 
-    /// Writes the JSON twins of a commit beside its views. Repeated at the next start where a crash came before it.
+    /// Writes the JSON twins of a commit beside its views. [`Store::open`] does so where a crash came before it.
     ///
     /// # Errors
     /// The disk's.
@@ -245,11 +262,13 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("the record is cut off")?;
-    if crc32fast::hash(json) != u32::from_le_bytes(*sum) {
-        return Err("the checksum does not hold".into());
-    }
-    serde_json::from_slice(json).map_err(|error| error.to_string())
+    serde_json::from_slice(checked(bytes)?).map_err(|error| error.to_string())
+}
+
+/// The JSON of a value whose checksum holds.
+fn checked(bytes: &[u8]) -> Result<&[u8], String> {
+    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is cut off")?;
+    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not hold".into()) }
 }
 
 /// A kill while sled writes a snapshot leaves `snap.*.generating`, which the next open takes for a damaged snapshot.
@@ -260,6 +279,10 @@ fn set_aside_unfinished_snapshots(folder: &Path) -> Result<(), Error> {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.starts_with("snap.") && name.ends_with(".generating") {
             let aside = folder.with_file_name(format!("{name}.aside"));
+            tracing::warn!(
+                file = name,
+                "the checkpoint database was killed while it wrote this file, which is set aside: nothing is lost"
+            );
             fs::rename(entry.path(), &aside).map_err(|error| io("moving aside", &entry.path(), &error))?;
         }
     }

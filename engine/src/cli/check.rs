@@ -1,6 +1,5 @@
 //! `alluvium check`.
 
-use alluvium_connectors::source::Source;
 use alluvium_sql::{Class, Node, View};
 use clap::Args;
 
@@ -20,9 +19,7 @@ pub(super) struct Check {}
 impl Check {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let project = global.project()?;
-        for config in project.sources.values() {
-            Source::new(config.clone())?;
-        }
+        project.connect()?;
         let mut table = table::plain(&["view", "kept up to date by", "reads", "columns"]);
         let mut warnings = String::new();
         for view in &project.catalog.views {

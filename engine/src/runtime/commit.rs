@@ -11,15 +11,13 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use alluvium_connectors::Position;
 use alluvium_connectors::dead_letters::DeadLetter;
-use alluvium_connectors::source::Identity;
 use alluvium_connectors::views::{self, Retention, Snapshot};
 
 use super::failpoint;
 use super::pipeline::Pipeline;
 use super::shared::Shared;
-use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write};
+use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, stream_of};
 use crate::error::Error;
 use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
@@ -176,10 +174,7 @@ impl Pipeline {
     /// What a letter is counted under: its source, or its view in its present version.
     fn letter_key(&self, letter: &DeadLetter) -> String {
         let version = letter.view.as_ref().and_then(|view| self.members.iter().find(|member| member.view.name == *view));
-        match version {
-            Some(member) => format!("{}/{}/{}", letter.source, member.view.name, member.view.plan.fingerprint),
-            None => letter.source.clone(),
-        }
+        dead_letter_key(&letter.source, version.map(|member| (member.view.name.as_str(), member.view.plan.fingerprint.as_str())))
     }
 
     /// Forgets the letters that some commit has kept already: a rebuild reads them all again and must not hold them.
@@ -302,14 +297,6 @@ pub(super) fn sweep_incarnations(folder: &Path, keep: &str) -> Result<(), Error>
 fn retention(shared: &Shared, kept: Option<usize>) -> Retention {
     let settings = &shared.project.settings;
     Retention { kept: kept.unwrap_or(settings.snapshots_kept), min_age: settings.snapshots_min_age }
-}
-
-/// Names the stream that a position is of.
-fn stream_of(position: &Position) -> String {
-    match &position.identity {
-        Identity::Nats { stream, created, .. } => format!("{stream} {created}"),
-        Identity::File { .. } => "file".into(),
-    }
 }
 
 fn now_ms() -> u64 {

@@ -1,4 +1,5 @@
-//! Which views are committed together: those that read each other, directly or through others.
+//! Which views are committed together: those that read each other, directly or through others, and those of a source that can be
+//! read only once, which all have to take what its one reader gives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,17 +12,26 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// The components of a catalog, in the order of their first views.
-    pub(crate) fn all(catalog: &Catalog) -> Vec<Component> {
-        Self::connected(&catalog.views)
+    /// The components of a catalog, in the order of their first views. `read_once` names the sources of which there can be only one
+    /// reader.
+    pub(crate) fn all(catalog: &Catalog, read_once: &BTreeSet<String>) -> Vec<Component> {
+        Self::connected(&catalog.views, read_once)
     }
 
     /// The connected sets of some views, which include all that they read.
-    fn connected(views: &[View]) -> Vec<Component> {
+    fn connected(views: &[View], read_once: &BTreeSet<String>) -> Vec<Component> {
         let mut root: BTreeMap<&str, &str> = views.iter().map(|view| (view.name.as_str(), view.name.as_str())).collect();
         for view in views {
             for upstream in views_read(view) {
                 let (one, other) = (find(&root, &view.name), find(&root, upstream));
+                root.insert(one, other);
+            }
+        }
+        for source in read_once {
+            let mut readers = views.iter().filter(|view| sources_read(view).any(|name| name == source));
+            let Some(first) = readers.next() else { continue };
+            for reader in readers {
+                let (one, other) = (find(&root, &reader.name), find(&root, &first.name));
                 root.insert(one, other);
             }
         }
@@ -57,9 +67,9 @@ impl Component {
     }
 
     /// The components that remain of this one when only `views` run.
-    pub(crate) fn parts_of(&self, views: &BTreeSet<&str>) -> Vec<Component> {
+    pub(crate) fn parts_of(&self, views: &BTreeSet<&str>, read_once: &BTreeSet<String>) -> Vec<Component> {
         let kept: Vec<View> = self.views.iter().filter(|view| views.contains(view.name.as_str())).cloned().collect();
-        Self::connected(&kept)
+        Self::connected(&kept, read_once)
     }
 
     /// Every source that some view reads.

@@ -56,6 +56,8 @@ struct Progress {
     /// The end of the source when reading began; none where only reaching it tells.
     target: Option<u64>,
     caught_up: bool,
+    /// There will never be more.
+    ended: bool,
 }
 
 /// What the driver wakes up for.
@@ -80,7 +82,7 @@ impl Driver {
             let Some((intake, target)) = self.open(&feed, start).await? else { return Ok(()) };
             self.pipeline.positions.insert(source.clone(), intake.position().clone());
             intakes.push(intake);
-            progress.push(Progress { target, caught_up: false });
+            progress.push(Progress { target, caught_up: false, ended: false });
         }
         let mut last_commit = Instant::now();
         let mut commit_took = Duration::ZERO;
@@ -90,6 +92,12 @@ impl Driver {
         loop {
             let caught_up = progress.iter().all(|source| source.caught_up);
             if caught_up {
+                if matches!(self.role, Role::Rebuild { .. }) {
+                    let reached = self.recorded_positions()?;
+                    if !self.passed(&reached) && progress.iter().all(|source| source.ended) {
+                        return Err(self.too_short(&reached));
+                    }
+                }
                 if matches!(self.role, Role::Rebuild { .. }) && self.passed(&self.recorded_positions()?) {
                     if !self.swap(&mut intakes).await? {
                         return Ok(());
@@ -138,7 +146,10 @@ impl Driver {
                             progress[index].caught_up |= progress[index].target.is_none_or(|target| offset >= target);
                             self.show_progress(intake.name(), offset, Some(offset));
                         }
-                        Taken::End => progress[index].caught_up = true,
+                        Taken::End => {
+                            progress[index].caught_up = true;
+                            progress[index].ended = true;
+                        }
                     }
                 }
             }
@@ -249,6 +260,22 @@ impl Driver {
                 .get(source)
                 .is_none_or(|new| !same_source(&new.identity, &old.identity) || new.offset >= old.offset)
         })
+    }
+
+    /// A rebuild's sources have ended before what the view that serves has applied.
+    fn too_short(&self, reached: &BTreeMap<String, Position>) -> Error {
+        let offset = |positions: &BTreeMap<String, Position>, source: &str| positions.get(source).map_or(1, |place| place.offset);
+        let behind = reached.keys().find(|source| offset(&self.pipeline.positions, source) < offset(reached, source));
+        let source = behind.map_or("", String::as_str);
+        Error::config(
+            format!(
+                "view {}: source {source} ended after {} events, but the view that serves was made from {}",
+                self.pipeline.component.name(),
+                offset(&self.pipeline.positions, source) - 1,
+                offset(reached, source) - 1
+            ),
+            "to rebuild, give the same events from the first on, or drop the view",
+        )
     }
 
     fn show_phase(&self, phase: Phase) {

@@ -62,9 +62,10 @@ impl Member {
         let incarnation = if copy { new_incarnation(view) } else { record.incarnation.clone() };
         let folder = shared.layout.state(&view.name, &incarnation);
         if copy {
-            StateFiles::link(&shared.layout.state(&view.name, &record.incarnation), &folder, &record.state)?;
+            StateFiles::link(&shared.layout.state(&view.name, &record.incarnation), &folder, &record.state)
+                .map_err(|error| state_error(view, error))?;
         }
-        let (state, tables) = StateFiles::open(folder, &record.state)?;
+        let (state, tables) = StateFiles::open(folder, &record.state).map_err(|error| state_error(view, error))?;
         let mut projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
         projection.restore(tables).map_err(|error| projection_error(view, error))?;
         let parts = record.snapshot.parts.clone();
@@ -177,6 +178,19 @@ pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &
 
 pub(super) fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
     Error::Projection { view: view.name.clone(), error }
+}
+
+fn state_error(view: &View, error: alluvium_connectors::Error) -> Error {
+    match error {
+        alluvium_connectors::Error::Corrupt { .. } => Error::corrupt(
+            format!("view {}: {error}", view.name),
+            format!(
+                "`alluvium rebuild {}` makes the view anew from the first event; its last commit can be read meanwhile",
+                view.name
+            ),
+        ),
+        other => other.into(),
+    }
 }
 
 /// A name for a run of a view's operators from the first event, never used before: the time tells two of one version apart.

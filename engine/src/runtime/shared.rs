@@ -1,10 +1,9 @@
 //! What all pipelines of a process share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
-use alluvium_connectors::source::Source;
 
 use super::feed::Feed;
 use crate::checkpoint::Store;
@@ -37,8 +36,8 @@ impl Shared {
         dead_letters: DeadLetterFolder,
     ) -> Result<Shared, crate::Error> {
         let mut feeds = BTreeMap::new();
-        for (name, config) in &project.sources {
-            feeds.insert(name.clone(), Feed::start(Source::new(config.clone())?));
+        for source in project.connect()? {
+            feeds.insert(source.config().name.clone(), Feed::start(source));
         }
         Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters) })
     }
@@ -46,6 +45,11 @@ impl Shared {
     /// The feed of a declared source.
     pub(crate) fn feed(&self, source: &str) -> Result<&Feed, crate::Error> {
         self.feeds.get(source).ok_or_else(|| crate::Error::bug(format!("source {source} has no feed")))
+    }
+
+    /// The sources of which there can be only one reader.
+    pub(crate) fn read_once(&self) -> BTreeSet<String> {
+        self.feeds.iter().filter(|(_, feed)| feed.source().is_read_once()).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {

@@ -1,8 +1,8 @@
 //! Operator state on disk: one Arrow IPC file for each state table and commit, with the batches that are new since the last one.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::BufWriter;
+use std::io::{self, BufWriter, Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,6 +26,8 @@ pub(crate) struct StateFiles {
     folder: PathBuf,
     /// By table, each live batch's place, in order.
     tables: BTreeMap<String, Vec<(BatchId, Place)>>,
+    /// The CRC-32 of each file that holds a live batch.
+    checksums: HashMap<Arc<str>, u32>,
 }
 
 impl StateFiles {
@@ -34,8 +36,8 @@ impl StateFiles {
     /// # Errors
     /// The disk's.
     pub(crate) fn create(folder: PathBuf) -> Result<StateFiles, Error> {
-        fs::create_dir_all(&folder).map_err(|error| io("making", &folder, error))?;
-        Ok(StateFiles { folder, tables: BTreeMap::new() })
+        fs::create_dir_all(&folder).map_err(|error| io_error("making", &folder, error))?;
+        Ok(StateFiles { folder, tables: BTreeMap::new(), checksums: HashMap::new() })
     }
 
     /// Of a recorded commit, with all its batches.
@@ -45,8 +47,14 @@ impl StateFiles {
     pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, TableBatches), Error> {
         let mut tables = BTreeMap::new();
         let mut batches = HashMap::new();
+        let mut checksums = HashMap::new();
         for record in records {
-            let files = record.files.iter().map(|file| read(&folder.join(file))).collect::<Result<Vec<_>, _>>()?;
+            let mut files = Vec::with_capacity(record.files.len());
+            for (index, file) in record.files.iter().enumerate() {
+                let (content, checksum) = read(&folder.join(file), record.checksums.get(index).copied())?;
+                checksums.insert(Arc::from(file.as_str()), checksum);
+                files.push(content);
+            }
             let mut places = Vec::with_capacity(record.batches.len());
             let mut loaded = Vec::with_capacity(record.batches.len());
             for (id, file, index) in &record.batches {
@@ -60,7 +68,7 @@ impl StateFiles {
             tables.insert(record.table.clone(), places);
             batches.insert(record.table.clone(), loaded);
         }
-        Ok((StateFiles { folder, tables }, batches))
+        Ok((StateFiles { folder, tables, checksums }, batches))
     }
 
     /// Writes what is new, synced, under names never used before. Gives the bytes written.
@@ -75,7 +83,9 @@ impl StateFiles {
             if let Some((_, first)) = checkpoint.added.first() {
                 let name: Arc<str> = format!("{}-{epoch}.arrow", checkpoint.table).into();
                 let path = self.folder.join(&*name);
-                written += write_file(&path, first, &checkpoint.added)?;
+                let (bytes, checksum) = write_file(&path, first, &checkpoint.added)?;
+                written += bytes;
+                self.checksums.insert(Arc::clone(&name), checksum);
                 for (index, (id, _)) in checkpoint.added.iter().enumerate() {
                     known.insert(*id, (Arc::clone(&name), index));
                 }
@@ -87,6 +97,8 @@ impl StateFiles {
                 places.push((*id, place));
             }
         }
+        let live: HashSet<&str> = self.tables.values().flatten().map(|(_, (file, _))| &**file).collect();
+        self.checksums.retain(|file, _| live.contains(&**file));
         if written > 0 {
             durable::sync_folder(&self.folder)?;
         }
@@ -102,6 +114,7 @@ impl StateFiles {
                 let index: BTreeMap<&str, usize> = names.iter().enumerate().map(|(index, name)| (*name, index)).collect();
                 TableRecord {
                     table: table.clone(),
+                    checksums: names.iter().filter_map(|name| self.checksums.get(*name).copied()).collect(),
                     batches: places.iter().map(|(id, (file, at))| (id.0, index[&**file], *at)).collect(),
                     files: names.into_iter().map(str::to_owned).collect(),
                 }
@@ -115,10 +128,10 @@ impl StateFiles {
     /// The disk's.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
         let live: BTreeSet<&str> = self.tables.values().flatten().map(|(_, (file, _))| &**file).collect();
-        for entry in fs::read_dir(&self.folder).map_err(|error| io("reading", &self.folder, error))? {
-            let entry = entry.map_err(|error| io("reading", &self.folder, error))?;
+        for entry in fs::read_dir(&self.folder).map_err(|error| io_error("reading", &self.folder, error))? {
+            let entry = entry.map_err(|error| io_error("reading", &self.folder, error))?;
             if !live.contains(&*entry.file_name().to_string_lossy()) {
-                fs::remove_file(entry.path()).map_err(|error| io("removing", &entry.path(), error))?;
+                fs::remove_file(entry.path()).map_err(|error| io_error("removing", &entry.path(), error))?;
             }
         }
         Ok(())
@@ -129,41 +142,74 @@ impl StateFiles {
     /// # Errors
     /// The disk's.
     pub(crate) fn link(from: &Path, to: &Path, records: &[TableRecord]) -> Result<(), Error> {
-        fs::create_dir_all(to).map_err(|error| io("making", to, error))?;
+        fs::create_dir_all(to).map_err(|error| io_error("making", to, error))?;
         for file in records.iter().flat_map(|record| &record.files) {
             let target = to.join(file);
             match fs::hard_link(from.join(file), &target) {
                 Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(io("linking", &target, error)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing(&from.join(file))),
+                Err(error) => return Err(io_error("linking", &target, error)),
             }
         }
         durable::sync_folder(to)
     }
 }
 
-fn write_file(path: &Path, first: &RecordBatch, batches: &[(BatchId, RecordBatch)]) -> Result<u64, Error> {
-    let failed = |error: arrow::error::ArrowError| io("writing", path, std::io::Error::other(error));
-    let file = File::create(path).map_err(|error| io("making", path, error))?;
+/// A file with the CRC-32 of what was written to it.
+struct Checksummed {
+    file: File,
+    checksum: crc32fast::Hasher,
+}
+
+impl Write for Checksummed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.checksum.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Gives the file's bytes and their CRC-32.
+fn write_file(path: &Path, first: &RecordBatch, batches: &[(BatchId, RecordBatch)]) -> Result<(u64, u32), Error> {
+    let failed = |error: arrow::error::ArrowError| io_error("writing", path, io::Error::other(error));
+    let file = File::create(path).map_err(|error| io_error("making", path, error))?;
+    let file = Checksummed { file, checksum: crc32fast::Hasher::new() };
     let mut writer = FileWriter::try_new(BufWriter::new(file), &first.schema()).map_err(failed)?;
     for (_, batch) in batches {
         writer.write(batch).map_err(failed)?;
     }
     writer.finish().map_err(failed)?;
-    let file = writer.into_inner().map_err(failed)?.into_inner().map_err(|error| io("writing", path, error.into_error()))?;
-    file.sync_all().map_err(|error| io("syncing", path, error))?;
-    Ok(file.metadata().map_err(|error| io("reading", path, error))?.len())
+    let written =
+        writer.into_inner().map_err(failed)?.into_inner().map_err(|error| io_error("writing", path, error.into_error()))?;
+    written.file.sync_all().map_err(|error| io_error("syncing", path, error))?;
+    let length = written.file.metadata().map_err(|error| io_error("reading", path, error))?.len();
+    Ok((length, written.checksum.finalize()))
 }
 
-fn read(path: &Path) -> Result<Vec<RecordBatch>, Error> {
-    let corrupt = |error: arrow::error::ArrowError| Error::Corrupt { path: path.to_path_buf(), message: error.to_string() };
-    let file = File::open(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::Corrupt { path: path.to_path_buf(), message: "the file is missing".into() },
-        _ => io("opening", path, error),
+/// The batches of a file whose CRC-32 is the recorded one, where one is recorded; and the CRC-32.
+fn read(path: &Path, recorded: Option<u32>) -> Result<(Vec<RecordBatch>, u32), Error> {
+    let corrupt = |message: String| Error::Corrupt { path: path.to_path_buf(), message };
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => missing(path),
+        _ => io_error("reading", path, error),
     })?;
-    FileReader::try_new_buffered(file, None).map_err(corrupt)?.collect::<Result<Vec<_>, _>>().map_err(corrupt)
+    let checksum = crc32fast::hash(&bytes);
+    if recorded.is_some_and(|recorded| recorded != checksum) {
+        return Err(corrupt(format!("its {} bytes are not those that were written", bytes.len())));
+    }
+    let batches = FileReader::try_new(Cursor::new(bytes), None).and_then(Iterator::collect);
+    Ok((batches.map_err(|error| corrupt(error.to_string()))?, checksum))
 }
 
-fn io(action: &'static str, path: &Path, error: std::io::Error) -> Error {
+fn missing(path: &Path) -> Error {
+    Error::Corrupt { path: path.to_path_buf(), message: "the file is missing".into() }
+}
+
+fn io_error(action: &'static str, path: &Path, error: io::Error) -> Error {
     Error::Io { action, path: path.to_path_buf(), error }
 }

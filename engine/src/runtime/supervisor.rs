@@ -83,7 +83,7 @@ impl Supervisor {
         for record in records.values() {
             repair(&shared, record)?;
         }
-        let mut components = Component::all(&request.project.catalog);
+        let mut components = Component::all(&request.project.catalog, &shared.read_once());
         if !request.only.is_empty() {
             components.retain(|component| request.only.iter().any(|view| component.holds(view)));
         }
@@ -140,18 +140,24 @@ impl Supervisor {
         if component.views.iter().all(|view| !records.contains_key(&view.name)) {
             return self.spawn_main(component.clone(), &whole, None);
         }
+        let read_once = self.shared.read_once();
         let usable = usable_records(component, records);
-        let changed: BTreeSet<String> = component
+        let mut changed: BTreeSet<String> = component
             .views
             .iter()
             .map(|view| view.name.clone())
             .filter(|view| !usable.contains_key(view) || requested.contains(view))
             .collect();
+        let once = component.sources().iter().any(|source| read_once.contains(source));
+        if once && !changed.is_empty() {
+            // One reader cannot give one view the first event and another what comes next.
+            changed = component.views.iter().map(|view| view.name.clone()).collect();
+        }
         let anew = component.downstream(&changed);
         if mains {
             // What is to be rebuilt stays as its last commit left it: its stream may not be the one of its checkpoint any more.
             let views: BTreeSet<&str> = usable.keys().map(String::as_str).filter(|view| !anew.contains(*view)).collect();
-            for part in component.parts_of(&views) {
+            for part in component.parts_of(&views, &read_once) {
                 self.spawn_main(part, &whole, Some(usable.clone()));
             }
         }
@@ -273,10 +279,15 @@ impl Supervisor {
                 status.error = Some(error.to_string());
             });
         }
-        if stream_changed && !running.rebuilds && self.shared.project.settings.on_stream_change == OnStreamChange::Rebuild {
+        if stream_changed && self.shared.project.settings.on_stream_change == OnStreamChange::Rebuild {
             tracing::warn!(pipeline = running.component.name(), %error, "the stream changed: rebuilding, as the settings say");
-            let names: BTreeSet<String> = running.component.views.iter().map(|view| view.name.clone()).collect();
-            return self.rebuild(&running.whole.clone(), &names);
+            // A rebuild that is under way reads the same stream: when it fails too, it is begun again.
+            if self.is_rebuilding(&running.whole) {
+                return Ok(());
+            }
+            let whole = self.components.iter().find(|component| component.name() == running.whole);
+            let names = whole.unwrap_or(&running.component).views.iter().map(|view| view.name.clone()).collect();
+            return self.rebuild(&running.whole, &names);
         }
         tracing::error!(pipeline = running.component.name(), %error, "stopped");
         self.first_error.get_or_insert(error);
@@ -323,8 +334,12 @@ impl Supervisor {
         self.rebuild(&whole, &BTreeSet::from([view.to_owned()]))
     }
 
+    fn is_rebuilding(&self, whole: &str) -> bool {
+        self.running.values().any(|running| running.whole == whole && running.rebuilds)
+    }
+
     fn rebuild(&mut self, whole: &str, views: &BTreeSet<String>) -> Result<(), Error> {
-        if self.running.values().any(|running| running.whole == whole && running.rebuilds) {
+        if self.is_rebuilding(whole) {
             return Err(Error::config(
                 format!("a rebuild of {whole} and the views committed with it is under way"),
                 "wait until it has been swapped in; `alluvium status` shows how far it is",

@@ -5,9 +5,12 @@ mod bad_events;
 mod cli;
 mod crash;
 mod duckdb;
+mod files;
 mod orders;
 mod outage;
 mod readers;
 mod rebuild;
+mod recovery;
 #[path = "../../../connectors/tests/it/server.rs"]
 mod server;
+mod signals;

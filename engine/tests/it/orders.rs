@@ -158,6 +158,14 @@ impl Orders {
         self.succeed(&["run", "--until-caught-up"]);
     }
 
+    /// Catches up as [`Orders::catch_up`] does; what it logged.
+    pub(crate) fn catch_up_saying(&self) -> String {
+        let output = self.ask(&["run", "--until-caught-up"]);
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        log
+    }
+
     /// Starts `alluvium run`; what it logs goes to `run.log` in the folder.
     pub(crate) fn start(&self) -> Running {
         Running(self.logging(&mut self.alluvium(&["run"])).spawn().unwrap())
@@ -189,8 +197,20 @@ impl Orders {
 
     /// Every row and every column of each view is what DuckDB computes from the published orders.
     pub(crate) fn assert_equal(&self, views: &[(&str, &str)]) {
-        let mut sql = format!("CREATE TABLE orders ({COLUMNS});\nCOPY orders FROM '{}' (FORMAT json);\n", self.file().display());
+        self.assert_equal_before(views, |_| i64::MAX as u64);
+    }
+
+    /// The same of the orders that each view has committed, which must all have been good: an order's number is its sequence.
+    pub(crate) fn assert_equal_so_far(&self, views: &[(&str, &str)]) {
+        self.assert_equal_before(views, |view| self.offset(view));
+    }
+
+    fn assert_equal_before(&self, views: &[(&str, &str)], end: impl Fn(&str) -> u64) {
+        let mut sql =
+            format!("CREATE TABLE published ({COLUMNS});\nCOPY published FROM '{}' (FORMAT json);\n", self.file().display());
         for (name, query) in views {
+            let end = end(name);
+            writeln!(sql, "CREATE OR REPLACE VIEW orders AS SELECT * FROM published WHERE order_id < {end};").unwrap();
             writeln!(sql, "CREATE TABLE {name} AS {query};").unwrap();
         }
         let counts: Vec<String> = views
@@ -227,8 +247,12 @@ impl Running {
 
     /// Asks it to end, and waits for its exit code.
     pub(crate) fn end(&mut self) -> Option<i32> {
+        self.end_by(rustix::process::Signal::TERM)
+    }
+
+    pub(crate) fn end_by(&mut self, signal: rustix::process::Signal) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.0);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
         self.0.wait().unwrap().code()
     }
 }

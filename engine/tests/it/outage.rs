@@ -49,3 +49,37 @@ fn a_stream_made_anew_stops_the_run_and_a_rebuild_recovers() {
     orders.catch_up();
     orders.assert_equal(VIEWS);
 }
+
+#[test]
+fn a_stream_made_anew_is_followed_where_the_settings_say_so() {
+    let mut orders = Orders::new(VIEWS);
+    std::fs::write(orders.dir().join("alluvium.toml"), "on_stream_change = \"rebuild\"\n").unwrap();
+    orders.publish(20_000);
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+    let make_anew = |orders: &mut Orders, count| {
+        orders.with_jetstream(async |context| {
+            context.delete_stream("ORDERS").await.unwrap();
+        });
+        orders.make_stream();
+        std::fs::remove_file(orders.file()).unwrap();
+        orders.publish(count);
+    };
+    // While nothing runs; the new stream is longer, then shorter than the old one.
+    for count in [30_000, 5_000] {
+        make_anew(&mut orders, count);
+        let log = orders.catch_up_saying();
+        assert!(log.contains("rebuilding, as the settings say"), "{log}");
+        orders.assert_equal(VIEWS);
+    }
+    // While it runs.
+    let mut running = orders.start();
+    orders.publish(1_000);
+    wait_until("it follows the stream", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 6_001));
+    make_anew(&mut orders, 3_000);
+    wait_until("it follows the new stream", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 3_001));
+    orders.publish(500);
+    wait_until("it goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 3_501));
+    assert_eq!(running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(VIEWS);
+}

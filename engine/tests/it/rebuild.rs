@@ -96,3 +96,41 @@ fn a_running_engine_is_told_to_rebuild() {
     assert_eq!(running.end(), Some(0), "{}", orders.log());
     orders.assert_equal(VIEWS);
 }
+
+/// The folders of a view's state: more than one while it is rebuilt.
+fn incarnations(orders: &Orders, view: &str) -> Vec<std::ffi::OsString> {
+    let entries = std::fs::read_dir(orders.dir().join("data/state").join(view)).unwrap();
+    entries.map(|entry| entry.unwrap().file_name()).collect()
+}
+
+#[test]
+fn a_rebuild_that_is_killed_leaves_the_old_view_and_is_finished_by_the_next_start() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(100_000);
+    orders.catch_up();
+    // Killed as soon as it reads, at the last moment before the commit that swaps the views, and just after it.
+    for point in ["", "before_state", "after_dead_letters", "after_commit", "after_twin"] {
+        let (epoch, old) = (orders.epoch("by_bucket"), incarnations(&orders, "by_bucket"));
+        let mut command = orders.alluvium(&["rebuild", "by_bucket"]);
+        let mut rebuild = Running(orders.logging(command.env("ALLUVIUM_FAILPOINT", point)).spawn().unwrap());
+        if point.is_empty() {
+            wait_until("it has begun", || incarnations(&orders, "by_bucket").len() > 1);
+            rebuild.kill();
+        } else {
+            assert_eq!(rebuild.0.wait().unwrap().code(), None, "{point} was never reached: {}", orders.log());
+        }
+        assert_eq!(orders.epoch("by_bucket"), epoch, "{point}: readers see the old view");
+        orders.assert_equal(VIEWS);
+        let log = orders.catch_up_saying();
+        let swapped = ["after_commit", "after_twin"].contains(&point);
+        assert_eq!(log.contains("rebuilding from the first event"), !swapped, "{point}: {log}");
+        let new = incarnations(&orders, "by_bucket");
+        assert!(new.len() == 1 && new != old, "{point}: {old:?} {new:?}");
+        assert!(orders.epoch("by_bucket") > epoch, "{point}");
+        orders.assert_equal(VIEWS);
+        orders.publish(100);
+        let log = orders.catch_up_saying();
+        assert!(!log.contains("rebuilding"), "{point}: it is done once: {log}");
+        orders.assert_equal(VIEWS);
+    }
+}

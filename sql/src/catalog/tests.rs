@@ -200,3 +200,17 @@ fn a_plan_runs_as_one_batch_over_tables_of_the_same_names() {
     assert_eq!(plan.unwrap().schema().fields().len(), 1);
     assert_eq!(asked.get_mut().iter().map(String::as_str).collect::<Vec<_>>(), ["customers", "orders"]);
 }
+
+#[test]
+fn nothing_that_is_printed_holds_a_credential() {
+    let source = "CREATE EXTERNAL TABLE secrets (id BIGINT) STORED AS NATS LOCATION 'nats://u:hunter2@127.0.0.1:4222/S' \
+                  OPTIONS (user 'u', password 'hunter2');";
+    let query = "CREATE MATERIALIZED VIEW v AS SELECT id FROM secrets;";
+    let catalog = load(&format!("{source}{query}")).unwrap();
+    let errors = load(&format!("{source}{query}{query}")).unwrap_err();
+    assert_eq!(catalog.sources["secrets"].options["password"], "hunter2");
+    for printed in [format!("{catalog:?}"), format!("{catalog:#?}"), format!("{errors:?}")] {
+        assert!(printed.contains("secrets") || printed.contains("views.sql"), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeListArray, GenericListArray, MapArray, NullBufferBuilder, OffsetSizeTrait, StructArray};
-use arrow::buffer::OffsetBuffer;
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use arrow::error::ArrowError;
 
@@ -102,32 +102,23 @@ impl Elements {
     }
 }
 
-/// A column of arrays of any length.
-pub(super) struct List<O> {
-    data_type: DataType,
-    elements: Elements,
+/// Where the values of each row end, and which rows are NULL.
+struct Rows<O> {
     offsets: Vec<O>,
     nulls: NullBufferBuilder,
 }
 
-impl<O: OffsetSizeTrait> List<O> {
-    pub(super) fn new(item: FieldRef, capacity: usize) -> Result<List<O>, String> {
-        Ok(List {
-            data_type: GenericListArray::<O>::DATA_TYPE_CONSTRUCTOR(Arc::clone(&item)),
-            elements: Elements::new(item, capacity * ELEMENTS)?,
-            offsets: vec![O::default()],
-            nulls: NullBufferBuilder::new(capacity),
-        })
+impl<O: OffsetSizeTrait> Rows<O> {
+    fn new(capacity: usize) -> Rows<O> {
+        let mut offsets = Vec::with_capacity(capacity + 1);
+        offsets.push(O::default());
+        Rows { offsets, nulls: NullBufferBuilder::new(capacity) }
     }
-}
 
-impl<O: OffsetSizeTrait> Column for List<O> {
-    fn append(&mut self, raw: &str) -> Result<(), Fault> {
-        expect(b'[', &self.data_type, raw)?;
-        self.elements.append(raw)?;
-        let full = Refusal::OutOfRange("the column would hold too many elements in a batch");
-        let end = O::from_usize(self.elements.length).ok_or_else(|| Fault::of_value(full, &self.data_type, raw))?;
-        self.offsets.push(end);
+    /// Appends a row whose values end at `end`; refuses where an offset cannot be that large.
+    fn append(&mut self, end: usize) -> Result<(), Refusal> {
+        let full = Refusal::OutOfRange("the column would hold too many values in a batch");
+        self.offsets.push(O::from_usize(end).ok_or(full)?);
         self.nulls.append_non_null();
         Ok(())
     }
@@ -137,17 +128,55 @@ impl<O: OffsetSizeTrait> Column for List<O> {
         self.nulls.append_null();
     }
 
-    fn truncate(&mut self, length: usize) {
+    /// Cuts back to `length` rows, and gives how many values they have.
+    fn truncate(&mut self, length: usize) -> usize {
         self.offsets.truncate(length + 1);
         self.nulls.truncate(length);
-        self.elements.truncate(self.offsets.last().map_or(0, |end| end.as_usize()));
+        self.offsets.last().map_or(0, |end| end.as_usize())
+    }
+
+    fn finish(&mut self) -> (OffsetBuffer<O>, Option<NullBuffer>) {
+        (OffsetBuffer::new(std::mem::take(&mut self.offsets).into()), self.nulls.finish())
+    }
+}
+
+/// A column of arrays of any length.
+pub(super) struct List<O> {
+    data_type: DataType,
+    elements: Elements,
+    rows: Rows<O>,
+}
+
+impl<O: OffsetSizeTrait> List<O> {
+    pub(super) fn new(item: FieldRef, capacity: usize) -> Result<List<O>, String> {
+        Ok(List {
+            data_type: GenericListArray::<O>::DATA_TYPE_CONSTRUCTOR(Arc::clone(&item)),
+            elements: Elements::new(item, capacity * ELEMENTS)?,
+            rows: Rows::new(capacity),
+        })
+    }
+}
+
+impl<O: OffsetSizeTrait> Column for List<O> {
+    fn append(&mut self, raw: &str) -> Result<(), Fault> {
+        expect(b'[', &self.data_type, raw)?;
+        self.elements.append(raw)?;
+        self.rows.append(self.elements.length).map_err(|refusal| Fault::of_value(refusal, &self.data_type, raw))
+    }
+
+    fn append_null(&mut self) {
+        self.rows.append_null();
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.elements.truncate(self.rows.truncate(length));
     }
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
-        let offsets = OffsetBuffer::new(std::mem::take(&mut self.offsets).into());
+        let (offsets, nulls) = self.rows.finish();
         let elements = self.elements.column.finish()?;
         let item = Arc::clone(&self.elements.item);
-        Ok(Arc::new(GenericListArray::<O>::try_new(item, offsets, elements, self.nulls.finish())?))
+        Ok(Arc::new(GenericListArray::<O>::try_new(item, offsets, elements, nulls)?))
     }
 }
 
@@ -212,8 +241,7 @@ pub(super) struct Map {
     sorted: bool,
     keys: Box<dyn Column>,
     values: Elements,
-    offsets: Vec<i32>,
-    nulls: NullBufferBuilder,
+    rows: Rows<i32>,
 }
 
 impl Map {
@@ -227,8 +255,7 @@ impl Map {
             keys: make_field(key, capacity * ELEMENTS)?,
             values: Elements::new(Arc::clone(value), capacity * ELEMENTS)?,
             sorted,
-            offsets: vec![0],
-            nulls: NullBufferBuilder::new(capacity),
+            rows: Rows::new(capacity),
             entries,
         })
     }
@@ -263,22 +290,15 @@ impl Column for Map {
             self.keys.append(key)?;
             self.values.length += 1;
         }
-        let full = Refusal::OutOfRange("the column would hold too many entries in a batch");
-        let end = i32::try_from(self.values.length).map_err(|_| Fault::of_value(full, &data_type(), raw))?;
-        self.offsets.push(end);
-        self.nulls.append_non_null();
-        Ok(())
+        self.rows.append(self.values.length).map_err(|refusal| Fault::of_value(refusal, &data_type(), raw))
     }
 
     fn append_null(&mut self) {
-        self.offsets.push(self.offsets.last().copied().unwrap_or_default());
-        self.nulls.append_null();
+        self.rows.append_null();
     }
 
     fn truncate(&mut self, length: usize) {
-        self.offsets.truncate(length + 1);
-        self.nulls.truncate(length);
-        let entries = self.offsets.last().map_or(0, |end| usize::try_from(*end).unwrap_or_default());
+        let entries = self.rows.truncate(length);
         self.keys.truncate(entries);
         self.values.truncate(entries);
     }
@@ -289,8 +309,8 @@ impl Column for Map {
         };
         let columns = vec![self.keys.finish()?, self.values.column.finish()?];
         let entries = StructArray::try_new(fields.clone(), columns, None)?;
-        let offsets = OffsetBuffer::new(std::mem::take(&mut self.offsets).into());
-        let array = MapArray::try_new(Arc::clone(&self.entries), offsets, entries, self.nulls.finish(), self.sorted)?;
+        let (offsets, nulls) = self.rows.finish();
+        let array = MapArray::try_new(Arc::clone(&self.entries), offsets, entries, nulls, self.sorted)?;
         Ok(Arc::new(array))
     }
 }

@@ -15,18 +15,11 @@ use super::lines;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::json::{Decoder, Message};
+use crate::source::decoding::Item;
 use crate::source::{Batch, BatchLimits, Identity, LastEvent, Origin, Position, SourceConfig};
 
 /// Bytes that are read at once, and decoded at once.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
-
-/// What the reading thread hands to the reader.
-pub(super) enum Item {
-    Batch(AbortOnDropHandle<Result<Batch, Error>>),
-    CaughtUp(u64),
-    End,
-    Failed(Error),
-}
 
 /// Why reading ends.
 pub(super) enum Stop {
@@ -225,6 +218,12 @@ struct Piece {
 }
 
 impl Piece {
+    /// The body of the event that a line is.
+    fn payload<'l>(&self, sequence: u64, line: &'l [u8]) -> &'l [u8] {
+        let body = lines::body(line);
+        if sequence == self.place.lines_before + 1 { lines::without_mark(body) } else { body }
+    }
+
     fn decode(self, decoder: &Arc<Decoder>) -> Result<Batch, Error> {
         let mut builder = decoder.batch(self.lines)?;
         let bytes = &self.chunk.bytes[self.range.clone()];
@@ -233,7 +232,7 @@ impl Piece {
         let subject = self.place.file.as_deref().unwrap_or("-");
         let open = (!bytes.ends_with(b"\n")).then_some(bytes.len());
         for end in memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open) {
-            let payload = lines::body(&bytes[start..end]);
+            let payload = self.payload(sequence, &bytes[start..end]);
             if payload.first() == Some(&b'{') || !payload.trim_ascii().is_empty() {
                 builder.append(&Message { sequence, subject, timestamp_ns: None, headers: None, payload });
             }
@@ -267,7 +266,7 @@ impl Origin for Piece {
     fn letter(&self, sequence: u64) -> Option<DeadLetter> {
         let bytes = &self.chunk.bytes[self.range.clone()];
         let line = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        let payload = bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?;
+        let payload = self.payload(sequence, bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?);
         Some(DeadLetter {
             source: String::new(),
             sequence,
@@ -275,7 +274,7 @@ impl Origin for Piece {
             subject: self.place.file.as_deref().unwrap_or("-").to_owned(),
             timestamp_ns: None,
             headers: None,
-            payload: Bytes::copy_from_slice(lines::body(payload)),
+            payload: Bytes::copy_from_slice(payload),
             kind: "expression",
             error: String::new(),
         })

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::chunk::{Item, Sender, Stop};
+use super::chunk::{Sender, Stop};
 use super::lines::{self, LineCounts, MAX_LINE};
 use super::location::Location;
 use crate::Error;
 use crate::durable::io_error;
+use crate::source::decoding::Item;
 
 /// How often files are looked at.
 const POLL: Duration = Duration::from_millis(200);
@@ -238,7 +239,7 @@ impl Follower {
             }
         }
         self.seen = self.sender.place.byte + buffer.len() as u64;
-        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer)) {
+        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer, self.sender.place.byte)) {
             let end = buffer.len();
             self.sender.lines(buffer, 0..end)?;
             self.open_line = true;

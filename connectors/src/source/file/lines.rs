@@ -22,8 +22,15 @@ pub(super) fn body(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Whether bytes that no line end follows are a line all the same: one whole JSON object.
-pub(super) fn is_whole(tail: &[u8]) -> bool {
+/// The first line of a file, or its beginning, without the byte order mark that some programs write.
+pub(super) fn without_mark(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+/// Whether the bytes from `start` to the end of a file, which no line end follows, are a line all the same: one whole JSON
+/// object.
+pub(super) fn is_whole(tail: &[u8], start: u64) -> bool {
+    let tail = if start == 0 { without_mark(tail) } else { tail };
     tail.trim_ascii_start().starts_with(b"{")
         && std::str::from_utf8(tail).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
@@ -71,7 +78,7 @@ impl LineCounts {
             lines += counted.line_ends;
             if counted.tail < counted.bytes {
                 let later = index + 1 < files.len();
-                lines += u64::from(later || is_whole(&read_part(file, counted.tail, counted.bytes)?));
+                lines += u64::from(later || is_whole(&read_part(file, counted.tail, counted.bytes)?, counted.tail));
             }
         }
         Ok(lines)

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Instant;
@@ -9,15 +10,33 @@ use std::time::Instant;
 use memchr::{memchr_iter, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::chunk::{Item, Sender, Stop};
+use super::chunk::{Sender, Stop};
 use super::follower::QUIET;
 use super::lines::{self, MAX_LINE};
 use crate::Error;
 use crate::durable::io_error;
+use crate::source::decoding::Item;
 
 const READ_BYTES: usize = 64 << 10;
 /// Parts read that wait to become lines.
 const PARTS: usize = 32;
+
+/// Standard input is the process's: two readers would each get a part of it.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Takes standard input for one reader, for the life of the process.
+///
+/// # Errors
+/// [`Error::Config`] where it was taken before.
+pub(super) fn take(source_name: &str) -> Result<io::Stdin, Error> {
+    if TAKEN.swap(true, Ordering::SeqCst) {
+        return Err(Error::Config {
+            message: format!("source {source_name}: standard input can be read only once, and something reads it or has read it"),
+            help: Some("write the events to a file, and name the file in LOCATION".into()),
+        });
+    }
+    Ok(io::stdin())
+}
 
 /// Reads `input` to its end, or until the reader is dropped.
 pub(super) fn run(mut sender: Sender, input: impl Read + Send + 'static) {

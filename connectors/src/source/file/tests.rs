@@ -167,6 +167,34 @@ async fn a_broken_line_is_a_dead_letter_of_its_file() {
 }
 
 #[tokio::test]
+async fn a_byte_order_mark_at_the_start_of_a_file_is_no_part_of_its_first_line() {
+    let folder = TempDir::new().unwrap();
+    write(&folder, "a", &format!("\u{feff}{}", lines(0..3)));
+    write(&folder, "b", &format!("{}\u{feff}{}", lines(3..4), lines(9..10)));
+    // Taken though no line end follows: it is one whole object.
+    let last = write(&folder, "c", "\u{feff}{\"n\":5}");
+    for max_events in [1, 1000] {
+        let seen = read_all(path(&folder), max_events).await;
+        assert_eq!(seen.rows, [(1, 0), (2, 1), (3, 2), (4, 3), (6, 5)]);
+        assert_eq!(seen.letters.len(), 1, "elsewhere in a file it is a fault");
+        assert_eq!(seen.letters[0].sequence, 5);
+    }
+    let one = source(path(&folder), 1);
+    let mut reader = one.read(Start::First).await.unwrap();
+    let Read::Batch(first) = reader.next().await.unwrap() else { panic!("a batch") };
+    assert_eq!(first.origin.unwrap().letter(1).unwrap().payload, b"{\"n\":0}".as_slice());
+    drop(reader);
+    // The line before is known again when reading goes on after it.
+    let mut reader = one.read(Start::At(first.position)).await.unwrap();
+    assert_eq!(drain(&mut reader).await.unwrap().rows[0], (2, 1));
+    append(&last, "\n{\"n\":6}\n");
+    assert_eq!(drain(&mut reader).await.unwrap().rows, [(7, 6)]);
+
+    let mut reader = piped("\u{feff}{\"n\":0}\n{\"n\":1}\n", Place::default());
+    assert_eq!(drain(&mut reader).await.unwrap().rows, numbered(0..2));
+}
+
+#[tokio::test]
 async fn lines_longer_than_a_chunk_and_random_cuts() {
     let folder = TempDir::new().unwrap();
     let long = "x".repeat(3 * chunk::CHUNK_BYTES);
@@ -264,7 +292,7 @@ fn piped(text: &'static str, place: Place) -> FileReader {
     let (sender, items) = mpsc::channel(3);
     let sender = Sender::new(source.config, source.decoder, place, sender, Handle::current());
     std::thread::spawn(move || pipe::run(sender, Cursor::new(text)));
-    FileReader { position, items, decoding: None, ended: false }
+    FileReader { decoding: Decoding::new(position, items) }
 }
 
 #[tokio::test]

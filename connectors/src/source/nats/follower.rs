@@ -22,6 +22,7 @@ use super::gathered::Gathered;
 use super::stream::{Confirmation, Holes, OpenStream};
 use crate::Error;
 use crate::json::Decoder;
+use crate::source::decoding::Item;
 use crate::source::{Batch, BatchLimits, Identity, LastEvent, Position};
 
 /// Batches that wait for the reader or are being decoded, one more being gathered.
@@ -40,16 +41,6 @@ const LOOKS_BEFORE_RESTART: u32 = 20;
 const SKIPS_TOLERATED: u32 = 5;
 /// How long a stream may be absent, or we be refused, while the server comes back.
 const REFUSAL_GRACE: Duration = Duration::from_secs(10);
-
-/// What the task hands to its reader.
-pub(super) enum Item {
-    /// A batch on its way.
-    Batch(AbortOnDropHandle<Result<Batch, Error>>),
-    /// Everything below this offset has been handed on.
-    CaughtUp(u64),
-    /// The end.
-    Failed(Error),
-}
 
 /// Why following stops.
 enum Stop {

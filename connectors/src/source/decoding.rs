@@ -1,0 +1,171 @@
+//! Batches on their way from a reading task to a reader: decoded side by side, given in the order in which they were read.
+
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Batch, Position, Read};
+use crate::Error;
+
+/// What a reading task hands on, in order.
+pub(super) enum Item {
+    /// A batch that is being decoded.
+    Batch(AbortOnDropHandle<Result<Batch, Error>>),
+    /// Everything below this offset has been handed on.
+    CaughtUp(u64),
+    /// There will never be more.
+    End,
+    /// Reading failed, for good.
+    Failed(Error),
+}
+
+/// The reader's end of the queue.
+pub(super) struct Decoding {
+    position: Position,
+    items: mpsc::Receiver<Item>,
+    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
+    next: Option<AbortOnDropHandle<Result<Batch, Error>>>,
+    ended: bool,
+}
+
+impl Decoding {
+    /// Of a reader that begins at `position`.
+    pub(super) fn new(position: Position, items: mpsc::Receiver<Item>) -> Decoding {
+        Decoding { position, items, next: None, ended: false }
+    }
+
+    /// After the last batch given.
+    pub(super) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The next item, once it is decoded. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The reading task's and the decoder's; nothing that was read after it is given.
+    pub(super) async fn next(&mut self) -> Result<Read, Error> {
+        if self.ended {
+            return Ok(Read::End);
+        }
+        let decoding = match &mut self.next {
+            Some(decoding) => decoding,
+            empty => match self.items.recv().await {
+                Some(Item::Batch(decoding)) => empty.insert(decoding),
+                Some(Item::CaughtUp(offset)) => return Ok(Read::CaughtUp { offset }),
+                Some(Item::End) => {
+                    self.ended = true;
+                    return Ok(Read::End);
+                }
+                Some(Item::Failed(error)) => return Err(self.fail(error)),
+                None => return Err(Error::Bug("a reader was asked for more after it failed".into())),
+            },
+        };
+        let decoded = decoding.await;
+        self.next = None;
+        match decoded {
+            Ok(Ok(batch)) => {
+                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
+                self.position = batch.position.clone();
+                Ok(Read::Batch(batch))
+            }
+            Ok(Err(error)) => Err(self.fail(error)),
+            Err(_) => Err(self.fail(Error::Bug("decoding a batch broke off".into()))),
+        }
+    }
+
+    /// Lets nothing pass that was read after the error.
+    fn fail(&mut self, error: Error) -> Error {
+        self.items.close();
+        while self.items.try_recv().is_ok() {}
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+    use std::sync::Arc;
+
+    use arrow::array::UInt64Array;
+    use arrow::datatypes::Schema;
+    use arrow::record_batch::RecordBatch;
+    use futures::FutureExt;
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::source::Identity;
+
+    fn position(offset: u64) -> Position {
+        Position { offset, identity: Identity::File { file: None, byte: 0, lines_before: 0, last: None } }
+    }
+
+    fn batch(start: u64, end: u64) -> Batch {
+        Batch {
+            start,
+            end,
+            rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            sequences: UInt64Array::from(Vec::<u64>::new()),
+            events: 0,
+            bytes: 0,
+            dead_letters: Vec::new(),
+            newest_ns: None,
+            position: position(end),
+            origin: None,
+        }
+    }
+
+    /// A batch that is decoded when the sender says so.
+    fn pending() -> (oneshot::Sender<Result<Batch, Error>>, Item) {
+        let (sender, decoded) = oneshot::channel();
+        let task = tokio::spawn(async move { decoded.await.unwrap() });
+        (sender, Item::Batch(AbortOnDropHandle::new(task)))
+    }
+
+    #[tokio::test]
+    async fn batches_come_in_the_order_in_which_they_were_read() {
+        let (items, receiver) = mpsc::channel(8);
+        let mut decoding = Decoding::new(position(1), receiver);
+        let (first, item) = pending();
+        items.send(item).await.unwrap();
+        let (second, item) = pending();
+        items.send(item).await.unwrap();
+        items.send(Item::CaughtUp(9)).await.unwrap();
+        items.send(Item::End).await.unwrap();
+        second.send(Ok(batch(5, 9))).unwrap();
+        // The second is there first; a `next` that is dropped while it waits takes nothing with it.
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+            assert!(decoding.next().now_or_never().is_none());
+        }
+        first.send(Ok(batch(1, 5))).unwrap();
+        assert!(matches!(decoding.next().await, Ok(Read::Batch(batch)) if batch.end == 5));
+        assert_eq!(decoding.position().offset, 5);
+        assert!(matches!(decoding.next().await, Ok(Read::Batch(batch)) if batch.end == 9));
+        assert!(matches!(decoding.next().await, Ok(Read::CaughtUp { offset: 9 })));
+        for _ in 0..2 {
+            assert!(matches!(decoding.next().await, Ok(Read::End)));
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_passes_a_failure() {
+        for broken_off in [false, true] {
+            let (items, receiver) = mpsc::channel(8);
+            let mut decoding = Decoding::new(position(1), receiver);
+            let (first, item) = pending();
+            items.send(item).await.unwrap();
+            let (second, item) = pending();
+            items.send(item).await.unwrap();
+            second.send(Ok(batch(5, 9))).unwrap();
+            if broken_off {
+                drop(first);
+            } else {
+                first.send(Err(Error::Bug("it does not decode".into()))).unwrap();
+            }
+            assert!(decoding.next().await.is_err());
+            assert!(decoding.next().await.is_err());
+            assert_eq!(decoding.position().offset, 1);
+            assert!(items.send(Item::End).await.is_err(), "the reading task learns that nobody reads");
+        }
+    }
+}

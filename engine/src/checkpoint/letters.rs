@@ -1,0 +1,71 @@
+//! Up to where dead letters have been kept, so that each is kept once, whoever reads its source and however often.
+
+use std::collections::BTreeMap;
+
+use alluvium_connectors::Position;
+use alluvium_connectors::source::Identity;
+use serde::{Deserialize, Serialize};
+
+use super::{Record, Store};
+use crate::error::Error;
+
+/// Up to where the dead letters of a source, or of a view on a source, have been kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterOffset {
+    /// Letters with a lower sequence have been kept.
+    pub offset: u64,
+    /// Of which stream: another one begins again.
+    pub stream: String,
+}
+
+impl DeadLetterOffset {
+    /// Letters before this position are kept.
+    #[must_use]
+    pub fn at(position: &Position) -> DeadLetterOffset {
+        DeadLetterOffset { offset: position.offset, stream: stream_of(position) }
+    }
+}
+
+/// Names the stream that a position is of.
+#[must_use]
+pub fn stream_of(position: &Position) -> String {
+    match &position.identity {
+        Identity::Nats { stream, created, .. } => format!("{stream} {created}"),
+        Identity::File { .. } => "file".into(),
+    }
+}
+
+/// What letters are counted under: their source, or a view and its fingerprint on that source.
+#[must_use]
+pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
+    match view {
+        Some((view, fingerprint)) => format!("{source}/{view}/{fingerprint}"),
+        None => source.to_owned(),
+    }
+}
+
+/// Up to where letters are kept at least, as the records of commits tell: each commit keeps those of all that it has applied. For a
+/// store that has lost its own account of it.
+///
+/// # Errors
+/// As [`Store::dead_letter_offset`].
+pub(super) fn kept_by(store: &Store, records: &[Record]) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
+    let mut kept: BTreeMap<String, DeadLetterOffset> = BTreeMap::new();
+    let mut by_time: Vec<&Record> = records.iter().collect();
+    by_time.sort_by_key(|record| record.snapshot.committed_ms);
+    for record in by_time {
+        for (source, position) in &record.positions {
+            let told = DeadLetterOffset::at(position);
+            let version = Some((record.view.as_str(), record.fingerprint.as_str()));
+            for key in [dead_letter_key(source, None), dead_letter_key(source, version)] {
+                let known = match kept.remove(&key) {
+                    Some(known) => Some(known),
+                    None => store.dead_letter_offset(&key)?,
+                };
+                let farther = known.filter(|known| known.stream == told.stream && known.offset > told.offset);
+                kept.insert(key, farther.unwrap_or_else(|| told.clone()));
+            }
+        }
+    }
+    Ok(kept)
+}

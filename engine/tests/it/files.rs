@@ -1,0 +1,119 @@
+//! Views over files of JSON lines, through the program: a folder, a pattern.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::duckdb;
+
+const COLUMNS: &str = "n BIGINT, word VARCHAR, amount DECIMAL(10, 2)";
+
+/// The first two read the source, each in a pipeline of its own as far as the queries say; the third reads the first.
+const VIEWS: &[(&str, &str)] = &[
+    ("by_word", "SELECT word, count(*) AS n, sum(amount) AS amount FROM events GROUP BY word"),
+    ("by_number", "SELECT n % 20000 AS key, count(*) AS n, max(n) AS newest FROM events GROUP BY n % 20000"),
+    ("frequent", "SELECT word FROM by_word WHERE n > 10"),
+];
+
+fn lines(numbers: std::ops::Range<u64>) -> String {
+    numbers.fold(String::new(), |mut text, n| {
+        let word = ["silt", "sand", "clay", "gravel", "loess"][(n * n % 5) as usize];
+        writeln!(text, "{{\"n\":{n},\"word\":\"{word}\",\"amount\":\"{}.{:02}\",\"unread\":[{n}]}}", n % 977, n % 89).unwrap();
+        text
+    })
+}
+
+fn declare(dir: &Path, location: &str) {
+    let mut sql = format!("CREATE EXTERNAL TABLE events ({COLUMNS}) STORED AS FILE LOCATION '{location}';\n");
+    for (name, query) in VIEWS {
+        writeln!(sql, "CREATE MATERIALIZED VIEW {name} AS {query};").unwrap();
+    }
+    std::fs::write(dir.join("views.sql"), sql).unwrap();
+}
+
+/// Runs `alluvium run --until-caught-up` with this as its standard input.
+fn run(dir: &Path, input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_alluvium"))
+        .env_clear()
+        .args(["run", "--until-caught-up", "--http", "off", "-C"])
+        .arg(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A run that ends early closes the pipe.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    child.wait_with_output().unwrap()
+}
+
+fn catch_up(dir: &Path, input: &str) {
+    let output = run(dir, input);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn refused(dir: &Path, input: &str) -> String {
+    let output = run(dir, input);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    // Without the ends of the lines into which a message is broken.
+    error.split_whitespace().filter(|word| *word != "\u{2502}").collect::<Vec<_>>().join(" ")
+}
+
+/// Every view is what DuckDB computes from these files.
+fn assert_equal(dir: &Path, files: &str) {
+    let mut sql = format!("CREATE TABLE events ({COLUMNS});\nCOPY events FROM '{files}' (FORMAT json);\n");
+    for (name, query) in VIEWS {
+        writeln!(sql, "CREATE TABLE {name} AS {query};").unwrap();
+    }
+    let each = VIEWS.iter().map(|(name, _)| {
+        let found = format!("(FROM read_parquet('{}/data/views/{name}/current/*.parquet'))", dir.display());
+        format!(
+            "SELECT '{name}' AS name, (SELECT count(*) FROM {name}) AS rows,
+             (SELECT count(*) FROM (FROM {name} EXCEPT ALL {found})) + (SELECT count(*) FROM ({found} EXCEPT ALL FROM {name})) AS different"
+        )
+    });
+    sql.push_str(&each.collect::<Vec<_>>().join("\nUNION ALL "));
+    for row in duckdb::rows(&sql).unwrap() {
+        assert!(row["rows"].as_u64().unwrap() > 0 && row["different"] == 0, "{row}");
+    }
+}
+
+#[test]
+fn a_folder_is_read_in_the_order_of_names_and_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    declare(dir, "events");
+    let error = refused(dir, "");
+    assert!(error.contains("no file or folder") && error.contains("events"), "{error}");
+    std::fs::create_dir(dir.join("events")).unwrap();
+    std::fs::write(dir.join("events/2026-01.jsonl"), lines(0..5_000)).unwrap();
+    std::fs::write(dir.join("events/2026-02.jsonl"), lines(5_000..5_001)).unwrap();
+    catch_up(dir, "");
+    let all = dir.join("events/*.jsonl").display().to_string();
+    assert_equal(dir, &all);
+    std::fs::write(dir.join("events/2026-02.jsonl"), lines(5_000..9_000)).unwrap();
+    std::fs::write(dir.join("events/2026-03.jsonl"), lines(9_000..9_100)).unwrap();
+    catch_up(dir, "");
+    assert_equal(dir, &all);
+    // One that comes before what was read would change the number of every line.
+    std::fs::write(dir.join("events/2025-12.jsonl"), lines(0..7)).unwrap();
+    let error = refused(dir, "");
+    assert!(error.contains("2026-03.jsonl") && error.contains("alluvium rebuild"), "{error}");
+}
+
+#[test]
+fn a_pattern_selects_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    declare(dir, "days/**/*.jsonl");
+    for day in 0..4_u64 {
+        let path = dir.join(format!("days/2026/{day:02}"));
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("events.jsonl"), lines(day * 1000..(day + 1) * 1000)).unwrap();
+        std::fs::write(path.join("notes.txt"), "no events").unwrap();
+    }
+    catch_up(dir, "");
+    assert_equal(dir, &dir.join("days/**/*.jsonl").display().to_string());
+}

@@ -1,0 +1,83 @@
+//! Files of the data folder that are gone or damaged: what can be restored is, and what cannot stops with the file's name.
+
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::orders::{Orders, VIEWS};
+
+fn overwrite(path: &Path, rng: &mut fastrand::Rng) {
+    let file = std::fs::File::options().write(true).open(path).unwrap();
+    let length = file.metadata().unwrap().len();
+    assert!(length > 64, "{} is empty", path.display());
+    let start = rng.u64(..length / 2);
+    let garbage: Vec<u8> = (start..length).map(|_| rng.u8(..)).collect();
+    file.write_all_at(&garbage, start).unwrap();
+    println!("{} is garbage from byte {start} of {length} on", path.display());
+}
+
+#[test]
+fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_views() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    orders.catch_up();
+    let checkpoints = orders.dir().join("data/checkpoints");
+    for damage in ["removed", "overwritten", "emptied", "unfinished snapshot"] {
+        orders.publish(500);
+        let epoch = orders.epoch("totals");
+        let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+        match damage {
+            "removed" => std::fs::remove_dir_all(&checkpoints).unwrap(),
+            "overwritten" => overwrite(&checkpoints.join("db"), &mut rng),
+            "emptied" => drop(std::fs::File::create(checkpoints.join("db")).unwrap()),
+            _ => std::fs::write(checkpoints.join("snap.00000000000003A8.generating"), [7; 100]).unwrap(),
+        }
+        let log = orders.catch_up_saying();
+        let said = if damage == "unfinished snapshot" { "set aside" } else { "taken from the record beside the view" };
+        assert!(log.contains(said) && !log.contains("rebuilding"), "{damage}: {log}");
+        assert!(orders.epoch("totals") > epoch, "{damage}: {log}");
+        orders.assert_equal(VIEWS);
+    }
+}
+
+/// A state file of the view.
+fn state_file(orders: &Orders, view: &str) -> PathBuf {
+    let incarnations = std::fs::read_dir(orders.dir().join("data/state").join(view)).unwrap();
+    let files = incarnations.flat_map(|incarnation| std::fs::read_dir(incarnation.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len()).unwrap()
+}
+
+#[test]
+fn a_state_file_that_is_lost_or_damaged_stops_its_view_until_it_is_rebuilt() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(20_000);
+    orders.catch_up();
+    for damage in ["removed", "overwritten", "one bit", "emptied"] {
+        let file = state_file(&orders, "by_customer");
+        let before = orders.offset("by_customer");
+        match damage {
+            "removed" => std::fs::remove_file(&file).unwrap(),
+            "overwritten" => overwrite(&file, &mut orders.rng),
+            "emptied" => drop(std::fs::File::create(&file).unwrap()),
+            _ => {
+                let mut bytes = std::fs::read(&file).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 4;
+                std::fs::write(&file, bytes).unwrap();
+            }
+        }
+        orders.publish(1_000);
+        let stopped = orders.ask(&["run", "--until-caught-up"]);
+        let error = String::from_utf8(stopped.stderr).unwrap();
+        assert_eq!(stopped.status.code(), Some(1), "{damage}: {error}");
+        // A long path is broken into lines, each behind a bar.
+        let joined: String =
+            error.rsplit('\u{d7}').next().unwrap().split(|c: char| c.is_whitespace() || c == '\u{2502}').collect();
+        assert!(joined.contains(file.file_name().unwrap().to_str().unwrap()), "{damage}: {error}");
+        assert!(joined.contains("viewby_customer") && joined.contains("alluviumrebuildby_customer"), "{damage}: {error}");
+        // The others have gone on, and what this one committed last can be read.
+        assert_eq!((orders.offset("by_customer"), orders.offset("totals")), (before, before + 1_000), "{damage}: {error}");
+        orders.assert_equal_so_far(VIEWS);
+        orders.succeed(&["rebuild", "by_customer"]);
+        orders.assert_equal(VIEWS);
+    }
+}
