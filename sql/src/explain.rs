@@ -93,6 +93,7 @@ fn title(node: &Node) -> String {
         | Op::Linear { plan }
         | Op::Join { plan, .. }
         | Op::Semi { plan, .. }
+        | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => operators(plan).join(", "),
     }

@@ -96,6 +96,7 @@ fn operator(node: &Node) -> String {
         Op::Weighted { .. } => "aggregate".into(),
         Op::Join { .. } => "join".into(),
         Op::Semi { .. } => "semi join".into(),
+        Op::Top { .. } => "first rows".into(),
         Op::Keyed { .. } => "query by key".into(),
         Op::Full { .. } => "query".into(),
     }
@@ -109,6 +110,7 @@ fn plan_lines(node: &Node) -> Vec<String> {
         | Op::Weighted { plan }
         | Op::Join { plan, .. }
         | Op::Semi { plan, .. }
+        | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => plan.display_indent().to_string().lines().map(str::to_owned).collect(),
     }
