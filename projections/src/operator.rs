@@ -7,6 +7,7 @@
 //! | `weighted` | counts, exact sums and DISTINCT over input that takes rows back |
 //! | `join` | inner joins |
 //! | `semi` | semi, anti and mark joins on equal keys alone |
+//! | `top` | the first rows of an order over input that takes rows back |
 //! | `keyed` | what splits by a key, by recompute of the keys that are touched |
 //! | `full` | everything else, by full recompute |
 //!
@@ -20,6 +21,7 @@ mod keyed;
 mod linear;
 mod merge;
 mod semi;
+mod top;
 mod weighted;
 
 use alluvium_sql::{Node, Op};
@@ -33,6 +35,7 @@ use self::keyed::Keyed;
 use self::linear::Linear;
 use self::merge::Merge;
 use self::semi::Semi;
+use self::top::Top;
 use self::weighted::Weighted;
 use crate::delta::Delta;
 use crate::error::Error;
@@ -53,6 +56,7 @@ enum Kind {
     Weighted(Box<Weighted>),
     Join(Box<Join>),
     Semi(Box<Semi>),
+    Top(Box<Top>),
     Keyed(Box<Keyed>),
     Full(Box<Full>),
 }
@@ -81,6 +85,7 @@ impl Operator {
                 Op::Weighted { plan } => Kind::Weighted(Box::new(Weighted::new(node, plan).await?)),
                 Op::Join { plan, keys } => Kind::Join(Box::new(Join::new(node, plan, keys)?)),
                 Op::Semi { plan, keys } => Kind::Semi(Box::new(Semi::new(node, plan, keys)?)),
+                Op::Top { plan, skip, fetch } => Kind::Top(Box::new(Top::new(node, plan, *skip, *fetch).await?)),
                 Op::Keyed { plan, keys, keep } => Kind::Keyed(Box::new(Keyed::new(node, plan, keys, keep.as_ref()).await?)),
                 Op::Full { plan } => Kind::Full(Box::new(Full::new(node, plan).await?)),
             };
@@ -139,6 +144,12 @@ impl Operator {
                 }
                 Ok(Vec::new())
             }
+            Kind::Top(top) => {
+                for input in &mut self.inputs {
+                    input.stage(pushed)?.into_iter().for_each(|delta| top.stage(delta));
+                }
+                Ok(Vec::new())
+            }
             Kind::Keyed(keyed) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     input.stage(pushed)?.into_iter().for_each(|delta| keyed.stage(index, delta));
@@ -164,6 +175,7 @@ impl Operator {
             Kind::Weighted(weighted) => weighted.unstage(),
             Kind::Join(join) => join.unstage(),
             Kind::Semi(semi) => semi.unstage(),
+            Kind::Top(top) => top.unstage(),
             Kind::Keyed(keyed) => keyed.unstage(),
             Kind::Full(full) => full.unstage(),
         }
@@ -178,6 +190,7 @@ impl Operator {
             Kind::Weighted(weighted) => weighted.absorb()?,
             Kind::Join(join) => join.absorb()?,
             Kind::Semi(semi) => semi.absorb(),
+            Kind::Top(top) => top.absorb(),
             Kind::Keyed(keyed) => keyed.absorb(),
             Kind::Full(full) => full.absorb()?,
         }
@@ -222,6 +235,11 @@ impl Operator {
                     semi.absorb();
                     semi.flush()
                 }
+                Kind::Top(top) => {
+                    inputs.into_iter().flatten().for_each(|delta| top.stage(delta));
+                    top.absorb();
+                    top.flush()
+                }
                 Kind::Keyed(keyed) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         deltas.into_iter().for_each(|delta| keyed.stage(index, delta));
@@ -248,6 +266,7 @@ impl Operator {
             Kind::Weighted(weighted) => weighted.checkpoint(tables),
             Kind::Join(join) => join.checkpoint(tables),
             Kind::Semi(semi) => semi.checkpoint(tables),
+            Kind::Top(top) => top.checkpoint(tables),
             Kind::Keyed(keyed) => keyed.checkpoint(tables),
             Kind::Full(full) => full.checkpoint(tables),
         }
@@ -261,6 +280,7 @@ impl Operator {
             Kind::Weighted(weighted) => weighted.restore(tables)?,
             Kind::Join(join) => join.restore(tables)?,
             Kind::Semi(semi) => semi.restore(tables)?,
+            Kind::Top(top) => top.restore(tables)?,
             Kind::Keyed(keyed) => keyed.restore(tables)?,
             Kind::Full(full) => full.restore(tables)?,
         }
@@ -274,6 +294,7 @@ impl Operator {
             Kind::Weighted(weighted) => weighted.size(),
             Kind::Join(join) => join.size(),
             Kind::Semi(semi) => semi.size(),
+            Kind::Top(top) => top.size(),
             Kind::Keyed(keyed) => keyed.size(),
             Kind::Full(full) => full.size(),
         };

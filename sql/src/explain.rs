@@ -97,6 +97,7 @@ fn title(node: &Node) -> String {
         | Op::Linear { plan }
         | Op::Join { plan, .. }
         | Op::Semi { plan, .. }
+        | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => operators(plan).join(", "),
     }
@@ -157,7 +158,14 @@ pub fn to_json(view: &View) -> Value {
 fn logical_plan(node: &Node) -> Option<&LogicalPlan> {
     match &node.op {
         Op::Scan { .. } => None,
-        Op::Linear { plan } | Op::Merge { plan } | Op::Full { plan } => Some(plan),
+        Op::Linear { plan }
+        | Op::Merge { plan }
+        | Op::Weighted { plan }
+        | Op::Join { plan, .. }
+        | Op::Semi { plan, .. }
+        | Op::Top { plan, .. }
+        | Op::Keyed { plan, .. }
+        | Op::Full { plan } => Some(plan),
     }
 }
 

@@ -94,6 +94,15 @@ pub enum Op {
         /// By leaf, where the keys are.
         keys: Vec<KeyedInput>,
     },
+    /// The first rows of an order over leaf 0: `LogicalPlan::Sort` whose input renames the leaf's columns.
+    Top {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+        /// Rows at the front that are passed over.
+        skip: usize,
+        /// The position after the last row that is given.
+        fetch: usize,
+    },
     /// A plan over the leaves whose answer splits by a key: the answer over all rows is that over the rows of each key, put
     /// together. There is none for a key without rows.
     Keyed {

@@ -157,7 +157,7 @@ fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan,
 
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
-    let root = regions::cut(&scalars::joined(batch.clone())?, relations)?;
+    let root = regions::cut(scalars::joined(batch.clone())?, relations)?;
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
         fingerprint: fingerprint::of_view(&batch, &reads, relations),

@@ -72,6 +72,10 @@ impl Store {
     }
 
     fn try_open(layout: &Layout, folder: &Path) -> Result<Store, String> {
+        // sled makes another `conf` where it is missing, and may then lose what it writes.
+        if folder.join("db").exists() && !folder.join("conf").exists() {
+            return Err("its file conf is missing".to_owned());
+        }
         // A cache of a few MiB serves: there is one small value a view.
         let db = sled::Config::new()
             .path(folder)

@@ -55,6 +55,8 @@ pub(crate) struct Driver {
 struct Progress {
     /// The end of the source when reading began; none where only reaching it tells.
     target: Option<u64>,
+    /// Only its end says that it has been read.
+    read_once: bool,
     caught_up: bool,
     /// There will never be more.
     ended: bool,
@@ -82,7 +84,7 @@ impl Driver {
             let Some((intake, target)) = self.open(&feed, start).await? else { return Ok(()) };
             self.pipeline.positions.insert(source.clone(), intake.position().clone());
             intakes.push(intake);
-            progress.push(Progress { target, caught_up: false, ended: false });
+            progress.push(Progress { target, read_once: feed.source().is_read_once(), caught_up: false, ended: false });
         }
         let mut last_commit = Instant::now();
         let mut commit_took = Duration::ZERO;
@@ -143,7 +145,9 @@ impl Driver {
                             self.show_progress(intake.name(), batch.end, progress[index].target);
                         }
                         Taken::CaughtUp(offset) => {
-                            progress[index].caught_up |= progress[index].target.is_none_or(|target| offset >= target);
+                            let reached = progress[index].target.is_none_or(|target| offset >= target);
+                            // A pause of standard input says nothing of its end.
+                            progress[index].caught_up |= reached && !progress[index].read_once;
                             self.show_progress(intake.name(), offset, Some(offset));
                         }
                         Taken::End => {

@@ -1,4 +1,4 @@
-//! Views over files of JSON lines, through the program: a folder, a pattern.
+//! Views over files of JSON lines, through the program: a folder, a pattern, standard input.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -116,4 +116,32 @@ fn a_pattern_selects_files() {
     }
     catch_up(dir, "");
     assert_equal(dir, &dir.join("days/**/*.jsonl").display().to_string());
+}
+
+#[test]
+fn standard_input_is_read_once_for_all_views() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    declare(dir, "-");
+    // More than a live reader keeps for those that come late.
+    let all = lines(0..500_000);
+    let file = dir.join("all.jsonl");
+    std::fs::write(&file, &all).unwrap();
+    catch_up(dir, &all);
+    assert_equal(dir, file.to_str().unwrap());
+    // The next time the same lines are passed over.
+    let more = all + &lines(500_000..520_000);
+    std::fs::write(&file, &more).unwrap();
+    catch_up(dir, &more);
+    assert_equal(dir, file.to_str().unwrap());
+    let error = refused(dir, &lines(1..3));
+    assert!(error.contains("standard input ended 519998 lines before"), "{error}");
+    assert_equal(dir, file.to_str().unwrap());
+
+    // A new view reads from the first line, the others with it.
+    std::fs::write(dir.join("late.sql"), "CREATE MATERIALIZED VIEW late AS SELECT count(*) AS n FROM events;").unwrap();
+    catch_up(dir, &more);
+    assert_equal(dir, file.to_str().unwrap());
+    let late = format!("SELECT n FROM read_parquet('{}/data/views/late/current/*.parquet')", dir.display());
+    assert_eq!(duckdb::rows(&late).unwrap()[0]["n"], 520_000);
 }

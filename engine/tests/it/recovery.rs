@@ -3,6 +3,7 @@
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::duckdb;
 use crate::orders::{Orders, VIEWS};
 
 fn overwrite(path: &Path, rng: &mut fastrand::Rng) {
@@ -19,6 +20,8 @@ fn overwrite(path: &Path, rng: &mut fastrand::Rng) {
 fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_views() {
     let mut orders = Orders::new(VIEWS);
     orders.publish(1_000);
+    // A dead letter: which ones were kept must not be forgotten either.
+    orders.publish_bodies(vec![b"no order".to_vec()]);
     orders.catch_up();
     let checkpoints = orders.dir().join("data/checkpoints");
     for damage in ["removed", "overwritten", "emptied", "unfinished snapshot"] {
@@ -37,6 +40,16 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
         assert!(orders.epoch("totals") > epoch, "{damage}: {log}");
         orders.assert_equal(VIEWS);
     }
+    std::fs::remove_dir_all(&checkpoints).unwrap();
+    orders.succeed(&["rebuild", "totals"]);
+    orders.succeed(&["rebuild", "by_customer"]);
+    orders.assert_equal(VIEWS);
+    let letters = format!(
+        "SELECT CAST(sequence AS BIGINT) AS sequence FROM read_parquet('{}/data/dead_letters/*.parquet')",
+        orders.dir().display()
+    );
+    let letters = duckdb::rows(&letters).unwrap();
+    assert_eq!(letters.iter().map(|row| row["sequence"].as_u64().unwrap()).collect::<Vec<_>>(), [1_001]);
 }
 
 /// A state file of the view.

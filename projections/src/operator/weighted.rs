@@ -197,11 +197,15 @@ impl Weighted {
     pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         self.drain()?;
         let mut deltas = Vec::new();
-        for changes in self.table.changes().chunks(MAX_BATCH_ROWS) {
-            self.answer(changes, &mut deltas)?;
-        }
+        let changes = self.table.changes();
         if self.inputs.is_global() && !self.begun {
-            deltas.push(Delta::insertions(batch(&self.schema, self.evaluate(&[Place::NONE])?, 1)?));
+            // Without GROUP BY there is an answer, with or without rows.
+            let now = changes.first().map_or(Place::NONE, |change| change.after);
+            deltas.push(Delta::insertions(batch(&self.schema, self.evaluate(&[now])?, 1)?));
+        } else {
+            for changes in changes.chunks(MAX_BATCH_ROWS) {
+                self.answer(changes, &mut deltas)?;
+            }
         }
         self.begun = true;
         self.table.end_epoch()?;
@@ -219,8 +223,7 @@ impl Weighted {
         let had: Vec<&Change> = changes.iter().filter(|change| there(change.before)).collect();
         let has: Vec<&Change> = changes.iter().filter(|change| there(change.after)).collect();
         for (weight, changes) in [(-1, had), (1, has)] {
-            // Before the first flush there was no answer to take out.
-            if changes.is_empty() || (global && !self.begun) {
+            if changes.is_empty() {
                 continue;
             }
             let after: Vec<Place> = changes.iter().map(|change| change.after).collect();

@@ -95,7 +95,7 @@ impl Multiset {
     }
 
     /// Every row with its weight.
-    fn weighted(&self) -> Result<Vec<(RecordBatch, Vec<i64>)>, Error> {
+    pub(crate) fn weighted(&self) -> Result<Vec<(RecordBatch, Vec<i64>)>, Error> {
         let places: Vec<_> = self.table.places().into_iter().filter(|place| self.table.weight_at(*place) != 0).collect();
         places
             .chunks(MAX_BATCH_ROWS)

@@ -19,8 +19,8 @@ use crate::plan::{Class, Node, Op, leaf_name, leaf_scan};
 use crate::planner::{Refusal, Relation, aggregates, keys, split};
 
 /// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
-pub(crate) fn cut(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
-    let mut root = Cut { relations }.node(plan)?;
+pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
+    let mut root = Cut { relations }.node(&top::limits_above_sorts(plan)?)?;
     number(&mut root, &mut 0);
     Ok(root)
 }
@@ -42,6 +42,7 @@ enum Shape {
     Merge,
     Weighted,
     Join,
+    Top,
     /// An operator that splits by a key, or keeps the first rows, and linear ones above it.
     Keyed,
     Full,
@@ -87,6 +88,7 @@ impl Cut<'_> {
             LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => Shape::Weighted,
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner || split::of_semi(join).is_some() => Shape::Join,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => Shape::Keyed,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if top::of_changing(plan).is_some() => Shape::Top,
             _ if split::of_operator(plan).is_ok() => Shape::Keyed,
             _ => Shape::Full,
         }
@@ -162,6 +164,7 @@ impl Cut<'_> {
             (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),
             (Shape::Weighted, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, true),
             (Shape::Join, LogicalPlan::Join(join)) => self.join(plan, join),
+            (Shape::Top, _) => self.top(plan),
             (Shape::Linear, _) => self.region(plan, Class::Linear),
             (Shape::Keyed, _) => self.keyed(plan),
             _ => self.region(plan, Class::FullRecompute),

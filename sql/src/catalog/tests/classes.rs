@@ -7,7 +7,7 @@ use super::*;
 use crate::plan::Class;
 
 /// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
-/// `I` semi join, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
+/// `I` semi join, `T` first rows, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
@@ -16,6 +16,7 @@ fn shape(node: &Node) -> String {
         Op::Weighted { .. } => "W",
         Op::Join { .. } => "J",
         Op::Semi { .. } => "I",
+        Op::Top { .. } => "T",
         Op::Keyed { .. } => "K",
         Op::Full { .. } => "F",
     };
@@ -31,6 +32,7 @@ fn check_leaves(node: &Node, query: &str) {
     | Op::Weighted { plan }
     | Op::Join { plan, .. }
     | Op::Semi { plan, .. }
+    | Op::Top { plan, .. }
     | Op::Keyed { plan, .. }
     | Op::Full { plan } = &node.op
     {
@@ -262,8 +264,8 @@ fn recomputed_queries() {
         ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "F(S-)", Some("a window function"), None),
         (
             "SELECT country, count(*) AS n FROM orders GROUP BY country ORDER BY n DESC, country LIMIT 3",
-            "F(L(M(S-)))",
-            Some("ORDER BY with LIMIT"),
+            "T(L(M(S-)))",
+            None,
             Some(&["country"] as &[&str]),
         ),
         (

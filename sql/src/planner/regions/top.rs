@@ -1,15 +1,23 @@
 //! The first rows of an order, over all rows or by key: a row that falls behind them never returns where rows only arrive, so that
 //! only the first ones need be stored.
 
-use datafusion::common::{Column, Result, ScalarValue};
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
 use datafusion::logical_expr::utils::split_conjunction;
-use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, LogicalPlanBuilder, Operator, Window, lit};
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, FetchType, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType, Sort, Window, lit,
+};
 
 use super::keyed::Cores;
-use super::{Cut, has_subquery_or_outer_column};
+use super::{Cut, has_subquery_or_outer_column, unique_schema};
+use crate::plan::{Class, Node, Op};
 use crate::planner::keys::plain_column;
 use crate::planner::split::Split;
+use crate::planner::{Refusal, keys, split};
 
 /// Functions that count how many rows come before one, in an order.
 const RANKS: [&str; 3] = ["row_number", "rank", "dense_rank"];
@@ -61,6 +69,68 @@ impl Cut<'_> {
             _ => Ok(None),
         }
     }
+}
+
+impl Cut<'_> {
+    /// The first rows of an order over rows that can be taken back.
+    pub(super) fn top(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
+        let Some((sort, skip, fetch)) = of_changing(plan) else {
+            return Err(DataFusionError::Internal("a sort has no limit".to_owned()).into());
+        };
+        let cores = self.over_arranged(LogicalPlan::Sort(sort.clone()), &of_all_rows())?;
+        let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
+        Ok(Node {
+            id: 0,
+            class: Class::KeyedRecompute,
+            reason: None,
+            cost: "O(changes x log rows + limit)".to_owned(),
+            state: Some("all rows in their order".to_owned()),
+            schema: unique_schema(plan.schema()),
+            retracts: true,
+            key: keys::of_plan(&cores.plan, &input_keys),
+            inputs: cores.inputs,
+            op: Op::Top { plan: cores.plan, skip, fetch },
+        })
+    }
+}
+
+/// A sort of which only some rows are given, and which: directly under its limit, of columns that can be ordered and told apart.
+pub(super) fn of_changing(plan: &LogicalPlan) -> Option<(&Sort, usize, usize)> {
+    let (sort, skip, fetch) = match plan {
+        LogicalPlan::Sort(sort) => (sort, 0, sort.fetch?),
+        LogicalPlan::Limit(limit) => {
+            let LogicalPlan::Sort(sort) = limit.input.as_ref() else { return None };
+            let (Ok(SkipType::Literal(skip)), Ok(FetchType::Literal(fetch))) = (limit.get_skip_type(), limit.get_fetch_type())
+            else {
+                return None;
+            };
+            let limit = fetch.map_or(usize::MAX, |fetch| skip.saturating_add(fetch));
+            (sort, skip, limit.min(sort.fetch?))
+        }
+        _ => return None,
+    };
+    let schema = sort.input.schema();
+    let told_apart = schema.fields().iter().all(|field| {
+        field.data_type().is_floating()
+            || split::is_exact(field.data_type()) && !matches!(field.data_type(), DataType::Dictionary(_, _))
+    });
+    (told_apart && !schema.fields().is_empty()).then_some((sort, skip, fetch))
+}
+
+/// The plan with its limits directly above their sorts: what only picks columns stands above both.
+pub(super) fn limits_above_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let lowered = plan.transform_up(|plan| {
+        let LogicalPlan::Limit(limit) = &plan else { return Ok(Transformed::no(plan)) };
+        let LogicalPlan::Projection(projection) = limit.input.as_ref() else { return Ok(Transformed::no(plan)) };
+        if !matches!(projection.input.as_ref(), LogicalPlan::Sort(_)) || has_subquery_or_outer_column(&limit.input) {
+            return Ok(Transformed::no(plan));
+        }
+        let lowered = Limit { input: Arc::clone(&projection.input), ..limit.clone() };
+        let schema = Arc::clone(&projection.schema);
+        let above = Projection::try_new_with_schema(projection.expr.clone(), Arc::new(LogicalPlan::Limit(lowered)), schema)?;
+        Ok(Transformed::yes(LogicalPlan::Projection(above)))
+    });
+    Ok(lowered?.data)
 }
 
 /// Whether a window operator holds nothing but ranks in one order, which do not look at the rows that come after.

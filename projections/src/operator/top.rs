@@ -1,0 +1,192 @@
+//! The first rows of an order over rows that can be taken back: all rows are held in their order, and the first of them are the answer.
+//!
+//! A row that leaves the front lets the next one in, so that every row is stored: as a multiset, which becomes durable, and in memory
+//! in order, by the encoding of what it is ordered by and then of the row itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alluvium_sql::Node;
+use arrow::array::{ArrayRef, Int64Array};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalSortExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::sorts::sort::SortExec;
+
+use super::linear::{batch, renamed};
+use crate::consolidate::net;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::physical::{self, Effort};
+use crate::state::keys::KeyEncoder;
+use crate::state::multiset::Multiset;
+use crate::state::{TableCheckpoint, Tables};
+
+/// Keeps the rows from `skip` to `fetch` of an order.
+#[derive(Debug)]
+pub(crate) struct Top {
+    skip: u64,
+    fetch: u64,
+    by: Vec<PhysicalSortExpr>,
+    order: RowConverter,
+    rows: RowConverter,
+    stored: Multiset,
+    held: BTreeMap<Box<[u8]>, Held>,
+    bytes: usize,
+    /// The answer: encoded rows, each with how many times it is there.
+    answer: Vec<(Box<[u8]>, i64)>,
+    answers: KeyEncoder,
+    schema: SchemaRef,
+    staged: Vec<Delta>,
+    pending: Vec<Delta>,
+}
+
+/// A row, by its encoding.
+#[derive(Debug)]
+struct Held {
+    /// Where the row itself begins, after what it is ordered by.
+    row: u32,
+    weight: i64,
+}
+
+impl Top {
+    pub(crate) async fn new(node: &Node, plan: &LogicalPlan, skip: usize, fetch: usize) -> Result<Self, Error> {
+        let Some(input) = node.inputs.first() else {
+            return Err(Error::Bug("a sort has no input".to_owned()));
+        };
+        let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
+        let Some(sort) = first_sort(&planned.plan) else {
+            return Err(Error::Bug("a sort is planned as something else".to_owned()));
+        };
+        let by: Vec<PhysicalSortExpr> = sort.expr().iter().cloned().collect();
+        let below = sort.input().schema();
+        let order = by
+            .iter()
+            .map(|key| Ok(SortField::new_with_options(key.expr.data_type(&below)?, key.options)))
+            .collect::<Result<Vec<_>, Error>>()?;
+        let stored = Multiset::new(format!("n{}-rows", node.id), &input.schema)?;
+        let rows = stored.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self {
+            skip: skip as u64,
+            fetch: fetch as u64,
+            by,
+            order: RowConverter::new(order)?,
+            rows: RowConverter::new(rows)?,
+            stored,
+            held: BTreeMap::new(),
+            bytes: 0,
+            answer: Vec::new(),
+            answers: KeyEncoder::new(node.schema.fields())?,
+            schema: Arc::clone(&node.schema),
+            staged: Vec::new(),
+            pending: Vec::new(),
+        })
+    }
+
+    pub(crate) fn stage(&mut self, delta: Delta) {
+        self.staged.push(delta);
+    }
+
+    pub(crate) fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    pub(crate) fn absorb(&mut self) {
+        self.pending.append(&mut self.staged);
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+        if self.pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let schema = self.stored.schema();
+        let changes = std::mem::take(&mut self.pending).into_iter();
+        let changes = changes.map(|delta| Ok(Delta { rows: renamed(&delta.rows, &schema)?, weights: delta.weights }));
+        let net_changes = self.stored.net(&changes.collect::<Result<Vec<_>, Error>>()?)?;
+        self.hold(&net_changes.rows, &net_changes.weights)?;
+        self.stored.apply(&[net_changes.into_delta()])?;
+        self.stored.end_epoch()?;
+        let now = self.first();
+        let before = std::mem::replace(&mut self.answer, now);
+        let deltas = [self.delta(&before, -1)?, self.delta(&self.answer, 1)?];
+        let change = net(&self.schema, &self.answers, &deltas)?;
+        Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
+    }
+
+    /// Adds weights to the rows in their order.
+    fn hold(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
+        let by = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
+        let by: Vec<ArrayRef> = by.collect::<Result<_, Error>>()?;
+        let order = self.order.convert_columns(&by)?;
+        let content = self.rows.convert_columns(rows.columns())?;
+        for (row, weight) in weights.iter().enumerate() {
+            let (order, content) = (order.row(row), content.row(row));
+            let key: Box<[u8]> = [order.data(), content.data()].concat().into();
+            let length = key.len();
+            let held = self.held.entry(key).or_insert_with(|| {
+                self.bytes += length;
+                Held { row: order.data().len() as u32, weight: 0 }
+            });
+            held.weight += weight;
+            if held.weight == 0 {
+                self.bytes -= length;
+                self.held.remove([order.data(), content.data()].concat().as_slice());
+            }
+        }
+        Ok(())
+    }
+
+    /// The first rows after those that are passed over.
+    fn first(&self) -> Vec<(Box<[u8]>, i64)> {
+        let mut first = Vec::new();
+        let mut position = 0;
+        for (key, held) in &self.held {
+            if position >= self.fetch {
+                break;
+            }
+            let next = position + held.weight.unsigned_abs();
+            let shown = next.min(self.fetch).saturating_sub(position.max(self.skip));
+            if shown > 0 {
+                first.push((key[held.row as usize..].into(), shown as i64));
+            }
+            position = next;
+        }
+        first
+    }
+
+    fn delta(&self, rows: &[(Box<[u8]>, i64)], sign: i64) -> Result<Delta, Error> {
+        let parser = self.rows.parser();
+        let columns = self.rows.convert_rows(rows.iter().map(|(row, _)| parser.parse(row)))?;
+        let weights = Int64Array::from_iter_values(rows.iter().map(|(_, weight)| sign * weight));
+        Ok(Delta { rows: batch(&self.schema, columns, rows.len())?, weights: Some(weights) })
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        tables.push(self.stored.checkpoint());
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        let batches = tables.take(self.stored.name())?;
+        self.stored.restore(batches)?;
+        for (rows, weights) in self.stored.weighted()? {
+            self.hold(&rows, &weights)?;
+        }
+        self.answer = self.first();
+        Ok(())
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        let (rows, bytes) = self.stored.size();
+        (rows, bytes + (self.bytes + self.held.len() * size_of::<(Box<[u8]>, Held)>()) as u64)
+    }
+}
+
+fn first_sort(plan: &Arc<dyn ExecutionPlan>) -> Option<&SortExec> {
+    match plan.downcast_ref::<SortExec>() {
+        Some(sort) => Some(sort),
+        None => plan.children().first().and_then(|child| first_sort(child)),
+    }
+}
