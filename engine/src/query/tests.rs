@@ -191,7 +191,8 @@ async fn what_views_may_use_queries_may_use_too() {
     let windows = "SELECT count(*), min(CAST(window_start AS BIGINT))
                    FROM TUMBLE((SELECT to_timestamp_seconds(e) AS at FROM a), at, INTERVAL '1 minute');";
     assert_eq!(numbers(&layout, windows).await, [100, 60]);
-    let of_a_view = "SELECT count(*) FROM (SELECT * FROM HOP(a, to_timestamp_seconds(e), INTERVAL '1 minute', INTERVAL '2 minutes'))";
+    let of_a_view =
+        "SELECT count(*) FROM (SELECT * FROM HOP(a, to_timestamp_seconds(e), INTERVAL '1 minute', INTERVAL '2 minutes'))";
     assert_eq!(numbers(&layout, of_a_view).await, [200]);
     assert_eq!(numbers(&layout, "SELECT count(*) FROM a WHERE '{\"k\": 1}' ? 'k'").await, [100]);
     let missing = ask(&layout, "SELECT * FROM TUMBLE(b, e, INTERVAL '1 minute')").await.unwrap_err();
