@@ -2,7 +2,7 @@
 //! DuckDB's answer over the same rows. And time windows beside the same in DuckDB's own words.
 //!
 //! Left out is where the two differ by design: division of integers, the order of NULL where it is not said, the types of medians,
-//! `bit_xor` and the like of nothing. `ALLUVIUM_SEED` and `ALLUVIUM_SEARCH_SECONDS` are as in `search`.
+//! `bit_xor` and the like of nothing; and INTERSECT ALL and EXCEPT ALL, in which DataFusion does not count how often a row is there. `ALLUVIUM_SEED` and `ALLUVIUM_SEARCH_SECONDS` are as in `search`.
 
 mod grammar;
 mod windows;

@@ -118,7 +118,7 @@ pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
         4 => format!("SELECT {} AS a, {} AS b, max(s) AS s, sum(f) AS f FROM {from}", measure(random), measure(random)),
         5 => format!("SELECT DISTINCT a, b, s, f FROM {from}"),
         6 => {
-            let operator = one_of(random, &["UNION ALL", "UNION", "INTERSECT", "EXCEPT", "INTERSECT ALL", "EXCEPT ALL"]);
+            let operator = one_of(random, &["UNION ALL", "UNION", "INTERSECT", "EXCEPT"]);
             format!("SELECT a, b, s, f FROM {from} {operator} SELECT b, a, s, f FROM {}", relation(random, less, views))
         }
         7 | 8 => {
