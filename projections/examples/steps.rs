@@ -46,6 +46,7 @@ const QUERIES: [(&str, &str); 15] = [
         "SELECT id, v FROM (SELECT id, v, row_number() OVER (PARTITION BY k ORDER BY v DESC, id) AS n FROM l) AS t WHERE n <= 3",
     ),
     ("top 10 of all", "SELECT id, v FROM l ORDER BY v DESC, id LIMIT 10"),
+    ("top 10 of changing rows", "SELECT k, sum(v) AS s FROM l GROUP BY k ORDER BY s DESC, k LIMIT 10"),
     (
         "max over changing rows",
         "SELECT k % 100000 AS g, max(s) AS m FROM (SELECT k, sum(v) AS s FROM l GROUP BY k) AS t GROUP BY k % 100000",

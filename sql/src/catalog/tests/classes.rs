@@ -293,6 +293,46 @@ fn recomputed_queries() {
 }
 
 #[test]
+fn every_node_says_what_it_costs_and_stores() {
+    fn gather(node: &Node, found: &mut Vec<(String, Option<String>)>) {
+        found.push((node.cost.clone(), node.state.clone()));
+        node.inputs.iter().for_each(|input| gather(input, found));
+    }
+    let of = |query: &str| {
+        let mut found = Vec::new();
+        gather(&view(query).plan.root, &mut found);
+        found.into_iter().find(|(_, state)| state.is_some()).unwrap()
+    };
+    for (query, cost, state) in [
+        ("SELECT country, count(*) AS n FROM orders GROUP BY country", "O(changes)", "the state of each group"),
+        (
+            "SELECT o.id FROM orders o JOIN customers c ON o.customer = c.id",
+            "O(changes + matches)",
+            "rows by customer; rows by id",
+        ),
+        (
+            "SELECT id FROM orders WHERE customer IN (SELECT id FROM customers)",
+            "O(changes + matches)",
+            "rows by customer; counts of id",
+        ),
+        (
+            "SELECT o.id FROM orders o JOIN customers c ON o.id > c.id",
+            "O(changes x rows of the other side)",
+            "all rows; all rows",
+        ),
+        (
+            "SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id",
+            "O(rows of the touched keys)",
+            "rows by customer; rows by id",
+        ),
+        ("SELECT id FROM orders ORDER BY total LIMIT 3", "O(changes + first rows of the touched keys)", "the first rows"),
+        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "O(all input)", "all input, and the last answer"),
+    ] {
+        assert_eq!(of(query), (cost.to_owned(), Some(state.to_owned())), "{query}");
+    }
+}
+
+#[test]
 fn first_rows_are_all_that_is_kept() {
     let keeps = |query: &str| {
         fn found(node: &Node) -> bool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchemaRef, DataFusionError, Result};
+use datafusion::common::{DFSchemaRef, DataFusionError, JoinType, Result};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
 
 use super::{Cut, renamed_leaf, top, unique_schema};
@@ -30,7 +30,11 @@ impl Cut<'_> {
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
         let keep = self.keep(plan, &cores)?;
         let (reason, cost, state) = if keep.is_some() {
-            (None, "O(changes + kept rows of the touched keys)", format!("the kept {}", stored(&cores)))
+            let state = match key_names(&cores, 0) {
+                names if names.is_empty() => "the first rows".to_owned(),
+                names => format!("the first rows by {names}"),
+            };
+            (None, "O(changes + first rows of the touched keys)", state)
         } else {
             (Some(title), "O(rows of the touched keys)", stored(&cores))
         };
@@ -61,7 +65,7 @@ impl Cut<'_> {
             class: Class::Join,
             reason: (!has_keys).then(|| "a join on no equal keys".to_owned()),
             cost: if has_keys { "O(changes + matches)" } else { "O(changes x rows of the other side)" }.to_owned(),
-            state: Some(stored(&cores)),
+            state: Some(if is_semi { counted(&cores, join.join_type) } else { stored(&cores) }),
             schema: unique_schema(plan.schema()),
             retracts: self.retracts(plan),
             key: keys::of_plan(&cores.plan, &input_keys),
@@ -155,10 +159,22 @@ impl Cut<'_> {
 }
 
 /// What is stored of arranged inputs, in words.
-pub(super) fn stored(cores: &Cores) -> String {
-    let sides = cores.inputs.iter().zip(&cores.keys).map(|(input, key)| {
-        let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
-        if names.is_empty() { "all rows".to_owned() } else { format!("rows by {}", names.join(", ")) }
+fn stored(cores: &Cores) -> String {
+    let sides = (0..cores.inputs.len()).map(|side| match key_names(cores, side) {
+        names if names.is_empty() => "all rows".to_owned(),
+        names => format!("rows by {names}"),
     });
     sides.collect::<Vec<_>>().join("; ")
+}
+
+/// What is stored of a semi join, in words: the rows of one side, and how many rows of the other have each key.
+fn counted(cores: &Cores, join_type: JoinType) -> String {
+    let outer = usize::from(matches!(join_type, JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark));
+    format!("rows by {}; counts of {}", key_names(cores, outer), key_names(cores, 1 - outer))
+}
+
+fn key_names(cores: &Cores, side: usize) -> String {
+    let (input, key) = (&cores.inputs[side], &cores.keys[side]);
+    let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
+    names.join(", ")
 }
