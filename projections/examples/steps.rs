@@ -19,7 +19,7 @@ const STEPS: usize = 60;
 const SOURCES: &str = "CREATE EXTERNAL TABLE l (k BIGINT, v BIGINT, id BIGINT) STORED AS FILE LOCATION 'l';
     CREATE EXTERNAL TABLE r (k BIGINT, v BIGINT, id BIGINT) STORED AS FILE LOCATION 'r';";
 
-const QUERIES: [(&str, &str); 15] = [
+const QUERIES: [(&str, &str); 16] = [
     ("merge", "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS m FROM l GROUP BY k"),
     ("distinct, insert-only", "SELECT DISTINCT k, v FROM l"),
     (
