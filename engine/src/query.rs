@@ -20,8 +20,8 @@ use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
@@ -95,9 +95,7 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
 fn session() -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new().with_information_schema(true);
     config.options_mut().execution.time_zone = Some("+00:00".to_owned());
-    let mut state = SessionStateBuilder::new().with_config(config).with_default_features().build();
-    alluvium_sql::session::register(&mut state)?;
-    Ok(SessionContext::new_with_state(state))
+    Ok(SessionContext::new_with_state(alluvium_sql::session::reading_session(config)?))
 }
 
 async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<String>) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! How DataFusion is set up: one configuration and one set of functions for planning, running, querying and verifying, so that
 //! the same SQL means the same everywhere. Runs nothing.
 
+mod join_properties;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -16,10 +18,12 @@ use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
+use self::join_properties::JoinsPromiseNoOrder;
 use crate::time_windows::TimeWindows;
 
 /// The configuration under which every plan of Alluvium is made and run.
@@ -52,23 +56,32 @@ pub fn session_state() -> Result<SessionState> {
 
 /// [`session_state`] without some optimizer rules, by name.
 pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
-    let mut builder = SessionStateBuilder::new().with_config(session_config()).with_default_features();
+    let mut builder = with_rules(session_config());
     if !rules.is_empty() {
         let kept = datafusion::optimizer::Optimizer::new().rules;
         builder = builder.with_optimizer_rules(kept.into_iter().filter(|rule| !rules.contains(&rule.name())).collect());
     }
-    let mut state = builder.build();
-    register(&mut state)?;
-    Ok(state)
+    with_functions(builder.build())
 }
 
-/// Adds to a session of DataFusion what views may use beyond it.
+/// A session that reads committed views under another configuration, with all that views may use.
 ///
 /// # Errors
 /// When a function cannot be registered: a bug.
-pub fn register(state: &mut SessionState) -> Result<()> {
-    datafusion_functions_json::register_all(state)?;
-    state.register_relation_planner(Arc::new(TimeWindows))
+pub fn reading_session(config: SessionConfig) -> Result<SessionState> {
+    with_functions(with_rules(config).build())
+}
+
+fn with_rules(config: SessionConfig) -> SessionStateBuilder {
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(0, Arc::new(JoinsPromiseNoOrder));
+    SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules)
+}
+
+fn with_functions(mut state: SessionState) -> Result<SessionState> {
+    datafusion_functions_json::register_all(&mut state)?;
+    state.register_relation_planner(Arc::new(TimeWindows))?;
+    Ok(state)
 }
 
 /// The plan of a query over tables by their plain names. DataFusion's own way from a statement to a plan does not find the tables that

@@ -1,0 +1,132 @@
+//! Joins that promise nothing about the order of their rows.
+//!
+//! DataFusion 55 takes what holds of a join's inputs to hold of its rows, and leaves out sorts that it then thinks needless. Two of
+//! these conclusions are wrong: a column that is constant on the null-supplying side of an outer join is also NULL after it, and the
+//! order of the side that is not kept is lost where keys repeat (its issue 25052). `ORDER BY`, ranks and top n then come out wrong.
+//! So each join stands below a node that passes its rows on and claims no order, constant or equality of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+use datafusion::physical_plan::joins::{
+    CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
+};
+use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+
+/// Puts every join below an [`Unordered`]; comes before all rules that look at order.
+#[derive(Debug)]
+pub(super) struct JoinsPromiseNoOrder;
+
+impl PhysicalOptimizerRule for JoinsPromiseNoOrder {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let replaced = plan.transform_up(|plan| {
+            let is_join = plan.is::<HashJoinExec>()
+                || plan.is::<NestedLoopJoinExec>()
+                || plan.is::<CrossJoinExec>()
+                || plan.is::<SortMergeJoinExec>()
+                || plan.is::<PiecewiseMergeJoinExec>();
+            Ok(if is_join {
+                Transformed::yes(Arc::new(Unordered::over(plan)) as Arc<dyn ExecutionPlan>)
+            } else {
+                Transformed::no(plan)
+            })
+        });
+        Ok(replaced?.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "joins_promise_no_order"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// The rows of its input, with nothing said of their order.
+#[derive(Debug)]
+struct Unordered {
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl Unordered {
+    fn over(input: Arc<dyn ExecutionPlan>) -> Unordered {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(input.schema()),
+            input.output_partitioning().clone(),
+            input.pipeline_behavior(),
+            input.boundedness(),
+        );
+        Unordered { input, properties: Arc::new(properties) }
+    }
+
+    fn over_one(mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Unordered::over(input))),
+            _ => Err(DataFusionError::Internal("Unordered has one input".to_owned())),
+        }
+    }
+}
+
+impl DisplayAs for Unordered {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unordered")
+    }
+}
+
+impl ExecutionPlan for Unordered {
+    fn name(&self) -> &'static str {
+        "Unordered"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Unordered::over_one(children)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        Unordered::over_one(children)
+    }
+
+    /// A projection goes below, so that the join need not build what nobody reads.
+    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let input = make_with_child(projection, &self.input)?;
+        Ok(Some(Arc::new(Unordered::over(input))))
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+}
