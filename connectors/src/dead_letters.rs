@@ -11,17 +11,19 @@
 //! recorded publishes those and removes the others. So the record holds only the names of its own commit. Which letters belong
 //! to a commit is not decided here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, StringArray, TimestampNanosecondArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
@@ -143,6 +145,25 @@ impl DeadLetterFolder {
         Ok(())
     }
 
+    /// Which of some letters, all of one source, are published already: their sequences. A letter of the same sequence with another
+    /// body is another one, of a stream that has been made anew since.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Corrupt`] for a file that is not ours.
+    pub fn kept(&self, letters: &[&DeadLetter]) -> Result<BTreeSet<u64>, Error> {
+        let wanted: BTreeMap<u64, &DeadLetter> = letters.iter().map(|letter| (letter.sequence, *letter)).collect();
+        let mut kept = BTreeSet::new();
+        let (Some((first, letter)), Some((last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
+            return Ok(kept);
+        };
+        for name in durable::names(&self.folder)? {
+            if span_of(&name, &letter.source).is_some_and(|span| span.start() <= last && first <= span.end()) {
+                kept_in(&self.folder.join(&name), &wanted, &mut kept)?;
+            }
+        }
+        Ok(kept)
+    }
+
     /// At start: publishes the files that the last commits recorded (of all pipelines), and removes those of commits that never
     /// happened. Gives how many were removed.
     ///
@@ -182,6 +203,39 @@ fn file_name(source: &str) -> String {
         }
     }
     name
+}
+
+/// From the first to the last sequence of a file, where it has letters of a source.
+fn span_of(name: &str, source: &str) -> Option<RangeInclusive<u64>> {
+    let rest = name.strip_prefix(&file_name(source))?.strip_prefix('-')?;
+    let mut parts = rest.split('-');
+    Some(parts.next()?.parse().ok()?..=parts.next()?.parse().ok()?)
+}
+
+/// Adds those of `wanted` that stand in a file, as events that did not decode.
+fn kept_in(path: &Path, wanted: &BTreeMap<u64, &DeadLetter>, kept: &mut BTreeSet<u64>) -> Result<(), Error> {
+    let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
+    let file = fs::File::open(path).map_err(io_error("opening", path))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| corrupt(error.to_string()))?;
+    let columns = ProjectionMask::columns(reader.parquet_schema(), ["sequence", "view", "payload"]);
+    for batch in reader.with_projection(columns).build().map_err(|error| corrupt(error.to_string()))? {
+        let batch = batch.map_err(|error| corrupt(error.to_string()))?;
+        let column = |name| batch.column_by_name(name);
+        let (Some(sequence), Some(view), Some(payload)) = (
+            column("sequence").and_then(|column| column.as_primitive_opt::<UInt64Type>()),
+            column("view"),
+            column("payload").and_then(|column| column.as_binary_opt::<i32>()),
+        ) else {
+            return Err(corrupt("it is not a file of dead letters".to_owned()));
+        };
+        for row in (0..batch.num_rows()).filter(|row| view.is_null(*row)) {
+            let sequence = sequence.value(row);
+            if wanted.get(&sequence).is_some_and(|letter| letter.payload.as_ref() == payload.value(row)) {
+                kept.insert(sequence);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn encode(letters: &[&DeadLetter]) -> Result<Vec<u8>, parquet::errors::ParquetError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alluvium_connectors::Position;
-use alluvium_connectors::source::Identity;
+use alluvium_connectors::source::{Identity, SourceConfig};
 use serde::{Deserialize, Serialize};
 
 use super::{Record, Store};
@@ -42,6 +42,16 @@ pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
         Some((view, fingerprint)) => format!("{source}/{view}/{fingerprint}"),
         None => source.to_owned(),
     }
+}
+
+/// Names the letters of a source as they are found with some of its columns decoded: an event can be bad in one column only.
+#[must_use]
+pub fn decoded_key(source: &SourceConfig) -> String {
+    let columns = source.columns.iter().filter_map(|column| source.declared.fields().get(*column));
+    let columns: Vec<String> = columns
+        .map(|field| format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" }))
+        .collect();
+    format!("{}?{}", source.name, columns.join(","))
 }
 
 /// Up to where letters are kept at least, as the records of commits tell: each commit keeps those of all that it has applied. For a

@@ -11,13 +11,13 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use alluvium_connectors::dead_letters::DeadLetter;
+use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
 use alluvium_connectors::views::{self, Retention, Snapshot};
 
 use super::failpoint;
 use super::pipeline::Pipeline;
 use super::shared::Shared;
-use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, stream_of};
+use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, decoded_key, stream_of};
 use crate::error::Error;
 use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
@@ -87,7 +87,7 @@ impl Pipeline {
         let mut staged = Vec::new();
         let mut kept = Vec::new();
         if let Some(writer) = &writer {
-            kept = self.not_yet_kept(letters, &mut offsets)?;
+            kept = self.not_yet_kept(writer, letters, &mut offsets)?;
             if !kept.is_empty() {
                 staged = writer.stage(&kept)?;
             }
@@ -144,31 +144,50 @@ impl Pipeline {
     /// The letters that no commit has kept yet, and up to where they are kept with this one.
     fn not_yet_kept(
         &self,
+        folder: &DeadLetterFolder,
         letters: Vec<DeadLetter>,
         offsets: &mut BTreeMap<String, DeadLetterOffset>,
     ) -> Result<Vec<DeadLetter>, Error> {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
-        let mut kept = Vec::new();
+        let mut new = Vec::new();
+        // Of sources, with sequences up to which letters have been kept while other columns were decoded, by source.
+        let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
         for letter in letters {
-            let key = self.letter_key(&letter);
             let stream = self.positions.get(&letter.source).map(stream_of).unwrap_or_default();
-            let from = match known.get(&key) {
-                Some(from) => *from,
-                None => {
-                    let recorded = self.shared.store.dead_letter_offset(&key)?;
-                    let from = recorded.filter(|recorded| recorded.stream == stream).map_or(0, |recorded| recorded.offset);
-                    known.insert(key.clone(), from);
-                    from
-                }
-            };
-            if letter.sequence < from {
+            let key = self.letter_key(&letter);
+            let decoded =
+                letter.view.is_none().then(|| self.shared.project.sources.get(&letter.source).map(decoded_key)).flatten();
+            let from = self.kept_up_to(&key, &stream, &mut known)?;
+            let from_decoded = decoded.as_ref().map(|key| self.kept_up_to(key, &stream, &mut known)).transpose()?;
+            if letter.sequence < from_decoded.unwrap_or(from) {
                 continue;
             }
-            let offset = offsets.entry(key).or_insert(DeadLetterOffset { offset: 0, stream });
-            offset.offset = offset.offset.max(letter.sequence + 1);
-            kept.push(letter);
+            for (key, least) in decoded.map(|key| (key, 0)).into_iter().chain([(key, from)]) {
+                let offset = offsets.entry(key).or_insert_with(|| DeadLetterOffset { offset: least, stream: stream.clone() });
+                offset.offset = offset.offset.max(letter.sequence + 1);
+            }
+            if letter.sequence < from {
+                uncertain.entry(letter.source.clone()).or_default().push(letter);
+            } else {
+                new.push(letter);
+            }
         }
-        Ok(kept)
+        for letters in uncertain.into_values() {
+            let kept = folder.kept(&letters.iter().collect::<Vec<_>>())?;
+            new.extend(letters.into_iter().filter(|letter| !kept.contains(&letter.sequence)));
+        }
+        Ok(new)
+    }
+
+    /// Up to where the letters of a key have been kept; `known` holds what was asked before.
+    fn kept_up_to(&self, key: &str, stream: &str, known: &mut BTreeMap<String, u64>) -> Result<u64, Error> {
+        if let Some(from) = known.get(key) {
+            return Ok(*from);
+        }
+        let recorded = self.shared.store.dead_letter_offset(key)?;
+        let from = recorded.filter(|recorded| recorded.stream == stream).map_or(0, |recorded| recorded.offset);
+        known.insert(key.to_owned(), from);
+        Ok(from)
     }
 
     /// What a letter is counted under: its source, or its view in its present version.
@@ -183,7 +202,9 @@ impl Pipeline {
     /// sled's.
     pub(super) fn forget_kept_letters(&mut self) -> Result<(), Error> {
         let letters = std::mem::take(&mut self.letters);
-        self.letters = self.not_yet_kept(letters, &mut BTreeMap::new())?;
+        if !letters.is_empty() {
+            self.letters = self.not_yet_kept(&self.shared.dead_letters(), letters, &mut BTreeMap::new())?;
+        }
         Ok(())
     }
 

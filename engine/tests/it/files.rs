@@ -145,3 +145,38 @@ fn standard_input_is_read_once_for_all_views() {
     let late = format!("SELECT n FROM read_parquet('{}/data/views/late/current/*.parquet')", dir.display());
     assert_eq!(duckdb::rows(&late).unwrap()[0]["n"], 520_000);
 }
+
+#[test]
+fn bad_events_that_only_a_new_view_can_find_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let bad_in_a = "{\"a\":\"x\",\"b\":1}";
+    let bad_in_b = "{\"a\":2,\"b\":\"y\"}";
+    let bad_in_both = "{\"a\":\"z\",\"b\":\"w\"}";
+    let text = ["{\"a\":1,\"b\":1}", bad_in_a, bad_in_b, bad_in_both, "not JSON", "{\"a\":3,\"b\":3}"].join("\n");
+    std::fs::write(dir.join("events.jsonl"), text + "\n").unwrap();
+    let declared = "CREATE EXTERNAL TABLE events (a BIGINT, b BIGINT) STORED AS FILE LOCATION 'events.jsonl';\n";
+    let letters = || {
+        let sql = format!(
+            "SELECT decode(payload) AS body FROM read_parquet('{}/data/dead_letters/*.parquet') ORDER BY sequence",
+            dir.display()
+        );
+        let rows = duckdb::rows(&sql).unwrap();
+        rows.iter().map(|row| row["body"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let of_a = "CREATE MATERIALIZED VIEW of_a AS SELECT a FROM events;\n";
+    std::fs::write(dir.join("views.sql"), format!("{declared}{of_a}")).unwrap();
+    catch_up(dir, "");
+    assert_eq!(letters(), [bad_in_a, bad_in_both, "not JSON"]);
+
+    let of_b = "CREATE MATERIALIZED VIEW of_b AS SELECT b FROM events;\n";
+    std::fs::write(dir.join("views.sql"), format!("{declared}{of_a}{of_b}")).unwrap();
+    for _ in 0..2 {
+        catch_up(dir, "");
+        assert_eq!(letters(), [bad_in_a, bad_in_b, bad_in_both, "not JSON"]);
+    }
+    // A view that is rebuilt with fewer columns decoded finds nothing new.
+    std::fs::write(dir.join("views.sql"), format!("{declared}{}", of_b.replace("SELECT b", "SELECT b + 1 AS b"))).unwrap();
+    catch_up(dir, "");
+    assert_eq!(letters(), [bad_in_a, bad_in_b, bad_in_both, "not JSON"]);
+}
