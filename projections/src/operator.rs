@@ -9,6 +9,7 @@
 //! | `semi` | semi, anti and mark joins on equal keys alone |
 //! | `top` | the first rows of an order over input that takes rows back |
 //! | `keyed` | what splits by a key, by recompute of the keys that are touched |
+//! | `watermark` | rows of windows that are over, or not too old |
 //! | `full` | everything else, by full recompute |
 //!
 //! A change takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next
@@ -22,9 +23,10 @@ mod linear;
 mod merge;
 mod semi;
 mod top;
+mod watermark;
 mod weighted;
 
-use alluvium_sql::{Node, Op};
+use alluvium_sql::{Expiry, Node, Op};
 use arrow::datatypes::SchemaRef;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -36,6 +38,7 @@ use self::linear::Linear;
 use self::merge::Merge;
 use self::semi::Semi;
 use self::top::Top;
+use self::watermark::Watermark;
 use self::weighted::Weighted;
 use crate::delta::Delta;
 use crate::error::Error;
@@ -58,6 +61,7 @@ enum Kind {
     Semi(Box<Semi>),
     Top(Box<Top>),
     Keyed(Box<Keyed>),
+    Watermark(Box<Watermark>),
     Full(Box<Full>),
 }
 
@@ -87,6 +91,10 @@ impl Operator {
                 Op::Semi { plan, keys } => Kind::Semi(Box::new(Semi::new(node, plan, keys)?)),
                 Op::Top { plan, skip, fetch } => Kind::Top(Box::new(Top::new(node, plan, *skip, *fetch).await?)),
                 Op::Keyed { plan, keys, keep } => Kind::Keyed(Box::new(Keyed::new(node, plan, keys, keep.as_ref()).await?)),
+                Op::Watermark { window_end, delays, emits_final, retain, expiry } => {
+                    let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain, expiry: *expiry };
+                    Kind::Watermark(Box::new(Watermark::new(node, *window_end, delays, bounds)?))
+                }
                 Op::Full { plan } => Kind::Full(Box::new(Full::new(node, plan).await?)),
             };
             Ok(Operator { kind, inputs })
@@ -156,6 +164,14 @@ impl Operator {
                 }
                 Ok(Vec::new())
             }
+            Kind::Watermark(watermark) => {
+                for (index, input) in self.inputs.iter_mut().enumerate() {
+                    for delta in input.stage(pushed)? {
+                        watermark.stage(index, delta)?;
+                    }
+                }
+                Ok(Vec::new())
+            }
             Kind::Full(full) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     for delta in input.stage(pushed)? {
@@ -177,6 +193,7 @@ impl Operator {
             Kind::Semi(semi) => semi.unstage(),
             Kind::Top(top) => top.unstage(),
             Kind::Keyed(keyed) => keyed.unstage(),
+            Kind::Watermark(watermark) => watermark.unstage(),
             Kind::Full(full) => full.unstage(),
         }
         self.inputs.iter_mut().for_each(Operator::unstage);
@@ -192,6 +209,7 @@ impl Operator {
             Kind::Semi(semi) => semi.absorb(),
             Kind::Top(top) => top.absorb(),
             Kind::Keyed(keyed) => keyed.absorb(),
+            Kind::Watermark(watermark) => watermark.absorb(),
             Kind::Full(full) => full.absorb()?,
         }
         self.inputs.iter_mut().try_for_each(Operator::absorb)
@@ -247,6 +265,17 @@ impl Operator {
                     keyed.absorb();
                     keyed.flush().await
                 }
+                Kind::Watermark(watermark) => {
+                    for (index, deltas) in inputs.into_iter().enumerate() {
+                        deltas.into_iter().try_for_each(|delta| watermark.stage(index, delta))?;
+                    }
+                    watermark.absorb();
+                    let (deltas, expired) = watermark.flush()?;
+                    if let (Some(expired), Some(rows)) = (expired, self.inputs.first_mut()) {
+                        rows.evict(expired.groups, expired.until)?;
+                    }
+                    Ok(deltas)
+                }
                 Kind::Full(full) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         deltas.into_iter().for_each(|delta| full.stage(index, delta));
@@ -259,6 +288,15 @@ impl Operator {
         .boxed()
     }
 
+    /// Drops groups of an aggregate at or below this operator that nobody reads any more.
+    fn evict(&mut self, groups: Expiry, until: i64) -> Result<(), Error> {
+        match (&mut self.kind, self.inputs.first_mut()) {
+            (Kind::Merge(merge), _) if groups.depth == 0 => merge.evict(groups.column, until),
+            (_, Some(input)) if groups.depth > 0 => input.evict(Expiry { depth: groups.depth - 1, ..groups }, until),
+            _ => Err(Error::Bug("groups expire where there are none".to_owned())),
+        }
+    }
+
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         match &mut self.kind {
             Kind::Scan { .. } | Kind::Linear(_) => {}
@@ -268,6 +306,7 @@ impl Operator {
             Kind::Semi(semi) => semi.checkpoint(tables),
             Kind::Top(top) => top.checkpoint(tables),
             Kind::Keyed(keyed) => keyed.checkpoint(tables),
+            Kind::Watermark(watermark) => watermark.checkpoint(tables),
             Kind::Full(full) => full.checkpoint(tables),
         }
         self.inputs.iter_mut().for_each(|input| input.checkpoint(tables));
@@ -282,6 +321,7 @@ impl Operator {
             Kind::Semi(semi) => semi.restore(tables)?,
             Kind::Top(top) => top.restore(tables)?,
             Kind::Keyed(keyed) => keyed.restore(tables)?,
+            Kind::Watermark(watermark) => watermark.restore(tables)?,
             Kind::Full(full) => full.restore(tables)?,
         }
         self.inputs.iter_mut().try_for_each(|input| input.restore(tables))
@@ -296,6 +336,7 @@ impl Operator {
             Kind::Semi(semi) => semi.size(),
             Kind::Top(top) => top.size(),
             Kind::Keyed(keyed) => keyed.size(),
+            Kind::Watermark(watermark) => watermark.size(),
             Kind::Full(full) => full.size(),
         };
         self.inputs.iter().fold(own, |(rows, bytes), input| {

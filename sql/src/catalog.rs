@@ -8,6 +8,7 @@ mod sources;
 mod statements;
 mod types;
 mod views;
+pub(crate) mod watermarks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -45,8 +46,10 @@ pub struct Source {
     pub stored_as: String,
     /// LOCATION.
     pub location: String,
-    /// OPTIONS; keys lower case.
+    /// OPTIONS without `watermark`; keys lower case.
     pub options: BTreeMap<String, String>,
+    /// The option `watermark`.
+    pub watermark: Option<Watermark>,
     /// Where the statement stands.
     pub at: Location,
 }
@@ -63,6 +66,26 @@ impl fmt::Debug for Source {
     }
 }
 
+/// How far the time of a source's events has come: the latest time that a column has had, less how late events may come. It only
+/// grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Watermark {
+    /// The index of the column, a TIMESTAMP, in the source's schema.
+    pub column: usize,
+    /// How late events may come: a whole number of the column's units.
+    pub delay: Duration,
+}
+
+/// When a view shows the rows of a time window.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// From its first event on, changing with each.
+    #[default]
+    Changes,
+    /// When the watermark has passed its end.
+    Final,
+}
+
 /// `WITH (...)` of a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewOptions {
@@ -70,6 +93,10 @@ pub struct ViewOptions {
     pub commit_interval: Option<Duration>,
     /// How many old snapshots are kept; none: the folder's default.
     pub snapshots_kept: Option<usize>,
+    /// When rows are shown.
+    pub emit: Emit,
+    /// How long after its end, by the watermark, a window stays in the view; none: for ever.
+    pub retain: Option<Duration>,
 }
 
 /// `CREATE MATERIALIZED VIEW`.

@@ -92,6 +92,12 @@ fn title(node: &Node) -> String {
                 (false, false) => format!("{} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr)),
             }
         }
+        Op::Watermark { emits_final, retain, .. } => match (emits_final, retain.is_some()) {
+            (true, true) => "windows that are over, while they are retained",
+            (true, false) => "windows that are over",
+            (false, _) => "windows that are retained",
+        }
+        .to_owned(),
         Op::Merge { plan }
         | Op::Weighted { plan }
         | Op::Linear { plan }
@@ -157,7 +163,7 @@ pub fn to_json(view: &View) -> Value {
 /// What a node runs, over leaves that stand for its inputs.
 fn logical_plan(node: &Node) -> Option<&LogicalPlan> {
     match &node.op {
-        Op::Scan { .. } => None,
+        Op::Scan { .. } | Op::Watermark { .. } => None,
         Op::Linear { plan }
         | Op::Merge { plan }
         | Op::Weighted { plan }

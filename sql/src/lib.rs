@@ -24,8 +24,8 @@ mod planner;
 pub mod session;
 mod time_windows;
 
-pub use catalog::{Catalog, Source, SqlFile, View};
+pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark};
 pub use error::{Error, Errors, Location};
-pub use plan::{Class, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
+pub use plan::{Class, Expiry, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
 pub use session::{plan_query, session_config, session_state};
 pub use time_windows::relations_named;

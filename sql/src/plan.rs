@@ -114,11 +114,34 @@ pub enum Op {
         /// return and need not be stored. None: all.
         keep: Option<LogicalPlan>,
     },
+    /// The rows of input 0 whose window the watermark lets stand. The other inputs are scans of one column each, whose latest time
+    /// less a delay is a watermark; the smallest of them counts, and there is none before each has had a time.
+    Watermark {
+        /// The column of input 0, a timestamp, that holds the end of a row's window; the other inputs' columns are of its type.
+        window_end: usize,
+        /// How late events may come, for each of the other inputs, in units of that type.
+        delays: Vec<i64>,
+        /// Whether a row is shown only when the watermark has reached the end of its window. One without a window never is.
+        emits_final: bool,
+        /// How far the watermark can be past the end of a row's window before the row is gone, in the same units. None: for ever.
+        retain: Option<i64>,
+        /// Where groups can be dropped with their rows.
+        expiry: Option<Expiry>,
+    },
     /// Any plan over the leaves: run over the whole stored input, before and after.
     Full {
         /// Over the leaves.
         plan: LogicalPlan,
     },
+}
+
+/// An aggregate below a watermark whose groups hold the end of their window: none of them is read after its rows are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expiry {
+    /// How many nodes lie between, each the first input of the one above.
+    pub depth: usize,
+    /// The column of its key.
+    pub column: usize,
 }
 
 /// By what an input of a node is arranged.

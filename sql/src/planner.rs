@@ -10,6 +10,7 @@
 //! | [`aggregates`] | which aggregates merge |
 //! | [`split`] | by which keys an operator's answer splits |
 //! | [`keys`] | which columns identify a row |
+//! | [`watermarks`] | windows that are shown when they are over, and go when they are old |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
 //! Trusts that names were resolved: every relation that the query reads is given.
@@ -23,6 +24,7 @@ mod refusals;
 mod regions;
 mod scalars;
 mod split;
+mod watermarks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -35,7 +37,7 @@ use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
-use crate::catalog::Source;
+use crate::catalog::{Emit, Source, ViewOptions, Watermark};
 use crate::plan::{Class, Node, RelationKind, ViewPlan, is_schema_only};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
@@ -46,6 +48,10 @@ pub(crate) struct Relation {
     pub(crate) schema: SchemaRef,
     pub(crate) retracts: bool,
     pub(crate) key: Option<Vec<usize>>,
+    /// Of a source: its watermark.
+    pub(crate) watermark: Option<Watermark>,
+    /// The sources with a watermark from which its rows come.
+    pub(crate) timed: BTreeSet<String>,
     /// Changes when the relation's rows may be others.
     pub(crate) fingerprint: String,
 }
@@ -57,16 +63,20 @@ impl Relation {
             schema: Arc::clone(&source.schema),
             retracts: false,
             key: None,
+            watermark: source.watermark,
+            timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
             fingerprint: fingerprint::of_source(source),
         }
     }
 
-    pub(crate) fn of_view(plan: &ViewPlan) -> Relation {
+    pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>) -> Relation {
         Relation {
             kind: RelationKind::View,
             schema: Arc::clone(&plan.schema),
             retracts: plan.root.retracts,
             key: plan.root.key.clone(),
+            watermark: None,
+            timed,
             fingerprint: plan.fingerprint.clone(),
         }
     }
@@ -95,8 +105,20 @@ impl From<DataFusionError> for Refusal {
     }
 }
 
-/// Plans a query over relations, by name.
-pub(crate) fn plan_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+/// Plans a query over relations, by name. Where the view waits for a watermark, the sources that have one are among them.
+pub(crate) fn plan_view(
+    query: &Query,
+    relations: &BTreeMap<String, Relation>,
+    options: &ViewOptions,
+) -> Result<ViewPlan, Refusal> {
+    let plan = plan_query_of_view(query, relations)?;
+    if options.emit == Emit::Changes && options.retain.is_none() {
+        return Ok(plan);
+    }
+    watermarks::bounded(plan, relations, options)
+}
+
+fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let written = logical_plan(query, relations)?;
     refusals::check(&written)?;
     let written = ordering::settle(written, relations)?;
@@ -127,6 +149,8 @@ pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<()
         schema: Arc::clone(parameters),
         retracts: false,
         key: None,
+        watermark: None,
+        timed: BTreeSet::new(),
         fingerprint: String::new(),
     };
     let written = logical_plan(query, &BTreeMap::from([("$parameters".to_owned(), relation)]))?;

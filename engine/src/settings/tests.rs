@@ -104,6 +104,7 @@ fn source(name: &str, options: &[(&str, &str)]) -> alluvium_sql::Source {
         stored_as: "NATS".into(),
         location: "nats://there:4222/ORDERS".into(),
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        watermark: None,
         at: alluvium_sql::Location { file, offset: 0, length: 0 },
     }
 }

@@ -243,6 +243,11 @@ impl Merge {
         Ok(answers)
     }
 
+    /// Drops the groups of which a column of the key is at or below `until`. Directly after a flush.
+    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
+        self.table.evict(column, until)
+    }
+
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.push(self.table.checkpoint());
     }

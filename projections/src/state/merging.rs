@@ -6,6 +6,10 @@
 //!
 //! The work of one epoch is bounded by what the epoch wrote, except that one merge is always allowed: it writes one segment.
 
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Int64Type};
+
 use super::keys::{Keys, hash, spread};
 use super::segment::{Place, Segment};
 use super::table::StateTable;
@@ -74,13 +78,47 @@ impl StateTable {
 
     /// Makes one segment of the living rows of several.
     fn merge(&mut self, slots: &[usize]) -> Result<(), Error> {
+        slots.iter().for_each(|slot| self.forget_versions(*slot));
+        self.write_living(slots)
+    }
+
+    /// Takes out every row, in all its versions, of which column `column` is at or below `until`. Between epochs.
+    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
+        let mut touched = Vec::new();
+        for slot in self.order.values().copied() {
+            let times = cast(self.segment(slot).column(column), &DataType::Int64)?;
+            let times = times.as_primitive::<Int64Type>();
+            let old: Vec<usize> = (0..times.len()).filter(|row| times.is_valid(*row) && times.value(*row) <= until).collect();
+            if !old.is_empty() {
+                touched.push((slot, old));
+            }
+        }
+        touched.iter().for_each(|(slot, _)| self.forget_versions(*slot));
+        for (slot, old) in &touched {
+            for row in old.iter().copied().filter(|row| self.segment(*slot).is_alive(*row)).collect::<Vec<_>>() {
+                let place = Place::new(*slot, row);
+                let hash = hash(self.segment(*slot).keys.get(row));
+                if let Ok(entry) = self.index.find_entry(spread(hash), |entry| entry.place == place) {
+                    entry.remove();
+                }
+                self.segment_mut(*slot).bury(row);
+            }
+        }
+        let first_unused = self.next_id();
+        for (slot, _) in touched {
+            self.write_living(&[slot])?;
+        }
+        self.keep_ids(first_unused)
+    }
+
+    /// Makes one segment of the living rows of several, whose dead rows are no older versions of anything any more.
+    fn write_living(&mut self, slots: &[usize]) -> Result<(), Error> {
         let mut places = Vec::new();
         for slot in slots {
             let segment = self.segment(*slot);
             places.extend(segment.rows_where(true).map(|row| Place::new(*slot, row)));
         }
         if let Some(column) = self.weight {
-            slots.iter().for_each(|slot| self.forget_versions(*slot));
             self.drop_tombstones(column, &mut places);
         }
         let in_epoch = slots.iter().all(|slot| self.segment(*slot).before.is_some());

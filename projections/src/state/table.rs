@@ -217,7 +217,11 @@ impl StateTable {
         let newest = self.next_id;
         self.tidy(false)?;
         self.written = 0;
-        // The newest segment keeps the ids of those that left without a successor from being given again after a restart.
+        self.keep_ids(newest)
+    }
+
+    /// The newest segment keeps the ids of those that left without a successor from being given again after a restart.
+    pub(super) fn keep_ids(&mut self, newest: u64) -> Result<(), Error> {
         if self.order.last_key_value().is_some_and(|(id, _)| id.0 + 1 < self.next_id) || (self.order.is_empty() && newest > 0) {
             let empty = RecordBatch::new_empty(Arc::clone(&self.schema));
             let segment = Segment::new(self.take_id(), empty, Keys::collect(std::iter::empty()));
@@ -283,6 +287,10 @@ impl StateTable {
 
     pub(super) fn corrupt(&self, message: String) -> Error {
         Error::Corrupt { table: self.name.clone(), message }
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
     }
 
     pub(super) fn take_id(&mut self) -> BatchId {

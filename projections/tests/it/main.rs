@@ -10,6 +10,7 @@
 //! | `duckdb` | random queries, and time windows, beside DuckDB |
 //! | `search` | random queries over random events |
 //! | `suites` | Nexmark and TPC-H |
+//! | `watermarks` | views that the watermark bounds |
 //! | `rejected` | rows whose expressions fail |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
@@ -23,3 +24,4 @@ mod rows;
 mod search;
 mod slt;
 mod suites;
+mod watermarks;

@@ -111,6 +111,11 @@ impl Pipeline {
         }
     }
 
+    /// Rows of state of all views.
+    pub fn state_rows(&self) -> u64 {
+        self.views.iter().map(|running| running.projection.state_size().0).sum()
+    }
+
     /// Everything in memory is lost; the checkpoint is all there is.
     pub async fn restart(&mut self) {
         for running in &mut self.views {

@@ -11,7 +11,7 @@ use crate::catalog::diagnose::{from_datafusion, internal, refused};
 use crate::catalog::functions::{self, Function, Functions};
 use crate::catalog::statements::{Parsed, Text, parse};
 use crate::catalog::views::Declared;
-use crate::catalog::{Catalog, Source, SqlFile, View, order, sources, views};
+use crate::catalog::{Catalog, Emit, Source, SqlFile, View, order, sources, views};
 use crate::dialect::TIME_WINDOWS;
 use crate::error::{Error, Errors, Location};
 use crate::names::nearest;
@@ -208,11 +208,15 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
         if !read.iter().all(|read| relations.contains_key(read)) {
             continue;
         }
-        let known: BTreeMap<String, Relation> =
+        let mut known: BTreeMap<String, Relation> =
             relations.iter().filter(|(name, _)| read.contains(*name)).map(|(n, r)| (n.clone(), r.clone())).collect();
-        match plan_view(&view.query, &known) {
+        let timed: BTreeSet<String> = known.values().flat_map(|relation| relation.timed.iter().cloned()).collect();
+        if view.options.emit == Emit::Final || view.options.retain.is_some() {
+            known.extend(timed.iter().filter_map(|name| Some((name.clone(), relations.get(name)?.clone()))));
+        }
+        match plan_view(&view.query, &known, &view.options) {
             Ok(plan) => {
-                relations.insert(name.clone(), Relation::of_view(&plan));
+                relations.insert(name.clone(), Relation::of_view(&plan, timed));
                 catalog.views.push(View {
                     name,
                     options: view.options.clone(),

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, ObjectName, Spann
 use crate::catalog::Source;
 use crate::catalog::statements::Text;
 use crate::catalog::types::{arrow_type, normalized};
+use crate::catalog::watermarks::watermark;
 use crate::error::{Error, Location};
 use crate::names::nearest;
 use crate::session::Names;
@@ -89,12 +90,25 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
         }
     };
     let (name, _) = name?;
-    (errors.len() == before).then(|| Source {
+    if errors.len() > before {
+        return None;
+    }
+    let schema = Schema::new(fields);
+    let watermark = match options.remove("watermark").map(|written| watermark(&written, &schema)).transpose() {
+        Ok(watermark) => watermark,
+        Err(refused) => {
+            let at = text.value_of("watermark").unwrap_or_else(|| text.head());
+            errors.push(Error { message: refused.message, help: Some(refused.help), at });
+            return None;
+        }
+    };
+    Some(Source {
         name,
-        schema: Arc::new(Schema::new(fields)),
+        schema: Arc::new(schema),
         stored_as: statement.file_type.to_uppercase(),
         location,
         options,
+        watermark,
         at: text.at(),
     })
 }

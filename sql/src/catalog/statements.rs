@@ -62,6 +62,16 @@ impl Text {
         self.tokens.iter().position(|token| is_word(token, word))
     }
 
+    /// What stands after the last token that is this word, quoted or not: the value of an option.
+    pub(crate) fn value_of(&self, option: &str) -> Option<Location> {
+        let is_key = |token: &TokenWithSpan| match &token.token {
+            Token::SingleQuotedString(text) => text.eq_ignore_ascii_case(option),
+            _ => is_word(token, option),
+        };
+        let value = self.tokens.iter().rposition(is_key).and_then(|index| self.tokens.get(index + 1));
+        value.map(|token| self.span(token.span))
+    }
+
     /// The second of two words that stand together.
     pub(crate) fn pair(&self, first: &str, second: &str) -> Option<Location> {
         let pair = self.tokens.windows(2).find(|pair| is_word(&pair[0], first) && is_word(&pair[1], second));

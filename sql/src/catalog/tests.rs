@@ -7,9 +7,11 @@ mod errors;
 mod functions;
 mod time_windows;
 mod types;
+mod watermarks;
 
 use super::*;
 use crate::explain::summary;
+use crate::plan::RelationKind;
 
 /// Sources for every test. Their text is the file `sources.sql`.
 const SOURCES: &str = "

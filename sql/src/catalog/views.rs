@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, Value};
 
-use crate::catalog::ViewOptions;
 use crate::catalog::sources::declared_name;
 use crate::catalog::statements::{Parsed, Text};
 use crate::catalog::types::normalized;
+use crate::catalog::{Emit, ViewOptions};
 use crate::error::{Error, Location};
 use crate::names::nearest;
 
@@ -45,7 +45,7 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
     (errors.len() == before).then(|| Declared { name, name_at, options, query: (*statement.query).clone(), text: text.clone() })
 }
 
-const OPTIONS: [&str; 2] = ["commit_interval", "snapshots_kept"];
+const OPTIONS: [&str; 4] = ["commit_interval", "snapshots_kept", "emit", "retain"];
 
 fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Error>) -> ViewOptions {
     let mut found = ViewOptions::default();
@@ -81,33 +81,49 @@ fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Erro
             });
             continue;
         }
-        let refused = match name.as_str() {
-            "commit_interval" => match duration(value) {
-                Some(interval) => {
-                    found.commit_interval = Some(interval);
-                    None
+        let refused =
+            match name.as_str() {
+                "commit_interval" => match duration(value) {
+                    Some(interval) => {
+                        found.commit_interval = Some(interval);
+                        None
+                    }
+                    None => Some("commit_interval = '1 second', or '50 ms', at least 1 ms and at most a day"),
+                },
+                "snapshots_kept" => match literal(value).and_then(|text| text.parse::<usize>().ok()).filter(|kept| *kept > 0) {
+                    Some(kept) => {
+                        found.snapshots_kept = Some(kept);
+                        None
+                    }
+                    None => Some("snapshots_kept = 10, at least 1"),
+                },
+                "emit" => match literal(value).map(|text| text.to_lowercase()).as_deref() {
+                    Some("changes") => None,
+                    Some("final") => {
+                        found.emit = Emit::Final;
+                        None
+                    }
+                    _ => Some("emit = 'final' for windows that the watermark has passed, or emit = 'changes'"),
+                },
+                "retain" => match literal(value).and_then(|text| humantime::parse_duration(text.trim()).ok()) {
+                    Some(retain) => {
+                        found.retain = Some(retain);
+                        None
+                    }
+                    None => Some("retain = '7 days'"),
+                },
+                _ => {
+                    errors.push(Error {
+                        message: format!("a view has no option {name}"),
+                        help: Some(nearest(&name, OPTIONS).map_or_else(
+                            || format!("options are {}", OPTIONS.join(", ")),
+                            |near| format!("did you mean {near}?"),
+                        )),
+                        at,
+                    });
+                    continue;
                 }
-                None => Some("commit_interval = '1 second', or '50 ms', at least 1 ms and at most a day"),
-            },
-            "snapshots_kept" => match literal(value).and_then(|text| text.parse::<usize>().ok()).filter(|kept| *kept > 0) {
-                Some(kept) => {
-                    found.snapshots_kept = Some(kept);
-                    None
-                }
-                None => Some("snapshots_kept = 10, at least 1"),
-            },
-            _ => {
-                errors.push(Error {
-                    message: format!("a view has no option {name}"),
-                    help: Some(nearest(&name, OPTIONS).map_or_else(
-                        || format!("options are {}", OPTIONS.join(" and ")),
-                        |near| format!("did you mean {near}?"),
-                    )),
-                    at,
-                });
-                continue;
-            }
-        };
+            };
         if let Some(write) = refused {
             errors.push(Error {
                 message: format!("{name} cannot be {value}"),

@@ -25,7 +25,7 @@ pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> 
     Ok(root)
 }
 
-fn number(node: &mut Node, next: &mut usize) {
+pub(super) fn number(node: &mut Node, next: &mut usize) {
     node.id = *next;
     *next += 1;
     for input in &mut node.inputs {

@@ -7,7 +7,7 @@ use super::*;
 use crate::plan::Class;
 
 /// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
-/// `I` semi join, `T` first rows, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
+/// `I` semi join, `T` first rows, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
@@ -17,6 +17,7 @@ fn shape(node: &Node) -> String {
         Op::Join { .. } => "J",
         Op::Semi { .. } => "I",
         Op::Top { .. } => "T",
+        Op::Watermark { .. } => "B",
         Op::Keyed { .. } => "K",
         Op::Full { .. } => "F",
     };

@@ -1,0 +1,82 @@
+//! The option `watermark` of a source, and `emit` and `retain` of a view.
+
+use super::*;
+use crate::plan::{Expiry, Op};
+
+const SEEN: &str = "CREATE EXTERNAL TABLE seen (k VARCHAR, at_ms TIMESTAMP(3), at_ns TIMESTAMP, day DATE)
+    STORED AS FILE LOCATION 'seen.jsonl' OPTIONS (watermark 'at_ms - 1500 ms');";
+
+fn plan_of(options: &str, query: &str) -> Arc<ViewPlan> {
+    let text = format!("{SEEN} CREATE MATERIALIZED VIEW v WITH ({options}) AS {query}");
+    let catalog = load(&text).unwrap_or_else(|errors| panic!("{query}: {errors}"));
+    Arc::clone(&catalog.views.last().unwrap().plan)
+}
+
+#[test]
+fn a_source_says_how_late_its_events_come() {
+    let catalog = load(SEEN).unwrap();
+    let seen = &catalog.sources["seen"];
+    assert_eq!(seen.watermark, Some(Watermark { column: 1, delay: Duration::from_millis(1500) }));
+    assert!(!seen.options.contains_key("watermark"), "what the connector is given");
+    assert_eq!(catalog.sources["customers"].watermark, None);
+}
+
+#[test]
+fn bounds_are_in_the_unit_of_the_window() {
+    let windows = "SELECT window_end, k, count(*) AS n FROM TUMBLE(seen, at_ms, INTERVAL '1 minute') GROUP BY window_end, k";
+    let plan = plan_of("emit = 'final', retain = '1 hour'", windows);
+    let Op::Watermark { window_end, delays, emits_final, retain, expiry } = &plan.root.op else { panic!("{:?}", plan.root.op) };
+    assert_eq!((*window_end, delays.as_slice(), *emits_final, *retain), (0, &[1500][..], true, Some(3_600_000)));
+    assert_eq!(*expiry, Some(Expiry { depth: 1, column: 0 }), "groups go with their windows");
+    assert_eq!(plan.reads, [(RelationKind::Source, "seen".to_owned())]);
+    assert!(plan.root.retracts);
+
+    // Nothing below holds groups by their window; rows only come.
+    let rows = plan_of("emit = 'FINAL'", "SELECT window_end, k FROM TUMBLE(seen, at_ms, INTERVAL '1 minute')");
+    assert!(matches!(rows.root.op, Op::Watermark { emits_final: true, retain: None, expiry: None, .. }));
+    assert!(!rows.root.retracts);
+    assert!(matches!(plan_of("emit = 'changes'", windows).root.op, Op::Linear { .. } | Op::Merge { .. }));
+    let same = [plan_of("emit = 'final'", windows), plan_of("emit = 'final'", windows), plan_of("retain = '1 hour'", windows)];
+    assert_eq!(same[0].fingerprint, same[1].fingerprint);
+    assert_ne!(same[0].fingerprint, same[2].fingerprint);
+    assert_ne!(same[0].fingerprint, plan_of("emit = 'changes'", windows).fingerprint);
+}
+
+#[test]
+fn a_watermark_reaches_views_over_views() {
+    let text = format!(
+        "{SEEN} CREATE MATERIALIZED VIEW a AS SELECT at_ms AS window_end, k FROM seen;
+         CREATE MATERIALIZED VIEW b WITH (emit = 'final') AS SELECT * FROM a;"
+    );
+    let catalog = load(&text).unwrap();
+    let reads: Vec<&str> = catalog.views[1].plan.reads.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(reads, ["a", "seen"]);
+    assert_eq!(catalog.columns_read("seen").into_iter().collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn what_is_wrong_with_watermarks() {
+    let mut each = Each::default();
+    for (option, underlined, message, help) in [
+        ("watermark 'at_s - 5 seconds'", "'at_s - 5 seconds'", "no column at_s", "did you mean at_"),
+        ("watermark 'day'", "'day'", "day, which is Date32", "TIMESTAMP"),
+        ("watermark 'at_ms - soon'", "'at_ms - soon'", "how late events may come", "5 seconds"),
+        ("watermark 'at_ms - 1 us'", "'at_ms - 1 us'", "how late events may come", "5 seconds"),
+    ] {
+        let text = SEEN.replace("watermark 'at_ms - 1500 ms'", option);
+        each.run(|| check_error(&text, underlined, message, help));
+    }
+    for (options, query, underlined, message, help) in [
+        ("emit = 'later'", "SELECT at_ms AS window_end FROM seen", "'later'", "emit cannot be 'later'", "'final'"),
+        ("emit = 'final'", "SELECT k FROM seen", "emit", "no column window_end", "TUMBLE"),
+        ("retain = '1 day'", "SELECT k AS window_end FROM seen", "retain", "and not a time", "TIMESTAMP"),
+        ("retain = 'a day'", "SELECT at_ms AS window_end FROM seen", "'a day'", "retain cannot be", "7 days"),
+        ("retain = '10 us'", "SELECT at_ms AS window_end FROM seen", "retain", "finer", "whole"),
+        ("emit = 'final'", "SELECT at_ns AS window_end FROM seen", "emit", "the watermark of seen is of Timestamp(ms)", "cast"),
+        ("emit = 'final'", "SELECT placed_at AS window_end FROM orders", "emit", "no source of the view has one", "watermark '"),
+        ("emits = 'final'", "SELECT 1 AS one", "emits", "no option emits", "did you mean emit?"),
+    ] {
+        let text = format!("{SEEN} CREATE MATERIALIZED VIEW v WITH ({options}) AS {query}");
+        each.run(|| check_error(&text, underlined, message, help));
+    }
+}

@@ -1,0 +1,54 @@
+//! The option `watermark` of a source: how late its events may come by their own time. Parses and checks; what a view does with it is
+//! the planner's.
+
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Schema, TimeUnit};
+
+use crate::catalog::Watermark;
+use crate::names::nearest;
+
+/// What is wrong with a watermark, and what to write.
+pub(crate) struct Refused {
+    pub(crate) message: String,
+    pub(crate) help: String,
+}
+
+/// `'placed_at - 5 seconds'`, or a column alone.
+pub(crate) fn watermark(written: &str, schema: &Schema) -> Result<Watermark, Refused> {
+    let (name, delay) = match written.split_once('-') {
+        Some((name, delay)) => (name.trim(), Some(delay.trim())),
+        None => (written.trim(), None),
+    };
+    let example = "write a column of type TIMESTAMP and how late its events may come: watermark 'placed_at - 5 seconds'";
+    let Some((column, field)) = schema.column_with_name(name) else {
+        let near = nearest(name, schema.fields().iter().map(|field| field.name().as_str()));
+        return Err(Refused {
+            message: format!("the source has no column {name} for its watermark"),
+            help: near.map_or_else(|| example.to_owned(), |near| format!("did you mean {near}?")),
+        });
+    };
+    let DataType::Timestamp(unit, _) = field.data_type() else {
+        return Err(Refused {
+            message: format!("a watermark cannot be of {name}, which is {}", field.data_type()),
+            help: example.to_owned(),
+        });
+    };
+    let delay = delay.map_or(Some(Duration::ZERO), |delay| humantime::parse_duration(delay).ok());
+    let Some(delay) = delay.filter(|delay| units(*delay, *unit).is_some()) else {
+        return Err(Refused { message: format!("{written} does not say how late events may come"), help: example.to_owned() });
+    };
+    Ok(Watermark { column, delay })
+}
+
+/// A duration in a timestamp's unit; none where it is no whole number of them.
+pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
+    let nanos_in_one = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    };
+    let nanos = duration.as_nanos();
+    (nanos % nanos_in_one == 0).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
+}
