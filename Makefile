@@ -5,6 +5,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ALLUVIUM_BIN := $(TARGET)/release/alluvium
 export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 
+# The random searches begin at a seed of the commit, so that each commit searches elsewhere and the same commit searches the same.
+export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
+export ALLUVIUM_SEARCH_SECONDS ?= 60
+
 .PHONY: demo test check tools build acceptance bench
 
 tools:
@@ -32,6 +36,7 @@ test: tools
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(MAKE) build
 	$(MAKE) acceptance
+	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"
 	cargo test --release --workspace
 
 # The views of the flights example, against the same SQL run by DuckDB over the same events.

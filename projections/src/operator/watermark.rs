@@ -42,6 +42,9 @@ pub(crate) struct Expired {
     pub(crate) until: i64,
 }
 
+/// The end of a row's window, and the row by its encoding.
+type HeldRow = (i64, Box<[u8]>);
+
 /// Keeps the rows that the watermark lets stand. Input 0 has the rows, the others one column of times each.
 #[derive(Debug)]
 pub(crate) struct Watermark {
@@ -56,8 +59,8 @@ pub(crate) struct Watermark {
     reached: Option<i64>,
     stored: Multiset,
     rows: RowConverter,
-    /// The stored rows by the end of their window and their encoding, each with how many times it is there.
-    held: BTreeMap<(i64, Box<[u8]>), i64>,
+    /// The stored rows in the order of their windows, each with how many times it is there.
+    held: BTreeMap<HeldRow, i64>,
     bytes: usize,
     schema: SchemaRef,
     staged: Staged,
@@ -217,7 +220,7 @@ impl Watermark {
     }
 
     /// Held rows of windows that end after `from` (or at any time) and at or before `to` (or never).
-    fn between(&self, from: Option<i64>, to: Option<i64>) -> impl Iterator<Item = (&(i64, Box<[u8]>), i64)> {
+    fn between(&self, from: Option<i64>, to: Option<i64>) -> impl Iterator<Item = (&HeldRow, i64)> {
         let first = from.map_or(Some(i64::MIN), |from| from.checked_add(1)).map(|from| (from, Box::from([])));
         let end = to.and_then(|to| to.checked_add(1)).map(|to| (to, Box::from([])));
         let range = match (first, to, end) {
@@ -242,7 +245,7 @@ impl Watermark {
         Ok(true)
     }
 
-    fn delta(&self, rows: &[((i64, Box<[u8]>), i64)]) -> Result<Option<Delta>, Error> {
+    fn delta(&self, rows: &[(HeldRow, i64)]) -> Result<Option<Delta>, Error> {
         if rows.is_empty() {
             return Ok(None);
         }
@@ -306,6 +309,6 @@ impl Watermark {
 
     pub(crate) fn size(&self) -> (u64, u64) {
         let (rows, bytes) = self.stored.size();
-        (rows, bytes + (self.bytes + self.held.len() * size_of::<((i64, Box<[u8]>), i64)>()) as u64)
+        (rows, bytes + (self.bytes + self.held.len() * size_of::<(HeldRow, i64)>()) as u64)
     }
 }

@@ -50,5 +50,5 @@ pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
         TimeUnit::Nanosecond => 1,
     };
     let nanos = duration.as_nanos();
-    (nanos % nanos_in_one == 0).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
+    nanos.is_multiple_of(nanos_in_one).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
 }
