@@ -164,11 +164,16 @@ fn connector_help(error: &alluvium_connectors::Error) -> Option<String> {
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         use DataFusionError as D;
-        let message = match error.find_root() {
+        let (message, help) = match error.find_root() {
             D::SQL(parser, _) => {
-                format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: "))
+                (format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")), None)
             }
-            _ => error.strip_backtrace(),
+            // Its name says where to look, which words for a user of SQL would leave out.
+            D::Internal(_) | D::IoError(_) | D::ObjectStore(_) | D::ParquetError(_) => (error.strip_backtrace(), None),
+            _ => {
+                let worded = alluvium_sql::wording::of_error(&error);
+                (worded.message, worded.help)
+            }
         };
         let kind = match error.find_root() {
             D::ResourcesExhausted(_) => {
@@ -179,6 +184,6 @@ impl From<DataFusionError> for Error {
             D::Internal(_) => Kind::Bug,
             _ => Kind::Config,
         };
-        Error::Other { kind, message, help: None }
+        Error::Other { kind, message, help }
     }
 }

@@ -62,6 +62,12 @@ impl Layout {
         self.view(view).join("checkpoint.json")
     }
 
+    /// What stopped the views that failed in the last run.
+    #[must_use]
+    pub fn failures(&self) -> PathBuf {
+        self.root.join("failures.json")
+    }
+
     /// Dead letters.
     #[must_use]
     pub fn dead_letters(&self) -> PathBuf {

@@ -97,7 +97,7 @@ impl Project {
     /// Every source, its declaration checked; connects to nothing.
     ///
     /// # Errors
-    /// Every declaration that is wrong, at the place of its statement.
+    /// Every declaration that is wrong, at its place.
     pub fn connect(&self) -> Result<Vec<Source>, Error> {
         let mut sources = Vec::new();
         let mut wrong = Vec::new();
@@ -105,7 +105,8 @@ impl Project {
             match (Source::new(config.clone()), self.catalog.sources.get(name)) {
                 (Ok(source), _) => sources.push(source),
                 (Err(alluvium_connectors::Error::Config { message, help }), Some(declared)) => {
-                    wrong.push(alluvium_sql::Error { message, help, at: declared.at.clone() });
+                    let at = declared.at.of_what_is_named_in(&message);
+                    wrong.push(alluvium_sql::Error { message, help, at });
                 }
                 (Err(error), _) => return Err(error.into()),
             }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -53,12 +54,13 @@ impl Answer {
 /// A statement that is wrong or that changes something, a view that is not there, files that cannot be read.
 pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let context = session()?;
-    let statement = alluvium_sql::dialect::parse(sql)?;
+    let wrong = |error: DataFusionError| in_the_text(error, sql);
+    let statement = alluvium_sql::dialect::parse(sql).map_err(wrong)?;
     let reads = reads(&statement);
     if reads == Reads::Changes {
         return Err(only_reads());
     }
-    let named = alluvium_sql::relations_named(&statement)?;
+    let named = alluvium_sql::relations_named(&statement).map_err(wrong)?;
     let there = snapshot::views(layout)?;
     let mut wanted = BTreeSet::new();
     for reference in &named {
@@ -81,19 +83,33 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
             let provider = context.table_provider(view.as_str()).await?;
             tables.insert(view, provider_as_source(provider));
         }
-        alluvium_sql::plan_query(&context.state(), statement, tables)?
+        alluvium_sql::plan_query(&context.state(), statement, tables).map_err(wrong)?
     } else {
-        context.state().statement_to_plan(statement).await?
+        context.state().statement_to_plan(statement).await.map_err(wrong)?
     };
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     if read_only.verify_plan(&plan).is_err() {
         return Err(only_reads());
     }
+    // Types are checked, and constants computed, when it is optimized: what is wrong with them has a place in the text, too.
+    context.state().optimize(&plan).map_err(wrong)?;
     Ok(Answer { frame: DataFrame::new(context.state(), plan) })
+}
+
+/// An error at its place in the query's text; one of the disk or of the program has none.
+fn in_the_text(error: DataFusionError, sql: &str) -> Error {
+    use DataFusionError as D;
+    match error.find_root() {
+        D::SQL(..) | D::Plan(_) | D::SchemaError(..) | D::NotImplemented(_) | D::Execution(_) | D::ArrowError(..) => {
+            Error::Sql(alluvium_sql::Errors(vec![alluvium_sql::query_error(&error, sql)]))
+        }
+        _ => error.into(),
+    }
 }
 
 fn session() -> Result<SessionContext, Error> {
     let mut config = SessionConfig::new().with_information_schema(true);
+    config.options_mut().sql_parser.collect_spans = true;
     config.options_mut().execution.time_zone = Some("+00:00".to_owned());
     Ok(SessionContext::new_with_state(alluvium_sql::session::reading_session(config)?))
 }

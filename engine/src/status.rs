@@ -1,4 +1,6 @@
-//! What every view is doing now.
+//! What every view is doing now, and in [`failures`] what stopped it in the last run.
+
+pub mod failures;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

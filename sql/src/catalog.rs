@@ -5,7 +5,7 @@ mod functions;
 mod load;
 mod order;
 mod sources;
-mod statements;
+pub(crate) mod statements;
 mod types;
 mod views;
 pub(crate) mod watermarks;
@@ -19,6 +19,9 @@ use arrow::datatypes::SchemaRef;
 
 use crate::error::{Errors, Location};
 use crate::plan::{Node, Op, ViewPlan};
+
+pub use diagnose::query_error;
+pub(crate) use types::nearest_type;
 
 /// A file's name, as messages give it, and its text. Printed without the text: it may hold credentials.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalog::SqlFile;
+use crate::catalog::statements::Text;
 
 /// A place in a file.
 #[derive(Debug, Clone)]
@@ -23,6 +24,17 @@ impl Location {
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
         (line, column)
+    }
+}
+
+impl Location {
+    /// The place within this one that a message about the statement here is about: what it names in quotes, or the word after
+    /// STORED AS; this place, where nothing of that is found.
+    #[must_use]
+    pub fn of_what_is_named_in(&self, message: &str) -> Location {
+        let Some(text) = Text::of(self) else { return self.clone() };
+        let stored_as = || message.contains("STORED AS").then(|| text.after("STORED", "AS"))?;
+        text.quoted_in(message).or_else(stored_as).unwrap_or_else(|| self.clone())
     }
 }
 

@@ -10,6 +10,7 @@
 //! | [`error`] | errors that point into a file |
 //! | `planner` | from a view's query to its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
+//! | [`wording`] | DataFusion's messages in the words of SQL |
 //! | `names` | the name that was meant |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
@@ -23,8 +24,9 @@ pub mod plan;
 mod planner;
 pub mod session;
 mod time_windows;
+pub mod wording;
 
-pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark};
+pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark, query_error};
 pub use error::{Error, Errors, Location};
 pub use plan::{Class, Expiry, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
 pub use session::{plan_query, session_config, session_state};

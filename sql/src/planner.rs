@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`refusals`] | what is not a function of the events |
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
+//! | [`peers`] | window functions that would pick one of several rows that tie |
 //! | [`scalars`] | subqueries of one value as joins |
 //! | [`grouping_sets`] | GROUPING SETS, ROLLUP and CUBE taken apart |
 //! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
@@ -20,6 +21,7 @@ mod fingerprint;
 mod grouping_sets;
 mod keys;
 mod ordering;
+mod peers;
 mod refusals;
 mod regions;
 mod scalars;
@@ -96,6 +98,8 @@ pub(crate) enum Refusal {
 pub(crate) enum Spot {
     Call(String),
     Word(&'static str),
+    /// A text in single quotes.
+    Literal(String),
     Whole,
 }
 
@@ -121,6 +125,7 @@ pub(crate) fn plan_view(
 fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let written = logical_plan(query, relations)?;
     refusals::check(&written)?;
+    peers::check(&written, relations)?;
     let written = ordering::settle(written, relations)?;
     refuse_twin_columns(&written)?;
 

@@ -1,6 +1,7 @@
 //! `alluvium check`.
 
-use alluvium_sql::{Class, Node, View};
+use alluvium_sql::View;
+use alluvium_sql::explain::{ViewSummary, summary};
 use clap::Args;
 
 use super::{Global, print, table};
@@ -20,52 +21,44 @@ impl Check {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let project = global.project()?;
         project.connect()?;
-        let mut table = table::plain(&["view", "kept up to date by", "reads", "columns"]);
+        let mut table = table::plain(&["view", "class", "key", "state", "reads"]);
         let mut warnings = String::new();
         for view in &project.catalog.views {
-            let reads: Vec<_> = view.plan.reads.iter().map(|(_, name)| name.as_str()).collect();
+            let summary = summary(view);
             table.add_row(vec![
                 view.name.clone(),
-                dearest(&view.plan.root).to_string(),
-                reads.join(", "),
-                view.plan.schema.fields().len().to_string(),
+                summary.class.to_string(),
+                key(&summary),
+                if summary.state.is_empty() { "none".to_owned() } else { summary.state.join("; ") },
+                summary.reads.join(", "),
             ]);
-            warnings.push_str(&full_recomputes(view));
+            warnings.push_str(&warnings_of(view, &summary));
         }
-        let sources = project.sources.len();
         print(&format!(
             "{table}\n{warnings}{} and {}: no errors\n",
             count(project.catalog.views.len(), "view"),
-            count(sources, "source")
+            count(project.sources.len(), "source")
         ))
     }
 }
 
+fn key(summary: &ViewSummary) -> String {
+    match &summary.key {
+        Some(key) if key.is_empty() => "one row at most".to_owned(),
+        Some(key) => key.join(", "),
+        None => "none".to_owned(),
+    }
+}
+
+fn warnings_of(view: &View, summary: &ViewSummary) -> String {
+    let lines = summary.warnings.iter().map(|warning| {
+        let (line, column) = warning.at.line_column();
+        let (file, name) = (&warning.at.file.path, &view.name);
+        format!("warning: {file}:{line}:{column}: {name}: {}\n  help: {}\n", warning.reason, warning.suggestion)
+    });
+    lines.collect()
+}
+
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-/// The class that decides what a step costs.
-pub(super) fn dearest(node: &Node) -> Class {
-    node.inputs.iter().map(dearest).fold(node.class, Class::max)
-}
-
-fn full_recomputes(view: &View) -> String {
-    fn walk<'a>(node: &'a Node, found: &mut Vec<&'a Node>) {
-        if node.class == Class::FullRecompute {
-            found.push(node);
-        }
-        node.inputs.iter().for_each(|input| walk(input, found));
-    }
-    let mut found = Vec::new();
-    walk(&view.plan.root, &mut found);
-    let line = |node: &&Node| {
-        let (line, column) = view.at.line_column();
-        let reason = node.reason.as_deref().unwrap_or("no cheaper way is known for it");
-        format!(
-            "warning: {}:{line}:{column}: {} is computed anew from all its input at each step: {reason}\n",
-            view.at.file.path, view.name
-        )
-    };
-    found.iter().map(line).collect()
 }

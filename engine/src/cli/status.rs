@@ -12,7 +12,7 @@ use crate::checkpoint::read_records;
 use crate::error::Error;
 use crate::layout::{Layout, RunInfo};
 use crate::lock::running;
-use crate::status::{Board, Phase, SourceStatus, ViewStatus};
+use crate::status::{Board, Phase, SourceStatus, ViewStatus, failures};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,7 +49,8 @@ impl Status {
     }
 }
 
-/// What the records beside the views say, with views that are declared and were never committed, and those no longer declared.
+/// What the records beside the views say, with what stopped them in the last run, views that are
+/// declared and were never committed, and those no longer declared.
 fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
     let board = Board::default();
     for status in read_records(layout)? {
@@ -58,8 +59,12 @@ fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> 
     match global.project() {
         Ok(project) => {
             let declared: BTreeSet<&str> = project.catalog.views.iter().map(|view| view.name.as_str()).collect();
+            let failures = failures::read(layout);
             for view in &declared {
-                board.update(view, |shown| shown.phase = Phase::Stopped);
+                board.update(view, |shown| {
+                    shown.error = failures.get(*view).cloned();
+                    shown.phase = if shown.error.is_some() { Phase::Failed } else { Phase::Stopped };
+                });
             }
             for view in board.all().into_iter().map(|status| status.view).filter(|view| !declared.contains(view.as_str())) {
                 board.update(&view, |shown| shown.phase = Phase::Orphaned);

@@ -21,7 +21,7 @@ use crate::checkpoint::{FORMAT, Record, Store, drop_view};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::settings::OnStreamChange;
-use crate::status::Phase;
+use crate::status::{Phase, ViewStatus, failures};
 
 /// A pipeline's end.
 struct Ended {
@@ -105,6 +105,7 @@ impl Supervisor {
             first_error: None,
         };
         supervisor.show(&records);
+        supervisor.keep_failures();
         let requested: BTreeSet<String> = supervisor.shared.store.rebuilds_requested()?.into_iter().collect();
         for component in supervisor.components.clone() {
             supervisor.start_component(&component, &records, &requested, true);
@@ -126,6 +127,13 @@ impl Supervisor {
         for view in self.components.iter().flat_map(|component| &component.views) {
             self.shared.board.update(&view.name, |_| {});
         }
+    }
+
+    /// Keeps what stopped views of this run, for when it has ended.
+    fn keep_failures(&self) {
+        let mut views: Vec<ViewStatus> = self.shared.board.all();
+        views.retain(|status| self.components.iter().any(|component| component.holds(&status.view)));
+        failures::keep(&self.shared.layout, &views);
     }
 
     /// Starts what a component needs: its pipeline, or the pipelines of the views that can go on and a rebuild beside them.
@@ -246,6 +254,7 @@ impl Supervisor {
                 Wake::Shutdown => self.swaps.clear(),
             }
         }
+        self.keep_failures();
         self.first_error.take().map_or(Ok(()), Err)
     }
 
@@ -279,6 +288,7 @@ impl Supervisor {
                 status.error = Some(error.to_string());
             });
         }
+        self.keep_failures();
         if stream_changed && self.shared.project.settings.on_stream_change == OnStreamChange::Rebuild {
             tracing::warn!(pipeline = running.component.name(), %error, "the stream changed: rebuilding, as the settings say");
             // A rebuild that is under way reads the same stream: when it fails too, it is begun again.

@@ -72,7 +72,15 @@ fn check_points_at_the_place() {
     let (_parent, dir) = new_folder();
     let good = ask(&dir, &["check"]);
     assert_eq!((good.status.code(), text(&good.stderr)), (Some(0), String::new()));
-    assert!(text(&good.stdout).contains("3 views and 1 source: no errors"));
+    let said = text(&good.stdout);
+    assert!(said.contains("3 views and 1 source: no errors") && !said.contains("warning"), "{said}");
+    // A line a view: its class, its key, its state, what it reads.
+    let line = |view: &str| {
+        let line = said.lines().find(|line| line.trim_start().starts_with(view)).unwrap_or_else(|| panic!("{view}: {said}"));
+        line.split("  ").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(line("revenue_by_country"), ["revenue_by_country", "merge", "country", "the state of each group", "orders"]);
+    assert_eq!(line("large_orders"), ["large_orders", "linear", "none", "none", "orders"]);
     std::fs::write(
         dir.join("best_countries.sql"),
         "CREATE MATERIALIZED VIEW best_countries AS\nSELECT countr FROM revenue_by_country;\n",
@@ -81,6 +89,137 @@ fn check_points_at_the_place() {
     let wrong = ask(&dir, &["check"]);
     assert_eq!(wrong.status.code(), Some(1));
     assert!(text(&wrong.stderr).contains("best_countries.sql:2:8"), "{}", text(&wrong.stderr));
+}
+
+#[test]
+fn check_warns_with_a_place_a_reason_and_a_suggestion() {
+    let (_parent, dir) = new_folder();
+    std::fs::write(
+        dir.join("dear.sql"),
+        "-- ranks\nCREATE MATERIALIZED VIEW ranks AS\n  SELECT order_id, rank() OVER (ORDER BY total) AS place FROM orders;\n\
+         CREATE MATERIALIZED VIEW sums AS SELECT country,\n  sum(CAST(total AS DOUBLE)) AS s, array_agg(order_id ORDER BY order_id) AS ids\n\
+         FROM orders GROUP BY country;\n",
+    )
+    .unwrap();
+    let checked = ask(&dir, &["check"]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    let said = text(&checked.stdout);
+    let lines: Vec<&str> = said.lines().collect();
+    for (place, reason, suggestion) in [
+        ("dear.sql:3:20: ranks: ", "all input is kept", "in a view of its own first"),
+        ("dear.sql:5:3: sums: ", "sum of floating-point numbers", "DECIMAL"),
+        ("dear.sql:5:36: sums: ", "its state grows with the events", "group by something that ends"),
+    ] {
+        let found = lines.windows(2).find(|pair| pair[0].starts_with("warning: ") && pair[0].contains(place));
+        let found = found.unwrap_or_else(|| panic!("{place}: {said}"));
+        assert!(found[0].contains(reason) && found[1].starts_with("  help: ") && found[1].contains(suggestion), "{found:?}");
+    }
+    assert_eq!(said.matches("warning: ").count(), 3, "{said}");
+    assert!(lines.iter().any(|line| line.contains("ranks") && line.contains("full recompute")), "{said}");
+}
+
+#[test]
+fn explain_shows_class_key_state_and_cost_of_each_node() {
+    let (_parent, dir) = new_folder();
+    let shown = |format: &[&str]| {
+        let answer = ask(&dir, &[&["explain", "revenue_by_country"], format].concat());
+        assert!(answer.status.success(), "{}", text(&answer.stderr));
+        text(&answer.stdout)
+    };
+    let tree = shown(&[]);
+    assert!(tree.contains("merge: "), "{tree}");
+    assert!(
+        tree.contains("[O(changes) \u{b7} key country \u{b7} keeps the state of each group \u{b7} rows can be taken back]"),
+        "{tree}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&shown(&["--format", "json"])).unwrap();
+    fn nodes<'a>(node: &'a serde_json::Value, found: &mut Vec<&'a serde_json::Value>) {
+        found.push(node);
+        for input in node["inputs"].as_array().unwrap() {
+            nodes(input, found);
+        }
+    }
+    let mut found = Vec::new();
+    nodes(&json["plan"], &mut found);
+    assert!(found.iter().all(|node| node["class"].is_string() && node["cost"].is_string() && node.get("state").is_some()));
+    assert!(found.iter().any(|node| node["class"] == "merge" && node["state"] == "the state of each group"));
+    assert!(shown(&["--format", "mermaid"]).contains("keeps the state of each group<br/>O(changes)"));
+}
+
+#[test]
+fn a_wrong_query_is_underlined_and_says_what_to_write() {
+    let (_parent, dir) = new_folder();
+    let ran = ask(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    assert!(ran.status.success(), "{}", text(&ran.stderr));
+    for (sql, underlined, message, help) in [
+        ("SELECT 1/0", "", "a division by zero", "nullif(x, 0)"),
+        ("SELECT orders / 0 FROM revenue_by_country", "", "a division by zero", "nullif(x, 0)"),
+        ("SELECT CAST('abc' AS INT) AS n", "'abc'", "the value 'abc' cannot be cast to INT", "TRY_CAST(... AS INT)"),
+        ("SELECT CAST(country AS INT) FROM revenue_by_country", "", "cannot be cast to INT", "TRY_CAST(... AS INT)"),
+        ("SELECT contry FROM revenue_by_country", "contry", "no column is named contry", "did you mean country?"),
+        ("SELECT cuont(*) FROM revenue_by_country", "cuont", "no function is named cuont", "did you mean count?"),
+        ("SELECT country FORM revenue_by_country", "FORM", "expected end of statement", "did you mean FROM?"),
+        ("SELECT CAST(country AS VARCHR) FROM revenue_by_country", "VARCHR", "no type is named VARCHR", "did you mean VARCHAR?"),
+        ("SELECT sum(country) FROM revenue_by_country", "sum", "there is no sum(VARCHAR)", "sum(BIGINT)"),
+        ("SELECT 'open", "'", "unterminated string literal", "close what was opened"),
+        ("SELECT * FROM revenue_by_contry", "", "no committed view revenue_by_contry", "did you mean revenue_by_country?"),
+        ("DELETE FROM revenue_by_country", "", "a query can only read", "SELECT"),
+    ] {
+        let answer = ask(&dir, &["query", sql]);
+        let error = text(&answer.stderr);
+        assert_eq!(answer.status.code(), Some(1), "{sql}: {error}");
+        assert!(answer.stdout.is_empty() && error.contains(message) && error.contains(help), "{sql}: {error}");
+        if underlined.is_empty() {
+            continue;
+        }
+        let column = sql.find(underlined).unwrap() + 1;
+        assert!(error.contains(&format!("[query:1:{column}]")), "{sql}: {error}");
+        assert_eq!(error.matches('\u{2500}').count(), underlined.len() + 5, "{sql}: {error}");
+    }
+}
+
+#[test]
+fn a_wrong_source_is_underlined_at_its_option() {
+    let (_parent, dir) = new_folder();
+    for (source, underlined, help) in [
+        ("STORED AS NATTS LOCATION 'nats://127.0.0.1:1/S'", "NATTS", "STORED AS NATS"),
+        ("STORED AS NATS LOCATION 'nats://127.0.0.1:1/S' OPTIONS (sujbect 'a.>')", "sujbect", "did you mean 'subject'?"),
+        ("STORED AS NATS LOCATION 'nats://127.0.0.1:1/S' OPTIONS (format 'jsn')", "'jsn'", "json"),
+    ] {
+        let sql = format!("CREATE EXTERNAL TABLE wrong (a INT)\n{source};\n");
+        std::fs::write(dir.join("wrong.sql"), &sql).unwrap();
+        let answer = ask(&dir, &["check"]);
+        let error = text(&answer.stderr);
+        let column = source.find(underlined).unwrap() + 1;
+        assert!(error.contains(&format!("wrong.sql:2:{column}]")) && error.contains(help), "{source}: {error}");
+    }
+}
+
+#[test]
+fn status_tells_after_the_end_what_stopped_a_view() {
+    let (_parent, dir) = new_folder();
+    let run = || ask(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    assert!(run().status.success());
+    let phase = || -> (String, Option<String>) {
+        let answer = ask(&dir, &["status", "--format", "json"]);
+        let status: serde_json::Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let views = status["views"].as_array().unwrap();
+        let view = views.iter().find(|view| view["view"] == "revenue_by_country").unwrap();
+        (view["phase"].as_str().unwrap().to_owned(), view["error"].as_str().map(str::to_owned))
+    };
+    assert_eq!(phase(), ("stopped".to_owned(), None));
+
+    // What it remembers is gone.
+    std::fs::remove_dir_all(dir.join("data/state/revenue_by_country")).unwrap();
+    assert_eq!(run().status.code(), Some(1));
+    let (stopped, error) = phase();
+    assert!(stopped == "failed" && error.as_ref().unwrap().contains("revenue_by_country"), "{stopped}: {error:?}");
+    let answer = ask(&dir, &["status"]);
+    assert!(text(&answer.stdout).contains(&error.unwrap()), "{}", text(&answer.stdout));
+
+    let rebuilt = ask(&dir, &["rebuild", "revenue_by_country"]);
+    assert!(rebuilt.status.success(), "{}", text(&rebuilt.stderr));
+    assert_eq!(phase(), ("stopped".to_owned(), None));
 }
 
 #[test]

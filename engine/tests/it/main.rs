@@ -4,6 +4,7 @@
 mod bad_events;
 mod cli;
 mod crash;
+mod crash_deep;
 mod duckdb;
 mod files;
 mod orders;

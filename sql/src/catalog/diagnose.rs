@@ -1,20 +1,58 @@
 //! From DataFusion's errors to ours: a place in the file, and words for someone who writes SQL, not Rust.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Fields};
 use datafusion::common::{Column, DataFusionError, SchemaError};
-use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan, Tokenizer};
 
-use crate::catalog::statements::{Text, first_lower};
+use crate::catalog::SqlFile;
+use crate::catalog::statements::{Text, parse_error, unreadable};
 use crate::error::{Error, Location};
 use crate::names::nearest;
 use crate::planner::Spot;
+use crate::session::session_state;
+use crate::wording::{Wording, first_lower, of_message, sql_types};
+
+/// What a name can have meant.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Known {
+    /// Names of functions.
+    pub(crate) functions: BTreeSet<String>,
+    /// Names of members of structs.
+    pub(crate) members: BTreeSet<String>,
+}
+
+impl Known {
+    /// Adds the members of all structs among some columns, at any depth.
+    pub(crate) fn add_members(&mut self, fields: &Fields) {
+        for field in fields {
+            match field.data_type() {
+                DataType::Struct(inner) => {
+                    self.members.extend(inner.iter().map(|member| member.name().clone()));
+                    self.add_members(inner);
+                }
+                DataType::List(item) | DataType::LargeList(item) => self.add_members(&Fields::from(vec![Arc::clone(item)])),
+                _ => {}
+            }
+        }
+    }
+}
 
 /// A query that Alluvium refuses.
 pub(crate) fn refused(message: String, help: String, spot: &Spot, text: &Text) -> Error {
     let at = match spot {
-        Spot::Call(name) => text.call(name),
+        Spot::Call(name) => text.call(name).or_else(|| match name.as_str() {
+            // What each may also be written as.
+            "now" => text.word("current_timestamp"),
+            "current_date" => text.word("today"),
+            _ => None,
+        }),
+        Spot::Word(word @ ("LIMIT" | "OFFSET")) => text.unordered(word),
         Spot::Word(word) => text.word(word),
+        Spot::Literal(literal) => text.literal(literal),
         Spot::Whole => None,
     };
     Error { message, help: Some(help), at: at.unwrap_or_else(|| text.head()) }
@@ -29,10 +67,34 @@ pub(crate) fn internal(error: &DataFusionError, at: Location) -> Error {
     }
 }
 
+/// An error of parsing or planning a query that stands in no file, with its place in the query's text.
+#[must_use]
+pub fn query_error(error: &DataFusionError, sql: &str) -> Error {
+    let file = Arc::new(SqlFile { path: "query".to_owned(), text: sql.to_owned() });
+    if let Err(error) = Tokenizer::new(&GenericDialect {}, sql).tokenize() {
+        return unreadable(&file, &error);
+    }
+    let whole = Location { file, offset: 0, length: sql.len() };
+    let Some(text) = Text::of(&whole) else {
+        let Wording { message, help } = crate::wording::of_error(error);
+        return Error { message, help, at: whole };
+    };
+    if matches!(error.find_root(), DataFusionError::SQL(..)) {
+        return parse_error(&text, error);
+    }
+    let mut known = Known::default();
+    if let Ok(state) = session_state() {
+        known.functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys()).cloned().collect();
+        known.functions.extend(state.window_functions().keys().cloned());
+    }
+    from_datafusion(error, &text, &known)
+}
+
 /// An error of parsing names and types, or of planning.
-pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, functions: &BTreeSet<String>) -> Error {
+pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, known: &Known) -> Error {
     let diagnostic = error.diagnostic();
-    let at = diagnostic.and_then(|found| found.span).map(|span| {
+    let span = diagnostic.and_then(|found| found.span.or_else(|| found.notes.iter().find_map(|note| note.span)));
+    let at = span.map(|span| {
         text.span(SqlSpan {
             start: SqlLocation { line: span.start.line, column: span.start.column },
             end: SqlLocation { line: span.end.line, column: span.end.column },
@@ -54,20 +116,63 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, functions: &
         };
     }
     let root = error.find_root().strip_backtrace();
-    let message = diagnostic.map_or_else(|| without_prefix(&root).to_owned(), |found| found.message.clone());
-    if let Some(name) = quoted_after(&message, "Invalid function ") {
+    // Where the diagnostic leaves out the types, the error has them.
+    let told = diagnostic.map(|found| found.message.as_str()).filter(|message| *message != "expressions have incompatible types");
+    let message = told.unwrap_or(&root);
+    if let Some(name) = quoted_after(message, "Invalid function ") {
         return Error {
             message: format!("no function is named {name}"),
-            help: nearest(&name, functions.iter().map(String::as_str)).map(|near| format!("did you mean {near}?")),
+            help: nearest(&name, known.functions.iter().map(String::as_str)).map(|near| format!("did you mean {near}?")),
             at: at.or_else(|| text.call(&name)).unwrap_or_else(|| text.head()),
         };
+    }
+    if let Some((_, rest)) = message.split_once("Field ")
+        && let Some(name) = rest.strip_suffix(" not found in struct")
+    {
+        return unknown_member(name, text, known);
     }
     if matches!(error.find_root(), DataFusionError::Internal(_)) {
         return internal(error, at.unwrap_or_else(|| text.head()));
     }
-    let help = diagnostic.and_then(|found| found.helps.first()).map(|help| first_lower(&help.message));
-    let at = at.or_else(|| called(&message, text)).unwrap_or_else(|| text.head());
-    Error { message: first_lower(message.trim()), help, at }
+    let Wording { message: said, help } = of_message(message);
+    let help =
+        help.or_else(|| diagnostic.and_then(|found| found.helps.first()).map(|help| first_lower(&sql_types(&help.message))));
+    let at = at.or_else(|| place_of(message, text)).unwrap_or_else(|| text.head());
+    Error { message: said, help, at }
+}
+
+/// Where a message's own words stand in a statement.
+fn place_of(message: &str, text: &Text) -> Option<Location> {
+    const WORDS: [(&str, &str); 7] = [
+        ("Substring without", "substr"),
+        ("WHERE clause", "WHERE"),
+        ("LIMIT", "LIMIT"),
+        ("Query INSERT", "INSERT"),
+        ("Query UPDATE", "UPDATE"),
+        ("Query DELETE", "DELETE"),
+        ("Query MERGE", "MERGE"),
+    ];
+    let word = WORDS.iter().find(|(part, _)| message.contains(part)).and_then(|(_, word)| text.word(word));
+    let named = || message.rsplit_once("Unsupported SQL type ").and_then(|(_, name)| text.word(name.split('(').next()?));
+    let place = word.or_else(named).or_else(|| text.quoted_in(message)).or_else(|| called(message, text));
+    place.or_else(|| if message.contains("Divide by zero") { text.symbol("/") } else { text.symbol(operator_of(message)?) })
+}
+
+/// The operator whose two types do not go together: it stands between them.
+fn operator_of(message: &str) -> Option<&str> {
+    let is_pair = message.contains("Cannot coerce arithmetic") || message.contains("Cannot infer common argument type");
+    let mut words = message.split(' ').filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation()));
+    words.next().filter(|_| is_pair)
+}
+
+fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
+    let help = match nearest(name, known.members.iter().map(String::as_str)) {
+        Some(near) => Some(format!("did you mean {near}?")),
+        None if known.members.is_empty() => None,
+        None => Some(format!("there are {}", known.members.iter().cloned().collect::<Vec<_>>().join(", "))),
+    };
+    let at = text.literal(name).or_else(|| text.word(name)).unwrap_or_else(|| text.head());
+    Error { message: format!("the struct has no member {name}"), help, at }
 }
 
 /// Two columns of one SELECT with one name.
@@ -121,10 +226,4 @@ fn quoted_after(message: &str, prefix: &str) -> Option<String> {
 fn called(message: &str, text: &Text) -> Option<Location> {
     let words = message.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| word.len() > 2);
     words.into_iter().find_map(|word| text.call_only(word))
-}
-
-fn without_prefix(message: &str) -> &str {
-    let prefixes =
-        ["Error during planning: ", "This feature is not implemented: ", "Schema error: ", "SQL error: ", "Execution error: "];
-    prefixes.iter().find_map(|prefix| message.strip_prefix(prefix)).unwrap_or(message)
 }

@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::ast::{CastKind, Ident, SelectItem};
 
-use crate::catalog::diagnose::{from_datafusion, refused};
+use crate::catalog::diagnose::{Known, from_datafusion, refused};
 use crate::catalog::sources::declared_name;
 use crate::catalog::statements::Text;
 use crate::catalog::types::{arrow_type, normalized};
@@ -223,7 +223,9 @@ impl Functions {
         let Some(query) = query_of(function) else { return false };
         let error = match check_function(&query, &Arc::new(Schema::new(fields))) {
             Ok(()) => return true,
-            Err(Refusal::DataFusion(error)) => from_datafusion(&error, &function.text, names),
+            Err(Refusal::DataFusion(error)) => {
+                from_datafusion(&error, &function.text, &Known { functions: names.clone(), ..Known::default() })
+            }
             Err(Refusal::Refused { message, help, spot }) => refused(message, help, &spot, &function.text),
         };
         errors.push(error);

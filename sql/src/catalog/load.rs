@@ -7,7 +7,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{CreateFunction, Statement as SqlStatement};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use crate::catalog::diagnose::{from_datafusion, internal, refused};
+use crate::catalog::diagnose::{Known, from_datafusion, internal, refused};
 use crate::catalog::functions::{self, Function, Functions};
 use crate::catalog::statements::{Parsed, Text, parse};
 use crate::catalog::views::Declared;
@@ -225,7 +225,13 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
                     at: view.text.at(),
                 });
             }
-            Err(Refusal::DataFusion(error)) => errors.push(from_datafusion(&error, &view.text, &declarations.function_names)),
+            Err(Refusal::DataFusion(error)) => {
+                let mut meant = Known { functions: declarations.function_names.clone(), ..Known::default() };
+                for relation in known.values() {
+                    meant.add_members(relation.schema.fields());
+                }
+                errors.push(from_datafusion(&error, &view.text, &meant));
+            }
             Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
         }
     }
@@ -261,7 +267,9 @@ fn tables_named(view: &Declared, declarations: &Declarations, errors: &mut Vec<E
             && !is_time_window(&name)
         {
             let candidates = declarations.sources.keys().chain(declarations.views.keys()).map(String::as_str);
-            let help = match nearest(&name, candidates.clone().filter(|candidate| *candidate != view.name)) {
+            let functions = declarations.table_functions.iter().map(String::as_str).chain(TIME_WINDOWS);
+            let relation = nearest(&name, candidates.clone().filter(|candidate| *candidate != view.name));
+            let help = match relation.or_else(|| view.text.call_only(&name).and_then(|_| nearest(&name, functions))) {
                 Some(near) => format!("did you mean {near}?"),
                 None => {
                     let all: Vec<&str> = candidates.filter(|candidate| *candidate != view.name).collect();

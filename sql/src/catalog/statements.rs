@@ -1,5 +1,8 @@
 //! From a file's text to its statements: cut at the semicolons, so that an error in one leaves the others readable.
 
+mod misspelt;
+mod text;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -7,11 +10,16 @@ use datafusion::common::DataFusionError;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
+use self::misspelt::{misspelt_clause, misspelt_head};
+use self::text::{byte_offset, is_word};
 use crate::catalog::SqlFile;
 use crate::dialect;
 use crate::error::{Error, Location};
+use crate::wording::first_lower;
+
+pub(crate) use self::text::Text;
 
 /// What may stand in a file, for messages.
 const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW and CREATE FUNCTION statements";
@@ -23,89 +31,15 @@ pub(crate) struct Parsed {
     pub(crate) text: Text,
 }
 
-/// A statement's text in its file. Never empty.
-#[derive(Debug, Clone)]
-pub(crate) struct Text {
-    pub(crate) file: Arc<SqlFile>,
-    /// Without white space and comments.
-    pub(crate) tokens: Vec<TokenWithSpan>,
-}
-
-impl Text {
-    /// The whole statement.
-    pub(crate) fn at(&self) -> Location {
-        self.between(self.tokens.first().map(|t| t.span), self.tokens.last().map(|t| t.span))
+/// Text that is not even words.
+pub(crate) fn unreadable(file: &Arc<SqlFile>, error: &TokenizerError) -> Error {
+    let offset = byte_offset(&file.text, error.location.line, error.location.column);
+    let offset = file.text.floor_char_boundary(offset.min(file.text.len().saturating_sub(1)));
+    Error {
+        message: first_lower(&error.message),
+        help: Some("close what was opened: a quote, a comment or a quoted name".to_owned()),
+        at: Location { file: Arc::clone(file), offset, length: 1 },
     }
-
-    /// The first words of the statement: what a message about the whole of it underlines.
-    pub(crate) fn head(&self) -> Location {
-        self.between(self.tokens.first().map(|t| t.span), self.tokens.get(2).or(self.tokens.last()).map(|t| t.span))
-    }
-
-    /// The statement's source text.
-    pub(crate) fn sql(&self) -> &str {
-        let at = self.at();
-        &self.file.text[at.offset..at.offset + at.length]
-    }
-
-    /// A place given by lines and columns.
-    pub(crate) fn span(&self, span: Span) -> Location {
-        self.between(Some(span), Some(span))
-    }
-
-    /// The first token that is this word, in any case.
-    pub(crate) fn word(&self, word: &str) -> Option<Location> {
-        self.word_index(word).map(|index| self.span(self.tokens[index].span))
-    }
-
-    pub(crate) fn word_index(&self, word: &str) -> Option<usize> {
-        self.tokens.iter().position(|token| is_word(token, word))
-    }
-
-    /// What stands after the last token that is this word, quoted or not: the value of an option.
-    pub(crate) fn value_of(&self, option: &str) -> Option<Location> {
-        let is_key = |token: &TokenWithSpan| match &token.token {
-            Token::SingleQuotedString(text) => text.eq_ignore_ascii_case(option),
-            _ => is_word(token, option),
-        };
-        let value = self.tokens.iter().rposition(is_key).and_then(|index| self.tokens.get(index + 1));
-        value.map(|token| self.span(token.span))
-    }
-
-    /// The second of two words that stand together.
-    pub(crate) fn pair(&self, first: &str, second: &str) -> Option<Location> {
-        let pair = self.tokens.windows(2).find(|pair| is_word(&pair[0], first) && is_word(&pair[1], second));
-        pair.map(|pair| self.span(pair[1].span))
-    }
-
-    /// The call of a function: its name directly before a parenthesis, or else the word.
-    pub(crate) fn call(&self, name: &str) -> Option<Location> {
-        self.call_only(name).or_else(|| self.word(name))
-    }
-
-    /// The call of a function with its parenthesis.
-    pub(crate) fn call_only(&self, name: &str) -> Option<Location> {
-        let call = self.tokens.windows(2).find(|pair| is_word(&pair[0], name) && pair[1].token == Token::LParen);
-        call.map(|pair| self.span(pair[0].span))
-    }
-
-    fn between(&self, first: Option<Span>, last: Option<Span>) -> Location {
-        let start = first.map_or(0, |span| byte_offset(&self.file.text, span.start.line, span.start.column));
-        let end = last.map_or(start, |span| byte_offset(&self.file.text, span.end.line, span.end.column));
-        Location { file: Arc::clone(&self.file), offset: start, length: end.saturating_sub(start).max(1) }
-    }
-}
-
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))
-}
-
-/// The byte offset of a line and a column, both from 1, columns in characters.
-fn byte_offset(text: &str, line: u64, column: u64) -> usize {
-    let (line, column) = (usize::try_from(line).unwrap_or(1), usize::try_from(column).unwrap_or(1));
-    let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
-    let rest = &text[start..];
-    start + rest.char_indices().nth(column.saturating_sub(1)).map_or(rest.len(), |(offset, _)| offset)
 }
 
 /// All statements that can be read, and the texts of those that cannot, whose errors go to `errors`.
@@ -113,13 +47,7 @@ pub(crate) fn parse(file: &Arc<SqlFile>, errors: &mut Vec<Error>) -> (Vec<Parsed
     let tokens = match Tokenizer::new(&GenericDialect {}, &file.text).tokenize_with_location() {
         Ok(tokens) => tokens,
         Err(error) => {
-            let offset = byte_offset(&file.text, error.location.line, error.location.column);
-            let offset = file.text.floor_char_boundary(offset.min(file.text.len().saturating_sub(1)));
-            errors.push(Error {
-                message: first_lower(&error.message),
-                help: Some("close what was opened: a quote, a comment or a quoted name".to_owned()),
-                at: Location { file: Arc::clone(file), offset, length: 1 },
-            });
+            errors.push(unreadable(file, &error));
             return (Vec::new(), Vec::new());
         }
     };
@@ -145,6 +73,7 @@ pub(crate) fn parse(file: &Arc<SqlFile>, errors: &mut Vec<Error>) -> (Vec<Parsed
 
 fn parse_statement(text: &Text) -> Result<Statement, Error> {
     refuse_other_statements(text)?;
+    refuse_samples(text)?;
     let mut tokens = text.tokens.clone();
     if text.tokens.iter().take(5).any(|token| is_word(token, "EXTERNAL")) {
         nested_types(&mut tokens);
@@ -153,6 +82,21 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
     let parsed = DFParserBuilder::new(tokens).build().and_then(|mut parser| parser.parse_statements());
     parsed.map(VecDeque::into_iter).map_err(|error| parse_error(text, &error)).and_then(|mut statements| {
         statements.next().ok_or_else(|| Error { message: "an empty statement".to_owned(), help: None, at: text.at() })
+    })
+}
+
+/// Refuses TABLESAMPLE, which DataFusion passes over.
+fn refuse_samples(text: &Text) -> Result<(), Error> {
+    let sample = text
+        .tokens
+        .windows(2)
+        .find(|pair| is_word(&pair[0], "TABLESAMPLE") && matches!(&pair[1].token, Token::LParen | Token::Word(_)));
+    sample.map_or(Ok(()), |pair| {
+        Err(Error {
+            message: "a sample is not a function of the events: it would differ at each run".to_owned(),
+            help: Some("keep a share of the events by what they hold, as in WHERE id % 10 = 0".to_owned()),
+            at: text.span(pair[0].span),
+        })
     })
 }
 
@@ -199,7 +143,14 @@ fn refuse_other_statements(text: &Text) -> Result<(), Error> {
         ["DROP", ..] => {
             refuse("DROP is not for these files", "delete the statement that declares it, then run `alluvium drop VIEW`")
         }
-        _ => refuse("this statement is not for these files", ALLOWED),
+        _ => match misspelt_head(text, &words) {
+            Some((at, near)) => Err(Error {
+                message: "this statement is not for these files".to_owned(),
+                help: Some(format!("did you mean {near}?")),
+                at,
+            }),
+            None => refuse("this statement is not for these files", ALLOWED),
+        },
     }
 }
 
@@ -246,7 +197,8 @@ fn rebracket(tokens: &mut Vec<TokenWithSpan>, open: usize, left: Token, right: T
     }
 }
 
-fn parse_error(text: &Text, error: &DataFusionError) -> Error {
+/// What the parser says, at its place.
+pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
     let message = match error.find_root() {
         DataFusionError::SQL(error, _) => error.to_string(),
         DataFusionError::Diagnostic(diagnostic, _) => diagnostic.message.clone(),
@@ -268,7 +220,11 @@ fn parse_error(text: &Text, error: &DataFusionError) -> Error {
         None => text.tokens.last().map(|token| text.span(token.span)),
     };
     let message = message.strip_prefix("Expected: ").map_or_else(|| first_lower(message), |rest| format!("expected {rest}"));
-    Error { message, help: missing_clause(text), at: at.unwrap_or_else(|| text.head()) }
+    let at = at.unwrap_or_else(|| text.head());
+    if let Some((word, help)) = misspelt_clause(text, at.offset) {
+        return Error { message, help: Some(help), at: word };
+    }
+    Error { message, help: missing_clause(text), at }
 }
 
 /// What a source most often lacks.
@@ -283,15 +239,4 @@ fn missing_clause(text: &Text) -> Option<String> {
 fn line_and_column(place: &str) -> Option<(u64, u64)> {
     let (line, column) = place.split_once(", Column: ")?;
     Some((line.parse().ok()?, column.trim().parse().ok()?))
-}
-
-/// The text with its first letter small, unless it is a word in capitals.
-pub(crate) fn first_lower(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            first.to_lowercase().chain(text[first.len_utf8()..].chars()).collect()
-        }
-        _ => text.to_owned(),
-    }
 }

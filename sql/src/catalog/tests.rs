@@ -4,13 +4,13 @@
 
 mod classes;
 mod errors;
+mod explain;
 mod functions;
 mod time_windows;
 mod types;
 mod watermarks;
 
 use super::*;
-use crate::explain::summary;
 use crate::plan::RelationKind;
 
 /// Sources for every test. Their text is the file `sources.sql`.
@@ -138,53 +138,6 @@ fn fingerprints_follow_what_is_read() {
     assert_ne!(of_b(&SOURCES.replace("/ORDERS", "/OTHER"), "SELECT country FROM orders"), first, "the stream changed");
     let with_password = SOURCES.replace("nats://", "nats://me:secret@");
     assert_eq!(of_b(&with_password, "SELECT country FROM orders"), first, "credentials do not decide rows");
-}
-
-#[test]
-fn warnings_say_what_grows_and_what_rounds() {
-    let reasons = |query: &str| -> Vec<String> { summary(&view(query)).warnings.into_iter().map(|w| w.reason).collect() };
-    assert!(reasons("SELECT country, count(*) AS n FROM orders GROUP BY country").is_empty());
-    assert!(reasons("SELECT sum(total) AS t FROM orders").is_empty());
-    assert!(reasons("SELECT 1 AS one").is_empty());
-    for (query, part) in [
-        ("SELECT sum(weight) AS s FROM orders", "floating-point"),
-        ("SELECT array_agg(id) AS ids FROM orders", "grows with the events"),
-        ("SELECT array_agg(id) AS ids FROM orders", "order of arrival"),
-        ("SELECT o.id FROM orders o LEFT JOIN customers c ON o.customer > c.id", "because of a join"),
-    ] {
-        assert!(reasons(query).iter().any(|reason| reason.contains(part)), "{query}: {:?}", reasons(query));
-    }
-}
-
-#[test]
-fn explained_as_a_tree() {
-    let view = view("SELECT country, count(*) AS n FROM orders WHERE paid GROUP BY country HAVING count(*) > 1");
-    let text = crate::explain::explain(&view);
-    assert_eq!(
-        text,
-        "linear: select, where count(Int64(1)) > Int64(1)  [key country, rows can be taken back]\n\
-         └─ merge: count(Int64(1)) by country  [key country, rows can be taken back]\n   \
-         └─ linear: select, where orders.paid  [no key, rows only arrive]\n      \
-         └─ orders (country, paid)  [no key, rows only arrive]\n"
-    );
-    let json = crate::explain::to_json(&view);
-    assert_eq!(json["plan"]["inputs"][0]["class"], "merge");
-    assert_eq!(json["plan"]["key"][0], "country");
-    assert_eq!((json["file"].as_str(), json["line"].as_u64()), (Some("views.sql"), Some(1)));
-    assert!(json["plan"]["logical_plan"].as_str().unwrap().contains("$input0"));
-    let mermaid = crate::explain::to_mermaid(&view);
-    assert_eq!(
-        mermaid,
-        "flowchart BT\n  view([\"v\"])\n  n0 --> view\n  \
-         n0[\"linear<br/>select, where count(Int64(1)) #gt; Int64(1)<br/>key country\"]\n  \
-         n1 -. rows come and go .-> n0\n  \
-         n1[\"merge<br/>count(Int64(1)) by country<br/>key country\"]\n  \
-         n2 --> n1\n  \
-         n2[\"linear<br/>select, where orders.paid\"]\n  \
-         n3 --> n2\n  \
-         n3[(\"orders (country, paid)\")]\n  \
-         classDef recompute stroke:#c00,stroke-width:2px\n"
-    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, ColumnDef, DataType as SqlType, ExactNumberInfo, Ident, TimezoneInfo};
 
+use crate::names::nearest;
 use crate::session::Names;
 
 /// Why a type is refused, and what to write.
@@ -95,13 +96,17 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
         SqlType::Numeric(_) | SqlType::Decimal(_) | SqlType::BigDecimal(_) | SqlType::BigNumeric(_) => {
             refused(sql_type, "write DECIMAL(precision, scale) with a precision of at most 76 and a scale of at most that")
         }
-        SqlType::Custom(name, _) => Refused {
-            message: format!("no type is named {name}"),
-            help: crate::names::nearest(&name.to_string(), TYPE_NAMES.iter().copied())
-                .map_or_else(|| format!("types are {}", TYPE_NAMES.join(", ")), |near| format!("did you mean {near}?")),
-        },
+        SqlType::Custom(name, _) => {
+            Refused { message: format!("no type is named {name}"), help: nearest_type(&name.to_string()) }
+        }
         _ => refused(sql_type, &format!("types are {}", TYPE_NAMES.join(", "))),
     })
+}
+
+/// What to write instead of a type that is not known.
+pub(crate) fn nearest_type(name: &str) -> String {
+    nearest(name, TYPE_NAMES)
+        .map_or_else(|| format!("types are {}", TYPE_NAMES.join(", ")), |near| format!("did you mean {near}?"))
 }
 
 const TYPE_NAMES: [&str; 19] = [

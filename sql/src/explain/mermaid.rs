@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{key_names, title};
+use super::{class_name, key_words, state_words, title};
 use crate::catalog::View;
 use crate::plan::{Class, Node, Op};
 
@@ -19,16 +19,9 @@ pub fn to_mermaid(view: &View) -> String {
 }
 
 fn draw(node: &Node, text: &mut String) {
-    let mut lines = vec![title(node)];
-    if !matches!(node.op, Op::Scan { .. }) {
-        lines.insert(0, node.class.to_string());
-    }
+    let mut lines = vec![class_name(node), title(node)];
     lines.extend(node.reason.as_ref().map(|reason| format!("because of {reason}")));
-    match key_names(node) {
-        Some(key) if key.is_empty() => lines.push("at most one row".to_owned()),
-        Some(key) => lines.push(format!("key {}", key.join(", "))),
-        None => {}
-    }
+    lines.extend([key_words(node), state_words(node), node.cost.clone()]);
     let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
     let (open, close) = if matches!(node.op, Op::Scan { .. }) { ("[(", ")]") } else { ("[", "]") };
     let mark = if node.class == Class::FullRecompute && !node.inputs.is_empty() { ":::recompute" } else { "" };

@@ -8,9 +8,11 @@ use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::functions_aggregate::first_last::first_value;
-use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr, WindowFunction, WindowFunctionDefinition};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, NullTreatment, Sort as SortExpr, WindowFunction, WindowFunctionDefinition,
+};
 use datafusion::logical_expr::{
-    Distinct, DistinctOn, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, Window, WindowFrameUnits,
+    Distinct, DistinctOn, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, Window, WindowFrameBound, WindowFrameUnits,
 };
 
 use crate::plan::RelationKind;
@@ -200,7 +202,8 @@ fn is_sortable(data_type: &DataType) -> bool {
     }
 }
 
-fn counts_positions(call: &WindowFunction) -> bool {
+/// Whether a window function is answered by the position of rows in their order, so that ties are to be broken.
+pub(super) fn counts_positions(call: &WindowFunction) -> bool {
     match &call.fun {
         WindowFunctionDefinition::WindowUDF(function) if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") => {
             true
@@ -210,8 +213,23 @@ fn counts_positions(call: &WindowFunction) -> bool {
         {
             false
         }
-        _ => call.params.window_frame.units == WindowFrameUnits::Rows && !is_whole_partition(call),
+        _ if call.params.window_frame.units == WindowFrameUnits::Rows => !is_whole_partition(call),
+        // At an end of the partition, what else is in the frame does not count.
+        WindowFunctionDefinition::WindowUDF(function) if call.params.null_treatment != Some(NullTreatment::IgnoreNulls) => {
+            let (start, end) = (&call.params.window_frame.start_bound, &call.params.window_frame.end_bound);
+            match function.name() {
+                "first_value" => start.is_unbounded() && !is_offset(end),
+                "last_value" => end.is_unbounded() && !is_offset(start),
+                _ => false,
+            }
+        }
+        _ => false,
     }
+}
+
+/// Whether a bound of a frame is told by a distance, which RANGE measures in the one column of ORDER BY.
+fn is_offset(bound: &WindowFrameBound) -> bool {
+    !bound.is_unbounded() && !matches!(bound, WindowFrameBound::CurrentRow)
 }
 
 /// Whether the frame is all rows of the partition: nothing to count then, unless the order itself shows.

@@ -4,6 +4,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 
+use crate::names::nearest;
 use crate::planner::{Refusal, Spot};
 
 /// Checks a plan as it was written, with its subqueries.
@@ -35,6 +36,11 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
             "add ORDER BY directly before LIMIT",
             Spot::Word(if limit.fetch.is_some() { "LIMIT" } else { "OFFSET" }),
         ),
+        LogicalPlan::Filter(filter) if has_window_function(&filter.predicate) => refused(
+            "WHERE is asked of each row, before window functions are computed",
+            "compute it in a subquery, and filter around it: SELECT ... FROM (SELECT ..., row_number() OVER (...) AS n FROM ...) WHERE n = 1",
+            Spot::Word("WHERE"),
+        ),
         LogicalPlan::Distinct(Distinct::On(on)) if on.sort_expr.is_none() => refused(
             "DISTINCT ON without ORDER BY does not say which row of each group",
             "add ORDER BY with the columns of DISTINCT ON first, then those that decide",
@@ -55,6 +61,21 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
     }
 }
 
+/// What `date_trunc` takes.
+const UNITS: [&str; 10] = ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
+
+/// A unit of time that is written out and is none.
+fn unknown_unit(argument: Option<&Expr>) -> Option<&str> {
+    match argument? {
+        Expr::Literal(value, _) => value.try_as_str().flatten().filter(|unit| !UNITS.contains(&unit.to_lowercase().as_str())),
+        _ => None,
+    }
+}
+
+fn has_window_function(predicate: &Expr) -> bool {
+    predicate.exists(|expression| Ok(matches!(expression, Expr::WindowFunction(_)))).unwrap_or(false)
+}
+
 /// Whether rows come in an order that was asked for.
 fn is_ordered(plan: &LogicalPlan) -> bool {
     match plan {
@@ -69,6 +90,13 @@ fn is_ordered(plan: &LogicalPlan) -> bool {
 
 fn function(expression: &Expr) -> Option<Refusal> {
     let (name, volatility) = match expression {
+        // Every row would fail.
+        Expr::ScalarFunction(call) if call.func.name() == "date_trunc" && unknown_unit(call.args.first()).is_some() => {
+            let unit = unknown_unit(call.args.first())?;
+            let help = nearest(unit, UNITS)
+                .map_or_else(|| format!("units are {}", UNITS.join(", ")), |near| format!("did you mean {near}?"));
+            return refused(format!("'{unit}' is no unit of time"), &help, Spot::Literal(unit.to_owned()));
+        }
         Expr::ScalarFunction(call) => (call.func.name(), call.func.signature().volatility),
         Expr::AggregateFunction(call) => (call.func.name(), call.func.signature().volatility),
         Expr::WindowFunction(call) => match &call.fun {

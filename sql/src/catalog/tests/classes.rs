@@ -4,6 +4,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::*;
+use crate::explain::summary;
 use crate::plan::Class;
 
 /// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,

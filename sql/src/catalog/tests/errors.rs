@@ -20,6 +20,17 @@ fn misspelt_names() {
         ("SELECT id FROM nowhere", "nowhere", "named nowhere", "CREATE EXTERNAL TABLE"),
         ("SELECT id FROM public.orders", "public", "no schema", "write orders"),
         ("SELECT table_name FROM information_schema.tables", "information_schema", "no schema", "alluvium status"),
+        (
+            "SELECT count(*) AS n FROM TUMBEL(orders, placed_at, INTERVAL '1 hour')",
+            "TUMBEL",
+            "named tumbel",
+            "did you mean TUMBLE?",
+        ),
+        ("SELECT o.address.cty AS c FROM orders o", "cty", "the struct has no member cty", "did you mean city?"),
+        ("SELECT address['zap'] AS c FROM orders o", "'zap'", "the struct has no member zap", "did you mean zip?"),
+        ("SELECT CAST(total AS VARCHR) AS t FROM orders", "VARCHR", "no type is named VARCHR", "did you mean VARCHAR?"),
+        ("SELECT total::BIGNT AS t FROM orders", "BIGNT", "no type is named BIGNT", "did you mean BIGINT?"),
+        ("SELECT date_trunc('huor', placed_at) AS h FROM orders", "'huor'", "no unit of time", "did you mean hour?"),
         ("SELECT * FROM read_csv('a.csv')", "read_csv", "named read_csv", "CREATE EXTERNAL TABLE"),
     ] {
         each.run(|| check_query(query, underlined, message, help));
@@ -31,6 +42,7 @@ fn queries_that_are_not_of_the_events() {
     let mut each = Each::default();
     for (query, underlined, message, help) in [
         ("SELECT id FROM orders WHERE placed_at > now()", "now", "now() is not a function of the events", "_timestamp"),
+        ("SELECT current_timestamp AS t FROM orders", "current_timestamp", "not a function of the events", "_timestamp"),
         ("SELECT current_date AS d FROM orders", "current_date", "current_date()", "_timestamp"),
         ("SELECT random() AS r FROM orders", "random", "random()", "_sequence"),
         ("SELECT uuid() AS u FROM orders", "uuid", "uuid()", "_sequence"),
@@ -38,6 +50,7 @@ fn queries_that_are_not_of_the_events() {
         ("SELECT id FROM orders LIMIT 5", "LIMIT", "LIMIT without ORDER BY", "add ORDER BY"),
         ("SELECT id FROM orders OFFSET 5", "OFFSET", "LIMIT without ORDER BY", "add ORDER BY"),
         ("SELECT id FROM (SELECT id FROM orders LIMIT 5) t", "LIMIT", "LIMIT without ORDER BY", "add ORDER BY"),
+        ("SELECT id FROM orders TABLESAMPLE BERNOULLI (10)", "TABLESAMPLE", "a sample", "WHERE id % 10 = 0"),
         ("SELECT DISTINCT ON (customer) id FROM orders", "DISTINCT", "DISTINCT ON without ORDER BY", "add ORDER BY"),
         (
             "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t WHERE n < 5) SELECT n FROM t",
@@ -50,6 +63,119 @@ fn queries_that_are_not_of_the_events() {
         ("SELECT id FROM v", "v", "reads itself", "the source"),
     ] {
         each.run(|| check_query(query, underlined, message, help));
+    }
+}
+
+#[test]
+fn the_limit_that_has_no_order_is_underlined() {
+    let query = "SELECT a.id FROM (SELECT id FROM orders ORDER BY id LIMIT 3) a, (SELECT id FROM customers LIMIT 7) b";
+    let errors = load(&format!("CREATE MATERIALIZED VIEW v AS {query}")).unwrap_err();
+    let at = &errors.0[0].at;
+    assert!(at.file.text[at.offset..].starts_with("LIMIT 7"), "{errors}");
+}
+
+#[test]
+fn rows_that_tie_leave_nothing_open() {
+    let query = |over: &str| format!("SELECT id, {over} AS x FROM orders");
+    let mut each = Each::default();
+    for (over, name) in [
+        ("last_value(total) OVER (PARTITION BY country ORDER BY placed_at)", "last_value"),
+        ("nth_value(total, 2) OVER (ORDER BY placed_at)", "nth_value"),
+        ("first_value(total) IGNORE NULLS OVER (ORDER BY placed_at)", "first_value"),
+        ("first_value(total) OVER (ORDER BY id RANGE BETWEEN 5 PRECEDING AND CURRENT ROW)", "first_value"),
+        ("array_agg(total) OVER (PARTITION BY country ORDER BY placed_at)", "array_agg"),
+        (
+            "last_value(total) OVER (PARTITION BY country ORDER BY placed_at GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+            "last_value",
+        ),
+    ] {
+        each.run(|| check_query(&query(over), name, "does not say which of them", "_sequence"));
+    }
+    let plan = |over: &str| view(&query(over)).plan.batch.display_indent().to_string();
+    for over in [
+        "last_value(total) OVER (PARTITION BY country ORDER BY placed_at, _sequence)",
+        "last_value(placed_at) OVER (PARTITION BY country ORDER BY placed_at)",
+        "last_value(country) OVER (PARTITION BY country ORDER BY placed_at)",
+        "nth_value(id, 2) OVER (ORDER BY id)",
+        "array_agg(total) OVER (ORDER BY placed_at, _sequence)",
+    ] {
+        each.run(|| assert!(plan(over).contains("RANGE"), "{over}: {}", plan(over)));
+    }
+    for over in [
+        "first_value(total) OVER (PARTITION BY country ORDER BY placed_at)",
+        "last_value(total) OVER (ORDER BY placed_at RANGE BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)",
+        "last_value(total) OVER (ORDER BY placed_at ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)",
+    ] {
+        each.run(|| {
+            assert!(plan(over).contains("orders.placed_at ASC NULLS LAST, orders._sequence ASC"), "{over}: {}", plan(over))
+        });
+    }
+    // A view's key decides; without it, its rows come in no order of their own.
+    let keyed =
+        "CREATE MATERIALIZED VIEW k AS SELECT country, max(total) AS t, max(placed_at) AS p FROM orders GROUP BY country;";
+    each.run(|| {
+        assert!(
+            load(&format!("{keyed} CREATE MATERIALIZED VIEW v AS SELECT last_value(t) OVER (ORDER BY p, country) AS x FROM k"))
+                .is_ok()
+        )
+    });
+    each.run(|| {
+        let open = format!("{keyed} CREATE MATERIALIZED VIEW v AS SELECT last_value(t) OVER (ORDER BY p) AS x FROM k");
+        check_error(&open, "last_value", "does not say which of them", "ORDER BY");
+    });
+}
+
+#[test]
+fn what_does_not_fit_together() {
+    let mut each = Each::default();
+    for (query, underlined, message, help) in [
+        ("SELECT id + country AS x FROM orders", "id + country", "the types of BIGINT + VARCHAR do not go together", "CAST"),
+        ("SELECT id FROM orders WHERE placed_at > 5", ">", "the types of TIMESTAMP > BIGINT do not go together", "CAST"),
+        ("SELECT id FROM orders WHERE country", "country", "orders.country is of type VARCHAR", "IS NOT NULL"),
+        ("SELECT id FROM orders WHERE placed_at > '2024-13-01'", "'2024-13-01'", "cannot be read as a timestamp", "2026-01-31"),
+        ("SELECT sum(country) AS s FROM orders", "sum", "there is no sum(VARCHAR)", "sum(BIGINT)"),
+        ("SELECT CAST('abc' AS INT) AS x", "'abc'", "the value 'abc' cannot be cast to INT", "TRY_CAST(... AS INT)"),
+        ("SELECT substr(country) AS s FROM orders", "substr", "where to begin", "substr(text, from"),
+        ("SELECT country, id, count(*) FROM orders GROUP BY country", "id", "must appear in GROUP BY", "either add"),
+        ("SELECT id FROM orders WHERE count(*) > 1", "WHERE", "before rows are aggregated", "HAVING"),
+        ("SELECT id FROM orders WHERE row_number() OVER (ORDER BY id) = 1", "WHERE", "before window functions", "subquery"),
+        (
+            "SELECT id FROM orders WHERE id IN (SELECT id, name FROM customers)",
+            "id, name",
+            "only return one column",
+            "only one column",
+        ),
+        (
+            "SELECT id FROM orders WHERE placed_at > placed_at - INTERVAL '1 minte'",
+            "'1 minte'",
+            "an interval cannot be",
+            "10 minutes",
+        ),
+    ] {
+        each.run(|| check_query(query, underlined, message, help));
+    }
+}
+
+#[test]
+fn misspelt_words_of_the_grammar() {
+    let mut each = Each::default();
+    for (text, underlined, message, help) in [
+        ("CREATE MATERIALISED VIEW v AS SELECT 1 AS n", "MATERIALISED", "not for these files", "did you mean MATERIALIZED?"),
+        ("CRAETE MATERIALIZED VIEW v AS SELECT 1 AS n", "CRAETE", "not for these files", "did you mean CREATE?"),
+        ("CREATE MATERIALIZED VEIW v AS SELECT 1 AS n", "VEIW", "not for these files", "did you mean VIEW?"),
+        ("ALTER TABLE orders ADD COLUMN x INT", "ALTER TABLE orders", "not for these files", "a file holds"),
+        ("CREATE MATERIALIZED VIEW v AS SELEC id FROM orders", "SELEC", "expected SELECT", "did you mean SELECT?"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT id FORM orders", "FORM", "expected end of statement", "did you mean FROM?"),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT id FROM orders WHER paid",
+            "WHER",
+            "expected end of statement",
+            "did you mean WHERE?",
+        ),
+        ("CREATE MATERIALIZED VIEW v AS SELECT id FROM orders ORDER id", "ORDER", "expected", "write ORDER BY"),
+        ("CREATE MATERIALIZED VIEW v AS INSERT INTO orders VALUES (1)", "INSERT", "it cannot write", "publish an event"),
+    ] {
+        each.run(|| check_error(text, underlined, message, help));
     }
 }
 

@@ -1,0 +1,104 @@
+//! Killed at random moments, views that read each other through every class of operator end up as if nothing had happened: what
+//! joins, first rows, distinct values and windows remember is committed with the rows that follow from it.
+
+use std::time::{Duration, Instant};
+
+use crate::orders::{Orders, Running, publish_to};
+
+const EVENTS: usize = 50_000;
+const KILLS: usize = 16;
+
+/// Each reads views above it, so that all are committed together; DuckDB runs the same text.
+const VIEWS: &[(&str, &str)] = &[
+    // Merged.
+    (
+        "by_customer",
+        "SELECT customer % 2000 AS customer, count(*) AS n, sum(total) AS revenue, max(order_id) AS newest FROM orders \
+         GROUP BY customer % 2000",
+    ),
+    // The latest row by key, of rows that only arrive.
+    (
+        "latest",
+        "SELECT customer, order_id, country, total FROM (SELECT customer % 2000 AS customer, order_id, country, total, \
+         row_number() OVER (PARTITION BY customer % 2000 ORDER BY order_id DESC) AS place FROM orders) AS ranked WHERE place = 1",
+    ),
+    // An inner join of two sides whose rows change.
+    (
+        "profiles",
+        "SELECT b.customer, l.country, b.n, b.revenue, l.total AS last_total FROM by_customer b \
+         JOIN latest l ON l.customer = b.customer AND l.order_id = b.newest",
+    ),
+    // A left join and an anti join.
+    (
+        "large",
+        "SELECT b.customer, b.n, l.order_id, l.total FROM by_customer b \
+         LEFT JOIN (SELECT * FROM latest WHERE total > 500) l ON l.customer = b.customer",
+    ),
+    (
+        "quiet",
+        "SELECT p.customer, p.country FROM profiles p \
+         WHERE NOT EXISTS (SELECT 1 FROM latest l WHERE l.customer = p.customer AND l.total > 300)",
+    ),
+    // Distinct values of rows that change.
+    ("seen", "SELECT DISTINCT country, n FROM profiles"),
+    // Window functions over rows that change: the partitions that changes touch are computed again.
+    (
+        "ranked",
+        "SELECT country, customer, revenue, rank() OVER (PARTITION BY country ORDER BY revenue DESC) AS place, \
+         count(*) OVER (PARTITION BY country) AS customers FROM profiles",
+    ),
+    // The first rows of all, of rows that change.
+    ("best", "SELECT customer, revenue FROM by_customer ORDER BY revenue DESC, customer LIMIT 20"),
+    // Aggregates over all that: one that is kept by weights, one that is computed again by key.
+    (
+        "leaders",
+        "SELECT country, count(*) AS n, sum(revenue) AS revenue, min(revenue) AS least, max(customers) AS customers FROM ranked \
+         WHERE place <= 10 GROUP BY country",
+    ),
+    ("sizes", "SELECT n, count(*) AS countries FROM seen GROUP BY n"),
+];
+
+#[test]
+fn killed_at_random_moments_with_state_of_every_class() {
+    let began = Instant::now();
+    let mut orders = Orders::new(VIEWS);
+    let check = orders.succeed(&["check"]);
+    assert!(["merge", "join", "keyed recompute"].iter().all(|class| check.contains(class)), "{check}");
+    assert!(!check.contains("full recompute"), "{check}");
+
+    let bodies: Vec<Vec<u8>> = (0..EVENTS).map(|_| orders.next().into_bytes()).collect();
+    let mut lines = bodies.join(&b'\n');
+    lines.push(b'\n');
+    orders.append(std::str::from_utf8(&lines).unwrap());
+    let url = orders.server.url();
+    // Events go on arriving all the time, so that there is something to lose whenever it is killed.
+    let publisher = std::thread::spawn(move || {
+        for chunk in bodies.chunks(EVENTS / 100) {
+            publish_to(&url, chunk.to_vec());
+            std::thread::sleep(Duration::from_millis(70));
+        }
+    });
+
+    let (mut epochs, mut while_behind) = (vec![0], 0);
+    for _ in 0..KILLS {
+        let mut command = orders.alluvium(&["run"]);
+        // Many commits, so that many kills come within one.
+        let mut running = Running(orders.logging(command.env("ALLUVIUM_COMMIT_INTERVAL", "20ms")).spawn().unwrap());
+        std::thread::sleep(Duration::from_millis(orders.rng.u64(20..900)));
+        assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", orders.log());
+        running.kill();
+        epochs.push(orders.epoch("leaders"));
+        while_behind += usize::from(orders.offset("leaders") <= EVENTS as u64);
+    }
+    publisher.join().unwrap();
+    println!("epochs after each kill: {epochs:?}, {while_behind} while events were left, after {:?}", began.elapsed());
+    assert!(epochs.is_sorted(), "a commit was lost: {epochs:?}");
+    let working = epochs.windows(2).filter(|pair| pair[0] < pair[1]).count();
+    assert!(working >= KILLS / 3 && while_behind >= KILLS / 3, "too few kills came while it was at work");
+
+    let log = orders.catch_up_saying();
+    assert!(!log.contains("rebuilding") && !orders.log().contains("rebuilding"), "state was made anew, not restored: {log}");
+    orders.assert_equal(VIEWS);
+    println!("took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60));
+}

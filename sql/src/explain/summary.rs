@@ -1,0 +1,237 @@
+//! What `check` says of a view: how it is kept as a whole, and what could surprise its user later. Not its tree.
+
+use std::collections::BTreeSet;
+
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::{Aggregate, JoinType, LogicalPlan};
+
+use super::key_names;
+use crate::catalog::View;
+use crate::catalog::statements::Text;
+use crate::error::Location;
+use crate::plan::{Class, Node, Op, RelationKind};
+use crate::planner::aggregates;
+
+/// What `check` says of a view.
+#[derive(Debug, Clone)]
+pub struct ViewSummary {
+    /// The dearest class of its nodes; rows that no event changes do not count.
+    pub class: Class,
+    /// The names of the columns that identify a row, where known; empty for a view of at most one row.
+    pub key: Option<Vec<String>>,
+    /// What its nodes store, in words, from the root down, each once; empty: nothing.
+    pub state: Vec<String>,
+    /// The sources and views that it reads, by name.
+    pub reads: Vec<String>,
+    /// Whether rows that it showed can be taken back.
+    pub retracts: bool,
+    /// What a user should know.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that a user should know of a view, and what could be done.
+#[derive(Debug, Clone)]
+pub struct Warning {
+    /// What and why.
+    pub reason: String,
+    /// What to write instead.
+    pub suggestion: String,
+    /// What it is about: a call, a word, or the whole statement.
+    pub at: Location,
+}
+
+/// What `check` says of a view.
+#[must_use]
+pub fn summary(view: &View) -> ViewSummary {
+    let root = &view.plan.root;
+    let mut warnings = Warnings { view, text: Text::of(&view.at), found: Vec::new() };
+    warnings.about(root);
+    warnings.about_kept_rows(root);
+    let mut state = Vec::new();
+    states(root, &mut state);
+    ViewSummary {
+        class: dearest(root),
+        key: key_names(root),
+        state,
+        reads: view.plan.reads.iter().map(|(_, name)| name.clone()).collect(),
+        retracts: root.retracts,
+        warnings: warnings.found,
+    }
+}
+
+fn is_constant(node: &Node) -> bool {
+    node.inputs.is_empty() && matches!(node.op, Op::Full { .. })
+}
+
+fn dearest(node: &Node) -> Class {
+    let own = if is_constant(node) { Class::Linear } else { node.class };
+    node.inputs.iter().map(dearest).fold(own, Class::max)
+}
+
+fn states(node: &Node, found: &mut Vec<String>) {
+    found.extend(
+        node.state.iter().filter(|_| !is_constant(node)).filter(|state| !found.contains(state)).cloned().collect::<Vec<_>>(),
+    );
+    for input in &node.inputs {
+        states(input, found);
+    }
+}
+
+struct Warnings<'a> {
+    view: &'a View,
+    /// None where the statement cannot be read again.
+    text: Option<Text>,
+    found: Vec<Warning>,
+}
+
+impl Warnings<'_> {
+    /// Adds a warning once, at the first of some places that is there.
+    fn add(&mut self, reason: String, suggestion: &str, places: impl IntoIterator<Item = Option<Location>>) {
+        if self.found.iter().all(|other| other.reason != reason) {
+            let at = places.into_iter().flatten().next().unwrap_or_else(|| self.view.at.clone());
+            self.found.push(Warning { reason, suggestion: suggestion.to_owned(), at });
+        }
+    }
+
+    fn call(&self, name: &str) -> Option<Location> {
+        self.text.as_ref()?.call_only(name)
+    }
+
+    fn word(&self, word: &str) -> Option<Location> {
+        self.text.as_ref()?.word(word)
+    }
+
+    fn about(&mut self, node: &Node) {
+        match &node.op {
+            Op::Full { plan } if !is_constant(node) => {
+                let reason = node.reason.as_deref().unwrap_or("its shape");
+                self.add(
+                    format!("all input is kept and the query is run again over it at each commit, because of {reason}"),
+                    "filter and aggregate each input in a view of its own first, so that less is kept and read",
+                    self.places_of(reason),
+                );
+                self.about_aggregates(plan, false);
+            }
+            Op::Merge { plan } => self.about_aggregates(plan, true),
+            Op::Keyed { plan, .. } => self.about_aggregates(plan, false),
+            _ => {}
+        }
+        for input in &node.inputs {
+            self.about(input);
+        }
+    }
+
+    /// Where the words of a reason stand in the statement.
+    fn places_of(&self, reason: &str) -> Vec<Option<Location>> {
+        let calls = reason.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(|word| self.call(word));
+        let words = [("window", "OVER"), ("NOT IN", "NOT"), ("EXISTS", "EXISTS"), ("LIMIT", "LIMIT"), ("join", "JOIN")];
+        let words = words.into_iter().filter(|(part, _)| reason.contains(part)).map(|(_, word)| self.word(word));
+        calls.chain(words).collect()
+    }
+
+    fn about_aggregates(&mut self, plan: &LogicalPlan, merges: bool) {
+        let mut found = Vec::new();
+        collect_aggregates(plan, &mut found);
+        for aggregate in found {
+            self.about_aggregate(aggregate, merges);
+        }
+    }
+
+    fn about_aggregate(&mut self, aggregate: &Aggregate, merges: bool) {
+        let floats = aggregates::float_sums(aggregate);
+        if let Some(first) = floats.first() {
+            self.add(
+                format!(
+                    "{} of floating-point numbers depends on the order in which they are added, in the last digits",
+                    floats.join(" and ")
+                ),
+                "for exact sums declare the column as DECIMAL(p, s), or CAST it to that",
+                [self.call(first)],
+            );
+        }
+        let unbounded = aggregates::unbounded(aggregate);
+        if let (true, Some(first)) = (merges, unbounded.first()) {
+            self.add(
+                format!("{} keeps every value of each group: its state grows with the events", unbounded.join(" and ")),
+                "use approx_distinct for counts, or group by something that ends, such as a day",
+                [self.call(first)],
+            );
+        }
+        let arrival = aggregates::by_arrival(aggregate);
+        if let Some(first) = arrival.first() {
+            self.add(
+                format!("{} without ORDER BY takes values in order of arrival", arrival.join(" and ")),
+                "say the order: array_agg(x ORDER BY _sequence)",
+                [self.call(first)],
+            );
+        }
+    }
+
+    /// Rows that are kept to be joined or ranked again, where there are ever more of them.
+    fn about_kept_rows(&mut self, root: &Node) {
+        let mut relations = BTreeSet::new();
+        kept_for_good(root, &mut relations);
+        if relations.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = relations.into_iter().collect();
+        self.add(
+            format!("rows of {} are kept for good: the state grows with the events", names.join(" and ")),
+            "filter, aggregate, or take the latest row by key in a view of its own first, so that less is kept",
+            ["JOIN", "OVER", "EXISTS", "IN"].map(|word| self.word(word)),
+        );
+    }
+}
+
+/// The relations of which a view's nodes keep rows in number with the events, but for full recomputes, of which more is said.
+fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
+    for (index, input) in node.inputs.iter().enumerate() {
+        let keeps_rows = match &node.op {
+            Op::Join { .. } | Op::Top { .. } | Op::Keyed { keep: None, .. } => true,
+            // The other side is counted by key.
+            Op::Semi { plan, .. } => is_outer(plan, index),
+            _ => false,
+        };
+        if keeps_rows {
+            growing(input, relations);
+        }
+        kept_for_good(input, relations);
+    }
+}
+
+/// Whether leaf `index` is the side whose rows a semi join gives.
+fn is_outer(plan: &LogicalPlan, index: usize) -> bool {
+    use JoinType::{RightAnti, RightMark, RightSemi};
+    let outer = match plan {
+        LogicalPlan::Join(join) => usize::from(matches!(join.join_type, RightSemi | RightAnti | RightMark)),
+        _ => 0,
+    };
+    index == outer
+}
+
+/// The relations whose events each add rows to what a node gives. Groups, first rows and views with a key are taken to be few.
+fn growing<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
+    match &node.op {
+        Op::Scan { relation, kind, .. } => {
+            if *kind == RelationKind::Source || node.key.is_none() {
+                relations.insert(relation);
+            }
+        }
+        Op::Merge { .. } | Op::Weighted { .. } | Op::Top { .. } | Op::Keyed { keep: Some(_), .. } => {}
+        Op::Keyed { plan, .. } if plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Aggregate(_)))).unwrap_or(false) => {}
+        _ => {
+            for input in &node.inputs {
+                growing(input, relations);
+            }
+        }
+    }
+}
+
+fn collect_aggregates<'a>(plan: &'a LogicalPlan, found: &mut Vec<&'a Aggregate>) {
+    if let LogicalPlan::Aggregate(aggregate) = plan {
+        found.push(aggregate);
+    }
+    for input in plan.inputs() {
+        collect_aggregates(input, found);
+    }
+}

@@ -1,0 +1,99 @@
+//! Window functions that give the value of one row of a frame of peers: where rows tie and differ in the value, which of them it is
+//! depends on how they came. Refuses them unless the order decides.
+
+use std::collections::BTreeMap;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, Result};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, WindowFrameUnits};
+
+use crate::plan::RelationKind;
+use crate::planner::keys::plain_column;
+use crate::planner::ordering::counts_positions;
+use crate::planner::{Refusal, Relation, Spot};
+
+/// Functions whose answer shows in which order the rows of a frame stand.
+const SHOW_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
+
+/// Checks a plan as it was written, with its subqueries.
+pub(crate) fn check(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<(), Refusal> {
+    let mut open = None;
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::Window(window) = plan {
+            for expression in &window.window_expr {
+                expression.apply(|expression| {
+                    if let Expr::WindowFunction(call) = expression
+                        && leaves_open(call, &window.input, relations)
+                    {
+                        open = Some(call.fun.name().to_owned());
+                        return Ok(TreeNodeRecursion::Stop);
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+        }
+        Ok(if open.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    open.map_or(Ok(()), |name| {
+        Err(Refusal::Refused {
+            message: format!("{name} over rows that tie in ORDER BY does not say which of them"),
+            help: "add to ORDER BY what decides, such as _sequence, or count rows in place of peers: ROWS BETWEEN UNBOUNDED PRECEDING \
+                   AND CURRENT ROW"
+                .to_owned(),
+            spot: Spot::Call(name),
+        })
+    })
+}
+
+fn leaves_open(call: &WindowFunction, input: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> bool {
+    let params = &call.params;
+    if !SHOW_ORDER.contains(&call.fun.name())
+        || params.window_frame.units == WindowFrameUnits::Rows
+        || counts_positions(call)
+        || params.order_by.is_empty()
+    {
+        return false;
+    }
+    let keys: Vec<&Expr> = params.order_by.iter().map(|sort| &sort.expr).chain(&params.partition_by).collect();
+    // Rows that tie in the value too give one answer.
+    if params.args.first().is_some_and(|value| keys.contains(&value) || matches!(value, Expr::Literal(_, _))) {
+        return false;
+    }
+    let named: Vec<&Column> = keys.into_iter().filter_map(plain_column).collect();
+    let all = input.schema().columns();
+    let decides = |columns: &[Column]| columns.iter().all(|column| named.contains(&column));
+    !decides(&all) && !identifier(input, relations).is_some_and(|columns| decides(&columns))
+}
+
+/// Columns that no two rows of a plan share, where known: the sequence of a source's events, a view's key, the groups of an aggregate.
+fn identifier(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Option<Vec<Column>> {
+    let through = |below: &LogicalPlan, index_of: &dyn Fn(&Column) -> Option<usize>| -> Option<Vec<Column>> {
+        let columns = plan.schema().columns();
+        identifier(below, relations)?.iter().map(|column| columns.get(index_of(column)?).cloned()).collect()
+    };
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let relation = relations.get(scan.table_name.table())?;
+            let names: Vec<&str> = match relation.kind {
+                RelationKind::Source => vec!["_sequence"],
+                RelationKind::View => {
+                    relation.key.as_ref()?.iter().map(|index| relation.schema.field(*index).name().as_str()).collect()
+                }
+            };
+            let column = |name: &str| scan.projected_schema.columns_with_unqualified_name(name).into_iter().next();
+            names.into_iter().map(column).collect()
+        }
+        LogicalPlan::Filter(filter) => identifier(&filter.input, relations),
+        LogicalPlan::Window(window) => identifier(&window.input, relations),
+        LogicalPlan::SubqueryAlias(alias) => through(&alias.input, &|column| alias.input.schema().maybe_index_of_column(column)),
+        LogicalPlan::Projection(projection) => through(&projection.input, &|column| {
+            projection.expr.iter().position(|expression| plain_column(expression) == Some(column))
+        }),
+        LogicalPlan::Aggregate(aggregate) => {
+            let sets = aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)));
+            (!sets).then(|| plan.schema().columns().into_iter().take(aggregate.group_expr.len()).collect())
+        }
+        _ => None,
+    }
+}

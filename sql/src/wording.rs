@@ -1,0 +1,276 @@
+//! DataFusion's messages in the words of someone who writes SQL, with what to write instead. Knows no places.
+
+use datafusion::common::DataFusionError;
+
+use crate::catalog::nearest_type;
+
+/// What is wrong, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wording {
+    /// What is wrong; lower case.
+    pub message: String,
+    /// What to write instead; none where nothing better is known.
+    pub help: Option<String>,
+}
+
+/// An error of planning or running a query.
+#[must_use]
+pub fn of_error(error: &DataFusionError) -> Wording {
+    of_message(&error.find_root().strip_backtrace())
+}
+
+/// A message of DataFusion's or Arrow's, with the kinds of error that stand before it.
+pub(crate) fn of_message(message: &str) -> Wording {
+    let message = without_kinds(message.trim());
+    of_values(message)
+        .or_else(|| of_types(message))
+        .or_else(|| of_grammar(message))
+        .unwrap_or_else(|| Wording { message: first_lower(sql_types(message).trim()), help: None })
+}
+
+fn wording(message: impl Into<String>, help: impl Into<String>) -> Option<Wording> {
+    Some(Wording { message: message.into(), help: Some(help.into()) })
+}
+
+/// Values that an expression cannot take.
+fn of_values(message: &str) -> Option<Wording> {
+    if message.contains("Divide by zero") {
+        return wording("a division by zero", "divide by nullif(x, 0): the answer is NULL where x is 0");
+    }
+    let cast = message.strip_prefix("Cannot cast string ").and_then(|rest| rest.split_once(" to value of "));
+    let cast = cast.or_else(|| message.strip_prefix("Can't cast value ").and_then(|rest| rest.split_once(" to type ")));
+    if let Some((value, data_type)) = cast {
+        let data_type = sql_types(data_type.trim_end_matches(" type"));
+        return wording(
+            format!("the value {value} cannot be cast to {data_type}"),
+            format!("write TRY_CAST(... AS {data_type}) for NULL where a value does not fit"),
+        );
+    }
+    if let Some((value, why)) = message.strip_prefix("Error parsing timestamp from ").and_then(|rest| rest.split_once(": ")) {
+        return wording(
+            format!("{value} cannot be read as a timestamp: {why}"),
+            "write it as '2026-01-31 12:00:00'; TRY_CAST(... AS TIMESTAMP) gives NULL for what does not fit",
+        );
+    }
+    if message.contains("for type interval") {
+        return wording(
+            first_lower(&message.replace("Invalid input syntax for type interval:", "an interval cannot be")),
+            "write INTERVAL '10 minutes'; units are second, minute, hour, day, week, month and year",
+        );
+    }
+    if message.contains("verflow happened on") {
+        return wording(first_lower(message), "cast one side to a larger type first: CAST(x AS DECIMAL(38, 0))");
+    }
+    None
+}
+
+/// Types that do not fit.
+fn of_types(message: &str) -> Option<Wording> {
+    if let Some(written) = message.strip_prefix("Unsupported SQL type ") {
+        return wording(format!("no type is named {written}"), nearest_type(written));
+    }
+    let pair = message
+        .strip_prefix("Cannot coerce arithmetic expression ")
+        .and_then(|rest| rest.strip_suffix(" to valid types"))
+        .or_else(|| {
+            message
+                .strip_prefix("Cannot infer common argument type for ")
+                .and_then(|rest| rest.split_once("operation ")?.1.into())
+        });
+    if let Some(pair) = pair {
+        return wording(format!("the types of {} do not go together", sql_types(pair)), "cast one side: CAST(x AS type)");
+    }
+    if let Some(rest) = message.strip_prefix("Cannot create filter with non-boolean predicate ")
+        && let Some((predicate, data_type)) = rest.rsplit_once(" returning ")
+    {
+        return wording(
+            format!(
+                "a condition is true or false, and {} is of type {}",
+                sql_types(predicate.trim_matches('\'')),
+                sql_types(data_type)
+            ),
+            "compare it with something, or write IS NOT NULL after it",
+        );
+    }
+    let call = message.split_once("No function matches the given name and argument types '");
+    if let Some((call, rest)) = call.and_then(|(_, rest)| rest.split_once('\'')) {
+        let mut known: Vec<String> = rest.lines().filter_map(|line| line.strip_prefix('\t')).map(sql_types).collect();
+        known.retain(|line| !line.starts_with("Candidate"));
+        known.truncate(6);
+        let help = match known.is_empty() {
+            true => "cast the arguments: CAST(x AS type)".to_owned(),
+            false => format!("there are {}; cast what does not fit: CAST(x AS type)", known.join(", ")),
+        };
+        return wording(format!("there is no {}", sql_types(call)), help);
+    }
+    None
+}
+
+/// What may not stand where it stands.
+fn of_grammar(message: &str) -> Option<Wording> {
+    if message.contains("not allowed in the WHERE clause") && message.starts_with("Aggregate") {
+        return wording("WHERE is asked of each row, before rows are aggregated", "write HAVING after GROUP BY");
+    }
+    if message.starts_with("Window functions are not allowed") || message.contains("window functions are not allowed") {
+        return wording(first_lower(message), "compute it in a subquery, and filter around it");
+    }
+    if message.starts_with("Substring without for/from is not valid") {
+        return wording("substr needs to know where to begin", "write substr(text, from) or substr(text, from, length)");
+    }
+    if ["INSERT ", "UPDATE ", "DELETE ", "MERGE "].iter().any(|verb| message.starts_with(&format!("Query {verb}"))) {
+        return wording(
+            "a view is a query: it cannot write",
+            "write CREATE MATERIALIZED VIEW name AS SELECT ...; to change rows, publish an event to the stream",
+        );
+    }
+    if message.contains("queries have different number of columns") {
+        return wording(first_lower(message), "select as many columns on each side; NULL AS name fills one in");
+    }
+    None
+}
+
+/// The kinds of error that DataFusion and Arrow put before their messages.
+fn without_kinds(mut message: &str) -> &str {
+    const KINDS: [&str; 12] = [
+        "Error during planning: ",
+        "This feature is not implemented: ",
+        "Schema error: ",
+        "SQL error: ",
+        "Execution error: ",
+        "Arrow error: ",
+        "Parser error: ",
+        "Cast error: ",
+        "Compute error: ",
+        "Invalid argument error: ",
+        "Arithmetic overflow: ",
+        "Optimizer rule 'simplify_expressions' failed\ncaused by\n",
+    ];
+    while let Some(rest) = KINDS.iter().find_map(|kind| message.strip_prefix(kind)) {
+        message = rest;
+    }
+    message
+}
+
+/// Arrow's names of types as SQL's, and literals without their type: `Int64(1)` is 1.
+pub(crate) fn sql_types(text: &str) -> String {
+    let mut written = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
+        let (before, word) = rest.split_at(start);
+        written.push_str(before);
+        let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
+        let (word, after) = word.split_at(end);
+        // What stands in quotes is to be written as it is.
+        let in_a_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '\'');
+        let name = if in_a_word { None } else { sql_type(word) };
+        let close = if after.starts_with("(\"") { "\")" } else { ")" };
+        let arguments = after.strip_prefix('(').and_then(|inner| {
+            let end = inner.find(close)? + close.len();
+            Some((&inner[..end - 1], &inner[end..]))
+        });
+        rest = after;
+        match (name, arguments) {
+            (Some("TIMESTAMP"), Some((unit, behind))) => {
+                written.push_str(if unit.contains(',') { "TIMESTAMP WITH TIME ZONE" } else { "TIMESTAMP" });
+                rest = behind;
+            }
+            (Some("DECIMAL"), _) | (Some(_), None) => written.push_str(name.unwrap_or(word)),
+            (Some(_), Some((value, behind))) => {
+                written.push_str(&value.replace('"', "'"));
+                rest = behind;
+            }
+            (None, _) => written.push_str(word),
+        }
+    }
+    written.push_str(rest);
+    written.replace("count(1)", "count(*)")
+}
+
+fn sql_type(arrow: &str) -> Option<&'static str> {
+    Some(match arrow {
+        "Utf8" | "LargeUtf8" | "Utf8View" => "VARCHAR",
+        "Boolean" => "BOOLEAN",
+        "Int8" => "TINYINT",
+        "Int16" => "SMALLINT",
+        "Int32" => "INT",
+        "Int64" => "BIGINT",
+        "UInt8" => "TINYINT UNSIGNED",
+        "UInt16" => "SMALLINT UNSIGNED",
+        "UInt32" => "INT UNSIGNED",
+        "UInt64" => "BIGINT UNSIGNED",
+        "Float32" => "REAL",
+        "Float64" => "DOUBLE",
+        "Decimal" | "Decimal128" | "Decimal256" => "DECIMAL",
+        "Date32" => "DATE",
+        "Timestamp" => "TIMESTAMP",
+        "Binary" | "LargeBinary" | "BinaryView" => "BYTEA",
+        _ => return None,
+    })
+}
+
+/// The text with its first letter small, unless it is a word in capitals.
+pub(crate) fn first_lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(text[first.len_utf8()..].chars()).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_are_those_of_sql() {
+        for (written, read) in [
+            ("Int64 + Utf8View", "BIGINT + VARCHAR"),
+            ("count(Int64(1)) > Int64(-3)", "count(*) > -3"),
+            ("orders.country = Utf8(\"DE (a)\")", "orders.country = 'DE (a)'"),
+            ("Timestamp(ns) > Decimal128(12, 2)", "TIMESTAMP > DECIMAL(12, 2)"),
+            ("Timestamp(ns, \"+00:00\")", "TIMESTAMP WITH TIME ZONE"),
+            ("my_Int64 and Int64s", "my_Int64 and Int64s"),
+            ("größe = Boolean(true)", "größe = true"),
+            ("", ""),
+        ] {
+            assert_eq!(sql_types(written), read);
+        }
+    }
+
+    #[test]
+    fn messages_say_what_to_write() {
+        for (message, said, help) in [
+            ("Arrow error: Divide by zero error", "a division by zero", "nullif"),
+            (
+                "Arrow error: Cast error: Cannot cast string 'abc' to value of Int32 type",
+                "the value 'abc' cannot be cast to INT",
+                "TRY_CAST(... AS INT)",
+            ),
+            ("Cast error: Can't cast value 300 to type Int8", "the value 300 cannot be cast to TINYINT", "TRY_CAST"),
+            ("Error during planning: Unsupported SQL type VARCHR", "no type is named VARCHR", "did you mean VARCHAR?"),
+            (
+                "Error during planning: Cannot coerce arithmetic expression Int64 + Utf8 to valid types",
+                "the types of BIGINT + VARCHAR do not go together",
+                "CAST",
+            ),
+            (
+                "Cannot infer common argument type for comparison operation Timestamp(ns) > Int64",
+                "the types of TIMESTAMP > BIGINT do not go together",
+                "CAST",
+            ),
+            (
+                "Internal error: Function 'sum' failed to match any signature. No function matches the given name and argument types \
+                 'sum(Utf8)'. You might need to add explicit type casts.\n\tCandidate functions:\n\tsum(Decimal)\n\tsum(Int64)",
+                "there is no sum(VARCHAR)",
+                "there are sum(DECIMAL), sum(BIGINT)",
+            ),
+            ("Error during planning: Something Else", "something Else", ""),
+        ] {
+            let worded = of_message(message);
+            assert_eq!(worded.message, said);
+            assert!(worded.help.clone().unwrap_or_default().contains(help), "{message}: {worded:?}");
+        }
+    }
+}
