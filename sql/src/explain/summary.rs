@@ -68,6 +68,10 @@ fn dearest(node: &Node) -> Class {
     node.inputs.iter().map(dearest).fold(own, Class::max)
 }
 
+fn stores(node: &Node) -> bool {
+    node.state.is_some() || node.inputs.iter().any(stores)
+}
+
 fn states(node: &Node, found: &mut Vec<String>) {
     found.extend(
         node.state.iter().filter(|_| !is_constant(node)).filter(|state| !found.contains(state)).cloned().collect::<Vec<_>>(),
@@ -114,6 +118,11 @@ impl Warnings<'_> {
             }
             Op::Merge { plan } => self.about_aggregates(plan, true),
             Op::Keyed { plan, .. } => self.about_aggregates(plan, false),
+            Op::Watermark { retain: Some(_), expiry: None, .. } if node.inputs.first().is_some_and(stores) => self.add(
+                "retain takes old windows out of the view, and not out of what its query remembers".to_owned(),
+                "GROUP BY window_end directly over TUMBLE or HOP, whose groups go with their windows, and join or rank in a view above",
+                [self.word("retain")],
+            ),
             _ => {}
         }
         for input in &node.inputs {

@@ -43,6 +43,25 @@ fn bounds_are_in_the_unit_of_the_window() {
 }
 
 #[test]
+fn check_tells_where_retain_leaves_state() {
+    let warned = |options: &str, query: &str| {
+        let text = format!("{SEEN} CREATE MATERIALIZED VIEW v WITH ({options}) AS {query}");
+        let catalog = load(&text).unwrap();
+        crate::explain::summary(catalog.views.last().unwrap())
+            .warnings
+            .iter()
+            .any(|warning| warning.reason.contains("retain takes"))
+    };
+    let from = "FROM TUMBLE(seen, at_ms, INTERVAL '1 minute')";
+    assert!(!warned("retain = '1 day'", &format!("SELECT window_end, k, count(*) AS n {from} GROUP BY window_end, k")));
+    assert!(!warned("retain = '1 day'", &format!("SELECT window_end, k {from}")));
+    assert!(warned("retain = '1 day'", &format!("SELECT max(window_end) AS window_end, k {from} GROUP BY k")));
+    let ranked = format!("SELECT window_end, row_number() OVER (PARTITION BY window_end ORDER BY k) AS place {from}");
+    assert!(warned("retain = '1 day'", &ranked));
+    assert!(!warned("emit = 'final'", &ranked));
+}
+
+#[test]
 fn a_watermark_reaches_views_over_views() {
     let text = format!(
         "{SEEN} CREATE MATERIALIZED VIEW a AS SELECT at_ms AS window_end, k FROM seen;
