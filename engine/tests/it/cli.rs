@@ -106,7 +106,7 @@ fn check_warns_with_a_place_a_reason_and_a_suggestion() {
     let said = text(&checked.stdout);
     let lines: Vec<&str> = said.lines().collect();
     for (place, reason, suggestion) in [
-        ("dear.sql:3:20: ranks: ", "all input is kept", "in a view of its own first"),
+        ("dear.sql:3:27: ranks: ", "all input is kept", "in a view of its own first"),
         ("dear.sql:5:3: sums: ", "sum of floating-point numbers", "DECIMAL"),
         ("dear.sql:5:36: sums: ", "its state grows with the events", "group by something that ends"),
     ] {
