@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ALLUVIUM_BIN := $(TARGET)/release/alluvium
 export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 
-.PHONY: demo test check tools build acceptance bench
+.PHONY: demo test check tools build acceptance bench nexmark
 
 tools:
 	@.ci/tools
@@ -19,6 +19,10 @@ demo: build
 # Measures beside DuckDB and beside a client that only drains the stream; writes benches/RESULTS.md. Some minutes.
 bench: build
 	$(TARGET)/release/alluvium-benches
+
+# Nexmark over files beside Flink 2.3, which it installs into .tools/flink; writes benches/NEXMARK.md. Half an hour.
+nexmark: build
+	$(TARGET)/release/alluvium-benches nexmark
 
 check: tools
 	cargo fmt --check
