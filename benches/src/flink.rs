@@ -47,7 +47,7 @@ pub(crate) fn run(folder: &Path, query: &str, limit: Duration) -> Result<Result<
 /// The innermost cause that a trace names, or that there was none.
 fn cause(said: &str) -> String {
     let last = said.lines().rev().find_map(|line| {
-        let (class, words) = line.split_once("Exception: ")?;
+        let (class, words) = line.rsplit_once("Exception: ")?;
         class.contains("org.apache.flink").then(|| words.trim().chars().filter(|letter| *letter != '|').take(120).collect())
     });
     last.map_or_else(|| "failed".to_owned(), |words: String| format!("refused: {words}"))
