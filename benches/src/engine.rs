@@ -9,8 +9,18 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use prometheus_parse::{Scrape, Value};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process::{self, Ended};
+
 /// How long anything may take before a measure is given up.
 const LIMIT: Duration = Duration::from_secs(300);
+
+/// What a run took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) seconds: f64,
+    /// Resident, at its highest, in bytes.
+    pub(crate) memory: u64,
+}
 
 /// A folder of SQL files.
 pub(crate) struct Project {
@@ -71,6 +81,21 @@ impl Project {
             Ok(took)
         } else {
             Err(miette!("alluvium run ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr)))
+        }
+    }
+
+    /// Runs until caught up, or until a limit: what the whole process cost, or why it did not get there.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub(crate) fn cost_until_caught_up(&self, limit: Duration) -> Result<Result<Cost, String>> {
+        match process::run(self.command(&["run", "--until-caught-up", "--http", "off"])?, limit)? {
+            Ended::Well { took, memory, .. } => Ok(Ok(Cost { seconds: took.as_secs_f64(), memory })),
+            Ended::Badly(said) => {
+                println!("alluvium run: {said}");
+                Ok(Err("failed".to_owned()))
+            }
+            Ended::Late => Ok(Err(format!("not within {} s", limit.as_secs()))),
         }
     }
 

@@ -2,19 +2,25 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`measures`] | one file a measure: live, files, commit, memory, delay |
+//! | [`measures`] | one file a measure: live, files, commit, memory, delay, nexmark |
 //! | [`engine`] | the program under measure, from outside: its process, its metrics, its views |
 //! | [`duckdb`] | DuckDB, as the rival and as the judge of answers |
+//! | [`flink`] | Flink, as the rival for Nexmark |
+//! | [`process`] | a process run to its end, with a limit |
 //! | [`orders`] | the events |
+//! | [`auctions`] | the events of Nexmark |
 //! | [`stream`] | publishing them to a stream, and draining it |
 //! | [`report`] | the table |
 //!
 //! Nothing here is fitted to a figure: what is missed is printed as missed. A wrong answer ends the run with an error.
 
+mod auctions;
 mod duckdb;
 mod engine;
+mod flink;
 mod measures;
 mod orders;
+mod process;
 mod report;
 // The server that the tests start too.
 #[allow(missing_docs)]
@@ -32,7 +38,7 @@ use report::Report;
 /// Measures Alluvium on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure; everything unless said.
+    /// What to measure; everything but nexmark unless said.
     #[arg(value_enum)]
     measures: Vec<Measure>,
     /// The Markdown file for the table.
@@ -41,6 +47,15 @@ struct Arguments {
     /// A part of the events, for a quick look: 0.1 is a tenth.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
+    /// The Markdown file for the table of nexmark.
+    #[arg(long, default_value = "benches/NEXMARK.md")]
+    nexmark_report: PathBuf,
+    /// Of nexmark only the queries whose names contain one of these: q05,q1.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// For nexmark: a folder that keeps the events and figures; queries that have figures there are not measured again.
+    #[arg(long)]
+    keep: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -55,11 +70,15 @@ enum Measure {
     Memory,
     /// From publishing an event until a reader can see it.
     Delay,
+    /// Nexmark over files, beside Flink: half an hour, and nearly 1 GB to install; never unless said.
+    Nexmark,
 }
+
+const USUAL: &[Measure] = &[Measure::Live, Measure::Files, Measure::Commit, Measure::Memory, Measure::Delay];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let chosen = if arguments.measures.is_empty() { Measure::value_variants() } else { &arguments.measures };
+    let chosen = if arguments.measures.is_empty() { USUAL } else { &arguments.measures };
     let mut report = Report::new();
     for measure in chosen {
         match measure {
@@ -68,7 +87,14 @@ fn main() -> Result<()> {
             Measure::Commit => measures::commit::measure(arguments.scale, &mut report)?,
             Measure::Memory => measures::memory::measure(arguments.scale, &mut report)?,
             Measure::Delay => measures::delay::measure(arguments.scale, &mut report)?,
+            Measure::Nexmark => measures::nexmark::measure(&measures::nexmark::Options {
+                scale: arguments.scale,
+                only: arguments.only.clone(),
+                keep: arguments.keep.clone(),
+                report: arguments.nexmark_report.clone(),
+            })?,
         }
     }
-    report.write(&arguments.report)
+    // Nexmark has a table of its own.
+    if chosen != [Measure::Nexmark] { report.write(&arguments.report) } else { Ok(()) }
 }

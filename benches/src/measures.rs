@@ -5,3 +5,4 @@ pub(crate) mod delay;
 pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod memory;
+pub(crate) mod nexmark;

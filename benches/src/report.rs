@@ -89,7 +89,7 @@ impl Line {
 }
 
 /// Processors and memory, for those who read the table elsewhere.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model =

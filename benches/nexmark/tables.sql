@@ -1,0 +1,12 @@
+-- For Flink: the folders of JSON lines as tables. {folder} and {watermark} are filled in; the second is empty where no window asks for it.
+CREATE TABLE person (id BIGINT, name STRING, email_address STRING, credit_card STRING, city STRING, state STRING,
+  date_time TIMESTAMP(3), extra STRING{watermark})
+WITH ('connector' = 'filesystem', 'path' = '{folder}/person', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE auction (id BIGINT, item_name STRING, description STRING, initial_bid BIGINT, reserve BIGINT,
+  date_time TIMESTAMP(3), expires TIMESTAMP(3), seller BIGINT, category BIGINT, extra STRING{watermark})
+WITH ('connector' = 'filesystem', 'path' = '{folder}/auction', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE bid (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, date_time TIMESTAMP(3),
+  extra STRING{watermark})
+WITH ('connector' = 'filesystem', 'path' = '{folder}/bid', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');
+CREATE TABLE side_input (code BIGINT, `value` STRING)
+WITH ('connector' = 'filesystem', 'path' = '{folder}/side_input', 'format' = 'json');

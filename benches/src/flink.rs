@@ -1,0 +1,58 @@
+//! Flink, as the rival for Nexmark: a Python environment in `.tools/flink`, and one process, with a JVM of its own, for each query.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use miette::{IntoDiagnostic, Result, WrapErr, miette};
+
+use crate::engine::Cost;
+use crate::process::{self, Ended};
+
+/// Installs Flink where it is missing.
+///
+/// # Errors
+/// When it cannot be installed.
+pub(crate) fn install() -> Result<()> {
+    let script = root().join(".ci/flink");
+    let status = Command::new(&script).status().into_diagnostic().wrap_err("installing Flink")?;
+    if status.success() { Ok(()) } else { Err(miette!("{} ended with {status}", script.display())) }
+}
+
+/// Runs a query of `benches/nexmark/flink` over the events of a folder: its cost, or why there is none.
+///
+/// # Errors
+/// When the process cannot be started.
+pub(crate) fn run(folder: &Path, query: &str, limit: Duration) -> Result<Result<Cost, String>> {
+    let mut command = Command::new(root().join(".tools/flink/bin/python"));
+    command.arg(root().join("benches/nexmark/run_flink.py")).arg(folder).arg(query).stdin(Stdio::null());
+    match process::run(command, limit)? {
+        Ended::Well { said, .. } => {
+            let line = said.lines().last().unwrap_or_default();
+            let answer: serde_json::Value =
+                serde_json::from_str(line).into_diagnostic().wrap_err_with(|| format!("Flink said {said}"))?;
+            match (answer["seconds"].as_f64(), answer["memory"].as_u64()) {
+                (Some(seconds), Some(memory)) => Ok(Ok(Cost { seconds, memory })),
+                _ => Err(miette!("Flink said {said}")),
+            }
+        }
+        Ended::Badly(said) => {
+            println!("nexmark: {query}: Flink: {said}");
+            Ok(Err(cause(&said)))
+        }
+        Ended::Late => Ok(Err(format!("not within {} s", limit.as_secs()))),
+    }
+}
+
+/// The innermost cause that a trace names, or that there was none.
+fn cause(said: &str) -> String {
+    let last = said.lines().rev().find_map(|line| {
+        let (class, words) = line.rsplit_once("Exception: ")?;
+        class.contains("org.apache.flink").then(|| words.trim().chars().filter(|letter| *letter != '|').take(120).collect())
+    });
+    last.map_or_else(|| "failed".to_owned(), |words: String| format!("refused: {words}"))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}

@@ -1,0 +1,168 @@
+//! Nexmark over files of JSON lines: each query alone, beside Flink with as many tasks as there are cores, into a table of its own.
+//!
+//! Ours are the queries that the tests of the crate `projections` hold to their law; Flink's are in `benches/nexmark/flink`, as its
+//! own Nexmark has them. Of ours the whole process counts, and its view is written as Parquet; of Flink the net time of the job,
+//! whose sink keeps nothing. Flink's order by a column leaves ties open where ours breaks them.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use miette::{IntoDiagnostic, Result, WrapErr};
+use serde_json::{Value, json};
+
+use crate::engine::{Cost, Project};
+use crate::{auctions, flink, report};
+
+const EVENTS: f64 = 5_000_000.0;
+/// For a query of one program.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// What to run, and where.
+pub(crate) struct Options {
+    /// A part of the events.
+    pub(crate) scale: f64,
+    /// Parts of the queries' names; all queries where there is none.
+    pub(crate) only: Vec<String>,
+    /// A folder that keeps events and figures; without, they are made anew.
+    pub(crate) keep: Option<PathBuf>,
+    /// The Markdown file.
+    pub(crate) report: PathBuf,
+}
+
+/// Measures the chosen queries that have no figures yet, and writes the table of all that have.
+///
+/// # Errors
+/// When a program cannot be started, or the disk fails.
+pub(crate) fn measure(options: &Options) -> Result<()> {
+    let count = (EVENTS * options.scale) as usize;
+    flink::install()?;
+    let passing = tempfile::tempdir().into_diagnostic()?;
+    let home = options.keep.as_deref().unwrap_or(passing.path());
+    let events = home.join(format!("events-{count}"));
+    if !events.join("bid").exists() {
+        println!("nexmark: writing {count} events");
+        let unfinished = home.join("unfinished");
+        auctions::write(&unfinished, count)?;
+        std::fs::rename(&unfinished, &events).into_diagnostic()?;
+    }
+    let events = events.canonicalize().into_diagnostic()?;
+    let kept = home.join(format!("figures-{count}.json"));
+    let mut figures = Figures::read(&kept)?;
+    let queries = queries()?;
+    for (query, sql) in &queries {
+        let chosen = options.only.is_empty() || options.only.iter().any(|part| query.contains(part.as_str()));
+        if !chosen || figures.0.contains_key(query) {
+            continue;
+        }
+        println!("nexmark: {query}");
+        let project = Project::new(&auctions::sources(&events), &[("measured", sql.as_str())])?;
+        let pair = Pair { ours: project.cost_until_caught_up(LIMIT)?, theirs: flink::run(&events, query, LIMIT)? };
+        println!("{}", pair.row(query, count).0);
+        figures.0.insert(query.clone(), pair);
+        figures.write(&kept)?;
+    }
+    std::fs::write(&options.report, figures.table(count, queries.len())).into_diagnostic()?;
+    println!("written to {}", options.report.display());
+    Ok(())
+}
+
+/// The names of our queries with their texts, without the comments before them and the semicolons after them.
+fn queries() -> Result<Vec<(String, String)>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projections/tests/suites/nexmark");
+    let mut queries = Vec::new();
+    for entry in std::fs::read_dir(&folder).into_diagnostic().wrap_err_with(|| format!("reading {}", folder.display()))? {
+        let path = entry.into_diagnostic()?.path();
+        let text = std::fs::read_to_string(&path).into_diagnostic()?;
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        queries.push((name, lines.join("\n").trim_end().trim_end_matches(';').to_owned()));
+    }
+    queries.sort();
+    Ok(queries)
+}
+
+/// A query in both programs: a cost, or why there is none.
+struct Pair {
+    ours: Result<Cost, String>,
+    theirs: Result<Cost, String>,
+}
+
+impl Pair {
+    /// The line of the table, and how many times Flink's events a second ours are.
+    fn row(&self, query: &str, count: usize) -> (String, Option<f64>) {
+        let speed = |cost: &Result<Cost, String>| match cost {
+            Ok(cost) => format!("{:.0}", count as f64 / cost.seconds),
+            Err(why) => why.clone(),
+        };
+        let memory =
+            |cost: &Result<Cost, String>| cost.as_ref().map_or_else(|_| String::new(), |cost| (cost.memory >> 20).to_string());
+        let ratio = match (&self.ours, &self.theirs) {
+            (Ok(ours), Ok(theirs)) => Some(theirs.seconds / ours.seconds),
+            _ => None,
+        };
+        let (ours, theirs) = (&self.ours, &self.theirs);
+        let shown = match ratio {
+            Some(ratio) if ratio < 1.0 => format!("{ratio:.2} SLOWER"),
+            Some(ratio) => format!("{ratio:.2}"),
+            None => String::new(),
+        };
+        let row = format!("| {query} | {} | {} | {shown} | {} | {} |", speed(ours), speed(theirs), memory(ours), memory(theirs));
+        (row, ratio)
+    }
+}
+
+/// Figures by query, kept between runs as JSON.
+struct Figures(BTreeMap<String, Pair>);
+
+impl Figures {
+    fn read(path: &Path) -> Result<Figures> {
+        let Ok(text) = std::fs::read_to_string(path) else { return Ok(Figures(BTreeMap::new())) };
+        let values: BTreeMap<String, (Value, Value)> =
+            serde_json::from_str(&text).into_diagnostic().wrap_err_with(|| format!("reading {}", path.display()))?;
+        let cost = |value: &Value| match (value["seconds"].as_f64(), value["memory"].as_u64()) {
+            (Some(seconds), Some(memory)) => Ok(Cost { seconds, memory }),
+            _ => Err(value.as_str().unwrap_or("failed").to_owned()),
+        };
+        let pairs = values.into_iter().map(|(query, (ours, theirs))| (query, Pair { ours: cost(&ours), theirs: cost(&theirs) }));
+        Ok(Figures(pairs.collect()))
+    }
+
+    fn write(&self, path: &Path) -> Result<()> {
+        let value = |cost: &Result<Cost, String>| match cost {
+            Ok(cost) => json!({ "seconds": cost.seconds, "memory": cost.memory }),
+            Err(why) => json!(why),
+        };
+        let values: BTreeMap<_, _> =
+            self.0.iter().map(|(query, pair)| (query, (value(&pair.ours), value(&pair.theirs)))).collect();
+        std::fs::write(path, serde_json::to_string_pretty(&values).into_diagnostic()?).into_diagnostic()
+    }
+
+    /// Queries without figures are not in it, and their number is said.
+    fn table(&self, count: usize, asked: usize) -> String {
+        let machine = report::machine();
+        let mut text = format!(
+            "# Nexmark on files\n\nBy `make nexmark`, on {machine}: {count} events as JSON lines in two files for each stream, each query alone, \
+             once. Alluvium: the whole process, start and the Parquet of the view included. Flink 2.3: the net time of the job, two \
+             tasks, mini-batch, two-phase aggregation, state on the heap, no checkpoints, a sink that keeps nothing. Memory: resident \
+             at its highest (of Flink: the JVM). q12 counts by the time of the bid, q13 joins a table of 100 rows, q14 counts a letter \
+             without a function in Java.\n\n\
+             | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB |\n| --- | --- | --- | --- | --- | --- |\n"
+        );
+        let mut ratios = Vec::new();
+        for (query, pair) in &self.0 {
+            let (row, ratio) = pair.row(query, count);
+            text.push_str(&row);
+            text.push('\n');
+            ratios.extend(ratio);
+        }
+        let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+        let slower = ratios.iter().filter(|ratio| **ratio < 1.0).count();
+        let _ = writeln!(text, "\nGeometric mean of the {} ratios: {mean:.2}. Slower than Flink: {slower}.", ratios.len());
+        if self.0.len() < asked {
+            let _ = writeln!(text, "\nNot measured yet: {} of {asked} queries.", asked - self.0.len());
+        }
+        text
+    }
+}
