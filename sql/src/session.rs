@@ -1,6 +1,7 @@
 //! How DataFusion is set up: one configuration and one set of functions for planning, running, querying and verifying, so that
 //! the same SQL means the same everywhere. Runs nothing.
 
+mod filters;
 mod join_properties;
 
 use std::collections::BTreeMap;
@@ -18,11 +19,13 @@ use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
+use self::filters::FiltersStayAboveOneRow;
 use self::join_properties::JoinsPromiseNoOrder;
 use crate::time_windows::TimeWindows;
 
@@ -56,12 +59,7 @@ pub fn session_state() -> Result<SessionState> {
 
 /// [`session_state`] without some optimizer rules, by name.
 pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
-    let mut builder = with_rules(session_config());
-    if !rules.is_empty() {
-        let kept = datafusion::optimizer::Optimizer::new().rules;
-        builder = builder.with_optimizer_rules(kept.into_iter().filter(|rule| !rules.contains(&rule.name())).collect());
-    }
-    with_functions(builder.build())
+    with_functions(with_rules(session_config(), rules).build())
 }
 
 /// A session that reads committed views under another configuration, with all that views may use.
@@ -69,13 +67,21 @@ pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
 /// # Errors
 /// When a function cannot be registered: a bug.
 pub fn reading_session(config: SessionConfig) -> Result<SessionState> {
-    with_functions(with_rules(config).build())
+    with_functions(with_rules(config, &[]).build())
 }
 
-fn with_rules(config: SessionConfig) -> SessionStateBuilder {
-    let mut rules = PhysicalOptimizer::new().rules;
-    rules.insert(0, Arc::new(JoinsPromiseNoOrder));
-    SessionStateBuilder::new().with_config(config).with_default_features().with_physical_optimizer_rules(rules)
+/// DataFusion's rules, those of ours in the place of what is wrong, without some by name.
+fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
+    let stays: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(FiltersStayAboveOneRow::default());
+    let rules = Optimizer::new().rules.into_iter().filter(|rule| !left_out.contains(&rule.name()));
+    let rules = rules.map(|rule| if rule.name() == stays.name() { Arc::clone(&stays) } else { rule });
+    let mut physical = PhysicalOptimizer::new().rules;
+    physical.insert(0, Arc::new(JoinsPromiseNoOrder));
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_optimizer_rules(rules.collect())
+        .with_physical_optimizer_rules(physical)
 }
 
 fn with_functions(mut state: SessionState) -> Result<SessionState> {
