@@ -13,6 +13,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
@@ -120,8 +121,12 @@ impl ExecutionPlan for Unordered {
         Unordered::over_one(children)
     }
 
-    /// A projection goes below, so that the join need not build what nobody reads.
+    /// A choice of columns goes below, so that the join need not build what nobody reads. Other expressions can be constant, and what
+    /// stands above may rely on that.
     fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if !projection.expr().iter().all(|projected| projected.expr.is::<Column>()) {
+            return Ok(None);
+        }
         let input = make_with_child(projection, &self.input)?;
         Ok(Some(Arc::new(Unordered::over(input))))
     }
