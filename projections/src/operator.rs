@@ -8,6 +8,8 @@
 //! | `join` | inner joins |
 //! | `semi` | semi, anti and mark joins on equal keys alone |
 //! | `top` | the first rows of an order over input that takes rows back |
+//! | `ranks` | the first rows by key, over rows that only arrive |
+//! | `sessions` | sessions, over rows that only arrive |
 //! | `keyed` | what splits by a key, by recompute of the keys that are touched |
 //! | `watermark` | rows of windows that are over, or not too old |
 //! | `full` | everything else, by full recompute |
@@ -17,11 +19,14 @@
 //! asked for at a flush, from the leaves up.
 
 mod full;
+mod groups;
 mod join;
 mod keyed;
 mod linear;
 mod merge;
+mod ranks;
 mod semi;
+mod sessions;
 mod top;
 mod watermark;
 mod weighted;
@@ -36,7 +41,9 @@ use self::join::Join;
 use self::keyed::Keyed;
 use self::linear::Linear;
 use self::merge::Merge;
+use self::ranks::Ranks;
 use self::semi::Semi;
+use self::sessions::Sessions;
 use self::top::Top;
 use self::watermark::Watermark;
 use self::weighted::Weighted;
@@ -60,6 +67,8 @@ enum Kind {
     Join(Box<Join>),
     Semi(Box<Semi>),
     Top(Box<Top>),
+    Ranks(Box<Ranks>),
+    Sessions(Box<Sessions>),
     Keyed(Box<Keyed>),
     Watermark(Box<Watermark>),
     Full(Box<Full>),
@@ -90,6 +99,12 @@ impl Operator {
                 Op::Join { plan, keys } => Kind::Join(Box::new(Join::new(node, plan, keys)?)),
                 Op::Semi { plan, keys } => Kind::Semi(Box::new(Semi::new(node, plan, keys)?)),
                 Op::Top { plan, skip, fetch } => Kind::Top(Box::new(Top::new(node, plan, *skip, *fetch).await?)),
+                Op::Ranks { plan, key, function, bound } => {
+                    Kind::Ranks(Box::new(Ranks::new(node, plan, key, *function, *bound)?))
+                }
+                Op::Sessions { key, time, gap, columns } => {
+                    Kind::Sessions(Box::new(Sessions::new(node, key, *time, *gap, columns)?))
+                }
                 Op::Keyed { plan, keys, keep } => Kind::Keyed(Box::new(Keyed::new(node, plan, keys, keep.as_ref()).await?)),
                 Op::Watermark { window_end, delays, emits_final, retain, expiry } => {
                     let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain, expiry: *expiry };
@@ -158,6 +173,18 @@ impl Operator {
                 }
                 Ok(Vec::new())
             }
+            Kind::Ranks(ranks) => {
+                for input in &mut self.inputs {
+                    input.stage(pushed)?.into_iter().try_for_each(|delta| ranks.stage(delta))?;
+                }
+                Ok(Vec::new())
+            }
+            Kind::Sessions(sessions) => {
+                for input in &mut self.inputs {
+                    input.stage(pushed)?.into_iter().for_each(|delta| sessions.stage(delta));
+                }
+                Ok(Vec::new())
+            }
             Kind::Keyed(keyed) => {
                 for (index, input) in self.inputs.iter_mut().enumerate() {
                     input.stage(pushed)?.into_iter().for_each(|delta| keyed.stage(index, delta));
@@ -192,6 +219,8 @@ impl Operator {
             Kind::Join(join) => join.unstage(),
             Kind::Semi(semi) => semi.unstage(),
             Kind::Top(top) => top.unstage(),
+            Kind::Ranks(ranks) => ranks.unstage(),
+            Kind::Sessions(sessions) => sessions.unstage(),
             Kind::Keyed(keyed) => keyed.unstage(),
             Kind::Watermark(watermark) => watermark.unstage(),
             Kind::Full(full) => full.unstage(),
@@ -208,6 +237,8 @@ impl Operator {
             Kind::Join(join) => join.absorb()?,
             Kind::Semi(semi) => semi.absorb(),
             Kind::Top(top) => top.absorb(),
+            Kind::Ranks(ranks) => ranks.absorb(),
+            Kind::Sessions(sessions) => sessions.absorb(),
             Kind::Keyed(keyed) => keyed.absorb(),
             Kind::Watermark(watermark) => watermark.absorb(),
             Kind::Full(full) => full.absorb()?,
@@ -258,6 +289,16 @@ impl Operator {
                     top.absorb();
                     top.flush()
                 }
+                Kind::Ranks(ranks) => {
+                    inputs.into_iter().flatten().try_for_each(|delta| ranks.stage(delta))?;
+                    ranks.absorb();
+                    ranks.flush()
+                }
+                Kind::Sessions(sessions) => {
+                    inputs.into_iter().flatten().for_each(|delta| sessions.stage(delta));
+                    sessions.absorb();
+                    sessions.flush()
+                }
                 Kind::Keyed(keyed) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         deltas.into_iter().for_each(|delta| keyed.stage(index, delta));
@@ -305,6 +346,8 @@ impl Operator {
             Kind::Join(join) => join.checkpoint(tables),
             Kind::Semi(semi) => semi.checkpoint(tables),
             Kind::Top(top) => top.checkpoint(tables),
+            Kind::Ranks(ranks) => ranks.checkpoint(tables),
+            Kind::Sessions(sessions) => sessions.checkpoint(tables),
             Kind::Keyed(keyed) => keyed.checkpoint(tables),
             Kind::Watermark(watermark) => watermark.checkpoint(tables),
             Kind::Full(full) => full.checkpoint(tables),
@@ -320,6 +363,8 @@ impl Operator {
             Kind::Join(join) => join.restore(tables)?,
             Kind::Semi(semi) => semi.restore(tables)?,
             Kind::Top(top) => top.restore(tables)?,
+            Kind::Ranks(ranks) => ranks.restore(tables)?,
+            Kind::Sessions(sessions) => sessions.restore(tables)?,
             Kind::Keyed(keyed) => keyed.restore(tables)?,
             Kind::Watermark(watermark) => watermark.restore(tables)?,
             Kind::Full(full) => full.restore(tables)?,
@@ -335,6 +380,8 @@ impl Operator {
             Kind::Join(join) => join.size(),
             Kind::Semi(semi) => semi.size(),
             Kind::Top(top) => top.size(),
+            Kind::Ranks(ranks) => ranks.size(),
+            Kind::Sessions(sessions) => sessions.size(),
             Kind::Keyed(keyed) => keyed.size(),
             Kind::Watermark(watermark) => watermark.size(),
             Kind::Full(full) => full.size(),

@@ -170,29 +170,54 @@ impl Projection {
 }
 
 /// Whether what comes out of a node in an epoch may hold a row both in and out. An aggregate gives each key once, and only what
-/// differs; so do its columns under other names.
+/// differs; so do ranks by position, and what filters and renames their columns.
 fn consolidates(node: &Node) -> bool {
     if !node.retracts {
         return false;
     }
     match (&node.op, node.inputs.as_slice()) {
-        (Op::Merge { .. }, _) => false,
-        (Op::Linear { plan }, [input]) if keeps_every_column(plan) => consolidates(input),
+        (Op::Merge { .. } | Op::Ranks { .. }, _) => false,
+        (Op::Linear { plan }, [input]) if keeps_every_column(plan, constant_column(input)) => consolidates(input),
         _ => true,
     }
 }
 
-/// Whether a plan over one leaf gives each of its rows once, with every column, under any names and in any order.
-fn keeps_every_column(plan: &LogicalPlan) -> bool {
-    match plan {
-        LogicalPlan::TableScan(_) => true,
-        LogicalPlan::SubqueryAlias(alias) => keeps_every_column(&alias.input),
-        LogicalPlan::Projection(projection) => {
-            let kept: HashSet<&Column> = projection.expr.iter().filter_map(plain_column).collect();
-            projection.input.schema().columns().iter().all(|column| kept.contains(column))
-                && keeps_every_column(&projection.input)
+/// A column that has the same value in every row: the first rank, where no other is given.
+fn constant_column(node: &Node) -> Option<usize> {
+    match (&node.op, node.inputs.first()) {
+        (Op::Ranks { plan, function, bound: 1, .. }, Some(_)) => {
+            let ranks = plan.schema().fields().len() - plan.inputs().first()?.schema().fields().len();
+            Some(plan.schema().fields().len() - ranks + function)
         }
-        _ => false,
+        _ => None,
+    }
+}
+
+/// Whether a plan over one leaf gives each of its rows at most once, with every column but the one at `constant`, under any names and
+/// in any order.
+fn keeps_every_column(plan: &LogicalPlan, constant: Option<usize>) -> bool {
+    columns_kept(plan)
+        .is_some_and(|(width, kept)| (0..width).all(|column| constant == Some(column) || kept.contains(&Some(column))))
+}
+
+/// How many columns the leaf has, and which of them each column of the plan is.
+fn columns_kept(plan: &LogicalPlan) -> Option<(usize, Vec<Option<usize>>)> {
+    match plan {
+        LogicalPlan::TableScan(scan) => {
+            let width = scan.projected_schema.fields().len();
+            Some((width, (0..width).map(Some).collect()))
+        }
+        LogicalPlan::SubqueryAlias(alias) => columns_kept(&alias.input),
+        LogicalPlan::Filter(filter) => columns_kept(&filter.input),
+        LogicalPlan::Projection(projection) => {
+            let (width, below) = columns_kept(&projection.input)?;
+            let schema = projection.input.schema();
+            let column = |expression| {
+                plain_column(expression).and_then(|column| schema.maybe_index_of_column(column)).and_then(|index| below[index])
+            };
+            Some((width, projection.expr.iter().map(column).collect()))
+        }
+        _ => None,
     }
 }
 

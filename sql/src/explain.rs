@@ -81,6 +81,11 @@ fn title(node: &Node) -> String {
                 (false, false) => format!("{} by {}", list(&aggregate.aggr_expr), list(&aggregate.group_expr)),
             }
         }
+        Op::Ranks { plan, function, bound, .. } => match plan {
+            LogicalPlan::Window(window) => format!("{} <= {bound}", sql_types(&window.window_expr[*function].to_string())),
+            _ => "ranks".to_owned(),
+        },
+        Op::Sessions { .. } => "sessions".to_owned(),
         Op::Watermark { emits_final, retain, .. } => match (emits_final, retain.is_some()) {
             (true, true) => "windows that are over, while they are retained",
             (true, false) => "windows that are over",
@@ -152,13 +157,14 @@ pub fn to_json(view: &View) -> Value {
 /// What a node runs, over leaves that stand for its inputs.
 fn logical_plan(node: &Node) -> Option<&LogicalPlan> {
     match &node.op {
-        Op::Scan { .. } | Op::Watermark { .. } => None,
+        Op::Scan { .. } | Op::Watermark { .. } | Op::Sessions { .. } => None,
         Op::Linear { plan }
         | Op::Merge { plan }
         | Op::Weighted { plan }
         | Op::Join { plan, .. }
         | Op::Semi { plan, .. }
         | Op::Top { plan, .. }
+        | Op::Ranks { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => Some(plan),
     }

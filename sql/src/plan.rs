@@ -103,6 +103,31 @@ pub enum Op {
         /// The position after the last row that is given.
         fetch: usize,
     },
+    /// Ranks over leaf 0, which is insert-only: `LogicalPlan::Window` of `row_number`, `rank` and `dense_rank`, all in one order and by
+    /// one key. Only rows whose rank is not beyond the bound are given.
+    Ranks {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+        /// Where the key is; equal keys are alike bit for bit.
+        key: KeyedInput,
+        /// Which of the window's functions is bounded.
+        function: usize,
+        /// The last rank that is given.
+        bound: u64,
+    },
+    /// The sessions of input 0, which is insert-only: rows of one key belong to one session as long as no two that follow each other in
+    /// time are further apart than the gap.
+    Sessions {
+        /// Where the key is; equal keys are alike bit for bit.
+        key: KeyedInput,
+        /// The column of the time, an Int64 without NULL.
+        time: usize,
+        /// In units of the time.
+        gap: i64,
+        /// What each output column is: a column of the input or, counted on from these, the first and the last time of the row's
+        /// session.
+        columns: Vec<usize>,
+    },
     /// A plan over the leaves whose answer splits by a key: the answer over all rows is that over the rows of each key, put
     /// together. There is none for a key without rows.
     Keyed {

@@ -1,6 +1,6 @@
 //! `TUMBLE`, `HOP` and `SESSION` in FROM: every column of a source or view, and the window that each row is in. They become
-//! plain filters, projections, an unnest and window functions before anything is optimized: the planner and the operators know
-//! nothing of them.
+//! plain filters, projections, an unnest and window functions before anything is optimized. The planner knows sessions again by the
+//! names of the columns on the way; other windows are nothing special to it.
 //!
 //! A window holds its start and not its end. Windows are counted from 1970-01-01, or from an offset to it. A row without a time is in no
 //! window; a row that comes late is in the window that its time says.
@@ -12,6 +12,8 @@
 
 mod arguments;
 mod plans;
+
+pub(crate) use self::plans::{NEAREST, OPENED, STARTS, TIME};
 
 use std::ops::ControlFlow;
 

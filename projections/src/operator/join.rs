@@ -19,7 +19,7 @@ use super::keyed::Change;
 use super::linear::{holds, renamed};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::Arrangement;
+use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
@@ -54,7 +54,12 @@ impl Join {
             let (input, key) = (&node.inputs[index], &keys[index]);
             // Rows that match nothing are not stored, so that no NULL comes to a bucket of its own.
             let buckets = Buckets::new(&input.schema, &key.columns, true)?;
-            let rows = Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, input.retracts)?;
+            let rows = Arrangement::new(
+                format!("n{}-input{index}", node.id),
+                &input.schema,
+                buckets,
+                Leave::by_content_if(input.retracts),
+            )?;
             let needed = if key.nulls_match { Vec::new() } else { key.columns.clone() };
             Ok(Side { rows, columns: schema.fields().len(), needed, pending: Vec::new() })
         };

@@ -22,7 +22,7 @@ use crate::consolidate::{Net, net};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
-use crate::state::arrangement::Arrangement;
+use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
 use crate::state::keys::KeyEncoder;
 use crate::state::{TableCheckpoint, Tables};
@@ -71,13 +71,8 @@ impl Change {
             let buckets = arrangement.by().of(&net.rows)?;
             return Ok(Change::Net(net, buckets));
         }
-        let mut batches = Vec::new();
-        for delta in deltas {
-            for rows in repeated(delta)? {
-                batches.push(renamed(&rows, &schema)?);
-            }
-        }
-        let rows = concat_batches(&schema, &batches)?;
+        let batches = deltas.into_iter().map(|delta| renamed_whole(delta, &schema)).collect::<Result<Vec<_>, Error>>()?;
+        let rows = concat_batches(&schema, batches.iter().flatten())?;
         let buckets = arrangement.by().of(&rows)?;
         Ok(Change::Arrivals(rows, buckets))
     }
@@ -114,6 +109,11 @@ impl Change {
     }
 }
 
+/// Rows that arrive, each as many times as its weight says, under another schema of the same types.
+pub(super) fn renamed_whole(delta: Delta, schema: &SchemaRef) -> Result<Vec<RecordBatch>, Error> {
+    repeated(delta)?.iter().map(|rows| renamed(rows, schema)).collect()
+}
+
 impl Keyed {
     pub(crate) async fn new(
         node: &Node,
@@ -124,7 +124,8 @@ impl Keyed {
         let schemas: Vec<SchemaRef> = node.inputs.iter().map(|input| Arc::clone(&input.schema)).collect();
         let inputs = node.inputs.iter().zip(keys).enumerate().map(|(index, (input, key))| {
             let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
-            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, input.retracts || keep.is_some())
+            let leave = Leave::by_content_if(input.retracts || keep.is_some());
+            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, leave)
         });
         Ok(Self {
             planned: physical::plan(plan, &schemas, Effort::Stable).await?,

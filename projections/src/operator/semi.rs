@@ -20,7 +20,7 @@ use super::keyed::Change;
 use super::linear::batch;
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::Arrangement;
+use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
 use crate::state::multiset::Multiset;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
@@ -91,7 +91,12 @@ impl Semi {
             null_aware,
             nulls_match,
             outer,
-            rows: Arrangement::new(format!("n{}-input{outer}", node.id), &input.schema, buckets, input.retracts)?,
+            rows: Arrangement::new(
+                format!("n{}-input{outer}", node.id),
+                &input.schema,
+                buckets,
+                Leave::by_content_if(input.retracts),
+            )?,
             outer_key: keys[outer].columns.clone(),
             columns: if outer == 0 { join.left.schema() } else { join.right.schema() }.fields().len(),
             keys: Multiset::new(format!("n{}-keys", node.id), &Arc::new(Schema::new(fields)))?,

@@ -1,11 +1,11 @@
 //! Rows arranged by a key: all rows of some buckets are found without a look at the others.
 //!
-//! An arrangement is a list of immutable segments and two indexes in memory. `buckets` finds the rows of a bucket; `rows`, only
-//! where rows can leave, finds a row by its whole content. A row that leaves is marked as dead, and what has to become durable of
-//! that is its place (`departures`), so that a commit writes what has changed and nothing else.
+//! An arrangement is a list of immutable segments and two indexes in memory. `buckets` finds the rows of a bucket; `content`, only
+//! where rows leave by their content, finds a row by all its columns. A row that leaves is marked as dead, and what has to become
+//! durable of that is its place (`departures`), so that a commit writes what has changed and nothing else.
 //!
-//! Where rows only arrive, the rows of a bucket come in the order of their arrival, after a restart too. Where they can leave, each
-//! different row is there once, with a weight, and the order says nothing.
+//! Where rows leave by their content, each different row is there once, with a weight, and the order says nothing. Otherwise the rows
+//! of a bucket come in the order of their arrival, after a restart too.
 
 mod departures;
 mod merging;
@@ -84,7 +84,9 @@ pub(crate) struct Arrangement {
     order: Vec<usize>,
     buckets: HashTable<Bucket>,
     /// Where rows can leave.
-    leaving: Option<Leaving>,
+    departures: Option<Departures>,
+    /// Where they leave by their content.
+    content: Option<Content>,
     next_id: u64,
     /// Rows written or killed since the last [`Arrangement::end_epoch`].
     changed: usize,
@@ -92,24 +94,39 @@ pub(crate) struct Arrangement {
 
 /// What it takes to find a row by its content.
 #[derive(Debug)]
-struct Leaving {
+struct Content {
     encoder: KeyEncoder,
     rows: HashTable<WholeRow>,
-    departures: Departures,
+}
+
+/// Whether rows of an arrangement can leave, and how that is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Rows only arrive.
+    Never,
+    /// Whoever takes a row out knows where it is.
+    ByPlace,
+    /// By all its columns, as a net change.
+    ByContent,
+}
+
+impl Leave {
+    /// By their content where the rows of an input can be taken back.
+    pub(crate) fn by_content_if(retracts: bool) -> Leave {
+        if retracts { Leave::ByContent } else { Leave::Never }
+    }
 }
 
 impl Arrangement {
     /// # Errors
     /// [`Error::Plan`] where rows have to be compared and a column cannot be.
-    pub(crate) fn new(name: String, schema: &SchemaRef, by: Buckets, rows_leave: bool) -> Result<Self, Error> {
+    pub(crate) fn new(name: String, schema: &SchemaRef, by: Buckets, leave: Leave) -> Result<Self, Error> {
         let rows = bare(schema);
         let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
-        if rows_leave {
+        let departures = (leave != Leave::Never).then(|| Departures::new(format!("{name}-departures")));
+        let content = if leave == Leave::ByContent {
             fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
-        }
-        let leaving = if rows_leave {
-            let departures = Departures::new(format!("{name}-departures"));
-            Some(Leaving { encoder: KeyEncoder::new(rows.fields())?, rows: HashTable::new(), departures })
+            Some(Content { encoder: KeyEncoder::new(rows.fields())?, rows: HashTable::new() })
         } else {
             None
         };
@@ -122,7 +139,8 @@ impl Arrangement {
             free: Vec::new(),
             order: Vec::new(),
             buckets: HashTable::new(),
-            leaving,
+            departures,
+            content,
             next_id: 0,
             changed: 0,
         })
@@ -138,20 +156,20 @@ impl Arrangement {
         &self.by
     }
 
-    /// Net changes of rows that can leave.
+    /// Net changes of rows that leave by their content.
     ///
     /// # Errors
-    /// [`Error::Bug`] where rows only arrive.
+    /// [`Error::Bug`] where they do not.
     pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
-        match &self.leaving {
-            Some(leaving) => net(&self.rows, &leaving.encoder, deltas),
-            None => Err(Error::Bug(format!("rows of {} only arrive", self.name))),
+        match &self.content {
+            Some(content) => net(&self.rows, &content.encoder, deltas),
+            None => Err(Error::Bug(format!("rows of {} are not told apart", self.name))),
         }
     }
 
-    /// Whether rows can leave.
+    /// Whether rows leave by their content.
     pub(crate) fn rows_leave(&self) -> bool {
-        self.leaving.is_some()
+        self.content.is_some()
     }
 
     /// How many rows a bucket has, each counted once.
@@ -175,7 +193,7 @@ impl Arrangement {
 
     /// The weight of the row at a place.
     pub(crate) fn weight(&self, place: Place) -> i64 {
-        if self.leaving.is_none() {
+        if self.content.is_none() {
             return 1;
         }
         self.segment(place.slot()).rows.column(self.rows.fields().len()).as_primitive::<Int64Type>().value(place.row())
@@ -218,10 +236,10 @@ impl Arrangement {
     /// decides, so that what is computed from them does not depend on how they came in.
     pub(crate) fn repeated(&self, places: &[Place], by_content: bool) -> Result<RecordBatch, Error> {
         let rows = self.gather(places)?;
-        let Some(leaving) = &self.leaving else { return Ok(rows) };
+        let Some(content) = &self.content else { return Ok(rows) };
         let mut order: Vec<u32> = (0..places.len() as u32).collect();
         if by_content {
-            let keys = leaving.encoder.encode(rows.columns(), rows.num_rows())?;
+            let keys = content.encoder.encode(rows.columns(), rows.num_rows())?;
             order.sort_unstable_by(|one, other| keys.get(*one as usize).cmp(keys.get(*other as usize)));
         }
         let all_once = places.iter().all(|place| self.weight(*place) == 1);
@@ -236,13 +254,24 @@ impl Arrangement {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?)
     }
 
-    /// Adds rows at the end, where rows only arrive; `buckets` are theirs.
+    /// Adds rows at the end, where they do not leave by their content; `buckets` are theirs.
     pub(crate) fn append(&mut self, rows: &RecordBatch, buckets: &[u32]) -> Result<(), Error> {
-        assert!(self.leaving.is_none(), "rows that can leave are told apart");
+        assert!(self.content.is_none(), "rows that leave by their content are told apart");
         self.add(rows.columns(), rows.num_rows(), buckets, &[])
     }
 
-    /// Changes the weights of rows, where they can leave; `buckets` are those of the net rows.
+    /// Takes rows out, where they leave by their place; `places` are all different.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where they do not.
+    pub(crate) fn remove(&mut self, places: &[Place]) -> Result<(), Error> {
+        if self.departures.is_none() || self.content.is_some() {
+            return Err(Error::Bug(format!("rows of {} do not leave by their place", self.name)));
+        }
+        self.bury(places.iter().map(|place| (self.segment(place.slot()).buckets[place.row()], *place)).collect())
+    }
+
+    /// Changes the weights of rows, where they leave by their content; `buckets` are those of the net rows.
     ///
     /// # Errors
     /// [`Error::Bug`] where a row would be there less than no times.
@@ -273,11 +302,11 @@ impl Arrangement {
 
     /// Where each row of some net changes is, if it is there.
     fn find(&self, net: &Net) -> Result<Vec<Option<Place>>, Error> {
-        let Some(leaving) = &self.leaving else { return Err(Error::Bug(format!("rows of {} only arrive", self.name))) };
+        let Some(of_content) = &self.content else { return Err(Error::Bug(format!("rows of {} are not told apart", self.name))) };
         // Rows that have the same hash, nearly always one; their contents are compared all at once.
         let (mut candidates, mut of_row) = (Vec::new(), Vec::new());
         for (row, hash) in net.hashes.iter().enumerate() {
-            for candidate in leaving.rows.iter_hash(spread(*hash)).filter(|candidate| candidate.hash == *hash) {
+            for candidate in of_content.rows.iter_hash(spread(*hash)).filter(|candidate| candidate.hash == *hash) {
                 candidates.push(candidate.place);
                 of_row.push(row);
             }
@@ -285,7 +314,7 @@ impl Arrangement {
         let mut found = vec![None; net.hashes.len()];
         for (places, rows) in candidates.chunks(MAX_BATCH_ROWS).zip(of_row.chunks(MAX_BATCH_ROWS)) {
             let content = self.gather(places)?;
-            let keys: Keys = leaving.encoder.encode(content.columns(), content.num_rows())?;
+            let keys: Keys = of_content.encoder.encode(content.columns(), content.num_rows())?;
             for (number, (place, row)) in places.iter().zip(rows).enumerate() {
                 if keys.get(number) == net.keys.get(*row) {
                     found[*row] = Some(*place);
@@ -301,15 +330,22 @@ impl Arrangement {
         for (row, place) in found.iter().enumerate() {
             let Some(place) = *place else { continue };
             dead.push((buckets[row], place));
-            if let Some(leaving) = &mut self.leaving
-                && let Ok(entry) = leaving.rows.find_entry(spread(net.hashes[row]), |entry| entry.place == place)
+            if let Some(content) = &mut self.content
+                && let Ok(entry) = content.rows.find_entry(spread(net.hashes[row]), |entry| entry.place == place)
             {
                 entry.remove();
             }
-            self.segment_mut(place.slot()).kill(place.row());
         }
+        self.bury(dead)
+    }
+
+    /// Marks the rows at some places as dead, each given with its bucket.
+    fn bury(&mut self, mut dead: Vec<(u32, Place)>) -> Result<(), Error> {
         if dead.is_empty() {
             return Ok(());
+        }
+        for (_, place) in &dead {
+            self.segment_mut(place.slot()).kill(place.row());
         }
         let places: Vec<(BatchId, u32)> =
             dead.iter().map(|(_, place)| (self.segment(place.slot()).id, place.row() as u32)).collect();
@@ -318,8 +354,8 @@ impl Arrangement {
             self.forget(of_bucket[0].0);
         }
         self.changed += dead.len();
-        match &mut self.leaving {
-            Some(leaving) => leaving.departures.record(&places),
+        match &mut self.departures {
+            Some(departures) => departures.record(&places),
             None => Ok(()),
         }
     }
@@ -379,8 +415,8 @@ impl Arrangement {
                     entry.insert(Bucket { hash: bucket, places: Places::One(place) });
                 }
             }
-            if let (Some(leaving), Some(hash)) = (&mut self.leaving, hash) {
-                leaving.rows.insert_unique(spread(hash), WholeRow { hash, place }, |entry| spread(entry.hash));
+            if let (Some(content), Some(hash)) = (&mut self.content, hash) {
+                content.rows.insert_unique(spread(hash), WholeRow { hash, place }, |entry| spread(entry.hash));
             }
         }
     }
@@ -398,8 +434,8 @@ impl Arrangement {
         }
         let live = self.order.iter().map(|slot| self.segment(*slot).id).collect();
         tables.push(TableCheckpoint { table: self.name.clone(), added, live });
-        if let Some(leaving) = &mut self.leaving {
-            tables.push(leaving.departures.checkpoint());
+        if let Some(departures) = &mut self.departures {
+            tables.push(departures.checkpoint());
         }
     }
 
@@ -418,8 +454,8 @@ impl Arrangement {
             let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
             let rows = RecordBatch::try_new_with_options(Arc::clone(&self.rows), batch.columns()[..columns].to_vec(), &options)?;
             let buckets = self.by.of(&rows)?;
-            let hashes = match &self.leaving {
-                Some(leaving) => leaving.encoder.encode(rows.columns(), rows.num_rows())?.hashes(),
+            let hashes = match &self.content {
+                Some(content) => content.encoder.encode(rows.columns(), rows.num_rows())?.hashes(),
                 None => Vec::new(),
             };
             let mut segment = Segment::new(id, batch, buckets, hashes);
@@ -427,10 +463,10 @@ impl Arrangement {
             self.next_id = self.next_id.max(id.0 + 1);
             slots.push(self.insert(segment, None)?);
         }
-        if let Some(leaving) = &mut self.leaving {
+        if let Some(departures) = &mut self.departures {
             let mut by_id: HashMap<BatchId, &mut Segment> =
                 self.segments.iter_mut().flatten().map(|segment| (segment.id, segment)).collect();
-            for (id, row) in leaving.departures.restore(tables)? {
+            for (id, row) in departures.restore(tables)? {
                 let Some(segment) = by_id.get_mut(&id) else { continue };
                 if row as usize >= segment.len() || !segment.is_alive(row as usize) {
                     let message = format!("row {row} of batch {} leaves and is not there", id.0);
@@ -451,8 +487,8 @@ impl Arrangement {
             bytes += segment.bytes;
         }
         bytes += self.buckets.capacity() * (size_of::<Bucket>() + 1);
-        if let Some(leaving) = &self.leaving {
-            bytes += leaving.rows.capacity() * (size_of::<WholeRow>() + 1);
+        if let Some(content) = &self.content {
+            bytes += content.rows.capacity() * (size_of::<WholeRow>() + 1);
         }
         (rows as u64, (bytes + rows * size_of::<Place>()) as u64)
     }

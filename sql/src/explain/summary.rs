@@ -196,7 +196,7 @@ impl Warnings<'_> {
 fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     for (index, input) in node.inputs.iter().enumerate() {
         let keeps_rows = match &node.op {
-            Op::Join { .. } | Op::Top { .. } | Op::Keyed { keep: None, .. } => true,
+            Op::Join { .. } | Op::Top { .. } | Op::Sessions { .. } | Op::Keyed { keep: None, .. } => true,
             // The other side is counted by key.
             Op::Semi { plan, .. } => is_outer(plan, index),
             _ => false,
@@ -226,7 +226,7 @@ fn growing<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
                 relations.insert(relation);
             }
         }
-        Op::Merge { .. } | Op::Weighted { .. } | Op::Top { .. } | Op::Keyed { keep: Some(_), .. } => {}
+        Op::Merge { .. } | Op::Weighted { .. } | Op::Top { .. } | Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => {}
         Op::Keyed { plan, .. } if plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Aggregate(_)))).unwrap_or(false) => {}
         _ => {
             for input in &node.inputs {

@@ -5,6 +5,8 @@
 //! above know them by.
 
 mod keyed;
+mod ranks;
+mod sessions;
 mod top;
 
 use std::collections::{BTreeMap, HashSet};
@@ -20,7 +22,9 @@ use crate::planner::{Refusal, Relation, aggregates, keys, split};
 
 /// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
 pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
-    let mut root = Cut { relations }.node(&top::limits_above_sorts(plan)?)?;
+    let cut = Cut { relations };
+    let plan = cut.bounds_above_ranks(top::limits_above_sorts(plan)?)?;
+    let mut root = cut.node(&plan)?;
     number(&mut root, &mut 0);
     Ok(root)
 }
@@ -43,6 +47,8 @@ enum Shape {
     Weighted,
     Join,
     Top,
+    Ranks,
+    Sessions,
     /// An operator that splits by a key, or keeps the first rows, and linear ones above it.
     Keyed,
     Full,
@@ -69,6 +75,8 @@ impl Cut<'_> {
             return Shape::Full;
         }
         match plan {
+            LogicalPlan::Filter(_) if self.bounded_ranks(plan).is_some() => Shape::Ranks,
+            LogicalPlan::Window(_) if self.sessions_of(plan).is_some() => Shape::Sessions,
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
                 match plan.inputs().first().map(|input| self.shape(input)) {
                     // Under a recompute already: one node less to keep.
@@ -159,6 +167,12 @@ impl Cut<'_> {
     }
 
     fn node(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
+        if let Some(bounded) = self.bounded_ranks(plan) {
+            return self.ranks(&bounded);
+        }
+        if let Some(sessions) = self.sessions_of(plan) {
+            return self.sessions(plan, &sessions);
+        }
         match (self.shape(plan), plan) {
             (Shape::Scan, _) => self.scan(plan),
             (Shape::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),

@@ -17,10 +17,10 @@ use datafusion::logical_expr::{
 use super::arguments::{Call, Kind};
 
 /// Columns on the way, which no user can write.
-const TIME: &str = "$time";
-const STARTS: &str = "$starts";
-const NEAREST: &str = "$nearest";
-const OPENED: &str = "$opened";
+pub(crate) const TIME: &str = "$time";
+pub(crate) const STARTS: &str = "$starts";
+pub(crate) const NEAREST: &str = "$nearest";
+pub(crate) const OPENED: &str = "$opened";
 
 /// All columns of what is read, then the window.
 pub(super) fn plan(call: Call) -> Result<LogicalPlan> {

@@ -47,15 +47,15 @@ impl Arrangement {
             self.insert(Segment::new(id, empty, Vec::new(), Vec::new()), None)?;
         }
         let dead: usize = self.segments.iter().flatten().map(Segment::dead).sum();
-        if let Some(leaving) = &mut self.leaving {
-            if leaving.departures.is_stale(dead) {
+        if let Some(departures) = &mut self.departures {
+            if departures.is_stale(dead) {
                 let mut places: Vec<(BatchId, u32)> = Vec::with_capacity(dead);
                 for segment in self.segments.iter().flatten().filter(|segment| segment.dead() > 0) {
                     places.extend((0..segment.len()).filter(|row| !segment.is_alive(*row)).map(|row| (segment.id, row as u32)));
                 }
-                leaving.departures.replace(&places)?;
+                departures.replace(&places)?;
             }
-            leaving.departures.end_epoch()?;
+            departures.end_epoch()?;
         }
         Ok(())
     }
@@ -121,9 +121,9 @@ impl Arrangement {
             let id = self.take_id();
             let merged = self.insert(Segment::new(id, rows, buckets.clone(), hashes.clone()), Some(positions.end))?;
             self.relocate(merged, buckets, &becomes);
-            if let Some(leaving) = &mut self.leaving {
+            if let Some(content) = &mut self.content {
                 for (row, (hash, old)) in hashes.iter().zip(&places).enumerate() {
-                    let entry = leaving.rows.find_mut(spread(*hash), |entry| entry.place == *old);
+                    let entry = content.rows.find_mut(spread(*hash), |entry| entry.place == *old);
                     assert!(entry.is_some(), "a living row is in the index");
                     if let Some(entry) = entry {
                         entry.place = Place::new(merged, row);

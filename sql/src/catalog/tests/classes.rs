@@ -8,7 +8,7 @@ use crate::explain::summary;
 use crate::plan::Class;
 
 /// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
-/// `I` semi join, `T` first rows, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
+/// `I` semi join, `T` first rows, `R` ranks, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
@@ -18,6 +18,8 @@ fn shape(node: &Node) -> String {
         Op::Join { .. } => "J",
         Op::Semi { .. } => "I",
         Op::Top { .. } => "T",
+        Op::Ranks { .. } => "R",
+        Op::Sessions { .. } => "O",
         Op::Watermark { .. } => "B",
         Op::Keyed { .. } => "K",
         Op::Full { .. } => "F",
@@ -35,6 +37,7 @@ fn check_leaves(node: &Node, query: &str) {
     | Op::Join { plan, .. }
     | Op::Semi { plan, .. }
     | Op::Top { plan, .. }
+    | Op::Ranks { plan, .. }
     | Op::Keyed { plan, .. }
     | Op::Full { plan } = &node.op
     {
@@ -264,8 +267,26 @@ fn recomputed_queries() {
         ),
         (
             "SELECT id FROM (SELECT id, rank() OVER (PARTITION BY country ORDER BY id) AS n FROM orders) AS t WHERE n <= 3",
-            "K(S-)",
+            "L(R(S-))",
             None,
+            None,
+        ),
+        (
+            "SELECT id, country FROM (SELECT id, country, row_number() OVER (PARTITION BY country ORDER BY total) AS n FROM orders) AS t WHERE n = 1 AND id > 3",
+            "L(R(S-))",
+            None,
+            Some(&["country"] as &[&str]),
+        ),
+        (
+            "SELECT id FROM (SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM (SELECT max(id) AS id, country FROM orders GROUP BY country) AS m) AS t WHERE n = 1",
+            "K(L(M(S-)))",
+            Some("a window function"),
+            None,
+        ),
+        (
+            "SELECT id, window_end FROM SESSION(orders, placed_at, INTERVAL '1 hour' PARTITION BY country)",
+            "L(O(L-(S-)))",
+            Some("sessions, which late rows change"),
             None,
         ),
         ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "K(S-)", None, None),
@@ -338,7 +359,7 @@ fn every_node_says_what_it_costs_and_stores() {
 fn first_rows_are_all_that_is_kept() {
     let keeps = |query: &str| {
         fn found(node: &Node) -> bool {
-            matches!(&node.op, Op::Keyed { keep: Some(_), .. }) || node.inputs.iter().any(found)
+            matches!(&node.op, Op::Keyed { keep: Some(_), .. } | Op::Ranks { .. }) || node.inputs.iter().any(found)
         }
         found(&view(query).plan.root)
     };

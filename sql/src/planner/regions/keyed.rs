@@ -136,7 +136,12 @@ impl Cut<'_> {
     }
 
     /// A node that gives a plan's rows with key columns, where these are, and the leaf that stands for the plan.
-    fn arranged(&self, plan: LogicalPlan, key: &[Expr], leaf: usize) -> Result<(Node, Vec<usize>, LogicalPlan), Refusal> {
+    pub(super) fn arranged(
+        &self,
+        plan: LogicalPlan,
+        key: &[Expr],
+        leaf: usize,
+    ) -> Result<(Node, Vec<usize>, LogicalPlan), Refusal> {
         let schema: DFSchemaRef = Arc::clone(plan.schema());
         let mut computed: Vec<Expr> = Vec::new();
         let mut columns = Vec::new();

@@ -134,7 +134,7 @@ pub(super) fn limits_above_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
 }
 
 /// Whether a window operator holds nothing but ranks in one order, which do not look at the rows that come after.
-fn ranks_alike(window: &Window) -> bool {
+pub(super) fn ranks_alike(window: &Window) -> bool {
     let mut calls = window.window_expr.iter().map(|expression| match expression.clone().unalias() {
         Expr::WindowFunction(call) => match &call.fun {
             WindowFunctionDefinition::WindowUDF(function) if RANKS.contains(&function.name()) => {
@@ -188,7 +188,7 @@ fn follow(plan: &LogicalPlan, bounds: &mut Vec<(usize, u64)>) -> Option<Vec<Opti
 }
 
 /// What a condition says a column is not beyond.
-fn upper_bound(condition: &Expr) -> Option<(&Column, u64)> {
+pub(super) fn upper_bound(condition: &Expr) -> Option<(&Column, u64)> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
     let (column, op, value) = match (left.as_ref(), right.as_ref()) {
         (Expr::Column(column), Expr::Literal(value, _)) => (column, *op, value),

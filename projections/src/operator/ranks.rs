@@ -1,0 +1,406 @@
+//! The first rows by key: ranks in one order over rows that only arrive, of which a bound says how far they are looked at.
+//!
+//! A row that falls behind the bound never returns, so that only those before it are stored. For a key that new rows touch, ranks
+//! are counted among the stored rows and then among all; what differs goes on.
+//!
+//! Rows are ordered by the first bytes of the encoding of what they are ordered by; the rest is looked at where these tie.
+
+use std::sync::Arc;
+
+use alluvium_sql::{KeyedInput, Node, session_state};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::arrow::row::{RowConverter, SortField};
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::expr::{Sort, WindowFunctionDefinition};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
+
+use super::groups::Groups;
+use super::keyed::renamed_whole;
+use super::linear::batch;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::buckets::Buckets;
+use crate::state::keys::KeyEncoder;
+use crate::state::{TableCheckpoint, Tables};
+
+/// Bytes of an encoding that are compared first.
+const PREFIX: usize = 16;
+
+/// Keeps the rows up to a rank.
+#[derive(Debug)]
+pub(crate) struct Ranks {
+    rows: Arrangement,
+    /// Columns of the key, and what tells keys apart.
+    key: Vec<usize>,
+    keys: KeyEncoder,
+    /// The first so many columns go on; others are keys only.
+    columns: usize,
+    /// What decides nearly always, and all that there is.
+    first: Order,
+    whole: Order,
+    functions: Vec<Function>,
+    /// Which of them is bounded.
+    bounded: usize,
+    bound: u64,
+    schema: SchemaRef,
+    staged: Vec<Delta>,
+    pending: Vec<Delta>,
+}
+
+/// A function that counts the rows before one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Function {
+    RowNumber,
+    Rank,
+    DenseRank,
+}
+
+/// Encodes what rows are ordered by.
+#[derive(Debug)]
+struct Order {
+    by: Vec<PhysicalSortExpr>,
+    /// Over these columns of the rows.
+    columns: Vec<usize>,
+    converter: RowConverter,
+}
+
+impl Order {
+    /// By expressions over the first columns of `rows`.
+    fn new(by: &[Sort], schema: &DFSchema, rows: &SchemaRef) -> Result<Order, Error> {
+        let state = session_state()?;
+        let mut sorts = Vec::new();
+        let mut fields = Vec::new();
+        let mut columns = Vec::new();
+        for sort in by {
+            let expr = state.create_physical_expr(sort.expr.clone(), schema)?;
+            let options = arrow::compute::SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
+            columns.extend(collect_columns(&expr).iter().map(Column::index));
+            fields.push(SortField::new_with_options(expr.data_type(rows)?, options));
+            sorts.push(PhysicalSortExpr::new(expr, options));
+        }
+        columns.sort_unstable();
+        columns.dedup();
+        for sort in &mut sorts {
+            sort.expr = over_columns(Arc::clone(&sort.expr), &columns)?;
+        }
+        Ok(Order { by: sorts, columns, converter: RowConverter::new(fields)? })
+    }
+
+    /// Of rows that have the order's columns.
+    fn encode(&self, rows: &RecordBatch) -> Result<datafusion::arrow::row::Rows, Error> {
+        let values = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
+        let values: Vec<ArrayRef> = values.collect::<Result<_, Error>>()?;
+        Ok(self.converter.convert_columns(&values)?)
+    }
+}
+
+/// An expression over rows that have only some of the columns, `columns` in rising order.
+fn over_columns(expr: Arc<dyn PhysicalExpr>, columns: &[usize]) -> Result<Arc<dyn PhysicalExpr>, Error> {
+    let moved = expr.transform_up(|expr| match expr.downcast_ref::<Column>() {
+        Some(column) => {
+            let index = columns.partition_point(|other| *other < column.index());
+            Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
+        }
+        None => Ok(Transformed::no(expr)),
+    });
+    Ok(moved?.data)
+}
+
+/// As many of the sorts as are needed for the bytes that are compared first.
+fn first_sorts<'a>(by: &'a [Sort], schema: &DFSchema) -> Result<&'a [Sort], Error> {
+    let mut bytes = 0;
+    for (index, sort) in by.iter().enumerate() {
+        let data_type = datafusion::logical_expr::ExprSchemable::get_type(&sort.expr, schema)?;
+        // One byte says whether there is a value.
+        bytes += 1 + data_type.primitive_width().unwrap_or(PREFIX);
+        if bytes >= PREFIX {
+            return Ok(&by[..=index]);
+        }
+    }
+    Ok(by)
+}
+
+/// The first bytes as a number of the same order.
+fn prefix(encoded: &[u8]) -> u128 {
+    let mut bytes = [0; PREFIX];
+    let length = encoded.len().min(PREFIX);
+    bytes[..length].copy_from_slice(&encoded[..length]);
+    u128::from_be_bytes(bytes)
+}
+
+/// Where each row stands in the order: rows of one key are peers where both are equal.
+struct Standing {
+    prefixes: Vec<u128>,
+    /// Among those of the same prefix.
+    ties: Vec<u32>,
+}
+
+impl Standing {
+    fn of(&self, row: u32) -> (u128, u32) {
+        (self.prefixes[row as usize], self.ties[row as usize])
+    }
+}
+
+/// What a flush does, as numbers of rows with the ranks that go with them.
+#[derive(Default)]
+struct Changes {
+    /// Rows that were shown and are not any more, or with other ranks.
+    out: Vec<u32>,
+    out_ranks: Vec<[u64; 3]>,
+    /// Rows that are shown now.
+    come: Vec<u32>,
+    come_ranks: Vec<[u64; 3]>,
+    /// Stored rows that fall behind the bound.
+    dropped: Vec<u32>,
+    /// New rows before it.
+    kept: Vec<u32>,
+}
+
+impl Ranks {
+    pub(crate) fn new(node: &Node, plan: &LogicalPlan, key: &KeyedInput, bounded: usize, bound: u64) -> Result<Self, Error> {
+        let (LogicalPlan::Window(window), Some(input)) = (plan, node.inputs.first()) else {
+            return Err(Error::Bug("ranks are planned as something else".to_owned()));
+        };
+        let below = window.input.schema();
+        let mut functions = Vec::new();
+        let mut by = Vec::new();
+        for expression in &window.window_expr {
+            let Expr::WindowFunction(call) = expression.clone().unalias() else {
+                return Err(Error::Bug("a window has another expression".to_owned()));
+            };
+            functions.push(Function::of(&call.fun)?);
+            by = call.params.order_by;
+        }
+        let rows = Arrangement::new(
+            format!("n{}-first", node.id),
+            &input.schema,
+            Buckets::new(&input.schema, &key.columns, true)?,
+            Leave::ByPlace,
+        )?;
+        Ok(Self {
+            keys: KeyEncoder::new(key.columns.iter().map(|column| &input.schema.fields()[*column]))?,
+            key: key.columns.clone(),
+            columns: below.fields().len(),
+            first: Order::new(first_sorts(&by, below)?, below, &input.schema)?,
+            whole: Order::new(&by, below, &input.schema)?,
+            rows,
+            functions,
+            bounded,
+            bound,
+            schema: Arc::clone(&node.schema),
+            staged: Vec::new(),
+            pending: Vec::new(),
+        })
+    }
+
+    /// Takes rows that come; evaluates what they are ordered by, which may fail.
+    pub(crate) fn stage(&mut self, delta: Delta) -> Result<(), Error> {
+        if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
+            self.whole.encode(&delta.rows.project(&self.whole.columns)?)?;
+        }
+        self.staged.push(delta);
+        Ok(())
+    }
+
+    pub(crate) fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    pub(crate) fn absorb(&mut self) {
+        self.pending.append(&mut self.staged);
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+        if self.pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let schema = Arc::clone(self.rows.schema());
+        let batches = pending.into_iter().map(|delta| renamed_whole(delta, &schema)).collect::<Result<Vec<_>, Error>>()?;
+        let new = concat_batches(&schema, batches.iter().flatten())?;
+        drop(batches);
+        let mut groups = Groups::new(&self.rows, &self.key, &self.keys, new)?;
+        let standing = self.order(&mut groups)?;
+        let changes = self.compare(&groups, &standing);
+        let mut deltas = Vec::new();
+        self.give(&groups, &changes.out, &changes.out_ranks, -1, &mut deltas)?;
+        self.give(&groups, &changes.come, &changes.come_ranks, 1, &mut deltas)?;
+        let dropped: Vec<_> = changes.dropped.iter().map(|row| groups.place(*row)).collect();
+        self.rows.remove(&dropped)?;
+        let kept: Vec<u32> = changes.kept.iter().map(|row| groups.index(*row) as u32).collect();
+        let buckets: Vec<u32> = kept.iter().map(|row| groups.buckets[*row as usize]).collect();
+        if !kept.is_empty() {
+            self.rows.append(&take_record_batch(&groups.new, &UInt32Array::from(kept))?, &buckets)?;
+        }
+        self.rows.end_epoch()?;
+        Ok(deltas)
+    }
+
+    /// Brings the rows of each key in their order.
+    fn order(&self, groups: &mut Groups) -> Result<Standing, Error> {
+        let encoded = self.first.encode(&groups.columns(&self.rows, &self.first.columns)?)?;
+        let prefixes: Vec<u128> = encoded.iter().map(|row| prefix(row.data())).collect();
+        // Whether the first bytes are all.
+        let complete = self.first.by.len() == self.whole.by.len() && encoded.iter().all(|row| row.data().len() <= PREFIX);
+        drop(encoded);
+        let mut tied: Vec<std::ops::Range<usize>> = Vec::new();
+        let mut rows = std::mem::take(&mut groups.rows);
+        for key in &groups.keys {
+            let of_key = &mut rows[key.start as usize..key.end as usize];
+            of_key.sort_unstable_by_key(|row| (prefixes[*row as usize], *row));
+            if complete {
+                continue;
+            }
+            let mut start = key.start as usize;
+            for alike in of_key.chunk_by(|one, next| prefixes[*one as usize] == prefixes[*next as usize]) {
+                if alike.len() > 1 {
+                    tied.push(start..start + alike.len());
+                }
+                start += alike.len();
+            }
+        }
+        let mut ties = vec![0; prefixes.len()];
+        // As many at a time as are gathered at little cost.
+        let mut rest = tied.as_slice();
+        while !rest.is_empty() {
+            let mut count = 0;
+            let fits = rest.iter().take_while(|run| {
+                let fits = count < crate::state::MAX_BATCH_ROWS;
+                count += run.len();
+                fits
+            });
+            let (now, later) = rest.split_at(fits.count());
+            rest = later;
+            let members: Vec<u32> = now.iter().flat_map(|run| rows[run.clone()].iter().copied()).collect();
+            let encoded = self.whole.encode(&groups.columns_of(&self.rows, &self.whole.columns, &members)?)?;
+            let mut first = 0;
+            for run in now {
+                let mut by_whole: Vec<usize> = (first..first + run.len()).collect();
+                by_whole.sort_by(|one, other| encoded.row(*one).cmp(&encoded.row(*other)));
+                let mut place = 0;
+                for (position, member) in by_whole.iter().enumerate() {
+                    if position > 0 && encoded.row(by_whole[position - 1]) != encoded.row(*member) {
+                        place = position as u32;
+                    }
+                    rows[run.start + position] = members[*member];
+                    ties[members[*member] as usize] = place;
+                }
+                first += run.len();
+            }
+        }
+        groups.rows = rows;
+        Ok(Standing { prefixes, ties })
+    }
+
+    /// What new rows change, key by key.
+    fn compare(&self, groups: &Groups, standing: &Standing) -> Changes {
+        let mut changes = Changes::default();
+        for key in &groups.keys {
+            let (mut before, mut now) = (Count::default(), Count::default());
+            for row in &groups.rows[key.start as usize..key.end as usize] {
+                let is_stored = groups.is_stored(*row);
+                let ranks = now.next(standing.of(*row), &self.functions);
+                let stays = ranks[self.bounded] <= self.bound;
+                if is_stored {
+                    let old = before.next(standing.of(*row), &self.functions);
+                    if stays && old == ranks {
+                        continue;
+                    }
+                    changes.out.push(*row);
+                    changes.out_ranks.push(old);
+                    if !stays {
+                        changes.dropped.push(*row);
+                    }
+                } else if stays {
+                    changes.kept.push(*row);
+                } else {
+                    continue;
+                }
+                if stays {
+                    changes.come.push(*row);
+                    changes.come_ranks.push(ranks);
+                }
+            }
+        }
+        changes
+    }
+
+    /// Rows with their ranks as deltas.
+    fn give(&self, groups: &Groups, rows: &[u32], ranks: &[[u64; 3]], weight: i64, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+        let mut done = 0;
+        for gathered in groups.batches(&self.rows, rows) {
+            let (gathered, numbers) = gathered?;
+            let mut columns: Vec<ArrayRef> = gathered.columns()[..self.columns].to_vec();
+            let ranks = &ranks[done..done + numbers.len()];
+            for function in 0..self.functions.len() {
+                columns.push(Arc::new(UInt64Array::from_iter_values(ranks.iter().map(|ranks| ranks[function]))));
+            }
+            done += numbers.len();
+            let rows = batch(&self.schema, columns, numbers.len())?;
+            let weights = (weight != 1).then(|| Int64Array::from_value(weight, numbers.len()));
+            deltas.push(Delta { rows, weights });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        self.rows.checkpoint(tables);
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.rows.restore(tables)
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.rows.size()
+    }
+}
+
+impl Function {
+    fn of(function: &WindowFunctionDefinition) -> Result<Function, Error> {
+        match function.name() {
+            "row_number" => Ok(Function::RowNumber),
+            "rank" => Ok(Function::Rank),
+            "dense_rank" => Ok(Function::DenseRank),
+            other => Err(Error::Bug(format!("{other} is no rank"))),
+        }
+    }
+}
+
+/// Counts through the rows of a key in their order.
+#[derive(Default)]
+struct Count {
+    rows: u64,
+    rank: u64,
+    dense: u64,
+    last: Option<(u128, u32)>,
+}
+
+impl Count {
+    /// What each function gives for the next row, in their order; there are at most three different ones.
+    fn next(&mut self, standing: (u128, u32), functions: &[Function]) -> [u64; 3] {
+        self.rows += 1;
+        if self.last != Some(standing) {
+            self.last = Some(standing);
+            self.rank = self.rows;
+            self.dense += 1;
+        }
+        let mut ranks = [0; 3];
+        for (rank, function) in ranks.iter_mut().zip(functions) {
+            *rank = match function {
+                Function::RowNumber => self.rows,
+                Function::Rank => self.rank,
+                Function::DenseRank => self.dense,
+            };
+        }
+        ranks
+    }
+}

@@ -1,0 +1,143 @@
+//! The first rows by key: `row_number() <= n` and its relatives, over rows that only arrive.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Window, lit};
+
+use super::top::{ranks_alike, upper_bound};
+use super::{Cut, unique_schema};
+use crate::plan::{Class, KeyedInput, Node, Op};
+use crate::planner::Refusal;
+use crate::planner::keys::{self, plain_column};
+use crate::planner::split;
+
+/// Ranks that may stand in one window operator.
+const MOST_FUNCTIONS: usize = 3;
+
+/// Ranks, which of them is bounded, and by what.
+pub(super) struct Bounded<'p> {
+    plan: &'p LogicalPlan,
+    window: &'p Window,
+    function: usize,
+    bound: u64,
+}
+
+impl Cut<'_> {
+    /// The plan with each bound that filters set on a rank directly above its window operator too.
+    pub(super) fn bounds_above_ranks(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        Ok(plan.transform_down(|plan| self.bounded(plan, &[]))?.data)
+    }
+
+    /// Takes bounds on columns of a plan, by index, down to where the columns come from.
+    fn bounded(&self, plan: LogicalPlan, bounds: &[(usize, u64)]) -> Result<Transformed<LogicalPlan>> {
+        if self.bounded_ranks(&plan).is_some() {
+            return Ok(Transformed::no(plan));
+        }
+        let below: Vec<(usize, u64)> = match &plan {
+            LogicalPlan::Filter(filter) => {
+                let schema = filter.input.schema();
+                let own = split_conjunction(&filter.predicate)
+                    .into_iter()
+                    .filter_map(|condition| upper_bound(condition))
+                    .filter_map(|(column, bound)| Some((schema.maybe_index_of_column(column)?, bound)));
+                bounds.iter().copied().chain(own).collect()
+            }
+            LogicalPlan::SubqueryAlias(_) => bounds.to_vec(),
+            LogicalPlan::Projection(projection) => {
+                let schema = projection.input.schema();
+                let column = |index: &usize| schema.maybe_index_of_column(plain_column(projection.expr.get(*index)?)?);
+                bounds.iter().filter_map(|(index, bound)| Some((column(index)?, *bound))).collect()
+            }
+            LogicalPlan::Window(window) => return self.bounded_window(&plan, window, bounds),
+            _ => return Ok(Transformed::no(plan)),
+        };
+        if below.is_empty() {
+            return Ok(Transformed::no(plan));
+        }
+        plan.map_children(|input| self.bounded(input, &below))
+    }
+
+    fn bounded_window(&self, plan: &LogicalPlan, window: &Window, bounds: &[(usize, u64)]) -> Result<Transformed<LogicalPlan>> {
+        let columns = window.input.schema().fields().len();
+        let lowest = bounds.iter().filter(|(column, _)| *column >= columns).min_by_key(|(_, bound)| *bound);
+        let Some((column, bound)) = lowest else { return Ok(Transformed::no(plan.clone())) };
+        if !self.can_bound(window) {
+            return Ok(Transformed::no(plan.clone()));
+        }
+        let rank = Expr::Column(window.schema.columns()[*column].clone());
+        let filter = Filter::try_new(rank.lt_eq(lit(*bound)), Arc::new(plan.clone()))?;
+        Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+    }
+
+    /// Whether the rows behind a bound on ranks need not be stored, and the others can be found by their key.
+    fn can_bound(&self, window: &Window) -> bool {
+        let schema = window.input.schema();
+        let Some(Expr::WindowFunction(call)) = window.window_expr.first().map(|first| first.clone().unalias()) else {
+            return false;
+        };
+        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type));
+        // Peers of floats are not those of their encodings.
+        let ordered = |key: &Expr| {
+            key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type) || data_type.is_floating())
+        };
+        let counts_peers = !window.window_expr.iter().all(|function| match function.clone().unalias() {
+            Expr::WindowFunction(call) => call.fun.name() == "row_number",
+            _ => false,
+        });
+        ranks_alike(window)
+            && window.window_expr.len() <= MOST_FUNCTIONS
+            && self.reads_relation(&window.input)
+            && !self.retracts(&window.input)
+            && !call.params.partition_by.is_empty()
+            && call.params.partition_by.iter().all(exact)
+            && !call.params.order_by.is_empty()
+            && call.params.order_by.iter().all(|sort| if counts_peers { exact(&sort.expr) } else { ordered(&sort.expr) })
+    }
+
+    /// The bounded ranks that a plan is.
+    pub(super) fn bounded_ranks<'p>(&self, plan: &'p LogicalPlan) -> Option<Bounded<'p>> {
+        let LogicalPlan::Filter(filter) = plan else { return None };
+        let LogicalPlan::Window(window) = filter.input.as_ref() else { return None };
+        let (column, bound) = upper_bound(&filter.predicate)?;
+        let column = window.schema.maybe_index_of_column(column)?;
+        let function = column.checked_sub(window.input.schema().fields().len())?;
+        self.can_bound(window).then_some(Bounded { plan: &filter.input, window, function, bound })
+    }
+
+    pub(super) fn ranks(&self, bounded: &Bounded<'_>) -> Result<Node, Refusal> {
+        let split = split::of_operator(bounded.plan).map_err(DataFusionError::Internal)?;
+        let mut cores = self.over_arranged(bounded.plan.clone(), &split)?;
+        let (Some(input), Some(key)) = (cores.inputs.pop(), cores.keys.pop()) else {
+            return Err(DataFusionError::Internal("ranks have no input".to_owned()).into());
+        };
+        let columns = bounded.window.input.schema().fields().len();
+        let is_first = bounded.bound == 1
+            && matches!(bounded.window.window_expr[bounded.function].clone().unalias(),
+                Expr::WindowFunction(call) if call.fun.name() == "row_number");
+        // There is one first row for a key.
+        let by_key = is_first && key.columns.iter().all(|column| *column < columns);
+        let row_key =
+            if by_key { Some(key.columns.clone()) } else { keys::of_plan(&cores.plan, std::slice::from_ref(&input.key)) };
+        let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
+        Ok(Node {
+            id: 0,
+            class: Class::KeyedRecompute,
+            reason: None,
+            cost: "O(changes + first rows of the touched keys)".to_owned(),
+            state: Some(format!("the first rows by {}", names.join(", "))),
+            schema: unique_schema(bounded.plan.schema()),
+            retracts: true,
+            key: row_key,
+            op: Op::Ranks {
+                plan: cores.plan,
+                key: KeyedInput { columns: key.columns, nulls_match: true },
+                function: bounded.function,
+                bound: bounded.bound,
+            },
+            inputs: vec![input],
+        })
+    }
+}

@@ -1,0 +1,147 @@
+//! Sessions: the windows that [`crate::time_windows`] makes of SESSION, known by the columns that no user can write.
+
+use datafusion::common::{Column, DataFusionError, ScalarValue};
+use datafusion::logical_expr::expr::WindowFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window, WindowFrameBound};
+
+use super::{Cut, unique_schema};
+use crate::plan::{Class, KeyedInput, Node, Op};
+use crate::planner::Refusal;
+use crate::planner::keys::plain_column;
+use crate::planner::split;
+use crate::time_windows::{NEAREST, OPENED, STARTS, TIME};
+
+/// The window operators of a session, over their input.
+pub(super) struct Sessions<'p> {
+    input: &'p LogicalPlan,
+    keys: Vec<Expr>,
+    time: usize,
+    gap: i64,
+    /// Of each column: that of the input, or the first or last time of the row's session.
+    columns: Vec<Given>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Input(usize),
+    First,
+    Last,
+}
+
+/// The only function of a window operator, where it is this aggregate of this column.
+fn only_call(window: &Window, function: &str, value: &str) -> Option<WindowFunction> {
+    let [expression] = window.window_expr.as_slice() else { return None };
+    let Expr::WindowFunction(call) = expression.clone().unalias() else { return None };
+    let [Expr::Column(Column { name, .. })] = call.params.args.as_slice() else { return None };
+    (call.fun.name() == function && name == value).then_some(*call)
+}
+
+/// The sessions that a plan is.
+pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
+    let LogicalPlan::Window(ended) = plan else { return None };
+    only_call(ended, "max", TIME)?;
+    let (started, below_ended) = window_below(&ended.input)?;
+    let last_opened = only_call(started, "max", OPENED)?;
+    let (near, below_started) = window_below(&started.input)?;
+    let nearest = only_call(near, "min", TIME)?;
+    let WindowFrameBound::Preceding(ScalarValue::Int64(Some(gap))) = &nearest.params.window_frame.start_bound else {
+        return None;
+    };
+    let keys = nearest.params.partition_by.clone();
+    let starts_too = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == STARTS);
+    let mut by_session = match &ended.window_expr.first()?.clone().unalias() {
+        Expr::WindowFunction(call) => call.params.partition_by.clone(),
+        _ => return None,
+    };
+    by_session.retain(|key| !starts_too(key));
+    if last_opened.params.partition_by.len() != keys.len() || by_session.len() != keys.len() {
+        return None;
+    }
+    let input = near.input.as_ref();
+    let time = input.schema().fields().iter().position(|field| field.name() == TIME)?;
+    let width = input.schema().fields().len();
+    // Columns of the lowest operator, then those of each one above it.
+    let of_near: Vec<Option<Given>> = (0..width).map(|index| Some(Given::Input(index))).chain([None]).collect();
+    let mut of_started = through(&below_started, of_near)?;
+    of_started.push(Some(Given::First));
+    let mut of_ended = through(&below_ended, of_started)?;
+    of_ended.push(Some(Given::Last));
+    let columns = of_ended.into_iter().collect::<Option<Vec<_>>>()?;
+    Some(Sessions { input, keys, time, gap: *gap, columns })
+}
+
+/// The window operator below projections, and these from the lowest up.
+fn window_below(plan: &LogicalPlan) -> Option<(&Window, Vec<&LogicalPlan>)> {
+    match plan {
+        LogicalPlan::Window(window) => Some((window, Vec::new())),
+        LogicalPlan::Projection(projection) => {
+            let (window, mut above) = window_below(&projection.input)?;
+            above.push(plan);
+            Some((window, above))
+        }
+        _ => None,
+    }
+}
+
+/// What the columns of the highest of some projections are, given those below the lowest.
+fn through(projections: &[&LogicalPlan], mut columns: Vec<Option<Given>>) -> Option<Vec<Option<Given>>> {
+    for plan in projections {
+        let LogicalPlan::Projection(projection) = plan else { return None };
+        let schema = projection.input.schema();
+        let given = |expression: &Expr| {
+            let column = plain_column(expression).and_then(|column| schema.maybe_index_of_column(column))?;
+            columns.get(column).copied().flatten()
+        };
+        let given: Vec<Option<Given>> = projection.expr.iter().map(given).collect();
+        // Only what opens a session is computed, and that goes no further than to the next operator.
+        let named = projection.schema.fields().iter().zip(&given);
+        if named.into_iter().any(|(field, given)| given.is_none() && field.name() != OPENED && field.name() != NEAREST) {
+            return None;
+        }
+        columns = given;
+    }
+    Some(columns)
+}
+
+impl Cut<'_> {
+    /// The sessions that a plan is, over rows that only arrive and by keys that can be told apart.
+    pub(super) fn sessions_of<'p>(&self, plan: &'p LogicalPlan) -> Option<Sessions<'p>> {
+        let sessions = of_plan(plan)?;
+        let schema = sessions.input.schema();
+        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type));
+        let fits = !sessions.keys.is_empty() && sessions.keys.iter().all(exact);
+        (fits && self.reads_relation(sessions.input) && !self.retracts(sessions.input)).then_some(sessions)
+    }
+
+    pub(super) fn sessions(&self, plan: &LogicalPlan, sessions: &Sessions<'_>) -> Result<Node, Refusal> {
+        let (input, key, _) = self.arranged(sessions.input.clone(), &sessions.keys, 0)?;
+        // A key that is computed stands behind the columns.
+        let width = input.schema.fields().len();
+        let columns = sessions.columns.iter().map(|column| match column {
+            Given::Input(index) => *index,
+            Given::First => width,
+            Given::Last => width + 1,
+        });
+        if input.schema.field(sessions.time).data_type() != &arrow::datatypes::DataType::Int64 {
+            return Err(DataFusionError::Internal("the time of a session is no number".to_owned()).into());
+        }
+        let names: Vec<&str> = key.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
+        Ok(Node {
+            id: 0,
+            class: Class::KeyedRecompute,
+            reason: Some("sessions, which late rows change".to_owned()),
+            cost: "O(changes + times of the touched keys)".to_owned(),
+            state: Some(format!("rows by {}", names.join(", "))),
+            schema: unique_schema(plan.schema()),
+            retracts: true,
+            key: None,
+            op: Op::Sessions {
+                key: KeyedInput { columns: key.clone(), nulls_match: true },
+                time: sessions.time,
+                gap: sessions.gap,
+                columns: columns.collect(),
+            },
+            inputs: vec![input],
+        })
+    }
+}
