@@ -22,6 +22,9 @@ use crate::status::{Phase, SourceStatus};
 /// How many times as long as a commit took it is left to the events before the next one, while there is a backlog.
 const BACKLOG_SHARE: u32 = 4;
 
+/// Bytes of bodies that are applied before a commit, about: operators hold what comes in until then.
+const UNCOMMITTED_BYTES: u64 = 1 << 30;
+
 /// A rebuilt pipeline's wish to take over: answered when the old ones have committed and ended.
 pub(crate) struct TakeOver {
     pub(crate) component: String,
@@ -91,6 +94,7 @@ impl Driver {
         // A new pipeline commits at once: its views are there, and right, before any event.
         let mut dirty = true;
         let mut first = true;
+        let mut uncommitted = 0;
         loop {
             let caught_up = progress.iter().all(|source| source.caught_up);
             if caught_up {
@@ -115,7 +119,8 @@ impl Driver {
                 }
             }
             let wait = if caught_up { commit_took } else { commit_took * BACKLOG_SHARE };
-            let due = last_commit + if first { Duration::ZERO } else { self.interval.max(wait + commit_took) };
+            let full = uncommitted >= UNCOMMITTED_BYTES;
+            let due = last_commit + if first || full { Duration::ZERO } else { self.interval.max(wait + commit_took) };
             let wake = {
                 let taken = next_of(&mut intakes);
                 tokio::select! {
@@ -132,6 +137,7 @@ impl Driver {
                     commit_took = self.commit_or_flush().await?;
                     first = false;
                     dirty = false;
+                    uncommitted = 0;
                 }
                 Wake::Taken(index, taken) => {
                     let intake = &intakes[index];
@@ -141,6 +147,7 @@ impl Driver {
                             self.pipeline.apply(intake.name(), intake.columns(), &batch).await?;
                             metrics::batch_applied(self.pipeline.component.name(), began.elapsed());
                             dirty = true;
+                            uncommitted += batch.bytes;
                             progress[index].caught_up |= progress[index].target.is_some_and(|target| batch.end >= target);
                             self.show_progress(intake.name(), batch.end, progress[index].target);
                         }
