@@ -3,16 +3,66 @@
 //! Keys are told apart by their encoding, not by their bucket alone.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
-use arrow::compute::interleave;
+use alluvium_sql::KeyedInput;
+use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::compute::{concat_batches, interleave};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 
+use super::keyed::renamed_whole;
 use super::linear::batch;
+use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::Arrangement;
-use crate::state::keys::{KeyEncoder, Keys};
+use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::buckets::Buckets;
+use crate::state::keys::Keys;
 use crate::state::{MAX_BATCH_ROWS, Place};
+
+/// The rows of an operator whose input only arrives, stored by key, and those that have come since the last flush.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    pub(super) rows: Arrangement,
+    staged: Vec<Delta>,
+    pending: Vec<Delta>,
+}
+
+impl Arrivals {
+    /// Equal keys are alike bit for bit.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where a column of the key cannot be compared.
+    pub(super) fn new(name: String, schema: &SchemaRef, key: &KeyedInput, leave: Leave) -> Result<Arrivals, Error> {
+        let buckets = Buckets::new(schema, &key.columns, key.nulls_match)?;
+        Ok(Arrivals { rows: Arrangement::new(name, schema, buckets, leave)?, staged: Vec::new(), pending: Vec::new() })
+    }
+
+    pub(super) fn stage(&mut self, delta: Delta) {
+        self.staged.push(delta);
+    }
+
+    pub(super) fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    pub(super) fn absorb(&mut self) {
+        self.pending.append(&mut self.staged);
+    }
+
+    /// What has come, with the stored rows of its keys; none where nothing has.
+    pub(super) fn take(&mut self) -> Result<Option<Groups>, Error> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let schema = self.rows.schema();
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let batches = pending.map(|delta| renamed_whole(delta, schema)).collect::<Result<Vec<_>, Error>>()?;
+        let new = concat_batches(schema, batches.iter().flatten())?;
+        drop(batches);
+        Groups::new(&self.rows, new).map(Some)
+    }
+}
 
 /// Rows by key. A row is known by its number: first all that are stored, then all that come, both in the order of their arrival.
 #[derive(Debug)]
@@ -30,22 +80,18 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// The rows of the keys that `new` touches. `columns` are those of the key, of types whose equal values are alike bit for bit.
-    pub(super) fn new(
-        arrangement: &Arrangement,
-        columns: &[usize],
-        encoder: &KeyEncoder,
-        new: RecordBatch,
-    ) -> Result<Groups, Error> {
+    /// The rows of the keys that `new` touches.
+    fn new(arrangement: &Arrangement, new: RecordBatch) -> Result<Groups, Error> {
+        let (by, columns) = (arrangement.by(), arrangement.by().columns());
         let of_new: Vec<ArrayRef> = columns.iter().map(|column| new.column(*column).clone()).collect();
-        let new_keys = encoder.encode(&of_new, new.num_rows())?;
+        let new_keys = by.keys(&of_new, new.num_rows())?;
         let buckets = new_keys.hashes();
         let mut touched = buckets.clone();
         touched.sort_unstable();
         touched.dedup();
         let stored: Vec<Place> = touched.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
         let of_stored = arrangement.columns(columns.iter().copied(), &stored)?;
-        let keys = ByNumber { stored: encoder.encode(&of_stored, stored.len())?, new: new_keys, count: stored.len() };
+        let keys = ByNumber { stored: by.keys(&of_stored, stored.len())?, new: new_keys, count: stored.len() };
         // Sorted by bucket and number at once.
         let number = |row: usize, bucket: u32| u64::from(bucket) << 32 | row as u64;
         let stored_buckets = touched.iter().flat_map(|bucket| arrangement.places(*bucket).iter().map(|_| *bucket));
@@ -110,18 +156,27 @@ impl Groups {
             Ok(interleave(&both, &sources)?)
         });
         let gathered: Vec<ArrayRef> = gathered.collect::<Result<_, Error>>()?;
-        let schema = std::sync::Arc::new(arrangement.schema().project(columns)?);
+        let schema = Arc::new(arrangement.schema().project(columns)?);
         batch(&schema, gathered, rows.len())
     }
 
-    /// All columns of some rows, as batches of a bounded size; with each the numbers of its rows.
-    pub(super) fn batches<'a>(
-        &'a self,
-        arrangement: &'a Arrangement,
-        rows: &'a [u32],
-    ) -> impl Iterator<Item = Result<(RecordBatch, &'a [u32]), Error>> + 'a {
-        let columns: Vec<usize> = (0..arrangement.schema().fields().len()).collect();
-        rows.chunks(MAX_BATCH_ROWS).map(move |rows| Ok((self.columns_of(arrangement, &columns, rows)?, rows)))
+    /// Some rows as deltas of one weight and of a bounded size. `columns` gives those of each from the rows and what goes with them.
+    pub(super) fn deltas<T>(
+        &self,
+        arrangement: &Arrangement,
+        schema: &SchemaRef,
+        rows: &[(u32, T)],
+        weight: i64,
+        columns: impl Fn(&RecordBatch, &[(u32, T)]) -> Vec<ArrayRef>,
+    ) -> Result<Vec<Delta>, Error> {
+        let all: Vec<usize> = (0..arrangement.schema().fields().len()).collect();
+        let delta = |chunk: &[(u32, T)]| {
+            let numbers: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
+            let gathered = self.columns_of(arrangement, &all, &numbers)?;
+            let rows = batch(schema, columns(&gathered, chunk), chunk.len())?;
+            Ok(Delta { rows, weights: (weight != 1).then(|| Int64Array::from_value(weight, chunk.len())) })
+        };
+        rows.chunks(MAX_BATCH_ROWS).map(delta).collect()
     }
 }
 

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node, session_state};
-use arrow::array::{ArrayRef, Int64Array, UInt32Array, UInt64Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{ArrayRef, UInt32Array, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
@@ -21,14 +21,10 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
-use super::groups::Groups;
-use super::keyed::renamed_whole;
-use super::linear::batch;
+use super::groups::{Arrivals, Groups};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
-use crate::state::buckets::Buckets;
-use crate::state::keys::KeyEncoder;
+use crate::state::arrangement::Leave;
 use crate::state::{TableCheckpoint, Tables};
 
 /// Bytes of an encoding that are compared first.
@@ -37,10 +33,7 @@ const PREFIX: usize = 16;
 /// Keeps the rows up to a rank.
 #[derive(Debug)]
 pub(crate) struct Ranks {
-    rows: Arrangement,
-    /// Columns of the key, and what tells keys apart.
-    key: Vec<usize>,
-    keys: KeyEncoder,
+    rows: Arrivals,
     /// The first so many columns go on; others are keys only.
     columns: usize,
     /// What decides nearly always, and all that there is.
@@ -51,8 +44,6 @@ pub(crate) struct Ranks {
     bounded: usize,
     bound: u64,
     schema: SchemaRef,
-    staged: Vec<Delta>,
-    pending: Vec<Delta>,
 }
 
 /// A function that counts the rows before one.
@@ -153,11 +144,9 @@ impl Standing {
 #[derive(Default)]
 struct Changes {
     /// Rows that were shown and are not any more, or with other ranks.
-    out: Vec<u32>,
-    out_ranks: Vec<[u64; 3]>,
+    out: Vec<(u32, [u64; 3])>,
     /// Rows that are shown now.
-    come: Vec<u32>,
-    come_ranks: Vec<[u64; 3]>,
+    come: Vec<(u32, [u64; 3])>,
     /// Stored rows that fall behind the bound.
     dropped: Vec<u32>,
     /// New rows before it.
@@ -179,25 +168,15 @@ impl Ranks {
             functions.push(Function::of(&call.fun)?);
             by = call.params.order_by;
         }
-        let rows = Arrangement::new(
-            format!("n{}-first", node.id),
-            &input.schema,
-            Buckets::new(&input.schema, &key.columns, true)?,
-            Leave::ByPlace,
-        )?;
         Ok(Self {
-            keys: KeyEncoder::new(key.columns.iter().map(|column| &input.schema.fields()[*column]))?,
-            key: key.columns.clone(),
+            rows: Arrivals::new(format!("n{}-first", node.id), &input.schema, key, Leave::ByPlace)?,
             columns: below.fields().len(),
             first: Order::new(first_sorts(&by, below)?, below, &input.schema)?,
             whole: Order::new(&by, below, &input.schema)?,
-            rows,
             functions,
             bounded,
             bound,
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
-            pending: Vec::new(),
         })
     }
 
@@ -206,47 +185,39 @@ impl Ranks {
         if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
             self.whole.encode(&delta.rows.project(&self.whole.columns)?)?;
         }
-        self.staged.push(delta);
+        self.rows.stage(delta);
         Ok(())
     }
 
     pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
+        self.rows.unstage();
     }
 
     pub(crate) fn absorb(&mut self) {
-        self.pending.append(&mut self.staged);
+        self.rows.absorb();
     }
 
     pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.pending.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let schema = Arc::clone(self.rows.schema());
-        let batches = pending.into_iter().map(|delta| renamed_whole(delta, &schema)).collect::<Result<Vec<_>, Error>>()?;
-        let new = concat_batches(&schema, batches.iter().flatten())?;
-        drop(batches);
-        let mut groups = Groups::new(&self.rows, &self.key, &self.keys, new)?;
+        let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
         let standing = self.order(&mut groups)?;
         let changes = self.compare(&groups, &standing);
-        let mut deltas = Vec::new();
-        self.give(&groups, &changes.out, &changes.out_ranks, -1, &mut deltas)?;
-        self.give(&groups, &changes.come, &changes.come_ranks, 1, &mut deltas)?;
+        let mut deltas = self.give(&groups, &changes.out, -1)?;
+        deltas.extend(self.give(&groups, &changes.come, 1)?);
+        let stored = &mut self.rows.rows;
         let dropped: Vec<_> = changes.dropped.iter().map(|row| groups.place(*row)).collect();
-        self.rows.remove(&dropped)?;
+        stored.remove(&dropped)?;
         let kept: Vec<u32> = changes.kept.iter().map(|row| groups.index(*row) as u32).collect();
         let buckets: Vec<u32> = kept.iter().map(|row| groups.buckets[*row as usize]).collect();
         if !kept.is_empty() {
-            self.rows.append(&take_record_batch(&groups.new, &UInt32Array::from(kept))?, &buckets)?;
+            stored.append(&take_record_batch(&groups.new, &UInt32Array::from(kept))?, &buckets)?;
         }
-        self.rows.end_epoch()?;
+        stored.end_epoch()?;
         Ok(deltas)
     }
 
     /// Brings the rows of each key in their order.
     fn order(&self, groups: &mut Groups) -> Result<Standing, Error> {
-        let encoded = self.first.encode(&groups.columns(&self.rows, &self.first.columns)?)?;
+        let encoded = self.first.encode(&groups.columns(&self.rows.rows, &self.first.columns)?)?;
         let prefixes: Vec<u128> = encoded.iter().map(|row| prefix(row.data())).collect();
         // Whether the first bytes are all.
         let complete = self.first.by.len() == self.whole.by.len() && encoded.iter().all(|row| row.data().len() <= PREFIX);
@@ -280,7 +251,7 @@ impl Ranks {
             let (now, later) = rest.split_at(fits.count());
             rest = later;
             let members: Vec<u32> = now.iter().flat_map(|run| rows[run.clone()].iter().copied()).collect();
-            let encoded = self.whole.encode(&groups.columns_of(&self.rows, &self.whole.columns, &members)?)?;
+            let encoded = self.whole.encode(&groups.columns_of(&self.rows.rows, &self.whole.columns, &members)?)?;
             let mut first = 0;
             for run in now {
                 let mut by_whole: Vec<usize> = (first..first + run.len()).collect();
@@ -314,8 +285,7 @@ impl Ranks {
                     if stays && old == ranks {
                         continue;
                     }
-                    changes.out.push(*row);
-                    changes.out_ranks.push(old);
+                    changes.out.push((*row, old));
                     if !stays {
                         changes.dropped.push(*row);
                     }
@@ -325,8 +295,7 @@ impl Ranks {
                     continue;
                 }
                 if stays {
-                    changes.come.push(*row);
-                    changes.come_ranks.push(ranks);
+                    changes.come.push((*row, ranks));
                 }
             }
         }
@@ -334,33 +303,25 @@ impl Ranks {
     }
 
     /// Rows with their ranks as deltas.
-    fn give(&self, groups: &Groups, rows: &[u32], ranks: &[[u64; 3]], weight: i64, deltas: &mut Vec<Delta>) -> Result<(), Error> {
-        let mut done = 0;
-        for gathered in groups.batches(&self.rows, rows) {
-            let (gathered, numbers) = gathered?;
-            let mut columns: Vec<ArrayRef> = gathered.columns()[..self.columns].to_vec();
-            let ranks = &ranks[done..done + numbers.len()];
-            for function in 0..self.functions.len() {
-                columns.push(Arc::new(UInt64Array::from_iter_values(ranks.iter().map(|ranks| ranks[function]))));
-            }
-            done += numbers.len();
-            let rows = batch(&self.schema, columns, numbers.len())?;
-            let weights = (weight != 1).then(|| Int64Array::from_value(weight, numbers.len()));
-            deltas.push(Delta { rows, weights });
-        }
-        Ok(())
+    fn give(&self, groups: &Groups, rows: &[(u32, [u64; 3])], weight: i64) -> Result<Vec<Delta>, Error> {
+        groups.deltas(&self.rows.rows, &self.schema, rows, weight, |gathered, ranked| {
+            let rank = |function: usize| -> ArrayRef {
+                Arc::new(UInt64Array::from_iter_values(ranked.iter().map(|(_, ranks)| ranks[function])))
+            };
+            gathered.columns()[..self.columns].iter().cloned().chain((0..self.functions.len()).map(rank)).collect()
+        })
     }
 
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        self.rows.checkpoint(tables);
+        self.rows.rows.checkpoint(tables);
     }
 
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.rows.restore(tables)
+        self.rows.rows.restore(tables)
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.rows.size()
+        self.rows.rows.size()
     }
 }
 

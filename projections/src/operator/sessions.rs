@@ -7,33 +7,23 @@ use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
-use arrow::compute::concat_batches;
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::groups::Groups;
-use super::keyed::renamed_whole;
-use super::linear::batch;
+use super::groups::{Arrivals, Groups};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
-use crate::state::buckets::Buckets;
-use crate::state::keys::KeyEncoder;
+use crate::state::arrangement::Leave;
 use crate::state::{TableCheckpoint, Tables};
 
 /// Finds sessions.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    rows: Arrangement,
-    /// Columns of the key, and what tells keys apart.
-    key: Vec<usize>,
-    keys: KeyEncoder,
+    rows: Arrivals,
     time: usize,
     gap: i64,
     /// What each output column is: a column of the rows or, counted on from these, the first and the last time of the session.
     columns: Vec<usize>,
     schema: SchemaRef,
-    staged: Vec<Delta>,
-    pending: Vec<Delta>,
 }
 
 /// The first and the last time of a session.
@@ -42,10 +32,8 @@ type Session = (i64, i64);
 /// What is given, as numbers of rows with their sessions.
 #[derive(Default)]
 struct Changes {
-    out: Vec<u32>,
-    out_of: Vec<Session>,
-    come: Vec<u32>,
-    come_to: Vec<Session>,
+    out: Vec<(u32, Session)>,
+    come: Vec<(u32, Session)>,
 }
 
 impl Sessions {
@@ -53,50 +41,36 @@ impl Sessions {
         let Some(input) = node.inputs.first() else {
             return Err(Error::Bug("sessions have no input".to_owned()));
         };
-        let buckets = Buckets::new(&input.schema, &key.columns, true)?;
         Ok(Self {
-            rows: Arrangement::new(format!("n{}-rows", node.id), &input.schema, buckets, Leave::Never)?,
-            keys: KeyEncoder::new(key.columns.iter().map(|column| &input.schema.fields()[*column]))?,
-            key: key.columns.clone(),
+            rows: Arrivals::new(format!("n{}-rows", node.id), &input.schema, key, Leave::Never)?,
             time,
             gap,
             columns: columns.to_vec(),
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
-            pending: Vec::new(),
         })
     }
 
     pub(crate) fn stage(&mut self, delta: Delta) {
-        self.staged.push(delta);
+        self.rows.stage(delta);
     }
 
     pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
+        self.rows.unstage();
     }
 
     pub(crate) fn absorb(&mut self) {
-        self.pending.append(&mut self.staged);
+        self.rows.absorb();
     }
 
     pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.pending.is_empty() {
-            return Ok(Vec::new());
-        }
-        let pending = std::mem::take(&mut self.pending);
-        let schema = Arc::clone(self.rows.schema());
-        let batches = pending.into_iter().map(|delta| renamed_whole(delta, &schema)).collect::<Result<Vec<_>, Error>>()?;
-        let new = concat_batches(&schema, batches.iter().flatten())?;
-        drop(batches);
-        let mut groups = Groups::new(&self.rows, &self.key, &self.keys, new)?;
-        let times = groups.columns(&self.rows, &[self.time])?;
+        let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
+        let times = groups.columns(&self.rows.rows, &[self.time])?;
         let times = times.column(0).as_primitive::<Int64Type>().values();
         let changes = self.compare(&mut groups, times);
-        let mut deltas = Vec::new();
-        self.give(&groups, &changes.out, &changes.out_of, -1, &mut deltas)?;
-        self.give(&groups, &changes.come, &changes.come_to, 1, &mut deltas)?;
-        self.rows.append(&groups.new, &groups.buckets)?;
-        self.rows.end_epoch()?;
+        let mut deltas = self.give(&groups, &changes.out, -1)?;
+        deltas.extend(self.give(&groups, &changes.come, 1)?);
+        self.rows.rows.append(&groups.new, &groups.buckets)?;
+        self.rows.rows.end_epoch()?;
         Ok(deltas)
     }
 
@@ -116,14 +90,12 @@ impl Sessions {
                 if groups.is_stored(*row) {
                     match before.next() {
                         Some(before) if before != now => {
-                            changes.out.push(*row);
-                            changes.out_of.push(*before);
+                            changes.out.push((*row, *before));
                         }
                         _ => continue,
                     }
                 }
-                changes.come.push(*row);
-                changes.come_to.push(*now);
+                changes.come.push((*row, *now));
             }
         }
         groups.rows = rows;
@@ -147,44 +119,30 @@ impl Sessions {
     }
 
     /// Rows with their sessions as deltas.
-    fn give(
-        &self,
-        groups: &Groups,
-        rows: &[u32],
-        sessions: &[Session],
-        weight: i64,
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), Error> {
-        let mut done = 0;
-        for gathered in groups.batches(&self.rows, rows) {
-            let (gathered, numbers) = gathered?;
-            let of_rows = &sessions[done..done + numbers.len()];
-            done += numbers.len();
+    fn give(&self, groups: &Groups, rows: &[(u32, Session)], weight: i64) -> Result<Vec<Delta>, Error> {
+        groups.deltas(&self.rows.rows, &self.schema, rows, weight, |gathered, of_rows| {
+            let first: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.0)));
+            let last: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.1)));
             let width = gathered.num_columns();
-            let first: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|session| session.0)));
-            let last: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|session| session.1)));
-            let columns = self.columns.iter().map(|column| match column {
-                column if *column < width => Arc::clone(gathered.column(*column)),
-                column if *column == width => Arc::clone(&first),
+            let column = |column: &usize| match *column {
+                column if column < width => Arc::clone(gathered.column(column)),
+                column if column == width => Arc::clone(&first),
                 _ => Arc::clone(&last),
-            });
-            let rows = batch(&self.schema, columns.collect(), numbers.len())?;
-            let weights = (weight != 1).then(|| Int64Array::from_value(weight, numbers.len()));
-            deltas.push(Delta { rows, weights });
-        }
-        Ok(())
+            };
+            self.columns.iter().map(column).collect()
+        })
     }
 
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        self.rows.checkpoint(tables);
+        self.rows.rows.checkpoint(tables);
     }
 
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.rows.restore(tables)
+        self.rows.rows.restore(tables)
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.rows.size()
+        self.rows.rows.size()
     }
 }
 

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float16Array, Float32Array, Float64
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::keys::KeyEncoder;
+use super::keys::{KeyEncoder, Keys};
 use crate::error::Error;
 
 /// Finds the buckets of rows.
@@ -52,8 +52,18 @@ impl Buckets {
 
     /// The bucket of each key; where NULLs do not match, of each without one.
     pub(crate) fn of_keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
+        Ok(self.keys(columns, rows)?.hashes())
+    }
+
+    /// What tells keys apart.
+    pub(crate) fn keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
         let columns: Vec<ArrayRef> = columns.iter().map(settled).collect();
-        Ok(self.keys.encode(&columns, rows)?.hashes())
+        self.keys.encode(&columns, rows)
+    }
+
+    /// The columns of the key.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.columns
     }
 }
 

@@ -39,7 +39,7 @@ fn only_call(window: &Window, function: &str, value: &str) -> Option<WindowFunct
 /// The sessions that a plan is.
 pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
     let LogicalPlan::Window(ended) = plan else { return None };
-    only_call(ended, "max", TIME)?;
+    let last = only_call(ended, "max", TIME)?;
     let (started, below_ended) = window_below(&ended.input)?;
     let last_opened = only_call(started, "max", OPENED)?;
     let (near, below_started) = window_below(&started.input)?;
@@ -49,10 +49,7 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
     };
     let keys = nearest.params.partition_by.clone();
     let starts_too = |expr: &Expr| matches!(expr, Expr::Column(column) if column.name == STARTS);
-    let mut by_session = match &ended.window_expr.first()?.clone().unalias() {
-        Expr::WindowFunction(call) => call.params.partition_by.clone(),
-        _ => return None,
-    };
+    let mut by_session = last.params.partition_by;
     by_session.retain(|key| !starts_too(key));
     if last_opened.params.partition_by.len() != keys.len() || by_session.len() != keys.len() {
         return None;
