@@ -30,7 +30,9 @@ mod column;
 mod envelope;
 mod fault;
 mod fields;
+mod members;
 mod object;
+mod plain;
 #[cfg(test)]
 mod tests;
 

@@ -2,7 +2,8 @@
 
 use super::column::Column;
 use super::fault::Fault;
-use super::object::{self, Members, Target};
+use super::members::{Members, Target};
+use super::object;
 
 /// A column filled from members: decoded, or checked for NOT NULL only.
 pub(super) struct Slot {

@@ -1,87 +1,15 @@
 //! Walks the members of a JSON object and the elements of an array, each value given as its text.
 //!
-//! serde_json checks the grammar; what the values mean is left to the columns. A value is skipped by a loop of serde_json's
+//! serde_json checks the grammar, except where [`plain`] sees at once that a text keeps it; what the values mean is left to the columns. A value is skipped by a loop of serde_json's
 //! that does not recurse, so that no nesting can exhaust the stack; how deep a body may be is checked apart.
-
-use std::collections::HashMap;
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
 use super::MAX_DEPTH;
 use super::fault::Fault;
-
-/// How many names of members are remembered: more occur only where names are data.
-const REMEMBERED: usize = 1024;
-
-/// Which column a member belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Target {
-    /// The index that [`Members::new`] was given with the name; none where the member is passed over.
-    pub(super) column: Option<usize>,
-    /// Whether the name is just the column's.
-    pub(super) exact: bool,
-}
-
-/// A name that occurred.
-struct Known {
-    name: Box<str>,
-    target: Target,
-    /// Index of the name that came after it the last time.
-    next: usize,
-}
-
-/// Finds the column of a member. Events of one kind have their members in one order, so the name that came next the last time
-/// is tried first: one comparison, no hashing.
-pub(super) struct Members {
-    columns: Vec<(String, Option<usize>)>,
-    known: Vec<Known>,
-    by_name: HashMap<Box<str>, usize>,
-    first: usize,
-}
-
-impl Members {
-    /// Of columns by name; those with no index are known by name only, so that they are not taken for others.
-    pub(super) fn new(columns: Vec<(String, Option<usize>)>) -> Members {
-        Members { columns, known: Vec::new(), by_name: HashMap::new(), first: usize::MAX }
-    }
-
-    /// The target of `name`, which comes after the name at index `before`; and the index of `name`.
-    #[inline]
-    fn find(&mut self, before: usize, name: &str) -> (Target, usize) {
-        let guess = self.known.get(before).map_or(self.first, |known| known.next);
-        match self.known.get(guess) {
-            Some(known) if *known.name == *name => (known.target, guess),
-            _ => self.find_by_hash(before, name),
-        }
-    }
-
-    fn find_by_hash(&mut self, before: usize, name: &str) -> (Target, usize) {
-        let index = match self.by_name.get(name) {
-            Some(index) => *index,
-            None => {
-                let target = self.resolve(name);
-                if self.known.len() == REMEMBERED {
-                    return (target, usize::MAX);
-                }
-                self.known.push(Known { name: name.into(), target, next: usize::MAX });
-                self.by_name.insert(name.into(), self.known.len() - 1);
-                self.known.len() - 1
-            }
-        };
-        match self.known.get_mut(before) {
-            Some(known) => known.next = index,
-            None => self.first = index,
-        }
-        (self.known[index].target, index)
-    }
-
-    fn resolve(&self, name: &str) -> Target {
-        let exact = self.columns.iter().find(|(column, _)| column == name);
-        let found = exact.or_else(|| self.columns.iter().find(|(column, _)| column.eq_ignore_ascii_case(name)));
-        Target { column: found.and_then(|(_, index)| *index), exact: exact.is_some() }
-    }
-}
+use super::members::{Members, Target};
+use super::plain;
 
 /// Whether a value's text is an object's or an array's.
 #[inline]
@@ -115,9 +43,21 @@ pub(super) fn is_too_deep(raw: &str) -> bool {
     false
 }
 
-/// Calls `each` with the target and the value of each member of a body, which must be one object and nothing else.
+/// Calls `each` with the target and the value of the members of a text, which must be one object and nothing else. Members
+/// that no column reads may be passed over, unless they are nested.
 #[inline]
-pub(super) fn walk_body<'a, F>(body: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
+pub(super) fn walk_object<'a, F>(text: &'a str, members: &mut Members, mut each: F) -> Result<(), Fault>
+where
+    F: FnMut(Target, &'a str) -> Result<(), Fault>,
+{
+    let Some(found) = plain::members_of(text, members) else { return walk_any(text, members, each) };
+    let walked = found.iter().try_for_each(|found| each(found.target, &text[found.value.clone()]));
+    members.keep(found);
+    walked
+}
+
+/// As [`walk_object`], however the text is written.
+pub(super) fn walk_any<'a, F>(body: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
 where
     F: FnMut(Target, &'a str) -> Result<(), Fault>,
 {
@@ -132,14 +72,6 @@ where
         Err(error) => (error, false),
     };
     Err(fault.unwrap_or_else(|| body_fault(body, &error, trailing)))
-}
-
-/// As [`walk_body`], of a value that is known to be an object.
-pub(super) fn walk_object<'a, F>(object: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
-where
-    F: FnMut(Target, &'a str) -> Result<(), Fault>,
-{
-    walk_body(object, members, each)
 }
 
 /// Calls `each` with the name, as JSON text, and the value of each member of a value that is known to be an object.

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod oracle;
+mod plain;
 mod values;
 
 use std::collections::BTreeMap;

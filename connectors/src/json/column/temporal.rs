@@ -67,24 +67,104 @@ pub(super) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dy
 
 /// A column of timestamps. Text without an offset is read in `zone`, else in UTC.
 pub(super) fn make_timestamp(unit: TimeUnit, zone: Option<Arc<str>>, capacity: usize) -> Result<Box<dyn Column>, String> {
+    let utc = zone.as_deref().is_none_or(|zone| matches!(zone, "+00:00" | "UTC"));
     let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse().map_err(|_| "the time zone is not known".to_owned())?;
     let data_type = &DataType::Timestamp(unit, zone);
     Ok(match unit {
-        TimeUnit::Second => primitive::<TimestampSecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1, tz)),
+        TimeUnit::Second => primitive::<TimestampSecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1, tz, utc)),
         TimeUnit::Millisecond => {
-            primitive::<TimestampMillisecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1000, tz))
+            primitive::<TimestampMillisecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1000, tz, utc))
         }
         TimeUnit::Microsecond => {
-            primitive::<TimestampMicrosecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1_000_000, tz))
+            primitive::<TimestampMicrosecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1_000_000, tz, utc))
         }
         TimeUnit::Nanosecond => {
-            primitive::<TimestampNanosecondType, _>(data_type, capacity, move |raw| timestamp(raw, NANOSECONDS, tz))
+            primitive::<TimestampNanosecondType, _>(data_type, capacity, move |raw| timestamp(raw, NANOSECONDS, tz, utc))
         }
     })
 }
 
-/// So many units since the epoch, `units` of them a second.
-fn timestamp(raw: &str, units: i64, zone: Tz) -> Result<i64, Refusal> {
+/// So many units since the epoch, `units` of them a second. `utc`: the zone is UTC.
+#[inline]
+fn timestamp(raw: &str, units: i64, zone: Tz, utc: bool) -> Result<i64, Refusal> {
+    match plain_timestamp(raw, units, utc) {
+        Some(value) => Ok(value),
+        None => any_timestamp(raw, units, zone),
+    }
+}
+
+/// The same for `YYYY-MM-DDTHH:MM:SS`, with a space for the `T`, up to nine digits of a fraction, and a `Z`, as may be. None
+/// for any other text, right or wrong, and for what the unit cannot hold.
+#[inline]
+fn plain_timestamp(raw: &str, units: i64, utc: bool) -> Option<i64> {
+    let (head, mut rest) = raw.as_bytes().split_first_chunk::<20>()?;
+    let digit = |at: usize| i64::from(head[at].wrapping_sub(b'0'));
+    // Of what are not two digits, a number beyond every bound below.
+    let pair = |at: usize| if digit(at) > 9 || digit(at + 1) > 9 { i64::MAX / 4 } else { digit(at) * 10 + digit(at + 1) };
+    let marks = [(0, b'"'), (5, b'-'), (8, b'-'), (14, b':'), (17, b':')];
+    if marks.iter().any(|(at, mark)| head[*at] != *mark) || !matches!(head[11], b'T' | b' ') {
+        return None;
+    }
+    let (century, of_century, month, day) = (pair(1), pair(3), pair(6), pair(9));
+    let (hour, minute, second) = (pair(12), pair(15), pair(18));
+    if century > 99 || of_century > 99 || !(1..=12).contains(&month) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let year = century * 100 + of_century;
+    if day < 1 || day > days_in_month(year, month) {
+        return None;
+    }
+    let mut nanoseconds = 0;
+    if let [b'.', digits @ ..] = rest {
+        let count = digits.iter().position(|byte| !byte.is_ascii_digit())?;
+        if !(1..=9).contains(&count) {
+            return None;
+        }
+        let (fraction, after) = digits.split_at(count);
+        nanoseconds = fraction.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')) * TENS[9 - count];
+        rest = after;
+    }
+    match rest {
+        b"Z\"" => {}
+        b"\"" if utc => {}
+        _ => return None,
+    }
+    let unit = NANOSECONDS / units;
+    if nanoseconds % unit != 0 {
+        return None;
+    }
+    let seconds = days_since_epoch(year, month, day) * SECONDS_A_DAY + hour * 3600 + minute * 60 + second;
+    seconds.checked_mul(units)?.checked_add(nanoseconds / unit)
+}
+
+/// Powers of ten.
+const TENS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+#[inline]
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Of a day of the Gregorian calendar, in years from 0 on.
+#[inline]
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    // Years begin with March here, so that the day that some have more is their last.
+    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
+    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    // The months from March on have 31, 30, 31, 30 and 31 days, and so on again.
+    365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_BEFORE_EPOCH
+}
+
+/// From the first of March of year 0 to the epoch.
+const DAYS_BEFORE_EPOCH: i64 = 719_468;
+
+/// As [`timestamp`], however the value is written.
+fn any_timestamp(raw: &str, units: i64, zone: Tz) -> Result<i64, Refusal> {
     let Some(text) = text(raw)? else { return integer(raw) };
     if is_integer(&text) {
         return integer(raw);
@@ -147,3 +227,6 @@ fn fraction_beyond_nanoseconds(text: &str) -> bool {
     let digits = text.as_bytes()[point + 1..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.skip(9).any(|digit| *digit != b'0')
 }
+
+#[cfg(test)]
+mod tests;

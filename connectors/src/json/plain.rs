@@ -1,0 +1,149 @@
+//! Finds the members of an object that is written as programs write them: no white space, or a space after `:` and `,`.
+//!
+//! A short cut, not another parser: what it takes is JSON by the same grammar that serde_json checks, values that are more than
+//! a few bytes' loop are left to serde_json, and of any other text it says nothing (a test compares the two).
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::members::{Found, Members};
+
+/// The values of the members that columns read, and all nested ones, in their order. None where the text is written in another
+/// way or is not an object; whether it is one is not known then.
+#[inline]
+pub(super) fn members_of(text: &str, members: &mut Members) -> Option<Vec<Found>> {
+    let mut found = members.list();
+    if scan(text, members, &mut found).is_none() {
+        members.keep(found);
+        return None;
+    }
+    Some(found)
+}
+
+#[inline]
+fn scan(text: &str, members: &mut Members, found: &mut Vec<Found>) -> Option<()> {
+    let bytes = text.as_bytes();
+    if bytes.first() != Some(&b'{') {
+        return None;
+    }
+    let mut at = 1;
+    let mut before = usize::MAX;
+    loop {
+        if bytes.get(at) != Some(&b'"') {
+            return None;
+        }
+        at += 1;
+        let target;
+        match members.find_expected(before, &bytes[at..]) {
+            Some((expected, index, length)) => {
+                (target, before) = (expected, index);
+                at += length + 1;
+            }
+            None => {
+                let end = run_end(bytes, at)?;
+                if bytes[end] != b'"' {
+                    return None;
+                }
+                (target, before) = members.find(before, &text[at..end]);
+                at = end + 1;
+            }
+        }
+        if bytes.get(at) != Some(&b':') {
+            return None;
+        }
+        at = after_space(bytes, at + 1);
+        let end = value_end(text, at)?;
+        if target.column.is_some() || matches!(bytes[at], b'{' | b'[') {
+            found.push(Found { target, value: at..end });
+        }
+        match bytes.get(end)? {
+            b',' => at = after_space(bytes, end + 1),
+            b'}' => return (end + 1 == bytes.len()).then_some(()),
+            _ => return None,
+        }
+    }
+}
+
+/// Whether a text stands in JSON just as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    run_end(text.as_bytes(), 0).is_none()
+}
+
+#[inline]
+fn after_space(bytes: &[u8], at: usize) -> usize {
+    at + usize::from(bytes.get(at) == Some(&b' '))
+}
+
+/// Where the value that begins at `at` ends.
+#[inline]
+fn value_end(text: &str, at: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    match bytes.get(at)? {
+        b'"' => match run_end(bytes, at + 1)? {
+            end if bytes[end] == b'"' => Some(end + 1),
+            _ => any_value_end(text, at),
+        },
+        b'-' | b'0'..=b'9' => number_end(text, at),
+        b't' => bytes[at..].starts_with(b"true").then_some(at + 4),
+        b'f' => bytes[at..].starts_with(b"false").then_some(at + 5),
+        b'n' => bytes[at..].starts_with(b"null").then_some(at + 4),
+        b'{' | b'[' => any_value_end(text, at),
+        _ => None,
+    }
+}
+
+#[inline]
+fn number_end(text: &str, at: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let whole = at + usize::from(bytes[at] == b'-');
+    let mut end = match bytes.get(whole)? {
+        b'0' => whole + 1,
+        b'1'..=b'9' => digits_end(bytes, whole + 1),
+        _ => return None,
+    };
+    if bytes.get(end) == Some(&b'.') {
+        let fraction = end + 1;
+        end = digits_end(bytes, fraction);
+        if end == fraction {
+            return None;
+        }
+    }
+    match bytes.get(end) {
+        Some(b'e' | b'E') => any_value_end(text, at),
+        _ => Some(end),
+    }
+}
+
+#[inline]
+fn digits_end(bytes: &[u8], at: usize) -> usize {
+    bytes[at..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |count| at + count)
+}
+
+/// The same by serde_json, for a value that begins right at `at`.
+#[cold]
+fn any_value_end(text: &str, at: usize) -> Option<usize> {
+    let mut deserializer = serde_json::Deserializer::from_str(&text[at..]);
+    let value = <&RawValue>::deserialize(&mut deserializer).ok()?;
+    Some(at + value.get().len())
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// Where, from `at` on, the first quote, backslash or control character stands: bytes that no text holds unescaped.
+#[inline]
+fn run_end(bytes: &[u8], at: usize) -> Option<usize> {
+    let (words, rest) = bytes.get(at..)?.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let (quote, backslash) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
+        // The highest bit of each byte that is below; borrows reach only bytes after the first such one.
+        let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+        let hit = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & HIGHS;
+        if hit != 0 {
+            return Some(at + index * 8 + (hit.trailing_zeros() / 8) as usize);
+        }
+    }
+    let place = rest.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'))?;
+    Some(bytes.len() - rest.len() + place)
+}
