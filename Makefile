@@ -9,7 +9,7 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools build acceptance bench nexmark
+.PHONY: demo test check tools build acceptance bench steps nexmark
 
 tools:
 	@.ci/tools
@@ -23,6 +23,10 @@ demo: build
 # Measures beside DuckDB and beside a client that only drains the stream; writes benches/RESULTS.md. Some minutes.
 bench: build
 	$(TARGET)/release/alluvium-benches
+
+# The cost of a step as state grows, by class; writes benches/STEPS.md. A minute.
+steps: build
+	$(TARGET)/release/alluvium-benches steps
 
 # Nexmark over files beside Flink 2.3, which it installs into .tools/flink; writes benches/NEXMARK.md. Half an hour.
 nexmark: build

@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`measures`] | one file a measure: live, files, commit, memory, delay, nexmark |
+//! | [`measures`] | one file a measure: live, files, commit, memory, delay, steps, nexmark |
 //! | [`engine`] | the program under measure, from outside: its process, its metrics, its views |
 //! | [`duckdb`] | DuckDB, as the rival and as the judge of answers |
 //! | [`flink`] | Flink, as the rival for Nexmark |
@@ -38,7 +38,7 @@ use report::Report;
 /// Measures Alluvium on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure; everything but nexmark unless said.
+    /// What to measure; everything but steps and nexmark unless said.
     #[arg(value_enum)]
     measures: Vec<Measure>,
     /// The Markdown file for the table.
@@ -50,7 +50,10 @@ struct Arguments {
     /// The Markdown file for the table of nexmark.
     #[arg(long, default_value = "benches/NEXMARK.md")]
     nexmark_report: PathBuf,
-    /// Of nexmark only the queries whose names contain one of these: q05,q1.
+    /// The Markdown file for the table of steps.
+    #[arg(long, default_value = "benches/STEPS.md")]
+    steps_report: PathBuf,
+    /// Of nexmark and steps only those whose names contain one of these: q05,q1.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// For nexmark: a folder that keeps the events and figures; queries that have figures there are not measured again.
@@ -70,6 +73,8 @@ enum Measure {
     Memory,
     /// From publishing an event until a reader can see it.
     Delay,
+    /// The cost of a step as state grows, by class.
+    Steps,
     /// Nexmark over files, beside Flink: half an hour, and nearly 1 GB to install; never unless said.
     Nexmark,
 }
@@ -87,6 +92,7 @@ fn main() -> Result<()> {
             Measure::Commit => measures::commit::measure(arguments.scale, &mut report)?,
             Measure::Memory => measures::memory::measure(arguments.scale, &mut report)?,
             Measure::Delay => measures::delay::measure(arguments.scale, &mut report)?,
+            Measure::Steps => measures::steps::measure(arguments.scale, &arguments.only, &arguments.steps_report)?,
             Measure::Nexmark => measures::nexmark::measure(&measures::nexmark::Options {
                 scale: arguments.scale,
                 only: arguments.only.clone(),
@@ -95,6 +101,6 @@ fn main() -> Result<()> {
             })?,
         }
     }
-    // Nexmark has a table of its own.
-    if chosen != [Measure::Nexmark] { report.write(&arguments.report) } else { Ok(()) }
+    // The others have tables of their own.
+    if chosen.iter().any(|measure| USUAL.contains(measure)) { report.write(&arguments.report) } else { Ok(()) }
 }

@@ -6,3 +6,4 @@ pub(crate) mod files;
 pub(crate) mod live;
 pub(crate) mod memory;
 pub(crate) mod nexmark;
+pub(crate) mod steps;

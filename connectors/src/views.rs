@@ -15,6 +15,7 @@
 //! | `cost` | how many parts are cheapest |
 //! | `append` | merging small parts of a view whose rows only arrive |
 //! | `part_file` | one Parquet file: its name, writing, reading |
+//! | `row_groups` | the row groups of a large part, encoded side by side |
 //! | `shape` | the types of a view's rows: what is stored, when two rows are equal, the hash of a row |
 //! | `snapshots` | [`publish`], [`read_manifest`] |
 //! | `sweep` | what is removed, and when |
@@ -33,6 +34,7 @@ mod cost;
 mod hashed;
 mod parallel;
 mod part_file;
+mod row_groups;
 mod shape;
 mod snapshots;
 mod sweep;

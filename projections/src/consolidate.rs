@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::array::UInt32Array;
@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::state::compact::concat_rows;
 use crate::state::keys::{KeyEncoder, Keys, spread};
 
 /// Rows that differ from each other, each with the weight that it has in all; none has weight 0.
@@ -27,7 +28,7 @@ pub(crate) struct Net {
 /// # Errors
 /// [`Error::Plan`] where a column cannot be compared.
 pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) -> Result<Net, Error> {
-    let rows = concat_batches(schema, deltas.iter().map(|delta| &delta.rows))?;
+    let rows = concat_rows(schema, &deltas.iter().map(|delta| delta.rows.clone()).collect::<Vec<_>>())?;
     let weights: Vec<i64> = deltas.iter().flat_map(Delta::weights_iter).collect();
     let keys = encoder.encode(rows.columns(), rows.num_rows())?;
     let hashes = keys.hashes();

@@ -19,6 +19,11 @@ impl Delta {
         Self { rows, weights: None }
     }
 
+    /// Some of the rows, without a copy.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
+        Self { rows: self.rows.slice(start, length), weights: self.weights.as_ref().map(|weights| weights.slice(start, length)) }
+    }
+
     /// The weight of each row.
     pub fn weights_iter(&self) -> impl Iterator<Item = i64> + '_ {
         (0..self.rows.num_rows()).map(|row| self.weights.as_ref().map_or(1, |weights| weights.value(row)))

@@ -27,11 +27,32 @@ pub(super) struct Found {
 /// A name that occurred.
 struct Known {
     name: Box<str>,
-    /// Whether it stands in JSON just as it is.
-    plain: bool,
+    /// It and a quote after it, where it stands in JSON just as it is and is short.
+    quoted: Option<Quoted>,
     target: Target,
     /// Index of the name that came after it the last time.
     next: usize,
+}
+
+/// A name and a quote, as one word: comparing these is one step.
+struct Quoted {
+    bytes: u128,
+    /// Of the bytes that it has.
+    mask: u128,
+}
+
+impl Quoted {
+    fn new(name: &str) -> Option<Quoted> {
+        let mut bytes = [0; 16];
+        let mut mask = [0; 16];
+        if !plain::is_plain(name) {
+            return None;
+        }
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        *bytes.get_mut(name.len())? = b'"';
+        mask[..=name.len()].fill(u8::MAX);
+        Some(Quoted { bytes: u128::from_le_bytes(bytes), mask: u128::from_le_bytes(mask) })
+    }
 }
 
 /// Finds the column of a member. Events of one kind have their members in one order, so the name that came next the last time
@@ -61,14 +82,15 @@ impl Members {
         }
     }
 
-    /// The same for the name that came next the last time, where `text` begins with it and the quote after it; and its length.
+    /// The same for the name that came next the last time, where it is short and `text` begins with it and the quote after it;
+    /// and its length. None too where `text` is about to end.
     #[inline]
     pub(super) fn find_expected(&self, before: usize, text: &[u8]) -> Option<(Target, usize, usize)> {
         let guess = self.known.get(before).map_or(self.first, |known| known.next);
         let known = self.known.get(guess)?;
-        let length = known.name.len();
-        let same = known.plain && text.get(length) == Some(&b'"') && text[..length] == *known.name.as_bytes();
-        same.then_some((known.target, guess, length))
+        let quoted = known.quoted.as_ref()?;
+        let word = u128::from_le_bytes(*text.first_chunk()?);
+        (word & quoted.mask == quoted.bytes).then_some((known.target, guess, known.name.len()))
     }
 
     /// An empty list, to be given back with [`Members::keep`].
@@ -89,7 +111,7 @@ impl Members {
                 if self.known.len() == REMEMBERED {
                     return (target, usize::MAX);
                 }
-                self.known.push(Known { name: name.into(), plain: plain::is_plain(name), target, next: usize::MAX });
+                self.known.push(Known { name: name.into(), quoted: Quoted::new(name), target, next: usize::MAX });
                 self.by_name.insert(name.into(), self.known.len() - 1);
                 self.known.len() - 1
             }

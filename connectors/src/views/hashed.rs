@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, Scalar, UInt32Array};
+use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, Int64Array, Scalar, UInt32Array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, filter_record_batch, or, take_record_batch};
 use arrow::error::ArrowError;
@@ -14,6 +14,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::Rows;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use hashbrown::HashTable;
+use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cost::{self, ChangeRate, Cost};
@@ -30,11 +31,50 @@ const FEW_REMOVALS: usize = 16;
 /// More bits than this a prefix cannot have.
 const MOST_BITS: u8 = 32;
 
-/// A change, ready to be applied.
+/// Rows of a change that are encoded at once.
+const ENCODED_ROWS: usize = 64 << 10;
+
+/// Some rows of a change, ready to be applied.
 struct Encoded {
     stored: RecordBatch,
-    rows: Rows,
+    weights: Option<Int64Array>,
     hashes: Vec<u64>,
+    /// Where rows are compared: not where all of them only come.
+    rows: Option<Rows>,
+}
+
+impl Encoded {
+    fn new(rows: &RecordBatch, weights: Option<Int64Array>, compared: bool, shape: &Shape) -> Result<Encoded, Error> {
+        let stored = shape.to_stored(rows)?;
+        let rows = if compared { Some(shape.encode(&stored)?) } else { None };
+        let hashes = shape.hashes(&stored, rows.as_ref())?;
+        Ok(Encoded { stored, weights, hashes, rows })
+    }
+
+    /// The bytes by which a row is compared: none where no row is.
+    fn row(&self, row: u32) -> &[u8] {
+        self.rows.as_ref().map_or(&[], |rows| rows.row(row as usize).data())
+    }
+}
+
+/// The changes in pieces, in their order, encoded on all cores.
+fn encode(changes: &[Change], shape: &Shape) -> Result<Vec<Encoded>, Error> {
+    let compared = changes
+        .iter()
+        .filter_map(|change| change.weights.as_ref())
+        .any(|weights| weights.iter().flatten().any(|weight| weight < 0));
+    let mut pieces = Vec::new();
+    for change in changes {
+        let rows = change.rows.num_rows();
+        if change.weights.as_ref().is_some_and(|weights| weights.len() != rows || weights.null_count() > 0) {
+            return Err(Error::Bug("a change whose weights do not fit its rows".to_owned()));
+        }
+        for start in (0..rows).step_by(ENCODED_ROWS) {
+            let length = ENCODED_ROWS.min(rows - start);
+            pieces.push((change.rows.slice(start, length), change.weights.as_ref().map(|weights| weights.slice(start, length))));
+        }
+    }
+    pieces.into_par_iter().map(|(rows, weights)| Encoded::new(&rows, weights, compared, shape)).collect()
 }
 
 /// A row of a change.
@@ -108,18 +148,10 @@ pub(super) fn apply(
     parts: &[Part],
     changes: &[Change],
 ) -> Result<Vec<Part>, Error> {
-    let encoded = changes
-        .iter()
-        .map(|change| {
-            let stored = files.shape().to_stored(&change.rows)?;
-            let rows = files.shape().encode(&stored)?;
-            let hashes = files.shape().hashes(&stored, Some(&rows))?;
-            Ok(Encoded { stored, rows, hashes })
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
+    let encoded = encode(changes, files.shape())?;
     rate.observe(distinct_keys(&encoded));
 
-    let mut touched = jobs_by_part(parts, changes, &encoded)?;
+    let mut touched = jobs_by_part(parts, &encoded)?;
     if parts.is_empty() {
         touched.entry(0).or_default();
     }
@@ -140,8 +172,8 @@ pub(super) fn apply(
 
     let jobs: Vec<Job> = jobs.into_values().collect();
     let small = jobs.iter().all(|job| job.rows() <= SMALL_ROWS);
-    let threads = if small { SMALL_THREADS } else { std::thread::available_parallelism().map_or(1, usize::from) };
-    let written = parallel::run(jobs, threads, |job| run(view, files, epoch, &job, &encoded))?;
+    let run = |job: Job| run(view, files, epoch, &job, &encoded);
+    let written = if small { parallel::run(jobs, SMALL_THREADS, run) } else { jobs.into_par_iter().map(run).collect() }?;
     let mut parts: Vec<Part> = unchanged.into_values().chain(written.into_iter().flatten()).collect();
     parts.sort_by_key(|part| start(part.prefix, part.bits));
     Ok(parts)
@@ -160,16 +192,12 @@ fn distinct_keys(encoded: &[Encoded]) -> u64 {
 }
 
 /// Sorts the changed rows by the part (its index) that each falls in.
-fn jobs_by_part(parts: &[Part], changes: &[Change], encoded: &[Encoded]) -> Result<HashMap<usize, Job>, Error> {
+fn jobs_by_part(parts: &[Part], changes: &[Encoded]) -> Result<HashMap<usize, Job>, Error> {
     let starts: Vec<u64> = parts.iter().map(|part| start(part.prefix, part.bits)).collect();
     let mut jobs: HashMap<usize, Job> = HashMap::new();
-    for (change, (weighted, encoded)) in changes.iter().zip(encoded).enumerate() {
-        let weights = weighted.weights.as_ref();
-        if weights.is_some_and(|weights| weights.len() != encoded.hashes.len() || weights.null_count() > 0) {
-            return Err(Error::Bug("a change whose weights do not fit its rows".to_owned()));
-        }
+    for (change, encoded) in changes.iter().enumerate() {
         for (row, hash) in encoded.hashes.iter().enumerate() {
-            let weight = weights.map_or(1, |weights| weights.value(row));
+            let weight = encoded.weights.as_ref().map_or(1, |weights| weights.value(row));
             if weight == 0 {
                 continue;
             }
@@ -237,17 +265,18 @@ fn split(jobs: &mut BTreeMap<(u8, u32), Job>, cost: Option<Cost>, total: u64) {
 
 fn run(view: &str, files: &PartFiles, epoch: u64, job: &Job, changes: &[Encoded]) -> Result<Vec<Part>, Error> {
     let mut removals = Removals::new(changes, &job.removes);
-    let mut rows = Vec::new();
+    let mut pieces = Vec::new();
     for old in &job.olds {
         for batch in files.read(old)? {
             let batch = batch?;
-            rows.push(if removals.left == 0 { batch } else { removals.take_from(batch, files)? });
+            let rows = if removals.left == 0 { batch } else { removals.take_from(batch, files)? };
+            pieces.push(Piece { rows, hashes: None });
         }
     }
     // What is not in the old part may have come and gone in one epoch.
     let mut adds = job.adds.clone();
     if removals.left > 0 {
-        adds.retain(|add| !removals.take(changes[add.change as usize].rows.row(add.row as usize).as_ref()));
+        adds.retain(|add| !removals.take(changes[add.change as usize].row(add.row)));
     }
     if let Some(missing) = removals.first_left() {
         let parts: Vec<_> = job.olds.iter().map(|part| part.file.as_str()).collect();
@@ -257,38 +286,52 @@ fn run(view: &str, files: &PartFiles, epoch: u64, job: &Job, changes: &[Encoded]
             if parts.is_empty() { "(none yet)".to_owned() } else { parts.join(", ") }
         )));
     }
-    for (change, encoded) in changes.iter().enumerate() {
-        let indexes: UInt32Array = adds.iter().filter(|add| add.change as usize == change).map(|add| add.row).collect();
-        if !indexes.is_empty() {
-            rows.push(take_record_batch(&encoded.stored, &indexes).map_err(|error| Error::Bug(error.to_string()))?);
-        }
+    adds.sort_unstable_by_key(|add| (add.change, add.row));
+    for adds in adds.chunk_by(|add, next| add.change == next.change) {
+        let encoded = &changes[adds[0].change as usize];
+        let indexes: UInt32Array = adds.iter().map(|add| add.row).collect();
+        let rows = take_record_batch(&encoded.stored, &indexes).map_err(|error| Error::Bug(error.to_string()))?;
+        pieces.push(Piece { rows, hashes: Some(adds.iter().map(|add| encoded.hashes[add.row as usize]).collect()) });
     }
     if job.split == 0 {
+        let rows: Vec<RecordBatch> = pieces.into_iter().map(|piece| piece.rows).collect();
         return Ok(vec![files.write(epoch, job.prefix, job.bits, &rows)?]);
     }
-    write_split(files, epoch, job, rows)
+    write_split(files, epoch, job, pieces)
 }
 
-fn write_split(files: &PartFiles, epoch: u64, job: &Job, rows: Vec<RecordBatch>) -> Result<Vec<Part>, Error> {
+/// Rows of a new part, with their hashes where these are at hand.
+struct Piece {
+    rows: RecordBatch,
+    hashes: Option<Vec<u64>>,
+}
+
+fn write_split(files: &PartFiles, epoch: u64, job: &Job, pieces: Vec<Piece>) -> Result<Vec<Part>, Error> {
     let bits = job.bits + job.split;
-    let pieces = 1_usize << job.split;
-    let mut split: Vec<Vec<RecordBatch>> = vec![Vec::new(); pieces];
-    for batch in rows {
-        let mut indexes: Vec<Vec<u32>> = vec![Vec::new(); pieces];
-        for (row, hash) in files.shape().hashes(&batch, None)?.into_iter().enumerate() {
-            indexes[(hash >> (64 - u32::from(bits))) as usize & (pieces - 1)].push(position(row)?);
+    let parts = 1_usize << job.split;
+    let split = pieces.into_par_iter().map(|piece| {
+        let hashes = piece.hashes.map_or_else(|| files.shape().hashes(&piece.rows, None), Ok)?;
+        let mut indexes: Vec<Vec<u32>> = vec![Vec::new(); parts];
+        for (row, hash) in hashes.into_iter().enumerate() {
+            indexes[(hash >> (64 - u32::from(bits))) as usize & (parts - 1)].push(position(row)?);
         }
-        for (piece, indexes) in indexes.into_iter().enumerate() {
-            if !indexes.is_empty() {
-                let rows =
-                    take_record_batch(&batch, &UInt32Array::from(indexes)).map_err(|error| Error::Bug(error.to_string()))?;
-                split[piece].push(rows);
-            }
+        let rows = indexes.into_iter().map(|indexes| take_record_batch(&piece.rows, &UInt32Array::from(indexes)));
+        rows.collect::<Result<Vec<_>, _>>().map_err(|error| Error::Bug(error.to_string()))
+    });
+    let split: Vec<Vec<RecordBatch>> = split.collect::<Result<_, Error>>()?;
+    let mut jobs: Vec<(usize, Vec<RecordBatch>)> = (0..parts).map(|part| (part, Vec::new())).collect();
+    for rows in split {
+        for ((_, part), rows) in jobs.iter_mut().zip(rows) {
+            part.extend((rows.num_rows() > 0).then_some(rows));
         }
     }
-    let jobs: Vec<(usize, Vec<RecordBatch>)> = split.into_iter().enumerate().collect();
-    let threads = if job.rows() >> job.split <= SMALL_ROWS { SMALL_THREADS } else { 1 };
-    parallel::run(jobs, threads, |(piece, rows)| files.write(epoch, (job.prefix << job.split) | piece as u32, bits, &rows))
+    let write =
+        |(part, rows): (usize, Vec<RecordBatch>)| files.write(epoch, (job.prefix << job.split) | part as u32, bits, &rows);
+    if job.rows() >> job.split <= SMALL_ROWS {
+        parallel::run(jobs, SMALL_THREADS, write)
+    } else {
+        jobs.into_par_iter().map(write).collect()
+    }
 }
 
 /// The rows that a part has to lose, as a multiset.
@@ -302,16 +345,12 @@ struct Removals<'a> {
 impl<'a> Removals<'a> {
     fn new(changes: &'a [Encoded], removes: &[RowRef]) -> Removals<'a> {
         let mut rows: HashTable<(RowRef, u64)> = HashTable::with_capacity(removes.len());
-        let bytes = |at: &RowRef| changes[at.change as usize].rows.row(at.row as usize);
+        let bytes = |at: &RowRef| changes[at.change as usize].row(at.row);
         for remove in removes {
             let row = bytes(remove);
-            rows.entry(
-                xxh3_64(row.as_ref()),
-                |(at, _)| bytes(at).as_ref() == row.as_ref(),
-                |(at, _)| xxh3_64(bytes(at).as_ref()),
-            )
-            .and_modify(|(_, times)| *times += 1)
-            .or_insert((*remove, 1));
+            rows.entry(xxh3_64(row), |(at, _)| bytes(at) == row, |(at, _)| xxh3_64(bytes(at)))
+                .and_modify(|(_, times)| *times += 1)
+                .or_insert((*remove, 1));
         }
         Removals { changes, rows, left: removes.len() as u64 }
     }
@@ -319,8 +358,7 @@ impl<'a> Removals<'a> {
     /// Whether this row is to be removed; counts it as removed.
     fn take(&mut self, row: &[u8]) -> bool {
         let changes = self.changes;
-        let found =
-            self.rows.find_mut(xxh3_64(row), |(at, _)| changes[at.change as usize].rows.row(at.row as usize).as_ref() == row);
+        let found = self.rows.find_mut(xxh3_64(row), |(at, _)| changes[at.change as usize].row(at.row) == row);
         match found {
             Some((_, times)) if *times > 0 => {
                 *times -= 1;

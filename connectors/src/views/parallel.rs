@@ -1,4 +1,4 @@
-//! Runs independent jobs on a few threads that end with the call. Not a pool: nothing outlives it.
+//! Runs independent jobs that wait for the disk on more threads than there are cores. They end with the call.
 
 use std::sync::Mutex;
 use std::thread;

@@ -17,8 +17,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 
-use super::Part;
 use super::shape::Shape;
+use super::{Part, row_groups};
 use crate::Error;
 use crate::durable::{self, io_error};
 
@@ -27,7 +27,7 @@ const PLAIN_ROWS: usize = 4_096;
 /// Parts of at most so many bytes are read as a whole.
 const READ_WHOLE_BYTES: u64 = 16 << 20;
 const ROW_GROUP_ROWS: usize = 1 << 20;
-const ROW_GROUP_BYTES: usize = 256 << 20;
+pub(super) const ROW_GROUP_BYTES: usize = 256 << 20;
 const READ_ROWS: usize = 64 << 10;
 
 /// The folder `parts/` of a view, and how its files are written and read.
@@ -93,9 +93,33 @@ impl PartFiles {
         expected: usize,
         rows: impl Iterator<Item = Result<RecordBatch, Error>>,
     ) -> Result<Part, Error> {
+        self.make(epoch, prefix, bits, |path| self.write_file(path, expected, rows))
+    }
+
+    /// Writes rows of the view as a new part with all hashes, synced; on all cores where they are many.
+    pub(super) fn write_rows(&self, epoch: u64, rows: &[RecordBatch]) -> Result<Part, Error> {
+        let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+        if !row_groups::are_several(count) {
+            let stored = rows.iter().map(|rows| self.shape.to_stored(rows));
+            return self.write_from(epoch, 0, 0, count, stored);
+        }
+        self.make(epoch, 0, 0, |path| {
+            let file = row_groups::write(path, durable::create_new(path)?, &self.shape, &self.packed, rows)?;
+            Ok((count as u64, synced(path, &file)?))
+        })
+    }
+
+    /// A part of what `write` puts into a new file: rows and bytes. Nothing is left of one that fails.
+    fn make(
+        &self,
+        epoch: u64,
+        prefix: u32,
+        bits: u8,
+        write: impl FnOnce(&Path) -> Result<(u64, u64), Error>,
+    ) -> Result<Part, Error> {
         let name = format!("{epoch:010}-{}-{}.parquet", self.writer, self.next.fetch_add(1, Ordering::Relaxed));
         let path = self.folder.join(&name);
-        let written = self.write_file(&path, expected, rows);
+        let written = write(&path);
         if written.is_err() {
             let _ = fs::remove_file(&path);
         }
@@ -112,9 +136,7 @@ impl PartFiles {
         if expected > PLAIN_ROWS {
             let file = durable::create_new(path)?;
             let (file, count) = self.encode(path, file, &self.packed, rows)?;
-            file.sync_all().map_err(io_error("syncing", path))?;
-            let bytes = file.metadata().map_err(io_error("reading", path))?.len();
-            return Ok((count, bytes));
+            return Ok((count, synced(path, &file)?));
         }
         let (bytes, count) = self.encode(path, Vec::with_capacity(16 << 10), &self.plain, rows)?;
         let mut file = durable::create_new(path)?;
@@ -169,6 +191,12 @@ impl PartFiles {
     }
 }
 
+/// Syncs a file; its length.
+fn synced(path: &Path, file: &File) -> Result<u64, Error> {
+    file.sync_all().map_err(io_error("syncing", path))?;
+    Ok(file.metadata().map_err(io_error("reading", path))?.len())
+}
+
 /// The folder of a view's parts.
 pub(super) const PARTS: &str = "parts";
 
@@ -213,7 +241,7 @@ impl Iterator for StoredRows {
     }
 }
 
-fn write_error(path: &Path, error: ParquetError) -> Error {
+pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {
             Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },

@@ -2,6 +2,7 @@
 
 mod crash;
 mod equal_to_model;
+mod large;
 mod measure;
 mod readers;
 

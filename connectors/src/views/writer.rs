@@ -191,7 +191,7 @@ fn append_rows(
             return Err(Error::Bug(format!("view {view}, epoch {epoch}: weight {weight:?} for a view whose rows only arrive")));
         }
         if change.rows.num_rows() > 0 {
-            added.push(files.shape().to_stored(&change.rows)?);
+            added.push(change.rows.clone());
         }
     }
     let new_rows: usize = added.iter().map(RecordBatch::num_rows).sum();
@@ -209,10 +209,11 @@ fn append_rows(
         let mut inputs: Vec<Part> = chosen.iter().filter_map(|index| idle.get(*index)).cloned().collect();
         let at_once = rows <= append::AT_ONCE_ROWS && bytes <= append::AT_ONCE_BYTES;
         if at_once && chosen.last() == Some(&idle.len()) {
+            let added = added.iter().map(|rows| files.shape().to_stored(rows)).collect::<Result<_, _>>()?;
             let merged = merge_parts(files, epoch, &inputs, added, None)?;
             replace(&mut parts, &inputs.into_iter().map(|part| part.file).collect::<Vec<_>>(), merged);
         } else {
-            let new = files.write(epoch, 0, 0, &added)?;
+            let new = files.write_rows(epoch, &added)?;
             if chosen.last() == Some(&idle.len()) {
                 inputs.push(new.clone());
             }

@@ -9,18 +9,43 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
-use alluvium_connectors::views::{self, Retention, Snapshot};
+use alluvium_connectors::views::{self, Change, Part, Retention, Snapshot};
 
 use super::failpoint;
-use super::pipeline::Pipeline;
+use super::pipeline::{Member, Pipeline};
 use super::shared::Shared;
 use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, decoded_key, stream_of};
 use crate::error::Error;
 use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
+
+impl Member {
+    /// Writes the state and the parts of an epoch, side by side: both wait for the disk, and large ones keep a core busy each.
+    /// Gives the bytes of state, and the parts after it.
+    fn write(&mut self, epoch: u64, changes: &[Change]) -> Result<(u64, Vec<Part>), Error> {
+        let checkpoint = self.projection.checkpoint();
+        let (state, writer) = (&mut self.state, &mut self.writer);
+        let mut write_state = || {
+            let written = state.write(epoch, &checkpoint);
+            failpoint::pass("after_state");
+            written
+        };
+        if checkpoint.iter().all(|table| table.added.is_empty()) {
+            return Ok((write_state()?, writer.write(epoch, changes)?));
+        }
+        let (state, parts) = thread::scope(|scope| {
+            let state = scope.spawn(write_state);
+            let parts = writer.write(epoch, changes);
+            (state.join(), parts)
+        });
+        let state = state.map_err(|_| Error::bug("the thread that writes state broke off"))?;
+        Ok((state?, parts?))
+    }
+}
 
 /// What a commit has to know beside the pipeline.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,19 +69,15 @@ impl Pipeline {
 
         failpoint::pass("before_state");
         let mut written = vec![Written::default(); self.members.len()];
-        for (member, written) in self.members.iter_mut().zip(&mut written) {
-            written.state = member.state.write(epoch, &member.projection.checkpoint())?;
-        }
-        failpoint::pass("after_state");
-        steps.done("state");
         for ((member, changes), written) in self.members.iter_mut().zip(&changes).zip(&mut written) {
-            let parts = member.writer.write(epoch, changes)?;
+            let (state, parts) = member.write(epoch, changes)?;
+            written.state = state;
             let old: HashSet<&str> = member.parts.iter().map(|part| part.file.as_str()).collect();
             written.view = parts.iter().filter(|part| !old.contains(part.file.as_str())).map(|part| part.bytes).sum();
             member.parts = parts;
         }
         failpoint::pass("after_parts");
-        steps.done("parts");
+        steps.done("state and parts");
 
         let records = self.record(epoch, options)?;
         failpoint::pass("after_commit");

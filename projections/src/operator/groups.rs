@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use alluvium_sql::KeyedInput;
 use arrow::array::{Array, ArrayRef, Int64Array};
-use arrow::compute::{concat_batches, interleave};
+use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use rayon::prelude::*;
 
 use super::keyed::renamed_whole;
 use super::linear::batch;
@@ -17,8 +18,12 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
+use crate::state::compact::concat_rows;
 use crate::state::keys::Keys;
 use crate::state::{MAX_BATCH_ROWS, Place};
+
+/// Keys that are worth going to another thread for.
+const KEYS_AT_ONCE: usize = 1 << 10;
 
 /// The rows of an operator whose input only arrives, stored by key, and those that have come since the last flush.
 #[derive(Debug)]
@@ -58,7 +63,7 @@ impl Arrivals {
         let schema = self.rows.schema();
         let pending = std::mem::take(&mut self.pending).into_iter();
         let batches = pending.map(|delta| renamed_whole(delta, schema)).collect::<Result<Vec<_>, Error>>()?;
-        let new = concat_batches(schema, batches.iter().flatten())?;
+        let new = concat_rows(schema, &batches.concat())?;
         drop(batches);
         Groups::new(&self.rows, new).map(Some)
     }
@@ -75,7 +80,7 @@ pub(super) struct Groups {
     pub(super) buckets: Vec<u32>,
     /// The numbers of all rows: those of one key side by side, in the order of their arrival.
     pub(super) rows: Vec<u32>,
-    /// Where in `rows` each key begins and ends.
+    /// Where in `rows` each key begins and ends, without gaps.
     pub(super) keys: Vec<Range<u32>>,
 }
 
@@ -87,7 +92,7 @@ impl Groups {
         let new_keys = by.keys(&of_new, new.num_rows())?;
         let buckets = new_keys.hashes();
         let mut touched = buckets.clone();
-        touched.sort_unstable();
+        touched.par_sort_unstable();
         touched.dedup();
         let stored: Vec<Place> = touched.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
         let of_stored = arrangement.columns(columns.iter().copied(), &stored)?;
@@ -97,7 +102,7 @@ impl Groups {
         let stored_buckets = touched.iter().flat_map(|bucket| arrangement.places(*bucket).iter().map(|_| *bucket));
         let mut order: Vec<u64> = stored_buckets.enumerate().map(|(row, bucket)| number(row, bucket)).collect();
         order.extend(buckets.iter().enumerate().map(|(row, bucket)| number(stored.len() + row, *bucket)));
-        order.sort_unstable();
+        order.par_sort_unstable();
         let mut rows: Vec<u32> = order.iter().map(|entry| *entry as u32).collect();
         let mut bounds: Vec<Range<u32>> = Vec::with_capacity(touched.len());
         let mut start = 0;
@@ -115,6 +120,23 @@ impl Groups {
         Ok(Groups { stored, new, buckets, rows, keys: bounds })
     }
 
+    /// Brings the rows of each key in the order of what `by` gives for a number.
+    pub(super) fn sort_keys<K: Ord>(&mut self, by: impl Fn(u32) -> K + Sync) {
+        let mut rest = self.rows.as_mut_slice();
+        let mut of_keys = Vec::with_capacity(self.keys.len());
+        for key in &self.keys {
+            let (of_key, others) = std::mem::take(&mut rest).split_at_mut(key.len());
+            of_keys.push(of_key);
+            rest = others;
+        }
+        of_keys.into_par_iter().with_min_len(KEYS_AT_ONCE).for_each(|of_key| of_key.sort_unstable_by_key(|row| by(*row)));
+    }
+
+    /// What `each` makes of some of the keys, for all of them in order.
+    pub(super) fn map_keys<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> T + Send + Sync) -> Vec<T> {
+        self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect()
+    }
+
     /// Whether a row is stored.
     pub(super) fn is_stored(&self, row: u32) -> bool {
         (row as usize) < self.stored.len()
@@ -130,10 +152,15 @@ impl Groups {
         row as usize - self.stored.len()
     }
 
-    /// Some columns of all rows, by number.
-    pub(super) fn columns(&self, arrangement: &Arrangement, columns: &[usize]) -> Result<RecordBatch, Error> {
+    /// What `each` makes of some columns of all rows, by number.
+    pub(super) fn map_columns<T: Send>(
+        &self,
+        arrangement: &Arrangement,
+        columns: &[usize],
+        each: impl Fn(RecordBatch) -> Result<T, Error> + Sync,
+    ) -> Result<Vec<T>, Error> {
         let all: Vec<u32> = (0..(self.stored.len() + self.new.num_rows()) as u32).collect();
-        self.columns_of(arrangement, columns, &all)
+        all.par_chunks(MAX_BATCH_ROWS).map(|rows| each(self.columns_of(arrangement, columns, rows)?)).collect()
     }
 
     /// Some columns of some rows.
@@ -161,13 +188,13 @@ impl Groups {
     }
 
     /// Some rows as deltas of one weight and of a bounded size. `columns` gives those of each from the rows and what goes with them.
-    pub(super) fn deltas<T>(
+    pub(super) fn deltas<T: Sync>(
         &self,
         arrangement: &Arrangement,
         schema: &SchemaRef,
         rows: &[(u32, T)],
         weight: i64,
-        columns: impl Fn(&RecordBatch, &[(u32, T)]) -> Vec<ArrayRef>,
+        columns: impl Fn(&RecordBatch, &[(u32, T)]) -> Vec<ArrayRef> + Sync,
     ) -> Result<Vec<Delta>, Error> {
         let all: Vec<usize> = (0..arrangement.schema().fields().len()).collect();
         let delta = |chunk: &[(u32, T)]| {
@@ -176,7 +203,7 @@ impl Groups {
             let rows = batch(schema, columns(&gathered, chunk), chunk.len())?;
             Ok(Delta { rows, weights: (weight != 1).then(|| Int64Array::from_value(weight, chunk.len())) })
         };
-        rows.chunks(MAX_BATCH_ROWS).map(delta).collect()
+        rows.par_chunks(MAX_BATCH_ROWS).map(delta).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use datafusion::common::NullEquality;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
+use rayon::prelude::*;
 
 use super::keyed::Change;
 use super::linear::{holds, renamed};
@@ -105,7 +106,7 @@ impl Join {
                 continue;
             }
             let change = Change::new(&self.sides[index].rows, pending)?;
-            self.meet(index, &change, &mut deltas)?;
+            deltas.extend(self.meet(index, &change)?);
             change.apply(&mut self.sides[index].rows)?;
             self.sides[index].rows.end_epoch()?;
         }
@@ -113,27 +114,36 @@ impl Join {
     }
 
     /// What the changes of one side give with the rows of the other.
-    fn meet(&self, index: usize, change: &Change, deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn meet(&self, index: usize, change: &Change) -> Result<Vec<Delta>, Error> {
+        let slices = change.buckets().par_chunks(MAX_BATCH_ROWS).enumerate();
+        let deltas = slices.map(|(slice, buckets)| self.meet_rows(index, change, slice * MAX_BATCH_ROWS, buckets));
+        Ok(deltas.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
+    }
+
+    /// What some of the rows of a change give, from `first` on.
+    fn meet_rows(&self, index: usize, change: &Change, first: usize, buckets: &[u32]) -> Result<Vec<Delta>, Error> {
         let other = &self.sides[1 - index].rows;
+        let mut deltas = Vec::new();
         let (mut rows, mut places) = (Vec::new(), Vec::new());
-        for (row, bucket) in change.buckets().iter().enumerate() {
+        for (row, bucket) in buckets.iter().enumerate() {
             for place in other.places(*bucket) {
-                rows.push(row as u32);
+                rows.push((first + row) as u32);
                 places.push(*place);
                 if rows.len() == MAX_BATCH_ROWS {
-                    self.give(index, change, &rows, &places, deltas)?;
+                    deltas.extend(self.give(index, change, &rows, &places)?);
                     rows.clear();
                     places.clear();
                 }
             }
         }
-        self.give(index, change, &rows, &places, deltas)
+        deltas.extend(self.give(index, change, &rows, &places)?);
+        Ok(deltas)
     }
 
     /// The pairs that meet the condition.
-    fn give(&self, index: usize, change: &Change, rows: &[u32], places: &[Place], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn give(&self, index: usize, change: &Change, rows: &[u32], places: &[Place]) -> Result<Option<Delta>, Error> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let (own, other) = (&self.sides[index], &self.sides[1 - index]);
         let indices = UInt32Array::from(rows.to_vec());
@@ -157,11 +167,11 @@ impl Join {
             }
             None => (pairs, weights),
         };
-        if pairs.num_rows() > 0 {
-            let weights = if weights.values().iter().all(|weight| *weight == 1) { None } else { Some(weights) };
-            deltas.push(Delta { rows: renamed(&pairs, &self.schema)?, weights });
+        if pairs.num_rows() == 0 {
+            return Ok(None);
         }
-        Ok(())
+        let weights = if weights.values().iter().all(|weight| *weight == 1) { None } else { Some(weights) };
+        Ok(Some(Delta { rows: renamed(&pairs, &self.schema)?, weights }))
     }
 
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
 use arrow::array::Int64Array;
-use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::TreeNode;
@@ -24,6 +23,7 @@ use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
 use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
+use crate::state::compact::concat_rows;
 use crate::state::keys::KeyEncoder;
 use crate::state::{TableCheckpoint, Tables};
 
@@ -72,7 +72,7 @@ impl Change {
             return Ok(Change::Net(net, buckets));
         }
         let batches = deltas.into_iter().map(|delta| renamed_whole(delta, &schema)).collect::<Result<Vec<_>, Error>>()?;
-        let rows = concat_batches(&schema, batches.iter().flatten())?;
+        let rows = concat_rows(&schema, &batches.concat())?;
         let buckets = arrangement.by().of(&rows)?;
         Ok(Change::Arrivals(rows, buckets))
     }

@@ -23,6 +23,7 @@ use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::{FutureExt, TryStreamExt};
+use rayon::prelude::*;
 
 use crate::delta::Delta;
 use crate::error::Error;
@@ -72,7 +73,7 @@ impl Linear {
 
     /// The changes of the output for changes of the inputs, by input.
     pub(crate) fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
-        let deltas = self.step.run(inputs)?;
+        let deltas = if self.is_worth_threads(inputs) { self.run_in_slices(inputs)? } else { self.step.run(inputs)? };
         deltas
             .into_iter()
             .filter(|delta| delta.rows.num_rows() > 0)
@@ -80,6 +81,33 @@ impl Linear {
             .collect()
     }
 }
+
+impl Linear {
+    /// Whether there is enough to evaluate, of rows and of expressions.
+    fn is_worth_threads(&self, inputs: &[Vec<Delta>]) -> bool {
+        let most = inputs.iter().flatten().map(|delta| delta.rows.num_rows()).max().unwrap_or_default();
+        most >= 2 * SLICE_ROWS && self.step.evaluates()
+    }
+
+    /// As [`Step::run`], a slice of the rows on each core.
+    fn run_in_slices(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
+        let cores = rayon::current_num_threads();
+        let mut slices: Vec<Vec<Vec<Delta>>> = vec![vec![Vec::new(); inputs.len()]; cores];
+        for (index, delta) in inputs.iter().enumerate().flat_map(|(index, deltas)| deltas.iter().map(move |delta| (index, delta)))
+        {
+            let rows = delta.rows.num_rows();
+            let each = rows.div_ceil(cores).max(SLICE_ROWS);
+            for (slice, start) in slices.iter_mut().zip((0..rows).step_by(each)) {
+                slice[index].push(delta.slice(start, each.min(rows - start)));
+            }
+        }
+        let deltas: Vec<Vec<Delta>> = slices.par_iter().map(|slice| self.step.run(slice)).collect::<Result<_, Error>>()?;
+        Ok(deltas.into_iter().flatten().collect())
+    }
+}
+
+/// Rows that are worth going to another thread for.
+const SLICE_ROWS: usize = 4 << 10;
 
 /// The same columns under another schema of the same types.
 pub(crate) fn renamed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
@@ -141,6 +169,27 @@ fn picked(expressions: &[Arc<dyn PhysicalExpr>], input: &Step) -> Option<Step> {
 }
 
 impl Step {
+    /// Whether an expression is evaluated. Unnests are not: what runs them has room for one batch.
+    fn evaluates(&self) -> bool {
+        match self {
+            Step::Input { .. } | Step::Empty | Step::Unnest(_) => false,
+            Step::Filter { input, .. } => !input.unnests(),
+            Step::Project { expressions, input, .. } => {
+                !input.unnests() && (input.evaluates() || expressions.iter().any(|expression| !expression.is::<Column>()))
+            }
+            Step::Union { inputs, .. } => inputs.iter().all(|input| !input.unnests()) && inputs.iter().any(Step::evaluates),
+        }
+    }
+
+    fn unnests(&self) -> bool {
+        match self {
+            Step::Input { .. } | Step::Empty => false,
+            Step::Unnest(_) => true,
+            Step::Filter { input, .. } | Step::Project { input, .. } => input.unnests(),
+            Step::Union { inputs, .. } => inputs.iter().any(Step::unnests),
+        }
+    }
+
     fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
         match self {
             Step::Input { index, columns } => match columns {

@@ -14,9 +14,10 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{cast, concat, filter, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::{EmitTo, LogicalPlan};
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator, LogicalPlan};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
+use rayon::prelude::*;
 
 use self::partial::{Arguments, Inputs, Partial};
 use super::full::repeated;
@@ -33,9 +34,15 @@ const MAX_PARTIAL_GROUPS: usize = 128 * 1024;
 
 /// Runs a merging aggregate.
 pub(crate) struct Merge {
+    partial: Partial,
+    staged: Vec<Arguments>,
+    stored: Stored,
+}
+
+/// The groups of all epochs.
+struct Stored {
     id: usize,
     inputs: Inputs,
-    partial: Partial,
     table: StateTable,
     /// Columns of the key at the front of the table and of the output.
     keys: usize,
@@ -44,12 +51,11 @@ pub(crate) struct Merge {
     /// Compares answers.
     answers: KeyEncoder,
     schema: SchemaRef,
-    staged: Vec<Arguments>,
 }
 
 impl std::fmt::Debug for Merge {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Merge").field("id", &self.id).field("table", &self.table).finish_non_exhaustive()
+        f.debug_struct("Merge").field("id", &self.stored.id).field("table", &self.stored.table).finish_non_exhaustive()
     }
 }
 
@@ -69,23 +75,15 @@ impl Merge {
             fields.extend(of_one.iter().map(|field| bare(field, &format!("{number}:"))));
         }
         let table = StateTable::new(format!("n{}-groups", node.id), Arc::new(Schema::new(fields)), keys, None)?;
-        Ok(Self {
-            id: node.id,
-            partial: inputs.partial()?,
-            inputs,
-            table,
-            keys,
-            states,
-            answers: KeyEncoder::new(&node.schema.fields()[keys..])?,
-            schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
-        })
+        let (partial, answers) = (inputs.partial()?, KeyEncoder::new(&node.schema.fields()[keys..])?);
+        let schema = Arc::clone(&node.schema);
+        Ok(Self { partial, staged: Vec::new(), stored: Stored { id: node.id, inputs, table, keys, states, answers, schema } })
     }
 
     /// Evaluates keys, arguments and filters; changes nothing that lasts.
     pub(crate) fn stage(&mut self, delta: Delta) -> Result<(), Error> {
         for rows in repeated(delta)? {
-            self.staged.push(self.inputs.evaluate(&rows)?);
+            self.staged.push(self.stored.inputs.evaluate(&rows)?);
         }
         Ok(())
     }
@@ -96,8 +94,8 @@ impl Merge {
 
     pub(crate) fn absorb(&mut self) -> Result<(), Error> {
         for arguments in std::mem::take(&mut self.staged) {
-            self.partial.update(&self.inputs, &arguments)?;
-            if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.inputs.in_order_only() {
+            self.partial.update(&self.stored.inputs, &arguments)?;
+            if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.stored.inputs.in_order_only() {
                 self.drain()?;
             }
         }
@@ -110,46 +108,95 @@ impl Merge {
         if groups == 0 {
             return Ok(());
         }
+        let stored = &mut self.stored;
         let keys = self.partial.take_keys()?;
-        let keys = self.with_types(0, keys)?;
-        let encoded = self.table.encode(&keys, groups)?;
+        let keys = stored.with_types(0, keys)?;
+        let encoded = stored.table.encode(&keys, groups)?;
         let hashes = encoded.hashes();
-        let found = self.table.find(&encoded, &hashes);
-        let accumulators = self.partial.take_accumulators(&self.inputs)?;
+        let found = stored.table.find(&encoded, &hashes);
+        let accumulators = self.partial.take_accumulators(&stored.inputs)?;
         // Accumulators take for granted that each group that they are told of has a row: so only groups that the table has are
         // merged, and the others follow them as they are.
         let (old, new): (Vec<u32>, Vec<u32>) = (0..groups as u32).partition(|group| !found[*group as usize].is_none());
         let places: Vec<Place> = old.iter().map(|group| found[*group as usize]).collect();
         let (kept, order) = if accumulators.is_empty() { (Vec::new(), new) } else { (places, [old, new].concat()) };
         let indices = UInt32Array::from(order);
-        let (of_old, of_new) = (indices.slice(0, kept.len()), indices.slice(kept.len(), indices.len() - kept.len()));
-        let old_groups: Vec<usize> = (0..kept.len()).collect();
         let mut columns = keys.iter().map(|key| Ok(take(key, &indices, None)?)).collect::<Result<Vec<_>, Error>>()?;
-        let mut first = self.keys;
-        for ((mut accumulator, aggregate), count) in accumulators.into_iter().zip(self.inputs.aggregates()).zip(&self.states) {
-            let mut state = self.with_types(first, accumulator.state(EmitTo::All)?)?;
-            if !kept.is_empty() {
-                let rows_of = |groups: &UInt32Array| -> Result<Vec<ArrayRef>, Error> {
-                    state.iter().map(|column| Ok(take(column, groups, None)?)).collect()
-                };
-                let mut merged = self.inputs.accumulator(aggregate)?;
-                merged.merge_batch(&self.gather(first, *count, &kept)?, &old_groups, kept.len())?;
-                merged.merge_batch(&rows_of(&of_old)?, &old_groups, kept.len())?;
-                let merged = self.with_types(first, merged.state(EmitTo::All)?)?;
-                state = if of_new.is_empty() {
-                    merged
-                } else {
-                    let both = merged.iter().zip(rows_of(&of_new)?).map(|(old, new)| Ok(concat(&[old.as_ref(), new.as_ref()])?));
-                    both.collect::<Result<_, Error>>()?
-                };
-            }
-            columns.extend(state);
-            first += count;
-        }
+        let states = accumulators.into_par_iter().enumerate();
+        let states = states.map(|(number, accumulator)| stored.merged(number, accumulator, &kept, &indices));
+        columns.extend(states.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten());
         let rows = indices.values().iter().map(|group| *group as usize);
         let hashes: Vec<u32> = rows.clone().map(|group| hashes[group]).collect();
         let found: Vec<Place> = rows.clone().map(|group| found[group]).collect();
-        self.table.upsert(&columns, &Keys::collect(rows.map(|group| encoded.get(group))), &hashes, &found)
+        stored.table.upsert(&columns, &Keys::collect(rows.map(|group| encoded.get(group))), &hashes, &found)
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+        if self.stored.inputs.is_global() && self.stored.table.len() == 0 && self.partial.groups() == 0 {
+            // Without GROUP BY there is one group, with or without rows.
+            let nothing = self.stored.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.stored.inputs.input_schema())))?;
+            self.partial.update(&self.stored.inputs, &nothing)?;
+        }
+        self.drain()?;
+        let stored = &mut self.stored;
+        let changes = stored.table.changes();
+        let deltas = changes.par_chunks(MAX_BATCH_ROWS).map(|changes| stored.answer(changes)).collect::<Result<Vec<_>, _>>()?;
+        stored.table.end_epoch()?;
+        Ok(deltas.into_iter().flatten().collect())
+    }
+
+    /// Drops the groups of which a column of the key is at or below `until`. Directly after a flush.
+    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
+        self.stored.table.evict(column, until)
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        tables.push(self.stored.table.checkpoint());
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.stored.table.restore(tables.take(&format!("n{}-groups", self.stored.id))?)
+    }
+
+    pub(crate) fn size(&self) -> (u64, u64) {
+        self.stored.table.size()
+    }
+}
+
+impl Stored {
+    /// The state columns of an aggregate: of the groups that the table has at `kept` together with theirs, and then of the others.
+    /// `groups`: the accumulator's number of each.
+    fn merged(
+        &self,
+        number: usize,
+        mut accumulator: Box<dyn GroupsAccumulator>,
+        kept: &[Place],
+        groups: &UInt32Array,
+    ) -> Result<Vec<ArrayRef>, Error> {
+        let first = self.first_state(number);
+        let state = self.with_types(first, accumulator.state(EmitTo::All)?)?;
+        if kept.is_empty() {
+            return Ok(state);
+        }
+        let (old, new) = (groups.slice(0, kept.len()), groups.slice(kept.len(), groups.len() - kept.len()));
+        let rows_of = |groups: &UInt32Array| -> Result<Vec<ArrayRef>, Error> {
+            state.iter().map(|column| Ok(take(column, groups, None)?)).collect()
+        };
+        let numbers: Vec<usize> = (0..kept.len()).collect();
+        let mut both = self.inputs.accumulator(&self.inputs.aggregates()[number])?;
+        both.merge_batch(&self.gather(first, self.states[number], kept)?, &numbers, kept.len())?;
+        both.merge_batch(&rows_of(&old)?, &numbers, kept.len())?;
+        let merged = self.with_types(first, both.state(EmitTo::All)?)?;
+        if new.is_empty() {
+            return Ok(merged);
+        }
+        let rows = merged.iter().zip(rows_of(&new)?);
+        rows.map(|(old, new)| Ok(concat(&[old.as_ref(), new.as_ref()])?)).collect()
+    }
+
+    /// Where in the table the state columns of an aggregate begin.
+    fn first_state(&self, number: usize) -> usize {
+        self.keys + self.states[..number].iter().sum::<usize>()
     }
 
     fn gather(&self, first: usize, count: usize, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
@@ -173,19 +220,6 @@ impl Merge {
                 }
             })
             .collect()
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.inputs.is_global() && self.table.len() == 0 && self.partial.groups() == 0 {
-            // Without GROUP BY there is one group, with or without rows.
-            let nothing = self.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.inputs.input_schema())))?;
-            self.partial.update(&self.inputs, &nothing)?;
-        }
-        self.drain()?;
-        let changes = self.table.changes();
-        let deltas = changes.chunks(MAX_BATCH_ROWS).map(|changes| self.answer(changes)).collect::<Result<Vec<_>, _>>()?;
-        self.table.end_epoch()?;
-        Ok(deltas.into_iter().flatten().collect())
     }
 
     /// The answers that some keys had out, and those that they have in.
@@ -241,23 +275,6 @@ impl Merge {
             first += count;
         }
         Ok(answers)
-    }
-
-    /// Drops the groups of which a column of the key is at or below `until`. Directly after a flush.
-    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
-        self.table.evict(column, until)
-    }
-
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        tables.push(self.table.checkpoint());
-    }
-
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.table.restore(tables.take(&format!("n{}-groups", self.id))?)
-    }
-
-    pub(crate) fn size(&self) -> (u64, u64) {
-        self.table.size()
     }
 }
 

@@ -5,6 +5,7 @@
 //!
 //! Rows are ordered by the first bytes of the encoding of what they are ordered by; the rest is looked at where these tie.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node, session_state};
@@ -153,6 +154,16 @@ struct Changes {
     kept: Vec<u32>,
 }
 
+impl Changes {
+    fn and(mut self, more: Changes) -> Changes {
+        self.out.extend(more.out);
+        self.come.extend(more.come);
+        self.dropped.extend(more.dropped);
+        self.kept.extend(more.kept);
+        self
+    }
+}
+
 impl Ranks {
     pub(crate) fn new(node: &Node, plan: &LogicalPlan, key: &KeyedInput, bounded: usize, bound: u64) -> Result<Self, Error> {
         let (LogicalPlan::Window(window), Some(input)) = (plan, node.inputs.first()) else {
@@ -217,21 +228,20 @@ impl Ranks {
 
     /// Brings the rows of each key in their order.
     fn order(&self, groups: &mut Groups) -> Result<Standing, Error> {
-        let encoded = self.first.encode(&groups.columns(&self.rows.rows, &self.first.columns)?)?;
-        let prefixes: Vec<u128> = encoded.iter().map(|row| prefix(row.data())).collect();
+        let prefixes = groups.map_columns(&self.rows.rows, &self.first.columns, |rows| {
+            let encoded = self.first.encode(&rows)?;
+            let longest = encoded.iter().map(|row| row.data().len()).max().unwrap_or_default();
+            Ok((encoded.iter().map(|row| prefix(row.data())).collect::<Vec<u128>>(), longest))
+        })?;
         // Whether the first bytes are all.
-        let complete = self.first.by.len() == self.whole.by.len() && encoded.iter().all(|row| row.data().len() <= PREFIX);
-        drop(encoded);
-        let mut tied: Vec<std::ops::Range<usize>> = Vec::new();
+        let complete = self.first.by.len() == self.whole.by.len() && prefixes.iter().all(|(_, longest)| *longest <= PREFIX);
+        let prefixes: Vec<u128> = prefixes.into_iter().flat_map(|(prefixes, _)| prefixes).collect();
+        groups.sort_keys(|row| (prefixes[row as usize], row));
         let mut rows = std::mem::take(&mut groups.rows);
-        for key in &groups.keys {
-            let of_key = &mut rows[key.start as usize..key.end as usize];
-            of_key.sort_unstable_by_key(|row| (prefixes[*row as usize], *row));
-            if complete {
-                continue;
-            }
+        let mut tied: Vec<Range<usize>> = Vec::new();
+        for key in groups.keys.iter().filter(|_| !complete) {
             let mut start = key.start as usize;
-            for alike in of_key.chunk_by(|one, next| prefixes[*one as usize] == prefixes[*next as usize]) {
+            for alike in rows[start..key.end as usize].chunk_by(|one, next| prefixes[*one as usize] == prefixes[*next as usize]) {
                 if alike.len() > 1 {
                     tied.push(start..start + alike.len());
                 }
@@ -271,10 +281,16 @@ impl Ranks {
         Ok(Standing { prefixes, ties })
     }
 
-    /// What new rows change, key by key.
+    /// What new rows change.
     fn compare(&self, groups: &Groups, standing: &Standing) -> Changes {
+        let changes = groups.map_keys(|keys| self.compare_keys(groups, standing, keys));
+        changes.into_iter().fold(Changes::default(), Changes::and)
+    }
+
+    /// What they change of some keys.
+    fn compare_keys(&self, groups: &Groups, standing: &Standing, keys: &[Range<u32>]) -> Changes {
         let mut changes = Changes::default();
-        for key in &groups.keys {
+        for key in keys {
             let (mut before, mut now) = (Count::default(), Count::default());
             for row in &groups.rows[key.start as usize..key.end as usize] {
                 let is_stored = groups.is_stored(*row);

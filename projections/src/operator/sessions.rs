@@ -3,6 +3,7 @@
 //! For a key that new rows touch, the sessions among the stored rows and those among all are found from their times alone; only rows
 //! whose session is another one are looked at. A late row may join two sessions into one.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
@@ -36,6 +37,14 @@ struct Changes {
     come: Vec<(u32, Session)>,
 }
 
+impl Changes {
+    fn and(mut self, more: Changes) -> Changes {
+        self.out.extend(more.out);
+        self.come.extend(more.come);
+        self
+    }
+}
+
 impl Sessions {
     pub(crate) fn new(node: &Node, key: &KeyedInput, time: usize, gap: i64, columns: &[usize]) -> Result<Self, Error> {
         let Some(input) = node.inputs.first() else {
@@ -64,9 +73,12 @@ impl Sessions {
 
     pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
-        let times = groups.columns(&self.rows.rows, &[self.time])?;
-        let times = times.column(0).as_primitive::<Int64Type>().values();
-        let changes = self.compare(&mut groups, times);
+        let times =
+            groups.map_columns(&self.rows.rows, &[self.time], |rows| Ok(rows.column(0).as_primitive::<Int64Type>().clone()))?;
+        let times: Vec<i64> = times.iter().flat_map(|times| times.values()).copied().collect();
+        groups.sort_keys(|row| (times[row as usize], row));
+        let changes = groups.map_keys(|keys| self.compare(&groups, &times, keys));
+        let changes = changes.into_iter().fold(Changes::default(), Changes::and);
         let mut deltas = self.give(&groups, &changes.out, -1)?;
         deltas.extend(self.give(&groups, &changes.come, 1)?);
         self.rows.rows.append(&groups.new, &groups.buckets)?;
@@ -74,14 +86,12 @@ impl Sessions {
         Ok(deltas)
     }
 
-    /// What new rows change, key by key.
-    fn compare(&self, groups: &mut Groups, times: &[i64]) -> Changes {
+    /// What new rows change of some keys.
+    fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> Changes {
         let mut changes = Changes::default();
-        let mut rows = std::mem::take(&mut groups.rows);
         let (mut before, mut now) = (Vec::new(), Vec::new());
-        for key in &groups.keys {
-            let of_key = &mut rows[key.start as usize..key.end as usize];
-            of_key.sort_unstable_by_key(|row| (times[*row as usize], *row));
+        for key in keys {
+            let of_key = &groups.rows[key.start as usize..key.end as usize];
             let time = |row: &u32| times[*row as usize];
             self.sessions(of_key.iter().filter(|row| groups.is_stored(**row)).map(time), &mut before);
             self.sessions(of_key.iter().map(time), &mut now);
@@ -98,7 +108,6 @@ impl Sessions {
                 changes.come.push((*row, *now));
             }
         }
-        groups.rows = rows;
         changes
     }
 

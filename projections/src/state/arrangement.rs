@@ -381,17 +381,13 @@ impl Arrangement {
     fn add(&mut self, columns: &[ArrayRef], rows: usize, buckets: &[u32], hashes: &[u32]) -> Result<(), Error> {
         let bytes: usize = columns.iter().map(|column| column.get_buffer_memory_size()).sum::<usize>() / rows.max(1) + 1;
         let step = (MAX_BATCH_BYTES / bytes).clamp(1, MAX_BATCH_ROWS);
-        let mut start = 0;
-        while start < rows {
-            let count = step.min(rows - start);
-            let options = RecordBatchOptions::new().with_row_count(Some(count));
-            let columns = compact::copy_range(columns, start, count)?;
+        for (range, columns) in compact::copy_pieces(columns, rows, step)? {
+            let options = RecordBatchOptions::new().with_row_count(Some(range.len()));
             let batch = RecordBatch::try_new_with_options(Arc::clone(&self.stored), columns, &options)?;
-            let hashes = if hashes.is_empty() { Vec::new() } else { hashes[start..start + count].to_vec() };
+            let hashes = if hashes.is_empty() { Vec::new() } else { hashes[range.clone()].to_vec() };
             let id = self.take_id();
-            let slot = self.insert(Segment::new(id, batch, buckets[start..start + count].to_vec(), hashes), None)?;
+            let slot = self.insert(Segment::new(id, batch, buckets[range].to_vec(), hashes), None)?;
             self.index(slot);
-            start += count;
         }
         self.changed += rows;
         Ok(())

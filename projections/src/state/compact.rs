@@ -3,12 +3,16 @@
 //! A slice keeps the whole of what it was cut from, and a string view keeps every buffer of the batch that it came from: an
 //! array is made compact before it is kept as state.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, StructArray, UInt32Array, make_array};
-use arrow::compute::take;
-use arrow::datatypes::DataType;
-use arrow::record_batch::RecordBatch;
+use arrow::array::{
+    Array, ArrayRef, AsArray, GenericListArray, MapArray, OffsetSizeTrait, StructArray, UInt32Array, make_array, new_empty_array,
+};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use rayon::prelude::*;
 
 use crate::error::Error;
 
@@ -16,6 +20,27 @@ use crate::error::Error;
 pub(crate) fn copy_range(arrays: &[ArrayRef], start: usize, length: usize) -> Result<Vec<ArrayRef>, Error> {
     let indices = UInt32Array::from_iter_values((start..start + length).map(|row| row as u32));
     arrays.iter().map(|array| Ok(shed(&take(array, &indices, None)?))).collect()
+}
+
+/// Some rows: which, and their columns.
+pub(crate) type Piece = (Range<usize>, Vec<ArrayRef>);
+
+/// All rows in pieces of at most `step` rows, each in memory of its own, in order.
+pub(crate) fn copy_pieces(arrays: &[ArrayRef], rows: usize, step: usize) -> Result<Vec<Piece>, Error> {
+    let ranges: Vec<Range<usize>> = (0..rows).step_by(step).map(|start| start..rows.min(start + step)).collect();
+    ranges.into_par_iter().map(|range| Ok((range.clone(), copy_range(arrays, range.start, range.len())?))).collect()
+}
+
+/// The rows of all batches as one.
+pub(crate) fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let columns = (0..schema.fields().len()).into_par_iter().map(|column| {
+        let pieces: Vec<&dyn Array> = batches.iter().map(|batch| batch.column(column).as_ref()).collect();
+        if pieces.is_empty() { Ok(new_empty_array(schema.field(column).data_type())) } else { Ok(concat(&pieces)?) }
+    });
+    let columns = columns.collect::<Result<_, Error>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
 /// The batch in memory of its own.

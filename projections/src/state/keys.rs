@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use datafusion::arrow::row::{RowConverter, SortField};
+use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Error;
@@ -40,25 +41,40 @@ impl KeyEncoder {
         let Some(converter) = &self.converter else {
             return Ok(Keys { bytes: Vec::new(), layout: Layout::Fixed { width: 0, rows } });
         };
-        let encoded = converter.convert_columns(columns)?;
-        let mut lengths = encoded.lengths();
-        let first = lengths.next().unwrap_or(0);
-        let fixed = lengths.all(|length| length == first);
-        let total = (0..rows).map(|row| encoded.row_len(row)).sum();
-        let mut bytes = Vec::with_capacity(total);
-        if fixed {
-            encoded.iter().for_each(|row| bytes.extend_from_slice(row.data()));
-            return Ok(Keys { bytes, layout: Layout::Fixed { width: first, rows } });
+        if rows < 2 * ENCODED_ROWS {
+            return encode(converter, columns, rows);
         }
-        let mut ends = Vec::with_capacity(rows);
-        for row in encoded.iter() {
-            bytes.extend_from_slice(row.data());
-            ends.push(bytes.len() as u64);
-        }
-        Ok(Keys { bytes, layout: Layout::Variable { ends } })
+        let starts: Vec<usize> = (0..rows).step_by(ENCODED_ROWS).collect();
+        let pieces = starts.into_par_iter().map(|start| {
+            let count = ENCODED_ROWS.min(rows - start);
+            let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, count)).collect();
+            encode(converter, &columns, count)
+        });
+        Ok(Keys::join(pieces.collect::<Result<_, Error>>()?))
     }
 }
 
+/// Rows that are encoded at once, on one core.
+const ENCODED_ROWS: usize = 32 << 10;
+
+fn encode(converter: &RowConverter, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
+    let encoded = converter.convert_columns(columns)?;
+    let mut lengths = encoded.lengths();
+    let first = lengths.next().unwrap_or(0);
+    let fixed = lengths.all(|length| length == first);
+    let total = (0..rows).map(|row| encoded.row_len(row)).sum();
+    let mut bytes = Vec::with_capacity(total);
+    if fixed {
+        encoded.iter().for_each(|row| bytes.extend_from_slice(row.data()));
+        return Ok(Keys { bytes, layout: Layout::Fixed { width: first, rows } });
+    }
+    let mut ends = Vec::with_capacity(rows);
+    for row in encoded.iter() {
+        bytes.extend_from_slice(row.data());
+        ends.push(bytes.len() as u64);
+    }
+    Ok(Keys { bytes, layout: Layout::Variable { ends } })
+}
 /// The encoded keys of some rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
@@ -98,9 +114,35 @@ impl Keys {
         }
     }
 
+    /// The keys of all pieces, one after the other.
+    fn join(pieces: Vec<Keys>) -> Keys {
+        let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
+        let rows = pieces.iter().map(Keys::len).sum();
+        let width = match pieces.first().map(|piece| &piece.layout) {
+            Some(Layout::Fixed { width, .. }) => Some(*width),
+            _ => None,
+        };
+        let alike = |piece: &Keys| matches!(&piece.layout, Layout::Fixed { width: of_piece, .. } if Some(*of_piece) == width);
+        let fixed = width.filter(|_| pieces.iter().all(alike));
+        let mut joined = Vec::with_capacity(bytes);
+        let mut ends = Vec::with_capacity(if fixed.is_some() { 0 } else { rows });
+        for piece in pieces {
+            if fixed.is_none() {
+                let before = joined.len() as u64;
+                match &piece.layout {
+                    Layout::Fixed { width, rows } => ends.extend((1..=*rows).map(|row| before + (row * width) as u64)),
+                    Layout::Variable { ends: of_piece } => ends.extend(of_piece.iter().map(|end| before + end)),
+                }
+            }
+            joined.extend_from_slice(&piece.bytes);
+        }
+        let layout = fixed.map_or(Layout::Variable { ends }, |width| Layout::Fixed { width, rows });
+        Keys { bytes: joined, layout }
+    }
+
     /// The hash of each key.
     pub(crate) fn hashes(&self) -> Vec<u32> {
-        (0..self.len()).map(|row| hash(self.get(row))).collect()
+        (0..self.len()).into_par_iter().with_min_len(ENCODED_ROWS).map(|row| hash(self.get(row))).collect()
     }
 
     /// The keys of some rows, in memory of their own.
@@ -150,4 +192,36 @@ pub(crate) fn hash(key: &[u8]) -> u32 {
 /// The hash as the index wants it: its bits spread over 64.
 pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[test]
+    fn pieces_are_joined_as_if_encoded_at_once() {
+        let rows = 2 * ENCODED_ROWS + 777;
+        let numbers: ArrayRef = Arc::new(Int64Array::from_iter_values(0..rows as i64));
+        let of_piece = |row: usize| if row < ENCODED_ROWS { "same".to_owned() } else { "x".repeat(row % 90) };
+        let texts: ArrayRef = Arc::new(StringArray::from_iter_values((0..rows).map(of_piece)));
+        for (data_type, column) in [(DataType::Int64, numbers), (DataType::Utf8, texts)] {
+            let encoder = KeyEncoder::new(&[Arc::new(Field::new("key", data_type, true))]).unwrap();
+            let all = encoder.encode(std::slice::from_ref(&column), rows).unwrap();
+            let hashes = all.hashes();
+            assert_eq!((all.len(), hashes.len()), (rows, rows));
+            for start in (0..rows).step_by(1000) {
+                let count = 1000.min(rows - start);
+                let some = encoder.encode(&[column.slice(start, count)], count).unwrap();
+                for row in 0..count {
+                    assert_eq!(all.get(start + row), some.get(row));
+                    assert_eq!(hashes[start + row], hash(some.get(row)));
+                }
+            }
+        }
+    }
 }

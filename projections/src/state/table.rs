@@ -151,19 +151,15 @@ impl StateTable {
         }
         let bytes: usize = columns.iter().map(|column| column.get_buffer_memory_size()).sum::<usize>() / rows + 1;
         let step = (MAX_BATCH_BYTES / bytes).clamp(1, MAX_BATCH_ROWS);
-        let mut start = 0;
-        while start < rows {
-            let count = step.min(rows - start);
-            let batch = RecordBatch::try_new(Arc::clone(&self.schema), compact::copy_range(columns, start, count)?)?;
-            let segment = Segment::new(self.take_id(), batch, keys.range(start..start + count));
+        for (range, columns) in compact::copy_pieces(columns, rows, step)? {
+            let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+            let segment = Segment::new(self.take_id(), batch, keys.range(range.clone()));
             let slot = self.insert(segment)?;
-            let mut before = Vec::with_capacity(count);
-            for row in 0..count {
-                let (old, hash) = (found[start + row], hashes[start + row]);
-                before.push(self.supersede(slot, row, old, hash));
+            let mut before = Vec::with_capacity(range.len());
+            for (row, at) in range.enumerate() {
+                before.push(self.supersede(slot, row, found[at], hashes[at]));
             }
             self.segment_mut(slot).before = Some(before);
-            start += count;
         }
         self.written += rows;
         self.tidy(true)

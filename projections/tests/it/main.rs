@@ -6,6 +6,7 @@
 //! | `oracle` | the same SQL from nothing, in batch |
 //! | `rows` | rows that can be compared |
 //! | `law` | pipelines run with different cuts and restarts against the oracle |
+//! | `large` | steps of many rows, which are spread over the cores |
 //! | `slt` | the queries in `tests/slt` |
 //! | `duckdb` | random queries, and time windows, beside DuckDB |
 //! | `search` | random queries over random events |
@@ -16,6 +17,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod duckdb;
+mod large;
 mod law;
 mod oracle;
 mod pipeline;

@@ -21,6 +21,9 @@ use crate::source::{Batch, BatchLimits, Identity, LastEvent, Origin, Position, S
 /// Bytes that are read at once, and decoded at once.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
 
+/// Bytes in which line ends are counted at once.
+const COUNTED_BYTES: usize = 64 << 10;
+
 /// Why reading ends.
 pub(super) enum Stop {
     /// The reader was dropped.
@@ -197,13 +200,16 @@ fn cut(bytes: &[u8], limits: &BatchLimits) -> (usize, usize) {
         &bytes[..within.map_or(bytes.len(), |end| end + 1)]
     };
     let (mut length, mut lines) = (0, 0);
-    for end in memchr_iter(b'\n', bounded) {
-        (length, lines) = (end + 1, lines + 1);
-        if lines >= limits.max_events {
-            return (length, lines);
+    // Counting is several times as fast as looking at each line.
+    for block in bounded.chunks(COUNTED_BYTES) {
+        let ends = memchr_iter(b'\n', block).count();
+        if lines + ends >= limits.max_events {
+            let end = memchr_iter(b'\n', block).nth(limits.max_events.saturating_sub(lines + 1));
+            return (length + end.map_or(block.len(), |end| end + 1), limits.max_events.max(1));
         }
+        (length, lines) = (length + block.len(), lines + ends);
     }
-    if length < bounded.len() { (bounded.len(), lines + 1) } else { (length, lines) }
+    (length, lines + usize::from(!bounded.ends_with(b"\n")))
 }
 
 /// The lines of one batch.
