@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alluvium_projections::{Delta, Projection};
-use alluvium_sql::{Catalog, Class, Node, SqlFile};
+use alluvium_sql::{Catalog, Class, Node, SqlFile, ViewPlan};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -19,8 +19,10 @@ use crate::report::machine;
 
 /// Changes of a step.
 const STEP: usize = 1_000;
-/// Steps of which the median is given.
+/// Steps of which the median is given; with little state after filling it more than once, since steps add to it.
 const STEPS: usize = 60;
+/// Steps add at most this part of the rows to the state.
+const ADDED: usize = 4;
 /// Rows that go in at once before the steps.
 const FILL: usize = 20_000;
 /// Rows of state.
@@ -142,38 +144,63 @@ async fn steps(sql: &str, rows: usize) -> Result<Measured> {
     let catalog = Catalog::load(&[SqlFile { path: "measured.sql".to_owned(), text }])
         .map_err(|errors| miette!("the view does not load: {errors:?}"))?;
     let plan = &catalog.views.first().ok_or_else(|| miette!("there is no view"))?.plan;
-    let mut projection = Projection::new(plan).await.into_diagnostic()?;
-    let mut feeds: Vec<(&str, Feed)> = plan.reads.iter().map(|(_, name)| (name.as_str(), Feed::new(rows / 10))).collect();
-    let sources = feeds.len();
-    for filled in (0..rows).step_by(FILL) {
-        for (source, feed) in &mut feeds {
-            let rows = feed.rows(FILL.min(rows - filled) / sources)?;
-            projection.push(source, &[0, 1, 2], &rows).await.into_diagnostic()?;
+    let at_once = (rows / ADDED / STEP).clamp(1, STEPS);
+    let (mut times, mut changes, mut state) = (Vec::new(), 0, (0, 0));
+    while times.len() < STEPS {
+        let mut filled = Filled::new(plan, rows).await?;
+        state = filled.projection.state_size();
+        for _ in 0..at_once {
+            let (took, changed) = filled.step().await?;
+            times.push(took);
+            changes += changed;
         }
-        projection.flush().await.into_diagnostic()?;
-        projection.checkpoint();
     }
-    let (mut times, mut changes) = (Vec::new(), 0);
-    for _ in 0..STEPS {
-        let rows = feeds.iter_mut().map(|(_, feed)| feed.rows(STEP / sources)).collect::<Result<Vec<Delta>>>()?;
-        let began = Instant::now();
-        for ((source, _), rows) in feeds.iter().zip(&rows) {
-            projection.push(source, &[0, 1, 2], rows).await.into_diagnostic()?;
-        }
-        changes += projection.flush().await.into_diagnostic()?.iter().map(|delta| delta.rows.num_rows()).sum::<usize>();
-        projection.checkpoint();
-        times.push(began.elapsed());
-    }
+    let count = times.len();
     times.sort();
-    let (state_rows, state_bytes) = projection.state_size();
     Ok(Measured {
         class: class(&plan.root).to_string(),
-        median: times[STEPS / 2],
-        late: times[STEPS * 95 / 100],
-        changes: changes / STEPS,
-        state_rows,
-        state_bytes,
+        median: times[count / 2],
+        late: times[count * 95 / 100],
+        changes: changes / count,
+        state_rows: state.0,
+        state_bytes: state.1,
     })
+}
+
+/// A view's operators with state in them, and what feeds them.
+struct Filled<'a> {
+    projection: Projection,
+    feeds: Vec<(&'a str, Feed)>,
+}
+
+impl<'a> Filled<'a> {
+    async fn new(plan: &'a ViewPlan, rows: usize) -> Result<Filled<'a>> {
+        let mut projection = Projection::new(plan).await.into_diagnostic()?;
+        let mut feeds: Vec<(&str, Feed)> = plan.reads.iter().map(|(_, name)| (name.as_str(), Feed::new(rows / 10))).collect();
+        let sources = feeds.len();
+        for filled in (0..rows).step_by(FILL) {
+            for (source, feed) in &mut feeds {
+                let rows = feed.rows(FILL.min(rows - filled) / sources)?;
+                projection.push(source, &[0, 1, 2], &rows).await.into_diagnostic()?;
+            }
+            projection.flush().await.into_diagnostic()?;
+            projection.checkpoint();
+        }
+        Ok(Filled { projection, feeds })
+    }
+
+    /// How long a step takes, and the rows that it changes in the view.
+    async fn step(&mut self) -> Result<(Duration, usize)> {
+        let sources = self.feeds.len();
+        let rows = self.feeds.iter_mut().map(|(_, feed)| feed.rows(STEP / sources)).collect::<Result<Vec<Delta>>>()?;
+        let began = Instant::now();
+        for ((source, _), rows) in self.feeds.iter().zip(&rows) {
+            self.projection.push(source, &[0, 1, 2], rows).await.into_diagnostic()?;
+        }
+        let changes = self.projection.flush().await.into_diagnostic()?;
+        self.projection.checkpoint();
+        Ok((began.elapsed(), changes.iter().map(|delta| delta.rows.num_rows()).sum()))
+    }
 }
 
 /// The worst class of a plan.

@@ -1,7 +1,8 @@
 //! Walks the members of a JSON object and the elements of an array, each value given as its text.
 //!
-//! serde_json checks the grammar, except where [`plain`] sees at once that a text keeps it; what the values mean is left to the columns. A value is skipped by a loop of serde_json's
-//! that does not recurse, so that no nesting can exhaust the stack; how deep a body may be is checked apart.
+//! serde_json checks the grammar, except where `plain` sees at once that a text keeps it; what the values mean is left to the
+//! columns. A value is skipped by a loop of serde_json's that does not recurse, so that no nesting can exhaust the stack; how deep
+//! a body may be is checked apart.
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::value::RawValue;

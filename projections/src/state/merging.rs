@@ -2,7 +2,8 @@
 //!
 //! Segments are sorted into tiers by how many of their rows are alive, each tier holding four times as many as the one before.
 //! Four segments of a tier become one. A segment that is half dead is written again without its dead rows. So a row is written
-//! again a few times in its life, and what is dead never exceeds what is alive by much.
+//! again a few times in its life, and what is dead never exceeds what is alive by much. A tombstone counts as dead once the rows that
+//! it guards against are gone.
 //!
 //! The work of one epoch is bounded by what the epoch wrote, except that one merge is always allowed: it writes one segment.
 
@@ -52,7 +53,7 @@ impl StateTable {
         let mut half_dead = None;
         for slot in self.candidates(in_epoch) {
             let segment = self.segment(slot);
-            if segment.dead() > segment.live {
+            if segment.is_mostly_dead() {
                 half_dead = half_dead.or(Some(slot));
             }
             if segment.len() > 0 && segment.live * 2 <= MAX_BATCH_ROWS && living_bytes(segment) * 2 <= MAX_BATCH_BYTES {
@@ -151,9 +152,7 @@ impl StateTable {
 
     /// A segment is about to leave: its dead rows are no longer older versions of anything.
     fn forget_versions(&mut self, slot: usize) {
-        if self.weight.is_none() {
-            return;
-        }
+        let Some(column) = self.weight else { return };
         let segment = self.segment(slot);
         let newest: Vec<Place> = segment
             .rows_where(false)
@@ -164,9 +163,11 @@ impl StateTable {
             .collect();
         for place in newest {
             assert!(!place.is_none(), "a key with older versions is in the index");
-            let older = &mut self.segment_mut(place.slot()).older[place.row()];
+            let segment = self.segment_mut(place.slot());
+            let older = &mut segment.older[place.row()];
             if *older != u8::MAX {
                 *older -= 1;
+                segment.spent += usize::from(segment.is_spent(column, place.row()));
             }
         }
     }

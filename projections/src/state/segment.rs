@@ -54,6 +54,8 @@ pub(crate) struct Segment {
     /// In tables with weights: how many older versions of the row's key stand in segments of the table. At 255 it is no longer
     /// known, and the row is taken for one that has some.
     pub(crate) older: Vec<u8>,
+    /// In tables with weights: how many of the living rows are tombstones of keys that have no older versions.
+    pub(crate) spent: usize,
     /// While the epoch lasts that made this segment: for each row, the version that its key had when the epoch began.
     pub(crate) before: Option<Vec<Place>>,
     pub(crate) persisted: bool,
@@ -71,7 +73,7 @@ impl Segment {
             *last = (1 << (count % 64)) - 1;
         }
         let bytes = compact::bytes(&rows) + keys.size() + alive.len() * 8;
-        Self { id, rows, keys, alive, live: count, older: Vec::new(), before: None, persisted: false, bytes }
+        Self { id, rows, keys, alive, live: count, older: Vec::new(), spent: 0, before: None, persisted: false, bytes }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -80,6 +82,16 @@ impl Segment {
 
     pub(crate) fn dead(&self) -> usize {
         self.len() - self.live
+    }
+
+    /// Whether most of it can go: rows that are not the newest version of their key, and spent tombstones.
+    pub(crate) fn is_mostly_dead(&self) -> bool {
+        self.dead() + self.spent > self.live - self.spent
+    }
+
+    /// Whether a row is the tombstone of a key that has no older versions.
+    pub(crate) fn is_spent(&self, weight_column: usize, row: usize) -> bool {
+        self.older[row] == 0 && self.weight(weight_column, row) == 0
     }
 
     pub(crate) fn is_alive(&self, row: usize) -> bool {

@@ -170,9 +170,7 @@ impl StateTable {
         let place = Place::new(slot, row);
         if old.is_none() {
             self.index.insert_unique(spread(hash), Entry { hash, place }, |entry| spread(entry.hash));
-            if self.weight.is_some() {
-                self.segment_mut(slot).older.push(0);
-            }
+            self.count_older(place, 0);
             return Place::NONE;
         }
         let entry = self.index.find_mut(spread(hash), |entry| entry.place == old);
@@ -180,14 +178,26 @@ impl StateTable {
         if let Some(entry) = entry {
             entry.place = place;
         }
+        let weight = self.weight;
         let superseded = self.segment_mut(old.slot());
         superseded.bury(old.row());
+        if weight.is_some_and(|column| superseded.is_spent(column, old.row())) {
+            superseded.spent -= 1;
+        }
         let before = superseded.before.as_ref().map_or(old, |before| before[old.row()]);
-        if self.weight.is_some() {
+        if weight.is_some() {
             let older = self.segment(old.slot()).older[old.row()].saturating_add(1);
-            self.segment_mut(slot).older.push(older);
+            self.count_older(place, older);
         }
         before
+    }
+
+    /// Notes how many older versions there are of the row at a place, the next one of its segment.
+    fn count_older(&mut self, place: Place, older: u8) {
+        let Some(column) = self.weight else { return };
+        let segment = self.segment_mut(place.slot());
+        segment.older.push(older);
+        segment.spent += usize::from(segment.is_spent(column, place.row()));
     }
 
     /// Every row written in this epoch, as it was and as it is.

@@ -184,6 +184,27 @@ fn tombstones_leave_when_their_rows_are_gone() {
 }
 
 #[test]
+fn tombstones_of_keys_that_never_return_leave_full_batches() {
+    let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
+    let (mut bag, mut disk) = (Multiset::new("bag".to_owned(), &schema).unwrap(), Disk::default());
+    for step in 0..60 {
+        if step % 20 == 19 {
+            bag = Multiset::new("bag".to_owned(), &schema).unwrap();
+            bag.restore(disk.read()).unwrap();
+        }
+        // 20,000 rows are there, of which a quarter are others each time.
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(step * 5_000..step * 5_000 + 20_000));
+        bag.replace(&[RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap()]).unwrap();
+        bag.end_epoch().unwrap();
+        disk.write(bag.checkpoint());
+        let (rows, _) = bag.size();
+        assert!(rows < 70_000, "after {step} steps {rows} rows are kept of 20000 that are there");
+    }
+    let held: usize = bag.batches().unwrap().iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(held, 20_000);
+}
+
+#[test]
 fn ids_rise_when_everything_leaves() {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]));
     let mut disk = Disk::default();
