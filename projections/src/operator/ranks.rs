@@ -26,10 +26,8 @@ use super::groups::{Arrivals, Groups};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Leave;
+use crate::state::keys::{PREFIX, prefix};
 use crate::state::{TableCheckpoint, Tables};
-
-/// Bytes of an encoding that are compared first.
-const PREFIX: usize = 16;
 
 /// Keeps the rows up to a rank.
 #[derive(Debug)]
@@ -118,14 +116,6 @@ fn first_sorts<'a>(by: &'a [Sort], schema: &DFSchema) -> Result<&'a [Sort], Erro
         }
     }
     Ok(by)
-}
-
-/// The first bytes as a number of the same order.
-fn prefix(encoded: &[u8]) -> u128 {
-    let mut bytes = [0; PREFIX];
-    let length = encoded.len().min(PREFIX);
-    bytes[..length].copy_from_slice(&encoded[..length]);
-    u128::from_be_bytes(bytes)
 }
 
 /// Where each row stands in the order: rows of one key are peers where both are equal.

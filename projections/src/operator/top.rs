@@ -4,6 +4,7 @@
 //! in order, by the encoding of what it is ordered by and then of the row itself.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
@@ -21,7 +22,7 @@ use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
-use crate::state::keys::KeyEncoder;
+use crate::state::keys::{KeyEncoder, prefix};
 use crate::state::multiset::Multiset;
 use crate::state::{TableCheckpoint, Tables};
 
@@ -34,7 +35,7 @@ pub(crate) struct Top {
     order: RowConverter,
     rows: RowConverter,
     stored: Multiset,
-    held: BTreeMap<Box<[u8]>, Held>,
+    held: BTreeMap<Standing, Held>,
     bytes: usize,
     /// The answer: encoded rows, each with how many times it is there.
     answer: Vec<(Box<[u8]>, i64)>,
@@ -42,6 +43,14 @@ pub(crate) struct Top {
     schema: SchemaRef,
     staged: Vec<Delta>,
     pending: Vec<Delta>,
+}
+
+/// Where a row stands: the encoding of what it is ordered by, and then of the row itself.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    /// Of the encoding, which lies elsewhere: comparing seldom has to go there.
+    prefix: u128,
+    encoded: Box<[u8]>,
 }
 
 /// A row, by its encoding.
@@ -124,16 +133,20 @@ impl Top {
         let content = self.rows.convert_columns(rows.columns())?;
         for (row, weight) in weights.iter().enumerate() {
             let (order, content) = (order.row(row), content.row(row));
-            let key: Box<[u8]> = [order.data(), content.data()].concat().into();
-            let length = key.len();
-            let held = self.held.entry(key).or_insert_with(|| {
-                self.bytes += length;
-                Held { row: order.data().len() as u32, weight: 0 }
-            });
-            held.weight += weight;
-            if held.weight == 0 {
-                self.bytes -= length;
-                self.held.remove([order.data(), content.data()].concat().as_slice());
+            let encoded: Box<[u8]> = [order.data(), content.data()].concat().into();
+            let length = encoded.len();
+            match self.held.entry(Standing { prefix: prefix(&encoded), encoded }) {
+                Entry::Vacant(entry) => {
+                    self.bytes += length;
+                    entry.insert(Held { row: order.data().len() as u32, weight: *weight });
+                }
+                Entry::Occupied(mut entry) => {
+                    entry.get_mut().weight += weight;
+                    if entry.get().weight == 0 {
+                        self.bytes -= length;
+                        entry.remove();
+                    }
+                }
             }
         }
         Ok(())
@@ -143,14 +156,14 @@ impl Top {
     fn first(&self) -> Vec<(Box<[u8]>, i64)> {
         let mut first = Vec::new();
         let mut position = 0;
-        for (key, held) in &self.held {
+        for (standing, held) in &self.held {
             if position >= self.fetch {
                 break;
             }
             let next = position + held.weight.unsigned_abs();
             let shown = next.min(self.fetch).saturating_sub(position.max(self.skip));
             if shown > 0 {
-                first.push((key[held.row as usize..].into(), shown as i64));
+                first.push((standing.encoded[held.row as usize..].into(), shown as i64));
             }
             position = next;
         }
@@ -180,7 +193,7 @@ impl Top {
 
     pub(crate) fn size(&self) -> (u64, u64) {
         let (rows, bytes) = self.stored.size();
-        (rows, bytes + (self.bytes + self.held.len() * size_of::<(Box<[u8]>, Held)>()) as u64)
+        (rows, bytes + (self.bytes + self.held.len() * size_of::<(Standing, Held)>()) as u64)
     }
 }
 

@@ -184,6 +184,17 @@ impl Keys {
     }
 }
 
+/// Bytes that [`prefix`] looks at.
+pub(crate) const PREFIX: usize = 16;
+
+/// The first bytes of an encoding as a number of the same order: encodings whose prefixes differ are in the order of these.
+pub(crate) fn prefix(encoded: &[u8]) -> u128 {
+    let mut bytes = [0; PREFIX];
+    let length = encoded.len().min(PREFIX);
+    bytes[..length].copy_from_slice(&encoded[..length]);
+    u128::from_be_bytes(bytes)
+}
+
 /// 32 bits of a good hash: an index entry keeps it, so that growing the index reads no key.
 pub(crate) fn hash(key: &[u8]) -> u32 {
     (xxh3_64(key) >> 32) as u32
@@ -202,6 +213,18 @@ mod tests {
     use arrow::datatypes::DataType;
 
     use super::*;
+
+    #[test]
+    fn prefixes_are_in_the_order_of_what_they_begin() {
+        let mut random = fastrand::Rng::with_seed(5);
+        for _ in 0..20_000 {
+            let mut bytes = || -> Vec<u8> { (0..random.usize(0..20)).map(|_| random.u8(0..3)).collect() };
+            let (one, other) = (bytes(), bytes());
+            if prefix(&one) != prefix(&other) {
+                assert_eq!(prefix(&one).cmp(&prefix(&other)), one.cmp(&other), "{one:?} {other:?}");
+            }
+        }
+    }
 
     #[test]
     fn pieces_are_joined_as_if_encoded_at_once() {
