@@ -1,7 +1,8 @@
-//! The first rows of an order over rows that can be taken back: all rows are held in their order, and the first of them are the answer.
+//! The first rows of an order over rows that can be taken back.
 //!
-//! A row that leaves the front lets the next one in, so that every row is stored: as a multiset, which becomes durable, and in memory
-//! in order, by the encoding of what it is ordered by and then of the row itself.
+//! A row that leaves the front lets the next one in, so that every row is stored, as a multiset. The first rows of all, many more than
+//! are asked for, are held in their order, by the encoding of what they are ordered by and then of the row itself. When too many of
+//! these have left, they are found anew among all: as many changes went before as make that cheap.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,6 +27,11 @@ use crate::state::keys::{KeyEncoder, prefix};
 use crate::state::multiset::Multiset;
 use crate::state::{TableCheckpoint, Tables};
 
+/// One of so many rows is held, at least: finding them anew then costs a change that made it needed as much as a few rows.
+const HELD_PART: u64 = 8;
+/// So many rows are held, where there are as many.
+const LEAST_HELD: u64 = 8;
+
 /// Keeps the rows from `skip` to `fetch` of an order.
 #[derive(Debug)]
 pub(crate) struct Top {
@@ -36,7 +42,11 @@ pub(crate) struct Top {
     rows: RowConverter,
     stored: Multiset,
     held: BTreeMap<Standing, Held>,
+    /// How many rows these are, each as many times as it is there, and the bytes of their encodings.
+    held_rows: u64,
     bytes: usize,
+    /// The last place up to which rows are held; none where all are.
+    last_held: Option<Standing>,
     /// The answer: encoded rows, each with how many times it is there.
     answer: Vec<(Box<[u8]>, i64)>,
     answers: KeyEncoder,
@@ -46,7 +56,7 @@ pub(crate) struct Top {
 }
 
 /// Where a row stands: the encoding of what it is ordered by, and then of the row itself.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     /// Of the encoding, which lies elsewhere: comparing seldom has to go there.
     prefix: u128,
@@ -86,7 +96,9 @@ impl Top {
             rows: RowConverter::new(rows)?,
             stored,
             held: BTreeMap::new(),
+            held_rows: 0,
             bytes: 0,
+            last_held: None,
             answer: Vec::new(),
             answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
@@ -118,6 +130,10 @@ impl Top {
         self.hold(&net_changes.rows, &net_changes.weights)?;
         self.stored.apply(&[net_changes.into_delta()])?;
         self.stored.end_epoch()?;
+        if self.last_held.is_some() && self.held_rows < self.fetch {
+            self.find_first()?;
+        }
+        self.let_go();
         let now = self.first();
         let before = std::mem::replace(&mut self.answer, now);
         let deltas = [self.delta(&before, -1)?, self.delta(&self.answer, 1)?];
@@ -125,31 +141,67 @@ impl Top {
         Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
     }
 
-    /// Adds weights to the rows in their order.
+    /// Adds weights to the rows in their order, as far as these are held.
     fn hold(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
         let by = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
         let by: Vec<ArrayRef> = by.collect::<Result<_, Error>>()?;
         let order = self.order.convert_columns(&by)?;
         let content = self.rows.convert_columns(rows.columns())?;
+        let mut encoded = Vec::new();
         for (row, weight) in weights.iter().enumerate() {
             let (order, content) = (order.row(row), content.row(row));
-            let encoded: Box<[u8]> = [order.data(), content.data()].concat().into();
-            let length = encoded.len();
-            match self.held.entry(Standing { prefix: prefix(&encoded), encoded }) {
+            encoded.clear();
+            encoded.extend_from_slice(order.data());
+            encoded.extend_from_slice(content.data());
+            let prefix = prefix(&encoded);
+            if let Some(last) = &self.last_held
+                && (prefix, encoded.as_slice()) > (last.prefix, &last.encoded)
+            {
+                continue;
+            }
+            self.held_rows = self.held_rows.wrapping_add_signed(*weight);
+            match self.held.entry(Standing { prefix, encoded: encoded.as_slice().into() }) {
                 Entry::Vacant(entry) => {
-                    self.bytes += length;
+                    self.bytes += encoded.len();
                     entry.insert(Held { row: order.data().len() as u32, weight: *weight });
                 }
                 Entry::Occupied(mut entry) => {
                     entry.get_mut().weight += weight;
                     if entry.get().weight == 0 {
-                        self.bytes -= length;
+                        self.bytes -= encoded.len();
                         entry.remove();
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    /// Holds the first rows of all that are stored.
+    fn find_first(&mut self) -> Result<(), Error> {
+        self.held.clear();
+        (self.held_rows, self.bytes, self.last_held) = (0, 0, None);
+        for (rows, weights) in self.stored.weighted()? {
+            self.hold(&rows, &weights)?;
+            self.let_go();
+        }
+        Ok(())
+    }
+
+    /// Lets go of the last rows where more than twice as many are held as are wanted.
+    fn let_go(&mut self) {
+        let (stored, _) = self.stored.size();
+        let wanted = self.fetch.saturating_mul(2).max(stored / HELD_PART).max(LEAST_HELD) as usize;
+        if self.held.len() / 2 <= wanted {
+            return;
+        }
+        while self.held.len() > wanted
+            && let Some((standing, held)) = self.held.pop_last()
+        {
+            self.held_rows = self.held_rows.wrapping_add_signed(-held.weight);
+            self.bytes -= standing.encoded.len();
+        }
+        self.last_held = self.held.last_key_value().map(|(standing, _)| standing.clone());
     }
 
     /// The first rows after those that are passed over.
@@ -184,9 +236,7 @@ impl Top {
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let batches = tables.take(self.stored.name())?;
         self.stored.restore(batches)?;
-        for (rows, weights) in self.stored.weighted()? {
-            self.hold(&rows, &weights)?;
-        }
+        self.find_first()?;
         self.answer = self.first();
         Ok(())
     }

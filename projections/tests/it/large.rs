@@ -22,6 +22,7 @@ CREATE MATERIALIZED VIEW groups AS SELECT k, count(*) AS n, sum(v) AS s, max(nam
 CREATE MATERIALIZED VIEW joined AS SELECT l.k, l.name, r.v FROM l JOIN r ON l.k = r.k AND l.v < r.v;
 CREATE MATERIALIZED VIEW changing AS SELECT g.k, g.n, r.name FROM groups AS g JOIN r ON g.k = r.k AND r.v < 100;
 CREATE MATERIALIZED VIEW counts AS SELECT n, s % 100 AS c, count(*) AS groups FROM groups GROUP BY n, s % 100;
+CREATE MATERIALIZED VIEW first AS SELECT k, s, m FROM groups ORDER BY s DESC NULLS LAST, k LIMIT 7000;
 CREATE MATERIALIZED VIEW ranked AS SELECT k, v, name, n FROM (
   SELECT k, v, name, rank() OVER (PARTITION BY k % 20000 ORDER BY name DESC, v) AS n FROM l) AS t WHERE n <= 2;
 CREATE MATERIALIZED VIEW sessions AS SELECT k, window_start, window_end, count(*) AS n
