@@ -3,6 +3,7 @@
 
 mod filters;
 mod join_properties;
+mod lost_sorts;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +28,7 @@ use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
 use self::filters::FiltersStayAboveOneRow;
 use self::join_properties::JoinsPromiseNoOrder;
+use self::lost_sorts::LostSortsComeBack;
 use crate::time_windows::TimeWindows;
 
 /// The configuration under which every plan of Alluvium is made and run.
@@ -77,6 +79,8 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let rules = rules.map(|rule| if rule.name() == stays.name() { Arc::clone(&stays) } else { rule });
     let mut physical = PhysicalOptimizer::new().rules;
     physical.insert(0, Arc::new(JoinsPromiseNoOrder));
+    let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
+    physical.insert(check, Arc::new(LostSortsComeBack));
     SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
