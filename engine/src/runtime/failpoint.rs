@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The points of a commit, in order.
+/// The points of a commit, in order; `after_state` is passed for each view, while its parts are being written.
 pub const COMMIT_POINTS: [&str; 7] =
     ["before_state", "after_state", "after_parts", "after_dead_letters", "after_commit", "after_twin", "after_publish"];
 
