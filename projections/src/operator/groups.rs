@@ -20,7 +20,7 @@ use crate::state::arrangement::{Arrangement, Leave};
 use crate::state::buckets::Buckets;
 use crate::state::compact::concat_rows;
 use crate::state::keys::Keys;
-use crate::state::{MAX_BATCH_ROWS, Place};
+use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
 /// Keys that are worth going to another thread for.
 const KEYS_AT_ONCE: usize = 1 << 10;
@@ -55,6 +55,18 @@ impl Arrivals {
         self.pending.append(&mut self.staged);
     }
 
+    pub(super) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        self.rows.checkpoint(tables);
+    }
+
+    pub(super) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.rows.restore(tables)
+    }
+
+    pub(super) fn size(&self) -> (u64, u64) {
+        self.rows.size()
+    }
+
     /// What has come, with the stored rows of its keys; none where nothing has.
     pub(super) fn take(&mut self) -> Result<Option<Groups>, Error> {
         if self.pending.is_empty() {
@@ -66,6 +78,32 @@ impl Arrivals {
         let new = concat_rows(schema, &batches.concat())?;
         drop(batches);
         Groups::new(&self.rows, new).map(Some)
+    }
+}
+
+/// What new rows change in the answer, as numbers of rows with what the operator says of each.
+#[derive(Debug)]
+pub(super) struct Changes<T> {
+    /// Rows that were shown and are not any more, or otherwise.
+    pub(super) out: Vec<(u32, T)>,
+    /// Rows that are shown now.
+    pub(super) come: Vec<(u32, T)>,
+    /// Stored rows that are not needed any more.
+    pub(super) dropped: Vec<u32>,
+}
+
+impl<T> Default for Changes<T> {
+    fn default() -> Changes<T> {
+        Changes { out: Vec::new(), come: Vec::new(), dropped: Vec::new() }
+    }
+}
+
+impl<T> Changes<T> {
+    fn and(mut self, more: Changes<T>) -> Changes<T> {
+        self.out.extend(more.out);
+        self.come.extend(more.come);
+        self.dropped.extend(more.dropped);
+        self
     }
 }
 
@@ -132,9 +170,10 @@ impl Groups {
         of_keys.into_par_iter().with_min_len(KEYS_AT_ONCE).for_each(|of_key| of_key.sort_unstable_by_key(|row| by(*row)));
     }
 
-    /// What `each` makes of some of the keys, for all of them in order.
-    pub(super) fn map_keys<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> T + Send + Sync) -> Vec<T> {
-        self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect()
+    /// The changes of all keys, of which `each` gives those of some.
+    pub(super) fn changes<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> Changes<T> + Send + Sync) -> Changes<T> {
+        let of_keys: Vec<Changes<T>> = self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect();
+        of_keys.into_iter().fold(Changes::default(), Changes::and)
     }
 
     /// Whether a row is stored.
@@ -187,23 +226,24 @@ impl Groups {
         batch(&schema, gathered, rows.len())
     }
 
-    /// Some rows as deltas of one weight and of a bounded size. `columns` gives those of each from the rows and what goes with them.
+    /// Changes as deltas of a bounded size, what goes out first. `columns` gives those of the output from the rows and what the
+    /// operator says of them.
     pub(super) fn deltas<T: Sync>(
         &self,
         arrangement: &Arrangement,
         schema: &SchemaRef,
-        rows: &[(u32, T)],
-        weight: i64,
+        changes: &Changes<T>,
         columns: impl Fn(&RecordBatch, &[(u32, T)]) -> Vec<ArrayRef> + Sync,
     ) -> Result<Vec<Delta>, Error> {
         let all: Vec<usize> = (0..arrangement.schema().fields().len()).collect();
-        let delta = |chunk: &[(u32, T)]| {
+        let delta = |(chunk, goes_out): (&[(u32, T)], bool)| {
             let numbers: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
             let gathered = self.columns_of(arrangement, &all, &numbers)?;
             let rows = batch(schema, columns(&gathered, chunk), chunk.len())?;
-            Ok(Delta { rows, weights: (weight != 1).then(|| Int64Array::from_value(weight, chunk.len())) })
+            Ok(Delta { rows, weights: goes_out.then(|| Int64Array::from_value(-1, chunk.len())) })
         };
-        rows.par_chunks(MAX_BATCH_ROWS).map(delta).collect()
+        let out = changes.out.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, true));
+        out.chain(changes.come.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, false))).map(delta).collect()
     }
 }
 

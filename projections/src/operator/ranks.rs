@@ -22,7 +22,7 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
-use super::groups::{Arrivals, Groups};
+use super::groups::{Arrivals, Changes, Groups};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Leave;
@@ -131,28 +131,8 @@ impl Standing {
     }
 }
 
-/// What a flush does, as numbers of rows with the ranks that go with them.
-#[derive(Default)]
-struct Changes {
-    /// Rows that were shown and are not any more, or with other ranks.
-    out: Vec<(u32, [u64; 3])>,
-    /// Rows that are shown now.
-    come: Vec<(u32, [u64; 3])>,
-    /// Stored rows that fall behind the bound.
-    dropped: Vec<u32>,
-    /// New rows before it.
-    kept: Vec<u32>,
-}
-
-impl Changes {
-    fn and(mut self, more: Changes) -> Changes {
-        self.out.extend(more.out);
-        self.come.extend(more.come);
-        self.dropped.extend(more.dropped);
-        self.kept.extend(more.kept);
-        self
-    }
-}
+/// What each function gives for a row, in their order; there are at most three different ones.
+type Given = [u64; 3];
 
 impl Ranks {
     pub(crate) fn new(node: &Node, plan: &LogicalPlan, key: &KeyedInput, bounded: usize, bound: u64) -> Result<Self, Error> {
@@ -201,13 +181,13 @@ impl Ranks {
     pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
         let standing = self.order(&mut groups)?;
-        let changes = self.compare(&groups, &standing);
-        let mut deltas = self.give(&groups, &changes.out, -1)?;
-        deltas.extend(self.give(&groups, &changes.come, 1)?);
+        let changes = groups.changes(|keys| self.compare(&groups, &standing, keys));
+        let deltas = self.give(&groups, &changes)?;
         let stored = &mut self.rows.rows;
         let dropped: Vec<_> = changes.dropped.iter().map(|row| groups.place(*row)).collect();
         stored.remove(&dropped)?;
-        let kept: Vec<u32> = changes.kept.iter().map(|row| groups.index(*row) as u32).collect();
+        let kept = changes.come.iter().filter(|(row, _)| !groups.is_stored(*row));
+        let kept: Vec<u32> = kept.map(|(row, _)| groups.index(*row) as u32).collect();
         let buckets: Vec<u32> = kept.iter().map(|row| groups.buckets[*row as usize]).collect();
         if !kept.is_empty() {
             stored.append(&take_record_batch(&groups.new, &UInt32Array::from(kept))?, &buckets)?;
@@ -271,14 +251,8 @@ impl Ranks {
         Ok(Standing { prefixes, ties })
     }
 
-    /// What new rows change.
-    fn compare(&self, groups: &Groups, standing: &Standing) -> Changes {
-        let changes = groups.map_keys(|keys| self.compare_keys(groups, standing, keys));
-        changes.into_iter().fold(Changes::default(), Changes::and)
-    }
-
-    /// What they change of some keys.
-    fn compare_keys(&self, groups: &Groups, standing: &Standing, keys: &[Range<u32>]) -> Changes {
+    /// What new rows change of some keys: rows behind the bound are dropped.
+    fn compare(&self, groups: &Groups, standing: &Standing, keys: &[Range<u32>]) -> Changes<Given> {
         let mut changes = Changes::default();
         for key in keys {
             let (mut before, mut now) = (Count::default(), Count::default());
@@ -295,10 +269,6 @@ impl Ranks {
                     if !stays {
                         changes.dropped.push(*row);
                     }
-                } else if stays {
-                    changes.kept.push(*row);
-                } else {
-                    continue;
                 }
                 if stays {
                     changes.come.push((*row, ranks));
@@ -309,8 +279,8 @@ impl Ranks {
     }
 
     /// Rows with their ranks as deltas.
-    fn give(&self, groups: &Groups, rows: &[(u32, [u64; 3])], weight: i64) -> Result<Vec<Delta>, Error> {
-        groups.deltas(&self.rows.rows, &self.schema, rows, weight, |gathered, ranked| {
+    fn give(&self, groups: &Groups, changes: &Changes<Given>) -> Result<Vec<Delta>, Error> {
+        groups.deltas(&self.rows.rows, &self.schema, changes, |gathered, ranked| {
             let rank = |function: usize| -> ArrayRef {
                 Arc::new(UInt64Array::from_iter_values(ranked.iter().map(|(_, ranks)| ranks[function])))
             };
@@ -319,15 +289,15 @@ impl Ranks {
     }
 
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        self.rows.rows.checkpoint(tables);
+        self.rows.checkpoint(tables);
     }
 
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.rows.rows.restore(tables)
+        self.rows.restore(tables)
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.rows.rows.size()
+        self.rows.size()
     }
 }
 
@@ -352,8 +322,8 @@ struct Count {
 }
 
 impl Count {
-    /// What each function gives for the next row, in their order; there are at most three different ones.
-    fn next(&mut self, standing: (u128, u32), functions: &[Function]) -> [u64; 3] {
+    /// What the functions give for the next row.
+    fn next(&mut self, standing: (u128, u32), functions: &[Function]) -> Given {
         self.rows += 1;
         if self.last != Some(standing) {
             self.last = Some(standing);

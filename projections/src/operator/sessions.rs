@@ -10,7 +10,7 @@ use alluvium_sql::{KeyedInput, Node};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{Int64Type, SchemaRef};
 
-use super::groups::{Arrivals, Groups};
+use super::groups::{Arrivals, Changes, Groups};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Leave;
@@ -29,21 +29,6 @@ pub(crate) struct Sessions {
 
 /// The first and the last time of a session.
 type Session = (i64, i64);
-
-/// What is given, as numbers of rows with their sessions.
-#[derive(Default)]
-struct Changes {
-    out: Vec<(u32, Session)>,
-    come: Vec<(u32, Session)>,
-}
-
-impl Changes {
-    fn and(mut self, more: Changes) -> Changes {
-        self.out.extend(more.out);
-        self.come.extend(more.come);
-        self
-    }
-}
 
 impl Sessions {
     pub(crate) fn new(node: &Node, key: &KeyedInput, time: usize, gap: i64, columns: &[usize]) -> Result<Self, Error> {
@@ -77,17 +62,15 @@ impl Sessions {
             groups.map_columns(&self.rows.rows, &[self.time], |rows| Ok(rows.column(0).as_primitive::<Int64Type>().clone()))?;
         let times: Vec<i64> = times.iter().flat_map(|times| times.values()).copied().collect();
         groups.sort_keys(|row| (times[row as usize], row));
-        let changes = groups.map_keys(|keys| self.compare(&groups, &times, keys));
-        let changes = changes.into_iter().fold(Changes::default(), Changes::and);
-        let mut deltas = self.give(&groups, &changes.out, -1)?;
-        deltas.extend(self.give(&groups, &changes.come, 1)?);
+        let changes = groups.changes(|keys| self.compare(&groups, &times, keys));
+        let deltas = self.give(&groups, &changes)?;
         self.rows.rows.append(&groups.new, &groups.buckets)?;
         self.rows.rows.end_epoch()?;
         Ok(deltas)
     }
 
     /// What new rows change of some keys.
-    fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> Changes {
+    fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> Changes<Session> {
         let mut changes = Changes::default();
         let (mut before, mut now) = (Vec::new(), Vec::new());
         for key in keys {
@@ -128,8 +111,8 @@ impl Sessions {
     }
 
     /// Rows with their sessions as deltas.
-    fn give(&self, groups: &Groups, rows: &[(u32, Session)], weight: i64) -> Result<Vec<Delta>, Error> {
-        groups.deltas(&self.rows.rows, &self.schema, rows, weight, |gathered, of_rows| {
+    fn give(&self, groups: &Groups, changes: &Changes<Session>) -> Result<Vec<Delta>, Error> {
+        groups.deltas(&self.rows.rows, &self.schema, changes, |gathered, of_rows| {
             let first: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.0)));
             let last: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.1)));
             let width = gathered.num_columns();
@@ -143,15 +126,15 @@ impl Sessions {
     }
 
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        self.rows.rows.checkpoint(tables);
+        self.rows.checkpoint(tables);
     }
 
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.rows.rows.restore(tables)
+        self.rows.restore(tables)
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {
-        self.rows.rows.size()
+        self.rows.size()
     }
 }
 
