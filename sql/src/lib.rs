@@ -28,6 +28,8 @@ pub mod wording;
 
 pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark, query_error};
 pub use error::{Error, Errors, Location};
-pub use plan::{Class, Expiry, KeyedInput, Node, Op, RelationKind, ViewPlan, leaf_index, leaf_name, leaf_scan};
+pub use plan::{
+    Class, Expiry, KeyedInput, Lateness, Node, Op, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name, leaf_scan,
+};
 pub use session::{plan_query, session_config, session_state};
 pub use time_windows::relations_named;

@@ -9,7 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 
 use crate::session::SchemaOnly;
 
@@ -61,6 +61,8 @@ pub enum Op {
         kind: RelationKind,
         /// Indexes into the relation's full schema, in output order.
         projection: Vec<usize>,
+        /// Which rows come too late to be counted; none: none do.
+        lateness: Option<Lateness>,
     },
     /// Filters, projections, unnests and unions: the delta of the output is the plan over the delta of the inputs. Weights pass
     /// through with their rows.
@@ -150,8 +152,6 @@ pub enum Op {
         emits_final: bool,
         /// How far the watermark can be past the end of a row's window before the row is gone, in the same units. None: for ever.
         retain: Option<i64>,
-        /// Where groups can be dropped with their rows.
-        expiry: Option<Expiry>,
     },
     /// Any plan over the leaves: run over the whole stored input, before and after.
     Full {
@@ -160,13 +160,35 @@ pub enum Op {
     },
 }
 
-/// An aggregate below a watermark whose groups hold the end of their window: none of them is read after its rows are gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which rows of an input of a node the view above can do without: those whose time is not after the end of the latest windows that the
+/// watermark has taken out of the view. They are not taken in any more, and what is stored of them is dropped.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// How many nodes lie between, each the first input of the one above.
-    pub depth: usize,
-    /// The column of its key.
+    /// Which input.
+    pub input: usize,
+    /// Over the columns of the input.
+    pub time: RowTime,
+    /// Of an aggregate: the same, over its own columns, of which only its groups' are used.
+    pub groups: Option<RowTime>,
+}
+
+/// A time of each row, in the unit of the end of a window. Where it is NULL the row is never old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowTime {
+    /// A timestamp, or an Int64 that counts like one. Columns are unqualified.
+    pub time: Expr,
+    /// What is added to it.
+    pub slack: i64,
+}
+
+/// How late a row of a source may come by its own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lateness {
+    /// The column of the time, by its index in the source's full schema.
     pub column: usize,
+    /// A row is left out where its time is this far or further behind the latest one that the source has had, itself counted; in the
+    /// units of the column.
+    pub most: i64,
 }
 
 /// By what an input of a node is arranged.
@@ -202,6 +224,16 @@ pub struct Node {
     pub key: Option<Vec<usize>>,
     /// What it reads.
     pub inputs: Vec<Node>,
+    /// What it can forget as the watermark goes on; at most one for each input.
+    pub expiries: Vec<Expiry>,
+}
+
+impl Node {
+    /// Whether rows of an input are dropped as the watermark goes on.
+    #[must_use]
+    pub fn expires(&self, input: usize) -> bool {
+        self.expiries.iter().any(|expiry| expiry.input == input)
+    }
 }
 
 /// How a view is kept up to date.

@@ -12,11 +12,13 @@
 //! | [`split`] | by which keys an operator's answer splits |
 //! | [`keys`] | which columns identify a row |
 //! | [`watermarks`] | windows that are shown when they are over, and go when they are old |
+//! | [`expiry`] | what need not be remembered once they have gone |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
 //! Trusts that names were resolved: every relation that the query reads is given.
 
 pub(crate) mod aggregates;
+mod expiry;
 mod fingerprint;
 mod grouping_sets;
 mod keys;

@@ -10,6 +10,7 @@ use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 
 use super::linear::renamed;
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
@@ -63,32 +64,8 @@ impl Full {
         })
     }
 
-    pub(crate) fn stage(&mut self, input: usize, delta: Delta) {
-        self.staged.push((input, delta));
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
-        for (index, delta) in std::mem::take(&mut self.staged) {
-            self.answered = false;
-            match &mut self.inputs[index] {
-                Store::Arrivals(log) => {
-                    for rows in repeated(delta)? {
-                        log.append(&renamed(&rows, &Arc::clone(log.schema()))?)?;
-                    }
-                }
-                Store::Bag(bag, changes) => {
-                    changes.push(Delta { rows: renamed(&delta.rows, &bag.schema())?, weights: delta.weights });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    async fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         if self.answered {
             return Ok(Vec::new());
         }
@@ -120,8 +97,40 @@ impl Full {
         }
         Ok(vec![Delta { rows: renamed(&change.rows, &self.schema)?, weights: change.weights }])
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Full {
+    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push((input, delta));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        for (index, delta) in std::mem::take(&mut self.staged) {
+            self.answered = false;
+            match &mut self.inputs[index] {
+                Store::Arrivals(log) => {
+                    for rows in repeated(delta)? {
+                        log.append(&renamed(&rows, &Arc::clone(log.schema()))?)?;
+                    }
+                }
+                Store::Bag(bag, changes) => {
+                    changes.push(Delta { rows: renamed(&delta.rows, &bag.schema())?, weights: delta.weights });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(self.changes())
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         for store in &mut self.inputs {
             tables.push(match store {
                 Store::Arrivals(log) => log.checkpoint(),
@@ -131,7 +140,7 @@ impl Full {
         tables.push(self.output.checkpoint());
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         for (index, store) in self.inputs.iter_mut().enumerate() {
             let batches = tables.take(&format!("n{}-input{index}", self.id))?;
             match store {
@@ -144,7 +153,7 @@ impl Full {
         Ok(())
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.inputs.iter().fold(self.output.size(), |(rows, bytes), store| {
             let (more_rows, more_bytes) = match store {
                 Store::Arrivals(log) => log.size(),

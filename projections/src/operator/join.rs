@@ -3,6 +3,7 @@
 //! The sides take turns, so that a pair of changes is counted once: the left changes meet the right rows as they were, the right
 //! changes meet the left rows as they are. Buckets only narrow down who meets; the condition, keys included, decides.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node, session_state};
@@ -16,8 +17,10 @@ use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use rayon::prelude::*;
 
+use super::expiry::Expired;
 use super::keyed::Change;
 use super::linear::{holds, renamed};
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::{Arrangement, Leave};
@@ -59,7 +62,7 @@ impl Join {
                 format!("n{}-input{index}", node.id),
                 &input.schema,
                 buckets,
-                Leave::by_content_if(input.retracts),
+                Leave::of(input.retracts, node.expires(index)),
             )?;
             let needed = if key.nulls_match { Vec::new() } else { key.columns.clone() };
             Ok(Side { rows, columns: schema.fields().len(), needed, pending: Vec::new() })
@@ -80,25 +83,8 @@ impl Join {
         Ok(Self { sides, condition, joined, schema, staged: Vec::new() })
     }
 
-    pub(crate) fn stage(&mut self, input: usize, delta: Delta) {
-        self.staged.push((input, delta));
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
-        for (input, delta) in std::mem::take(&mut self.staged) {
-            let side = &mut self.sides[input];
-            if let Some(delta) = with_keys(delta, &side.needed)? {
-                side.pending.push(delta);
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
         for index in 0..2 {
             let pending = std::mem::take(&mut self.sides[index].pending);
@@ -173,16 +159,45 @@ impl Join {
         let weights = if weights.values().iter().all(|weight| *weight == 1) { None } else { Some(weights) };
         Ok(Some(Delta { rows: renamed(&pairs, &self.schema)?, weights }))
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Join {
+    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push((input, delta));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        for (input, delta) in std::mem::take(&mut self.staged) {
+            let side = &mut self.sides[input];
+            if let Some(delta) = with_keys(delta, &side.needed)? {
+                side.pending.push(delta);
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
+        self.sides[input].rows.evict(|rows| expired.of(rows))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         self.sides.iter_mut().for_each(|side| side.rows.checkpoint(tables));
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.sides.iter_mut().try_for_each(|side| side.rows.restore(tables))
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         let [left, right] = self.sides.each_ref().map(|side| side.rows.size());
         (left.0 + right.0, left.1 + right.1)
     }

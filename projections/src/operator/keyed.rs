@@ -15,8 +15,10 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 
+use super::expiry::Expired;
 use super::full::repeated;
 use super::linear::renamed;
+use super::{Flush, Stateful};
 use crate::consolidate::{Net, net};
 use crate::delta::Delta;
 use crate::error::Error;
@@ -124,7 +126,7 @@ impl Keyed {
         let schemas: Vec<SchemaRef> = node.inputs.iter().map(|input| Arc::clone(&input.schema)).collect();
         let inputs = node.inputs.iter().zip(keys).enumerate().map(|(index, (input, key))| {
             let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
-            let leave = Leave::by_content_if(input.retracts || keep.is_some());
+            let leave = Leave::of(input.retracts || keep.is_some(), node.expires(index));
             Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, leave)
         });
         Ok(Self {
@@ -143,21 +145,8 @@ impl Keyed {
         })
     }
 
-    pub(crate) fn stage(&mut self, input: usize, delta: Delta) {
-        self.staged.push((input, delta));
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        for (input, delta) in std::mem::take(&mut self.staged) {
-            self.pending[input].push(delta);
-        }
-    }
-
-    pub(crate) async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    async fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         if self.pending.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
         }
@@ -249,16 +238,42 @@ impl Keyed {
         self.planned.slots.iter().for_each(|slot| slot.fill(Vec::new()));
         answer?.iter().filter(|rows| rows.num_rows() > 0).map(|rows| renamed(rows, &self.schema)).collect()
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Keyed {
+    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push((input, delta));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        for (input, delta) in std::mem::take(&mut self.staged) {
+            self.pending[input].push(delta);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(self.changes())
+    }
+
+    fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
+        self.inputs[input].evict(|rows| expired.of(rows))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         self.inputs.iter_mut().for_each(|input| input.checkpoint(tables));
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.inputs.iter_mut().try_for_each(|input| input.restore(tables))
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.inputs
             .iter()
             .map(Arrangement::size)

@@ -7,6 +7,7 @@
 mod one_group;
 pub(super) mod partial;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
@@ -20,8 +21,10 @@ use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use rayon::prelude::*;
 
 use self::partial::{Arguments, Inputs, Partial};
+use super::expiry::Expired;
 use super::full::repeated;
 use super::linear::batch;
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
@@ -80,26 +83,19 @@ impl Merge {
         Ok(Self { partial, staged: Vec::new(), stored: Stored { id: node.id, inputs, table, keys, states, answers, schema } })
     }
 
-    /// Evaluates keys, arguments and filters; changes nothing that lasts.
-    pub(crate) fn stage(&mut self, delta: Delta) -> Result<(), Error> {
-        for rows in repeated(delta)? {
-            self.staged.push(self.stored.inputs.evaluate(&rows)?);
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
+        if self.stored.inputs.is_global() && self.stored.table.len() == 0 && self.partial.groups() == 0 {
+            // Without GROUP BY there is one group, with or without rows.
+            let nothing = self.stored.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.stored.inputs.input_schema())))?;
+            self.partial.update(&self.stored.inputs, &nothing)?;
         }
-        Ok(())
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
-        for arguments in std::mem::take(&mut self.staged) {
-            self.partial.update(&self.stored.inputs, &arguments)?;
-            if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.stored.inputs.in_order_only() {
-                self.drain()?;
-            }
-        }
-        Ok(())
+        self.drain()?;
+        let stored = &mut self.stored;
+        let changes = stored.table.changes();
+        let deltas = changes.par_chunks(MAX_BATCH_ROWS).map(|changes| stored.answer(changes)).collect::<Result<Vec<_>, _>>()?;
+        stored.table.end_epoch()?;
+        Ok(deltas.into_iter().flatten().collect())
     }
 
     /// Merges the states of the epoch so far into the table.
@@ -130,35 +126,47 @@ impl Merge {
         let found: Vec<Place> = rows.clone().map(|group| found[group]).collect();
         stored.table.upsert(&columns, &Keys::collect(rows.map(|group| encoded.get(group))), &hashes, &found)
     }
+}
 
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.stored.inputs.is_global() && self.stored.table.len() == 0 && self.partial.groups() == 0 {
-            // Without GROUP BY there is one group, with or without rows.
-            let nothing = self.stored.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.stored.inputs.input_schema())))?;
-            self.partial.update(&self.stored.inputs, &nothing)?;
+impl Stateful for Merge {
+    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
+        for rows in repeated(delta)? {
+            self.staged.push(self.stored.inputs.evaluate(&rows)?);
         }
-        self.drain()?;
-        let stored = &mut self.stored;
-        let changes = stored.table.changes();
-        let deltas = changes.par_chunks(MAX_BATCH_ROWS).map(|changes| stored.answer(changes)).collect::<Result<Vec<_>, _>>()?;
-        stored.table.end_epoch()?;
-        Ok(deltas.into_iter().flatten().collect())
+        Ok(())
     }
 
-    /// Drops the groups of which a column of the key is at or below `until`. Directly after a flush.
-    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
-        self.stored.table.evict(column, until)
+    fn unstage(&mut self) {
+        self.staged.clear();
     }
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+    fn absorb(&mut self) -> Result<(), Error> {
+        for arguments in std::mem::take(&mut self.staged) {
+            self.partial.update(&self.stored.inputs, &arguments)?;
+            if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.stored.inputs.in_order_only() {
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, _input: usize, expired: &Expired) -> Result<(), Error> {
+        self.stored.table.evict(|rows| expired.of(rows))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.push(self.stored.table.checkpoint());
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.stored.table.restore(tables.take(&format!("n{}-groups", self.stored.id))?)
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.stored.table.size()
     }
 }

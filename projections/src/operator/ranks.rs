@@ -5,6 +5,7 @@
 //!
 //! Rows are ordered by the first bytes of the encoding of what they are ordered by; the rest is looked at where these tie.
 
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -22,7 +23,9 @@ use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
+use super::expiry::Expired;
 use super::groups::{Arrivals, Changes, Groups};
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Leave;
@@ -161,24 +164,8 @@ impl Ranks {
         })
     }
 
-    /// Takes rows that come; evaluates what they are ordered by, which may fail.
-    pub(crate) fn stage(&mut self, delta: Delta) -> Result<(), Error> {
-        if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
-            self.whole.encode(&delta.rows.project(&self.whole.columns)?)?;
-        }
-        self.rows.stage(delta);
-        Ok(())
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.rows.unstage();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        self.rows.absorb();
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
         let standing = self.order(&mut groups)?;
         let changes = groups.changes(|keys| self.compare(&groups, &standing, keys));
@@ -287,16 +274,43 @@ impl Ranks {
             gathered.columns()[..self.columns].iter().cloned().chain((0..self.functions.len()).map(rank)).collect()
         })
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Ranks {
+    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
+        if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
+            self.whole.encode(&delta.rows.project(&self.whole.columns)?)?;
+        }
+        self.rows.stage(delta);
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.rows.unstage();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        self.rows.absorb();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, _input: usize, expired: &Expired) -> Result<(), Error> {
+        self.rows.rows.evict(|rows| expired.of(rows))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         self.rows.checkpoint(tables);
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.rows.restore(tables)
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.rows.size()
     }
 }

@@ -5,6 +5,7 @@
 //! and a NULL is never known not to be in a set that is not empty. So its answer turns over as a whole when the set gets its first
 //! row or its first NULL, or loses its last, and goes by the keys otherwise.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
@@ -15,9 +16,11 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::LogicalPlan;
 
+use super::expiry::Expired;
 use super::join::with_keys;
 use super::keyed::Change;
 use super::linear::batch;
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::{Arrangement, Leave};
@@ -95,7 +98,7 @@ impl Semi {
                 format!("n{}-input{outer}", node.id),
                 &input.schema,
                 buckets,
-                Leave::by_content_if(input.retracts),
+                Leave::of(input.retracts, node.expires(outer)),
             )?,
             outer_key: keys[outer].columns.clone(),
             columns: if outer == 0 { join.left.schema() } else { join.right.schema() }.fields().len(),
@@ -107,21 +110,8 @@ impl Semi {
         })
     }
 
-    pub(crate) fn stage(&mut self, input: usize, delta: Delta) {
-        self.staged.push((input, delta));
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        for (input, delta) in std::mem::take(&mut self.staged) {
-            self.pending[input].push(delta);
-        }
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
         let inner = std::mem::take(&mut self.pending[1 - self.outer]);
         if !inner.is_empty() {
@@ -270,19 +260,49 @@ impl Semi {
         let has_null = self.keys.weights(&null, &null.hashes()).iter().any(|weight| *weight > 0);
         Ok(if has_null { Set::WithNull } else { Set::Known })
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Semi {
+    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push((input, delta));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        for (input, delta) in std::mem::take(&mut self.staged) {
+            self.pending[input].push(delta);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
+        if input == self.outer {
+            return self.rows.evict(|rows| expired.of(rows));
+        }
+        let of_keys = expired.over(&self.inner_key)?;
+        self.keys.evict(|keys| of_keys.of(keys))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         self.rows.checkpoint(tables);
         tables.push(self.keys.checkpoint());
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.rows.restore(tables)?;
         let keys = tables.take(self.keys.name())?;
         self.keys.restore(keys)
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         let (rows, keys) = (self.rows.size(), self.keys.size());
         (rows.0 + keys.0, rows.1 + keys.1)
     }

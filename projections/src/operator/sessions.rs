@@ -1,20 +1,26 @@
 //! Sessions by key over rows that only arrive: rows that follow each other in time within a gap belong together.
 //!
 //! For a key that new rows touch, the sessions among the stored rows and those among all are found from their times alone; only rows
-//! whose session is another one are looked at. A late row may join two sessions into one.
+//! whose session is another one are looked at. A late row may join two sessions into one. Where rows that come too late are left out, a
+//! session that has ended before is final, and is forgotten when its window is gone.
 
+use std::future::ready;
 use std::ops::Range;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
 use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::datatypes::{Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use rayon::prelude::*;
 
+use super::expiry::Expired;
 use super::groups::{Arrivals, Changes, Groups};
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Leave;
-use crate::state::{TableCheckpoint, Tables};
+use crate::state::{Place, TableCheckpoint, Tables};
 
 /// Finds sessions.
 #[derive(Debug)]
@@ -36,7 +42,7 @@ impl Sessions {
             return Err(Error::Bug("sessions have no input".to_owned()));
         };
         Ok(Self {
-            rows: Arrivals::new(format!("n{}-rows", node.id), &input.schema, key, Leave::Never)?,
+            rows: Arrivals::new(format!("n{}-rows", node.id), &input.schema, key, Leave::of(false, node.expires(0)))?,
             time,
             gap,
             columns: columns.to_vec(),
@@ -44,19 +50,8 @@ impl Sessions {
         })
     }
 
-    pub(crate) fn stage(&mut self, delta: Delta) {
-        self.rows.stage(delta);
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.rows.unstage();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        self.rows.absorb();
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
         let times =
             groups.map_columns(&self.rows.rows, &[self.time], |rows| Ok(rows.column(0).as_primitive::<Int64Type>().clone()))?;
@@ -110,6 +105,23 @@ impl Sessions {
         end(&mut sessions[first..]);
     }
 
+    /// Where the rows are whose sessions have ended: no row comes in any more that would join them.
+    fn gone(&self, expired: &Expired) -> Result<Vec<Place>, Error> {
+        let (rows, expired) = (&self.rows.rows, expired.over(&[self.time])?);
+        let places = rows.all_places();
+        let keys = rows.by().keys(&rows.columns(rows.by().columns().iter().copied(), &places)?, places.len())?;
+        let times = rows.columns([self.time], &places)?;
+        let has_ended = expired.of(&RecordBatch::try_from_iter([("time", Arc::clone(&times[0]))])?)?;
+        let times = times[0].as_primitive::<Int64Type>().values();
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.par_sort_unstable_by(|one, other| (keys.get(*one), times[*one]).cmp(&(keys.get(*other), times[*other])));
+        let follows =
+            |one: &usize, next: &usize| keys.get(*one) == keys.get(*next) && times[*next].saturating_sub(times[*one]) <= self.gap;
+        let sessions = order.chunk_by(follows);
+        let ended = sessions.filter(|session| session.last().is_some_and(|last| has_ended.value(*last)));
+        Ok(ended.flatten().map(|row| places[*row]).collect())
+    }
+
     /// Rows with their sessions as deltas.
     fn give(&self, groups: &Groups, changes: &Changes<Session>) -> Result<Vec<Delta>, Error> {
         groups.deltas(&self.rows.rows, &self.schema, changes, |gathered, of_rows| {
@@ -124,16 +136,42 @@ impl Sessions {
             self.columns.iter().map(column).collect()
         })
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Sessions {
+    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
+        self.rows.stage(delta);
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.rows.unstage();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        self.rows.absorb();
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, _input: usize, expired: &Expired) -> Result<(), Error> {
+        let gone = self.gone(expired)?;
+        self.rows.rows.remove(&gone)?;
+        self.rows.rows.end_epoch()
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         self.rows.checkpoint(tables);
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.rows.restore(tables)
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.rows.size()
     }
 }

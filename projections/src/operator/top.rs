@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
@@ -19,6 +20,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
 use super::linear::{batch, renamed};
+use super::{Flush, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
@@ -107,19 +109,8 @@ impl Top {
         })
     }
 
-    pub(crate) fn stage(&mut self, delta: Delta) {
-        self.staged.push(delta);
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        self.pending.append(&mut self.staged);
-    }
-
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         if self.pending.is_empty() {
             return Ok(Vec::new());
         }
@@ -228,12 +219,32 @@ impl Top {
         let weights = Int64Array::from_iter_values(rows.iter().map(|(_, weight)| sign * weight));
         Ok(Delta { rows: batch(&self.schema, columns, rows.len())?, weights: Some(weights) })
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Top {
+    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push(delta);
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        self.pending.append(&mut self.staged);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.push(self.stored.checkpoint());
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let batches = tables.take(self.stored.name())?;
         self.stored.restore(batches)?;
         self.find_first()?;
@@ -241,7 +252,7 @@ impl Top {
         Ok(())
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         let (rows, bytes) = self.stored.size();
         (rows, bytes + (self.bytes + self.held.len() * size_of::<(Standing, Held)>()) as u64)
     }

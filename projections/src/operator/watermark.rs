@@ -6,10 +6,11 @@
 //! those that it passes.
 
 use std::collections::BTreeMap;
+use std::future::ready;
 use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
-use alluvium_sql::{Expiry, Node};
+use alluvium_sql::Node;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::{cast, filter_record_batch, max};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
@@ -17,6 +18,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 
 use super::linear::{batch, renamed};
+use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::multiset::Multiset;
@@ -30,17 +32,11 @@ pub(crate) struct Bounds {
     pub(crate) emits_final: bool,
     /// How far past its end a window goes, in units of the end's type.
     pub(crate) retain: Option<i64>,
-    /// Groups that go with their windows.
-    pub(crate) expiry: Option<Expiry>,
 }
 
-/// Groups that nobody reads any more.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Expired {
-    pub(crate) groups: Expiry,
-    /// The end of the latest window that is gone.
-    pub(crate) until: i64,
-}
+/// What expires is dropped when the watermark has gone on by this part of the time for which windows are retained: then each row is
+/// looked at a few times in all, and there is little more of them than are retained.
+const STEPS: i64 = 8;
 
 /// The end of a row's window, and the row by its encoding.
 type HeldRow = (i64, Box<[u8]>);
@@ -96,42 +92,16 @@ impl Watermark {
         })
     }
 
-    pub(crate) fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
-        let Some(source) = input.checked_sub(1) else {
-            self.staged.rows.push(delta);
-            return Ok(());
-        };
-        let times = cast(delta.rows.column(0), &DataType::Int64)?;
-        self.staged.latest.resize(self.delays.len(), None);
-        let latest = &mut self.staged.latest[source];
-        *latest = (*latest).max(max(times.as_primitive::<Int64Type>()));
-        Ok(())
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged = Staged::default();
-    }
-
-    pub(crate) fn absorb(&mut self) {
-        let staged = std::mem::take(&mut self.staged);
-        self.pending.extend(staged.rows);
-        for (latest, new) in self.latest.iter_mut().zip(staged.latest) {
-            *latest = (*latest).max(new);
-        }
-    }
-
-    /// What changes in the answer, and the groups that go.
-    pub(crate) fn flush(&mut self) -> Result<(Vec<Delta>, Option<Expired>), Error> {
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         let before = self.reached;
         self.reached = self.watermark();
         self.remember_times()?;
-        let gone_before = self.gone(before);
         let gone = self.gone(self.reached);
         let mut deltas = Vec::new();
         if !self.pending.is_empty() {
             deltas.extend(self.take_rows(before, gone)?);
         }
-        let mut expired = None;
         if self.reached != before {
             let mut given = Vec::new();
             if self.bounds.emits_final {
@@ -149,13 +119,10 @@ impl Watermark {
                 );
             }
             deltas.extend(self.delta(&given)?);
-            let left = self.let_go(leaving)?;
-            if let (true, Some(groups), Some(until)) = (left && gone > gone_before, self.bounds.expiry, gone) {
-                expired = Some(Expired { groups, until });
-            }
+            self.let_go(leaving)?;
         }
         self.stored.end_epoch()?;
-        Ok((deltas, expired))
+        Ok(deltas)
     }
 
     /// The smallest of the sources' watermarks; none before each has one.
@@ -232,17 +199,17 @@ impl Watermark {
         range.into_iter().flatten().map(|(row, weight)| (row, *weight))
     }
 
-    /// Forgets the held rows of windows that end at or before `until`; whether there were any.
-    fn let_go(&mut self, until: Option<i64>) -> Result<bool, Error> {
+    /// Forgets the held rows of windows that end at or before `until`.
+    fn let_go(&mut self, until: Option<i64>) -> Result<(), Error> {
         let leaving: Vec<_> = self.between(None, until).map(|(row, weight)| (row.clone(), -weight)).collect();
-        let Some(delta) = self.delta(&leaving)? else { return Ok(false) };
+        let Some(delta) = self.delta(&leaving)? else { return Ok(()) };
         let rows = renamed(&delta.rows, &self.stored.schema())?;
         self.stored.apply(&[Delta { rows, weights: delta.weights }])?;
         for (row, _) in leaving {
             self.bytes -= row.1.len();
             self.held.remove(&row);
         }
-        Ok(true)
+        Ok(())
     }
 
     fn delta(&self, rows: &[(HeldRow, i64)]) -> Result<Option<Delta>, Error> {
@@ -271,11 +238,57 @@ impl Watermark {
         self.times.end_epoch()
     }
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+    fn hold_all(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
+        let ends = cast(rows.column(self.window_end), &DataType::Int64)?;
+        let content = self.rows.convert_columns(rows.columns())?;
+        for (row, (end, weight)) in ends.as_primitive::<Int64Type>().values().iter().zip(weights).enumerate() {
+            self.hold(*end, content.row(row).data(), *weight);
+        }
+        Ok(())
+    }
+}
+
+impl Stateful for Watermark {
+    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
+        let Some(source) = input.checked_sub(1) else {
+            self.staged.rows.push(delta);
+            return Ok(());
+        };
+        let times = cast(delta.rows.column(0), &DataType::Int64)?;
+        self.staged.latest.resize(self.delays.len(), None);
+        let latest = &mut self.staged.latest[source];
+        *latest = (*latest).max(max(times.as_primitive::<Int64Type>()));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged = Staged::default();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        let staged = std::mem::take(&mut self.staged);
+        self.pending.extend(staged.rows);
+        for (latest, new) in self.latest.iter_mut().zip(staged.latest) {
+            *latest = (*latest).max(new);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn expires(&self) -> Option<i64> {
+        let step = (self.bounds.retain? / STEPS).max(1);
+        let gone = self.gone(self.reached)?;
+        Some(gone.div_euclid(step).checked_mul(step).unwrap_or(gone))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.extend([self.times.checkpoint(), self.stored.checkpoint()]);
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.times.restore(tables.take(self.times.name())?)?;
         let places = self.times.places();
         let (sources, latest) = (self.times.gather(0, &places)?, self.times.gather(1, &places)?);
@@ -298,16 +311,7 @@ impl Watermark {
         Ok(())
     }
 
-    fn hold_all(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
-        let ends = cast(rows.column(self.window_end), &DataType::Int64)?;
-        let content = self.rows.convert_columns(rows.columns())?;
-        for (row, (end, weight)) in ends.as_primitive::<Int64Type>().values().iter().zip(weights).enumerate() {
-            self.hold(*end, content.row(row).data(), *weight);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         let (rows, bytes) = self.stored.size();
         (rows, bytes + (self.bytes + self.held.len() * size_of::<(HeldRow, i64)>()) as u64)
     }

@@ -6,6 +6,7 @@
 
 mod sums;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
@@ -19,9 +20,11 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use self::sums::{Measure, Sums};
+use super::expiry::Expired;
 use super::linear::batch;
 use super::merge::first_stage;
 use super::merge::partial::{Arguments, Inputs};
+use super::{Flush, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
@@ -103,36 +106,27 @@ impl Weighted {
         })
     }
 
-    /// Evaluates keys, arguments and filters; changes nothing that lasts.
-    pub(crate) fn stage(&mut self, delta: &Delta) -> Result<(), Error> {
-        self.staged.push((self.inputs.evaluate(&delta.rows)?, delta.weights.clone()));
-        Ok(())
-    }
-
-    pub(crate) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(crate) fn absorb(&mut self) -> Result<(), Error> {
-        for (arguments, weights) in std::mem::take(&mut self.staged) {
-            let rows = arguments.rows();
-            let keys = arguments.keys().first().cloned().unwrap_or_default();
-            let keys = self.table_keys(keys)?;
-            let encoded = self.table.encode(&keys, rows)?;
-            let weight = |row: usize| weights.as_ref().map_or(1, |weights| weights.value(row));
-            let groups = self.epoch.intern(keys, encoded, rows, self.measures.len());
-            for (row, group) in groups.iter().enumerate() {
-                self.epoch.rows[*group as usize] += weight(row);
-            }
-            for (number, measure) in self.measures.iter().enumerate() {
-                let (values, filter) = arguments.of(number);
-                self.epoch.sums[number].add(measure, values, filter, &groups, weight)?;
-            }
-            if self.epoch.held > MAX_EPOCH_ROWS {
-                self.drain()?;
+    /// What the epoch changes in the answer.
+    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
+        self.drain()?;
+        let mut deltas = Vec::new();
+        let changes = self.table.changes();
+        if self.inputs.is_global() && !self.begun {
+            // Without GROUP BY there is an answer, with or without rows.
+            let now = changes.first().map_or(Place::NONE, |change| change.after);
+            deltas.push(Delta::insertions(batch(&self.schema, self.evaluate(&[now])?, 1)?));
+        } else {
+            for changes in changes.chunks(MAX_BATCH_ROWS) {
+                self.answer(changes, &mut deltas)?;
             }
         }
-        Ok(())
+        self.begun = true;
+        self.table.end_epoch()?;
+        if deltas.is_empty() {
+            return Ok(deltas);
+        }
+        let change = net(&self.schema, &self.answers, &deltas)?;
+        Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
     }
 
     fn table_keys(&self, keys: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Error> {
@@ -194,28 +188,6 @@ impl Weighted {
             .collect()
     }
 
-    pub(crate) fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        self.drain()?;
-        let mut deltas = Vec::new();
-        let changes = self.table.changes();
-        if self.inputs.is_global() && !self.begun {
-            // Without GROUP BY there is an answer, with or without rows.
-            let now = changes.first().map_or(Place::NONE, |change| change.after);
-            deltas.push(Delta::insertions(batch(&self.schema, self.evaluate(&[now])?, 1)?));
-        } else {
-            for changes in changes.chunks(MAX_BATCH_ROWS) {
-                self.answer(changes, &mut deltas)?;
-            }
-        }
-        self.begun = true;
-        self.table.end_epoch()?;
-        if deltas.is_empty() {
-            return Ok(deltas);
-        }
-        let change = net(&self.schema, &self.answers, &deltas)?;
-        Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
-    }
-
     /// The answers that some keys had, taken out, and those that they have.
     fn answer(&self, changes: &[Change], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let global = self.inputs.is_global();
@@ -255,17 +227,58 @@ impl Weighted {
         }
         Ok(answers)
     }
+}
 
-    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+impl Stateful for Weighted {
+    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
+        self.staged.push((self.inputs.evaluate(&delta.rows)?, delta.weights.clone()));
+        Ok(())
+    }
+
+    fn unstage(&mut self) {
+        self.staged.clear();
+    }
+
+    fn absorb(&mut self) -> Result<(), Error> {
+        for (arguments, weights) in std::mem::take(&mut self.staged) {
+            let rows = arguments.rows();
+            let keys = arguments.keys().first().cloned().unwrap_or_default();
+            let keys = self.table_keys(keys)?;
+            let encoded = self.table.encode(&keys, rows)?;
+            let weight = |row: usize| weights.as_ref().map_or(1, |weights| weights.value(row));
+            let groups = self.epoch.intern(keys, encoded, rows, self.measures.len());
+            for (row, group) in groups.iter().enumerate() {
+                self.epoch.rows[*group as usize] += weight(row);
+            }
+            for (number, measure) in self.measures.iter().enumerate() {
+                let (values, filter) = arguments.of(number);
+                self.epoch.sums[number].add(measure, values, filter, &groups, weight)?;
+            }
+            if self.epoch.held > MAX_EPOCH_ROWS {
+                self.drain()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Flush<'_> {
+        Box::pin(ready(self.changes()))
+    }
+
+    fn evict(&mut self, _input: usize, expired: &Expired) -> Result<(), Error> {
+        self.table.evict(|rows| expired.of(rows))
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.push(self.table.checkpoint());
     }
 
-    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         self.begun = true;
         self.table.restore(tables.take(&format!("n{}-groups", self.id))?)
     }
 
-    pub(crate) fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         self.table.size()
     }
 }

@@ -16,7 +16,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array, new_empty_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array, new_empty_array};
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -111,9 +111,13 @@ pub(crate) enum Leave {
 }
 
 impl Leave {
-    /// By their content where the rows of an input can be taken back.
-    pub(crate) fn by_content_if(retracts: bool) -> Leave {
-        if retracts { Leave::ByContent } else { Leave::Never }
+    /// How rows of an input leave, which can be taken back or expire.
+    pub(crate) fn of(retracts: bool, expires: bool) -> Leave {
+        match (retracts, expires) {
+            (true, _) => Leave::ByContent,
+            (false, true) => Leave::ByPlace,
+            (false, false) => Leave::Never,
+        }
     }
 }
 
@@ -269,6 +273,33 @@ impl Arrangement {
             return Err(Error::Bug(format!("rows of {} do not leave by their place", self.name)));
         }
         self.bury(places.iter().map(|place| (self.segment(place.slot()).buckets[place.row()], *place)).collect())
+    }
+
+    /// Takes out every row that `goes` says of some of them. Between epochs.
+    ///
+    /// # Errors
+    /// Those of `goes`; [`Error::Bug`] where rows never leave.
+    pub(crate) fn evict(&mut self, goes: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
+        if self.departures.is_none() {
+            return Err(Error::Bug(format!("rows of {} never leave", self.name)));
+        }
+        let mut gone = Vec::new();
+        for slot in &self.order {
+            let segment = self.segment(*slot);
+            let old = goes(&segment.rows)?;
+            let old = old.values().set_indices().filter(|row| segment.is_alive(*row));
+            gone.extend(old.map(|row| (segment.buckets[row], Place::new(*slot, row))));
+        }
+        for (_, place) in &gone {
+            let hash = self.segment(place.slot()).hashes.get(place.row()).copied();
+            if let (Some(content), Some(hash)) = (&mut self.content, hash)
+                && let Ok(entry) = content.rows.find_entry(spread(hash), |entry| entry.place == *place)
+            {
+                entry.remove();
+            }
+        }
+        self.bury(gone)?;
+        self.end_epoch()
     }
 
     /// Changes the weights of rows, where they leave by their content; `buckets` are those of the net rows.

@@ -7,9 +7,8 @@
 //!
 //! The work of one epoch is bounded by what the epoch wrote, except that one merge is always allowed: it writes one segment.
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::BooleanArray;
+use arrow::record_batch::RecordBatch;
 
 use super::keys::{Keys, hash, spread};
 use super::segment::{Place, Segment};
@@ -83,13 +82,11 @@ impl StateTable {
         self.write_living(slots)
     }
 
-    /// Takes out every row, in all its versions, of which column `column` is at or below `until`. Between epochs.
-    pub(crate) fn evict(&mut self, column: usize, until: i64) -> Result<(), Error> {
+    /// Takes out every row, in all its versions, that `goes` says of some of them, by their keys. Between epochs.
+    pub(crate) fn evict(&mut self, goes: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
         let mut touched = Vec::new();
         for slot in self.order.values().copied() {
-            let times = cast(self.segment(slot).column(column), &DataType::Int64)?;
-            let times = times.as_primitive::<Int64Type>();
-            let old: Vec<usize> = (0..times.len()).filter(|row| times.is_valid(*row) && times.value(*row) <= until).collect();
+            let old: Vec<usize> = goes(&self.segment(slot).rows)?.values().set_indices().collect();
             if !old.is_empty() {
                 touched.push((slot, old));
             }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
@@ -130,6 +130,17 @@ impl Multiset {
         Ok(batches)
     }
 
+    /// Takes out the rows that `goes` says of some of them, whatever their weights. Between epochs.
+    pub(crate) fn evict(&mut self, goes: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
+        self.table.evict(goes)?;
+        self.count_rows();
+        Ok(())
+    }
+
+    fn count_rows(&mut self) {
+        self.rows_there = self.table.places().iter().filter(|place| self.table.weight_at(**place) > 0).count();
+    }
+
     /// The rows' own schema.
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(&self.rows)
@@ -145,7 +156,7 @@ impl Multiset {
 
     pub(crate) fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
         self.table.restore(batches)?;
-        self.rows_there = self.table.places().iter().filter(|place| self.table.weight_at(**place) > 0).count();
+        self.count_rows();
         Ok(())
     }
 

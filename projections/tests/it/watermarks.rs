@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use alluvium_sql::{Catalog, SqlFile};
-use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMillisecondArray};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::TimestampMillisecondType;
 use arrow::record_batch::RecordBatch;
 use fastrand::Rng;
 
@@ -19,35 +20,153 @@ CREATE EXTERNAL TABLE named (id BIGINT, k VARCHAR, at_ms TIMESTAMP(3)) STORED AS
 
 const TUMBLE: &str = "TUMBLE(seen, at_ms, INTERVAL '3 seconds')";
 
-/// Queries, and of which sources they have watermarks.
-fn queries() -> Vec<(String, &'static [&'static str])> {
+/// A query, of which sources it has watermarks, and what it remembers under `retain`.
+struct Asked {
+    query: String,
+    sources: &'static [&'static str],
+    remembers: Remembers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Remembers {
+    /// Windows that are retained, and no others.
+    Retained,
+    /// The same, since rows that come too late for them are left out.
+    RetainedInTime,
+    /// Some of its state stays.
+    More,
+}
+
+fn asked(query: &str, sources: &'static [&'static str], remembers: Remembers) -> Asked {
+    let query = query.replace("{SEEN}", TUMBLE).replace("{PAID}", "TUMBLE(paid, at_ms, INTERVAL '3 seconds')");
+    Asked { query, sources, remembers }
+}
+
+fn queries() -> Vec<Asked> {
+    use Remembers::{More, Retained, RetainedInTime};
+    let (seen, both): (&[&str], &[&str]) = (&["seen"], &["seen", "paid"]);
     vec![
-        (format!("SELECT window_end, k, count(*) AS n, max(id) AS m FROM {TUMBLE} GROUP BY window_end, k"), &["seen"]),
-        (format!("SELECT window_start, window_end, id FROM {TUMBLE} WHERE id % 3 > 0"), &["seen"]),
-        (
-            "SELECT k, window_end, sum(id) AS s FROM HOP(seen, at_ms, INTERVAL '1 second', INTERVAL '3 seconds') GROUP BY window_end, k HAVING count(*) > 1"
-                .to_owned(),
-            &["seen"],
+        asked("SELECT window_end, k, count(*) AS n, max(id) AS m FROM {SEEN} GROUP BY window_end, k", seen, Retained),
+        asked("SELECT window_start, window_end, id FROM {SEEN} WHERE id % 3 > 0", seen, Retained),
+        asked(
+            "SELECT k, window_end, sum(id) AS s FROM HOP(seen, at_ms, INTERVAL '1 second', INTERVAL '3 seconds') GROUP BY window_end, k HAVING count(*) > 1",
+            seen,
+            Retained,
         ),
-        (
-            format!(
-                "SELECT window_end, id FROM (SELECT window_end, id, row_number() OVER (PARTITION BY window_end ORDER BY k NULLS LAST, id DESC) AS place FROM {TUMBLE}) WHERE place <= 2"
-            ),
-            &["seen"],
+        asked("SELECT DISTINCT k, window_end FROM {SEEN}", seen, Retained),
+        asked(
+            "SELECT k, date_bin(INTERVAL '3 seconds', at_ms) + INTERVAL '3 seconds' AS window_end, count(DISTINCT id) AS n FROM seen GROUP BY 1, 2",
+            seen,
+            Retained,
         ),
-        ("SELECT k, min(at_ms) AS first, window_end FROM SESSION(seen, at_ms, INTERVAL '1 second' PARTITION BY k) GROUP BY k, window_end".to_owned(), &["seen"]),
+        // Ranks, and what is by partition.
+        asked(
+            "SELECT window_end, id FROM (SELECT window_end, id, row_number() OVER (PARTITION BY window_end ORDER BY k NULLS LAST, id DESC) AS place FROM {SEEN}) WHERE place <= 2",
+            seen,
+            Retained,
+        ),
+        asked("SELECT window_end, id, rank() OVER (PARTITION BY window_end, k ORDER BY id) AS place FROM {SEEN}", seen, Retained),
+        asked("SELECT window_end, id, sum(id) OVER (PARTITION BY k ORDER BY id) AS s FROM {SEEN}", seen, More),
+        // Sessions.
+        asked(
+            "SELECT k, min(at_ms) AS first, window_end FROM SESSION(seen, at_ms, INTERVAL '1 second' PARTITION BY k) GROUP BY k, window_end",
+            seen,
+            RetainedInTime,
+        ),
+        asked(
+            "SELECT id, window_start, window_end FROM SESSION(seen, at_ms, INTERVAL '700 ms' PARTITION BY k) WHERE id > 2",
+            seen,
+            RetainedInTime,
+        ),
+        // Late rows are told by the column of the watermark only.
+        asked(
+            "SELECT k, window_end FROM SESSION((SELECT k, at_ms + INTERVAL '1 ms' AS t FROM seen), t, INTERVAL '1 second' PARTITION BY k)",
+            seen,
+            More,
+        ),
         // A column of that name, and NULL in it.
-        ("SELECT id, CASE WHEN id % 5 > 0 THEN at_ms END AS window_end FROM seen".to_owned(), &["seen"]),
-        (
-            format!(
-                "SELECT s.window_end, s.n, p.m FROM (SELECT window_end, k, count(*) AS n FROM {TUMBLE} GROUP BY window_end, k) AS s
-                 JOIN (SELECT window_end, k, count(*) AS m FROM TUMBLE(paid, at_ms, INTERVAL '3 seconds') GROUP BY window_end, k) AS p
-                 ON s.window_end = p.window_end AND s.k = p.k"
-            ),
-            &["seen", "paid"],
+        asked("SELECT id, CASE WHEN id % 5 > 0 THEN at_ms END AS window_end FROM seen", seen, Retained),
+        // Joins by the window.
+        asked(
+            "SELECT s.window_end, s.n, p.m FROM (SELECT window_end, k, count(*) AS n FROM {SEEN} GROUP BY window_end, k) AS s
+             JOIN (SELECT window_end, k, count(*) AS m FROM {PAID} GROUP BY window_end, k) AS p
+             ON s.window_end = p.window_end AND s.k = p.k",
+            both,
+            Retained,
         ),
-        (format!("SELECT w.window_end, w.id, n.k FROM {TUMBLE} AS w LEFT JOIN named AS n ON w.id = n.id"), &["seen"]),
-        (format!("SELECT min(window_end) AS window_end, count(*) AS n FROM {TUMBLE}"), &["seen"]),
+        asked(
+            "SELECT s.window_end, s.id, p.id AS other FROM {SEEN} AS s JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, s.id, p.id AS other FROM {SEEN} AS s LEFT JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT p.window_end, s.id, p.id AS other FROM {SEEN} AS s RIGHT JOIN {PAID} AS p ON s.window_end = p.window_end AND s.id = p.id",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, s.id, p.id AS other FROM {SEEN} AS s FULL JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k",
+            both,
+            More,
+        ),
+        asked(
+            "SELECT window_end, id FROM {SEEN} AS s WHERE EXISTS (SELECT 1 FROM {PAID} AS p WHERE p.window_end = s.window_end AND p.k = s.k)",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT window_end, id FROM {SEEN} AS s WHERE NOT EXISTS (SELECT 1 FROM {PAID} AS p WHERE p.window_end = s.window_end AND p.id = s.id)",
+            both,
+            Retained,
+        ),
+        asked("SELECT window_end, id FROM {SEEN} AS s WHERE window_end NOT IN (SELECT window_end FROM {PAID} AS p)", both, More),
+        asked("SELECT w.window_end, w.id, n.k FROM {SEEN} AS w LEFT JOIN named AS n ON w.id = n.id", seen, More),
+        // Over rows that change.
+        asked(
+            "SELECT s.window_end, count(*) AS n, count(p.id) AS m, sum(p.id) AS t FROM {SEEN} AS s LEFT JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k GROUP BY s.window_end",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, s.k, max(p.id) AS m FROM {SEEN} AS s LEFT JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k GROUP BY s.window_end, s.k",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT window_end, n, count(*) AS keys FROM (SELECT window_end, k, count(*) AS n FROM {SEEN} GROUP BY window_end, k) GROUP BY window_end, n",
+            seen,
+            Retained,
+        ),
+        asked("SELECT window_end, k FROM {SEEN} INTERSECT SELECT window_end, k FROM {PAID}", both, Retained),
+        asked("SELECT window_end, k FROM {SEEN} EXCEPT SELECT window_end, k FROM {PAID}", both, Retained),
+        asked("SELECT window_end, id FROM {SEEN} UNION SELECT window_end, id FROM {PAID}", both, Retained),
+        // Joins bounded by time.
+        asked(
+            "SELECT s.at_ms AS window_end, s.id, p.id AS other FROM seen AS s JOIN paid AS p ON s.k = p.k AND p.at_ms BETWEEN s.at_ms AND s.at_ms + INTERVAL '1 second'",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, s.id, p.id AS other FROM {SEEN} AS s LEFT JOIN paid AS p ON s.k = p.k AND p.at_ms > s.at_ms - INTERVAL '1 second' AND p.at_ms < s.at_ms + INTERVAL '1 second'",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, count(p.id) AS n FROM {SEEN} AS s LEFT JOIN paid AS p ON s.id = p.id AND p.at_ms >= s.at_ms GROUP BY s.window_end",
+            both,
+            Retained,
+        ),
+        asked(
+            "SELECT s.window_end, s.id, p.id AS other FROM {SEEN} AS s JOIN paid AS p ON s.k = p.k AND p.at_ms <= s.at_ms",
+            both,
+            More,
+        ),
+        asked("SELECT min(window_end) AS window_end, count(*) AS n FROM {SEEN}", seen, More),
     ]
 }
 
@@ -101,12 +220,28 @@ fn events(random: &mut Rng, catalog: &Catalog, count: i64) -> Vec<Event> {
         .collect()
 }
 
+/// The events without those of `seen` that come too late for a session that is retained, as it was when they came.
+fn in_time(events: &[Event]) -> Vec<Event> {
+    let mut latest = None;
+    let time = |event: &Event| {
+        let times = event.rows.column(2).as_primitive::<TimestampMillisecondType>();
+        (event.source == "seen" && times.is_valid(0)).then(|| times.value(0))
+    };
+    let comes_in_time = |event: &&Event| {
+        latest = latest.max(time(event));
+        // 2 seconds of the watermark, and 5 of `retain`.
+        time(event).is_none_or(|time| Some(time) > latest.map(|latest| latest - 7_000))
+    };
+    events.iter().filter(comes_in_time).cloned().collect()
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn windows_come_when_they_are_over_and_go_when_they_are_old() {
     let seed = std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     println!("seed {seed}");
     let mut random = Rng::with_seed(seed);
-    for (query, sources) in queries() {
+    let mut left_out = 0;
+    for Asked { query, sources, remembers } in queries() {
         let mut shown = 0;
         for (emits_final, retains) in [(true, false), (false, true), (true, true)] {
             let options = match (emits_final, retains) {
@@ -123,10 +258,10 @@ async fn windows_come_when_they_are_over_and_go_when_they_are_old() {
             ));
             let events = events(&mut random, &ours, 60);
             for count in (0..=events.len()).step_by(5) {
-                let (ours, theirs) = (
-                    oracle::views(&ours, &events[..count]).await.unwrap(),
-                    oracle::views(&theirs, &events[..count]).await.unwrap(),
-                );
+                let all = &events[..count];
+                let counted = if retains && remembers == Remembers::RetainedInTime { in_time(all) } else { all.to_vec() };
+                left_out += all.len() - counted.len();
+                let (ours, theirs) = (oracle::views(&ours, all).await.unwrap(), oracle::views(&theirs, &counted).await.unwrap());
                 for (ours, theirs) in ours.iter().zip(&theirs) {
                     shown += usize::from(!ours.0.is_empty());
                     if let Some(difference) = ours.difference(theirs) {
@@ -141,29 +276,44 @@ async fn windows_come_when_they_are_over_and_go_when_they_are_old() {
         }
         assert!(shown > 0, "{query} shows nothing");
     }
+    assert!(left_out > 0, "no event came too late");
 }
 
+/// The most rows that a view has held in steps of ten events, and how many in the end.
+async fn held(options: &str, query: &str, seed: u64) -> (u64, u64) {
+    let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH ({options}) AS {query};"));
+    let mut random = Rng::with_seed(seed);
+    let mut pipeline = Pipeline::new(&catalog).await;
+    let mut most = 0;
+    for (number, step) in events(&mut random, &catalog, 1_500).chunks(10).enumerate() {
+        for event in step {
+            pipeline.push(&event.source, &event.rows).await;
+        }
+        pipeline.flush().await;
+        pipeline.checkpoint();
+        most = most.max(pipeline.state_rows());
+        if number % 40 == 39 {
+            pipeline.restart().await;
+        }
+    }
+    (most, pipeline.state_rows())
+}
+
+/// Of 450 seconds of events, and of those that are retained.
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_old_is_dropped() {
-    let query = format!("SELECT window_end, id, count(*) AS n FROM {TUMBLE} GROUP BY window_end, id");
-    let mut held = Vec::new();
-    for options in ["emit = 'changes'", "emit = 'final'", "emit = 'final', retain = '5 seconds'"] {
-        let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH ({options}) AS {query};"));
-        let mut random = Rng::with_seed(1);
-        let mut pipeline = Pipeline::new(&catalog).await;
-        let mut most = 0;
-        for step in events(&mut random, &catalog, 3_000).chunks(10) {
-            for event in step {
-                pipeline.push(&event.source, &event.rows).await;
-            }
-            pipeline.flush().await;
-            pipeline.checkpoint();
-            most = most.max(pipeline.state_rows());
+    let mut most_kept = 0;
+    for Asked { query, remembers, .. } in queries() {
+        let kept = held("emit = 'final'", &query, 1).await;
+        let dropped = held("emit = 'final', retain = '5 seconds'", &query, 1).await;
+        let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH (retain = '5 seconds') AS {query};"));
+        let warnings = alluvium_sql::explain::summary(&catalog.views[0]).warnings;
+        let warned = warnings.iter().any(|warning| warning.reason.contains("retain takes"));
+        assert_eq!(warned, remembers == Remembers::More, "{query}: {warnings:?}");
+        if remembers != Remembers::More {
+            assert!(dropped.0 < 300 && dropped.1 < 200, "{query}: {kept:?} {dropped:?}");
+            most_kept = most_kept.max(kept.1);
         }
-        held.push(most);
     }
-    // Of 900 seconds, and of those that are not over or not old.
-    assert!(held[0] > 1_000, "{held:?}");
-    assert!(held[1] > held[0], "{held:?}");
-    assert!(held[2] < 250, "{held:?}");
+    assert!(most_kept > 1_000, "{most_kept} without retain");
 }

@@ -68,8 +68,12 @@ fn dearest(node: &Node) -> Class {
     node.inputs.iter().map(dearest).fold(own, Class::max)
 }
 
-fn stores(node: &Node) -> bool {
-    node.state.is_some() || node.inputs.iter().any(stores)
+/// Whether a node stores rows that the watermark does not take out, or one below it does.
+fn stores_for_good(node: &Node) -> bool {
+    let own = node.state.is_some()
+        && !is_constant(node)
+        && (node.inputs.is_empty() || (0..node.inputs.len()).any(|input| !node.expires(input)));
+    own || node.inputs.iter().any(stores_for_good)
 }
 
 fn states(node: &Node, found: &mut Vec<String>) {
@@ -118,9 +122,9 @@ impl Warnings<'_> {
             }
             Op::Merge { plan } => self.about_aggregates(plan, true),
             Op::Keyed { plan, .. } => self.about_aggregates(plan, false),
-            Op::Watermark { retain: Some(_), expiry: None, .. } if node.inputs.first().is_some_and(stores) => self.add(
+            Op::Watermark { retain: Some(_), .. } if node.inputs.first().is_some_and(stores_for_good) => self.add(
                 "retain takes old windows out of the view, and not out of what its query remembers".to_owned(),
-                "GROUP BY window_end directly over TUMBLE or HOP, whose groups go with their windows, and join or rank in a view above",
+                "take window_end from TUMBLE or HOP, group and partition by it, and have it among the equal keys of joins",
                 [self.word("retain")],
             ),
             _ => {}
@@ -201,7 +205,7 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
             Op::Semi { plan, .. } => is_outer(plan, index),
             _ => false,
         };
-        if keeps_rows {
+        if keeps_rows && !node.expires(index) {
             growing(input, relations);
         }
         kept_for_good(input, relations);

@@ -12,7 +12,7 @@ use crate::plan::RelationKind;
 use crate::planner::Relation;
 
 /// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
-const STATE_FORMAT: u32 = 3;
+const STATE_FORMAT: u32 = 4;
 
 /// Options of a source that decide which events there are; others say how to reach them.
 const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];

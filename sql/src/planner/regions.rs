@@ -195,6 +195,7 @@ impl Cut<'_> {
         });
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::Linear,
             reason: None,
             cost: O_CHANGES.to_owned(),
@@ -203,7 +204,7 @@ impl Cut<'_> {
             retracts: relation.retracts,
             key,
             inputs: Vec::new(),
-            op: Op::Scan { relation: pick.relation.to_owned(), kind: relation.kind, projection: pick.columns },
+            op: Op::Scan { relation: pick.relation.to_owned(), kind: relation.kind, projection: pick.columns, lateness: None },
         })
     }
 
@@ -221,6 +222,7 @@ impl Cut<'_> {
         let plan = LogicalPlan::Aggregate(plan);
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::Merge,
             reason: None,
             cost: O_CHANGES.to_owned(),
@@ -260,7 +262,7 @@ impl Cut<'_> {
             ("O(all input)", Some("all input, and the last answer"))
         };
         let (cost, state) = (cost.to_owned(), state.map(str::to_owned));
-        Ok(Node { id: 0, class, reason, cost, state, op, schema, retracts, key, inputs })
+        Ok(Node { id: 0, class, reason, cost, state, op, schema, retracts, key, inputs, expiries: Vec::new() })
     }
 
     /// Replaces what does not belong in a region of this class by leaves.

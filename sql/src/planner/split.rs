@@ -97,7 +97,7 @@ pub(crate) fn shares_key(plan: &LogicalPlan) -> bool {
 }
 
 /// What all functions of a window operator are partitioned by.
-fn common_partition(expressions: &[Expr]) -> Vec<Expr> {
+pub(crate) fn common_partition(expressions: &[Expr]) -> Vec<Expr> {
     let mut partitions = expressions.iter().map(|expression| match expression.clone().unalias() {
         Expr::WindowFunction(call) => call.params.partition_by,
         _ => Vec::new(),

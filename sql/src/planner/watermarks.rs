@@ -2,22 +2,33 @@
 //!
 //! Both are filters on the end of a row's window, and the law holds of the query with these filters: with W the smallest of the
 //! watermarks, `window_end <= W` and `window_end > W - retain`. W only grows, so that a window that is gone never returns, whatever comes
-//! late: its groups need not be kept either.
+//! late: what was remembered for it is dropped ([`expiry`]).
+//!
+//! A session is a window without a last time: a row that comes late enough would bring one back that is gone, by joining it to one
+//! that is not. So a view with `retain` leaves out the rows of a source that come too late for any session that it retains, as
+//! seen when they arrive: with W the watermark of their source by then, those whose time is not after `W - retain`. The law holds of
+//! the query over the source without these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
-use datafusion::common::{DataFusionError, Result, ScalarValue, TableReference};
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue, TableReference};
 use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::functions_aggregate::min_max::max_udaf;
+use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource, lit, scalar_subquery};
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, LogicalPlanBuilder, TableSource, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, lit, scalar_subquery,
+};
 
 use crate::catalog::watermarks::units;
 use crate::catalog::{Emit, ViewOptions};
-use crate::plan::{Class, Expiry, Node, Op, RelationKind, ViewPlan, leaf_index};
-use crate::planner::{Refusal, Relation, Spot, fingerprint, keys, optimized, regions, relations_read};
+use crate::plan::{Class, Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
+use crate::planner::{Refusal, Relation, Spot, expiry, fingerprint, optimized, regions, relations_read};
 use crate::session::{SchemaOnly, session_state};
 
 const WINDOW_END: &str = "window_end";
@@ -75,21 +86,31 @@ pub(super) fn bounded(
         reached.push(latest(name, relation, watermark.column)? - interval(watermark.delay));
         inputs.push(scan(name, relation, watermark.column));
     }
-    let batch = filtered(plan.batch.clone(), window_end, &reached, options)?;
+    let mut rows = plan.root;
+    let mut query = plan.batch;
+    if let Some(retain) = options.retain {
+        let late = leave_out_late_rows(&mut rows, relations, retain);
+        query = without_late_rows(query, relations, &late, retain)?;
+        let end = Expr::Column(Column::new_unqualified(field.name()));
+        expiry::mark(&mut rows, &RowTime { time: end, slack: 0 });
+    }
+    let batch = filtered(query, window_end, &reached, options)?;
     let reads = relations_read(&batch, relations)?;
-    let expiry = retain.and_then(|_| expiry(&plan.root, window_end));
-    inputs.insert(0, plan.root);
+    inputs.insert(0, rows);
     let rows = &inputs[0];
     let mut root = Node {
         id: 0,
         class: Class::Linear,
         reason: None,
         cost: "O(changes + rows that the watermark passes)".to_owned(),
-        state: Some(state(options, expiry).to_owned()),
+        state: Some(
+            if retain.is_some() { "rows of windows that are retained" } else { "rows of windows that are not over" }.to_owned(),
+        ),
+        expiries: Vec::new(),
         schema: Arc::clone(&plan.schema),
         retracts: rows.retracts || retain.is_some(),
         key: rows.key.clone(),
-        op: Op::Watermark { window_end, delays, emits_final: options.emit == Emit::Final, retain, expiry },
+        op: Op::Watermark { window_end, delays, emits_final: options.emit == Emit::Final, retain },
         inputs,
     };
     regions::number(&mut root, &mut 0);
@@ -98,14 +119,6 @@ pub(super) fn bounded(
 
 fn refused(option: &'static str, message: String, help: &str) -> Refusal {
     Refusal::Refused { message, help: help.to_owned(), spot: Spot::Word(option) }
-}
-
-fn state(options: &ViewOptions, expiry: Option<Expiry>) -> &'static str {
-    match (options.emit, options.retain, expiry) {
-        (_, None, _) => "rows of windows that are not over",
-        (_, Some(_), Some(_)) => "rows of windows that are retained; groups of others are dropped",
-        (_, Some(_), None) => "rows of windows that are retained",
-    }
 }
 
 fn interval(duration: Duration) -> Expr {
@@ -127,7 +140,8 @@ fn scan(name: &str, relation: &Relation, column: usize) -> Node {
         reason: None,
         cost: "O(changes)".to_owned(),
         state: None,
-        op: Op::Scan { relation: name.to_owned(), kind: RelationKind::Source, projection: vec![column] },
+        op: Op::Scan { relation: name.to_owned(), kind: RelationKind::Source, projection: vec![column], lateness: None },
+        expiries: Vec::new(),
         schema: Arc::new(Schema::new(vec![relation.schema.field(column).clone()])),
         retracts: false,
         key: None,
@@ -152,32 +166,95 @@ fn filtered(query: LogicalPlan, window_end: usize, reached: &[Expr], options: &V
     optimized(&session_state()?, &LogicalPlanBuilder::from(query).filter(kept)?.build()?)
 }
 
-/// The first aggregate below, where its groups hold the column.
-fn expiry(rows: &Node, column: usize) -> Option<Expiry> {
-    let (mut node, mut column, mut depth) = (rows, column, 0);
-    loop {
-        match (&node.op, node.inputs.as_slice()) {
-            (Op::Linear { plan }, [input]) => {
-                column = column_of_leaf(plan, column)?;
-                (node, depth) = (input, depth + 1);
-            }
-            (Op::Merge { plan: LogicalPlan::Aggregate(aggregate) }, _) => {
-                return (column < aggregate.group_expr.len()).then_some(Expiry { depth, column });
-            }
-            _ => return None,
-        }
-    }
+/// The sources whose rows are left out where they come too late for any session that is retained: those whose sessions are by
+/// their watermark's column. What these sessions remember goes with them.
+fn leave_out_late_rows(root: &mut Node, relations: &BTreeMap<String, Relation>, retain: Duration) -> BTreeSet<String> {
+    let mut late = BTreeSet::new();
+    sessions_in_time(root, relations, &mut late);
+    mark_scans(root, relations, &late, retain);
+    late
 }
 
-/// The column of the only leaf that a column of a plan is.
-fn column_of_leaf(plan: &LogicalPlan, column: usize) -> Option<usize> {
-    match plan {
-        LogicalPlan::TableScan(scan) => leaf_index(&scan.table_name).map(|_| column),
-        LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => column_of_leaf(plan.inputs().first()?, column),
-        LogicalPlan::Projection(projection) => {
-            let below = keys::plain_column(projection.expr.get(column)?)?;
-            column_of_leaf(&projection.input, projection.input.schema().maybe_index_of_column(below)?)
+fn sessions_in_time(node: &mut Node, relations: &BTreeMap<String, Relation>, sources: &mut BTreeSet<String>) {
+    if let (Op::Sessions { time, gap, .. }, [input]) = (&node.op, node.inputs.as_slice()) {
+        let time = Expr::Column(Column::new_unqualified(input.schema.field(*time).name()));
+        let scans = expiry::scanned(input, &RowTime { time: time.clone(), slack: 0 }).unwrap_or_default();
+        let found = scans.iter().map(|(scan, column)| match &scan.op {
+            Op::Scan { relation, .. } => {
+                relations.get(relation)?.watermark.filter(|watermark| watermark.column == *column).map(|_| relation.clone())
+            }
+            _ => None,
+        });
+        if let Some(found) = found.collect::<Option<Vec<_>>>().filter(|found| !found.is_empty()) {
+            sources.extend(found);
+            node.expiries.push(Expiry { input: 0, time: RowTime { time, slack: *gap }, groups: None });
+            expiry::tell(node);
         }
-        _ => None,
     }
+    node.inputs.iter_mut().for_each(|input| sessions_in_time(input, relations, sources));
+}
+
+fn mark_scans(node: &mut Node, relations: &BTreeMap<String, Relation>, late: &BTreeSet<String>, retain: Duration) {
+    if let Op::Scan { relation, lateness, .. } = &mut node.op
+        && late.contains(relation)
+    {
+        *lateness = relations.get(relation).and_then(|relation| lateness_of(relation, retain));
+    }
+    node.inputs.iter_mut().for_each(|input| mark_scans(input, relations, late, retain));
+}
+
+fn lateness_of(relation: &Relation, retain: Duration) -> Option<Lateness> {
+    let watermark = relation.watermark?;
+    let DataType::Timestamp(unit, _) = relation.schema.field(watermark.column).data_type() else { return None };
+    Some(Lateness { column: watermark.column, most: units(watermark.delay, *unit)?.checked_add(units(retain, *unit)?)? })
+}
+
+/// The query over sources without their late rows: by the latest time that each has had up to a row, in the order of arrival.
+fn without_late_rows(
+    query: LogicalPlan,
+    relations: &BTreeMap<String, Relation>,
+    late: &BTreeSet<String>,
+    retain: Duration,
+) -> Result<LogicalPlan> {
+    let replaced = query.transform_up_with_subqueries(|plan| match &plan {
+        LogicalPlan::TableScan(scan) if late.contains(scan.table_name.table()) => {
+            let Some((relation, watermark)) =
+                relations.get(scan.table_name.table()).and_then(|relation| Some((relation, relation.watermark?)))
+            else {
+                return Ok(Transformed::no(plan));
+            };
+            let all = LogicalPlanBuilder::scan(scan.table_name.clone(), Arc::clone(&scan.source), None)?;
+            let time = Expr::Column(Column::new(Some(scan.table_name.clone()), relation.schema.field(watermark.column).name()));
+            let so_far = over_arrivals(time.clone());
+            let with_latest = all.window(vec![so_far])?;
+            let Some(latest) = with_latest.schema().columns().pop() else { return Ok(Transformed::no(plan)) };
+            let too_late = time.lt_eq(Expr::Column(latest) - interval(watermark.delay) - interval(retain));
+            let given = scan.projected_schema.columns().into_iter().map(Expr::Column);
+            let in_time = with_latest.filter(too_late.is_not_true())?.project(given.collect::<Vec<_>>())?.build()?;
+            Ok(Transformed::yes(in_time))
+        }
+        _ => Ok(Transformed::no(plan)),
+    });
+    Ok(replaced?.data)
+}
+
+/// The latest of some times, up to each row in the order of arrival.
+fn over_arrivals(time: Expr) -> Expr {
+    let so_far = WindowFrame::new_bounds(
+        WindowFrameUnits::Rows,
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::CurrentRow,
+    );
+    Expr::WindowFunction(Box::new(WindowFunction {
+        fun: WindowFunctionDefinition::AggregateUDF(max_udaf()),
+        params: WindowFunctionParams {
+            args: vec![time],
+            partition_by: Vec::new(),
+            order_by: Vec::new(),
+            window_frame: so_far,
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        },
+    }))
 }

@@ -18,7 +18,7 @@ fn schema() -> SchemaRef {
 
 fn arrangement(rows_leave: bool) -> Arrangement {
     let by = Buckets::new(&schema(), &[0], true).unwrap();
-    Arrangement::new("tested".to_owned(), &schema(), by, Leave::by_content_if(rows_leave)).unwrap()
+    Arrangement::new("tested".to_owned(), &schema(), by, Leave::of(rows_leave, false)).unwrap()
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {

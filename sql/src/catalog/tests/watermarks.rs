@@ -1,7 +1,7 @@
 //! The option `watermark` of a source, and `emit` and `retain` of a view.
 
 use super::*;
-use crate::plan::{Expiry, Op};
+use crate::plan::Op;
 
 const SEEN: &str = "CREATE EXTERNAL TABLE seen (k VARCHAR, at_ms TIMESTAMP(3), at_ns TIMESTAMP, day DATE)
     STORED AS FILE LOCATION 'seen.jsonl' OPTIONS (watermark 'at_ms - 1500 ms');";
@@ -25,15 +25,14 @@ fn a_source_says_how_late_its_events_come() {
 fn bounds_are_in_the_unit_of_the_window() {
     let windows = "SELECT window_end, k, count(*) AS n FROM TUMBLE(seen, at_ms, INTERVAL '1 minute') GROUP BY window_end, k";
     let plan = plan_of("emit = 'final', retain = '1 hour'", windows);
-    let Op::Watermark { window_end, delays, emits_final, retain, expiry } = &plan.root.op else { panic!("{:?}", plan.root.op) };
+    let Op::Watermark { window_end, delays, emits_final, retain } = &plan.root.op else { panic!("{:?}", plan.root.op) };
     assert_eq!((*window_end, delays.as_slice(), *emits_final, *retain), (0, &[1500][..], true, Some(3_600_000)));
-    assert_eq!(*expiry, Some(Expiry { depth: 1, column: 0 }), "groups go with their windows");
     assert_eq!(plan.reads, [(RelationKind::Source, "seen".to_owned())]);
     assert!(plan.root.retracts);
 
     // Nothing below holds groups by their window; rows only come.
     let rows = plan_of("emit = 'FINAL'", "SELECT window_end, k FROM TUMBLE(seen, at_ms, INTERVAL '1 minute')");
-    assert!(matches!(rows.root.op, Op::Watermark { emits_final: true, retain: None, expiry: None, .. }));
+    assert!(matches!(rows.root.op, Op::Watermark { emits_final: true, retain: None, .. }));
     assert!(!rows.root.retracts);
     assert!(matches!(plan_of("emit = 'changes'", windows).root.op, Op::Linear { .. } | Op::Merge { .. }));
     let same = [plan_of("emit = 'final'", windows), plan_of("emit = 'final'", windows), plan_of("retain = '1 hour'", windows)];
@@ -56,8 +55,12 @@ fn check_tells_where_retain_leaves_state() {
     assert!(!warned("retain = '1 day'", &format!("SELECT window_end, k, count(*) AS n {from} GROUP BY window_end, k")));
     assert!(!warned("retain = '1 day'", &format!("SELECT window_end, k {from}")));
     assert!(warned("retain = '1 day'", &format!("SELECT max(window_end) AS window_end, k {from} GROUP BY k")));
-    let ranked = format!("SELECT window_end, row_number() OVER (PARTITION BY window_end ORDER BY k) AS place {from}");
-    assert!(warned("retain = '1 day'", &ranked));
+    let ranked = |by: &str| {
+        format!("SELECT window_end, row_number() OVER (PARTITION BY {by} ORDER BY k, at_ms, at_ns, day) AS place {from}")
+    };
+    assert!(!warned("retain = '1 day'", &ranked("window_end, k")));
+    assert!(warned("retain = '1 day'", &ranked("k")));
+    let ranked = ranked("k");
     assert!(!warned("emit = 'final'", &ranked));
 }
 

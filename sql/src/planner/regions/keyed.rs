@@ -40,6 +40,7 @@ impl Cut<'_> {
         };
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::KeyedRecompute,
             reason,
             cost: cost.to_owned(),
@@ -62,6 +63,7 @@ impl Cut<'_> {
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::Join,
             reason: (!has_keys).then(|| "a join on no equal keys".to_owned()),
             cost: if has_keys { "O(changes + matches)" } else { "O(changes x rows of the other side)" }.to_owned(),

@@ -124,6 +124,7 @@ impl Cut<'_> {
         let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::KeyedRecompute,
             reason: None,
             cost: "O(changes + first rows of the touched keys)".to_owned(),

@@ -125,6 +125,7 @@ impl Cut<'_> {
         let names: Vec<&str> = key.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::KeyedRecompute,
             reason: Some("sessions, which late rows change".to_owned()),
             cost: "O(changes + times of the touched keys)".to_owned(),

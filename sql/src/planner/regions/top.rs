@@ -81,6 +81,7 @@ impl Cut<'_> {
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
         Ok(Node {
             id: 0,
+            expiries: Vec::new(),
             class: Class::KeyedRecompute,
             reason: None,
             cost: "O(changes x log rows + limit)".to_owned(),

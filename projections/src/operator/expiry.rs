@@ -1,0 +1,132 @@
+//! What an operator need not remember any more: rows whose time the watermark has left behind.
+//!
+//! Such rows are kept from coming in and dropped from what is stored, at the same time for all operators of a view, so that none hears
+//! of a row that it has dropped.
+
+use std::sync::Arc;
+
+use alluvium_sql::{Node, RowTime, session_state};
+use arrow::array::{AsArray, BooleanArray};
+use arrow::compute::{cast, filter, filter_record_batch};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
+
+use crate::delta::Delta;
+use crate::error::Error;
+
+/// Of one input of an operator.
+#[derive(Debug)]
+pub(crate) struct Expiry {
+    /// Over the rows of the input.
+    arriving: Arc<Time>,
+    /// Over the rows as they are stored, where these are others: those of groups.
+    stored: Arc<Time>,
+    /// What the watermark has left behind; none: nothing yet.
+    until: Option<i64>,
+}
+
+/// The time of each row.
+#[derive(Debug)]
+struct Time {
+    of_row: Arc<dyn PhysicalExpr>,
+    slack: i64,
+}
+
+/// The rows that an operator is to drop.
+#[derive(Debug, Clone)]
+pub(crate) struct Expired {
+    time: Arc<Time>,
+    until: i64,
+}
+
+impl Expiry {
+    /// Of an input of a node, where the plan has one.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where DataFusion has no physical expression for it.
+    pub(crate) fn of_input(node: &Node, input: usize) -> Result<Option<Expiry>, Error> {
+        let Some(planned) = node.expiries.iter().find(|expiry| expiry.input == input) else { return Ok(None) };
+        let arriving = Arc::new(Time::new(&planned.time, &node.inputs[input].schema)?);
+        let stored = match &planned.groups {
+            Some(groups) => Arc::new(Time::new(groups, &node.schema)?),
+            None => Arc::clone(&arriving),
+        };
+        Ok(Some(Expiry { arriving, stored, until: None }))
+    }
+
+    /// Without the rows that are old.
+    pub(crate) fn take(&self, deltas: Vec<Delta>) -> Result<Vec<Delta>, Error> {
+        let Some(until) = self.until else { return Ok(deltas) };
+        let mut taken = Vec::with_capacity(deltas.len());
+        for delta in deltas {
+            let stays = arrow::compute::not(&self.arriving.passed(until, &delta.rows)?)?;
+            if stays.true_count() == stays.len() {
+                taken.push(delta);
+            } else if stays.true_count() > 0 {
+                let weights = match &delta.weights {
+                    Some(weights) => Some(filter(weights, &stays)?.as_primitive::<Int64Type>().clone()),
+                    None => None,
+                };
+                taken.push(Delta { rows: filter_record_batch(&delta.rows, &stays)?, weights });
+            }
+        }
+        Ok(taken)
+    }
+
+    /// The watermark has gone on.
+    pub(crate) fn pass(&mut self, until: i64) -> Expired {
+        self.until = Some(until);
+        Expired { time: Arc::clone(&self.stored), until }
+    }
+}
+
+impl Time {
+    fn new(planned: &RowTime, schema: &SchemaRef) -> Result<Time, Error> {
+        let names = DFSchema::try_from(schema.as_ref().clone())?;
+        Ok(Time { of_row: session_state()?.create_physical_expr(planned.time.clone(), &names)?, slack: planned.slack })
+    }
+
+    /// Which rows are old.
+    fn passed(&self, until: i64, rows: &RecordBatch) -> Result<BooleanArray, Error> {
+        let times = cast(&self.of_row.evaluate(rows)?.into_array(rows.num_rows())?, &DataType::Int64)?;
+        let times = times.as_primitive::<Int64Type>();
+        Ok(times.iter().map(|time| Some(time.is_some_and(|time| time.saturating_add(self.slack) <= until))).collect())
+    }
+}
+
+impl Expired {
+    /// Which of some rows are to go; they have the columns of the input, or of the groups, at the front.
+    ///
+    /// # Errors
+    /// Those of the expression that gives their time.
+    pub(crate) fn of(&self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
+        self.time.passed(self.until, rows)
+    }
+
+    /// The same for rows that have only some of the columns, in this order.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] where one that is needed is not among them.
+    pub(crate) fn over(&self, columns: &[usize]) -> Result<Expired, Error> {
+        let mut missing = None;
+        let moved = Arc::clone(&self.time.of_row).transform_up(|expr| match expr.downcast_ref::<Column>() {
+            Some(column) => {
+                let index = columns.iter().position(|other| *other == column.index()).unwrap_or_else(|| {
+                    missing = Some(column.name().to_owned());
+                    0
+                });
+                Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
+            }
+            None => Ok(Transformed::no(expr)),
+        });
+        let time = Arc::new(Time { of_row: moved?.data, slack: self.time.slack });
+        match missing {
+            Some(column) => Err(Error::Bug(format!("{column} is not stored, and says when rows expire"))),
+            None => Ok(Expired { time, until: self.until }),
+        }
+    }
+}

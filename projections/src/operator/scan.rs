@@ -1,0 +1,132 @@
+//! Columns of a relation; of a source of which rows come too late to be counted, without these.
+
+use std::sync::Arc;
+
+use alluvium_sql::{Lateness, Node};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+use super::Pushed;
+use super::linear::renamed;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::state::log::RowLog;
+use crate::state::{TableCheckpoint, Tables};
+
+/// Reads a relation.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    relation: String,
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    in_time: Option<InTime>,
+}
+
+/// Which rows come in time.
+#[derive(Debug)]
+struct InTime {
+    lateness: Lateness,
+    latest: Option<i64>,
+    /// With what is staged.
+    staged: Option<i64>,
+    /// The latest time, durable: one row, or none.
+    table: RowLog,
+    name: String,
+}
+
+impl Scan {
+    pub(crate) fn new(node: &Node, relation: &str, columns: &[usize], lateness: Option<Lateness>) -> Scan {
+        let in_time = lateness.map(|lateness| {
+            let name = format!("n{}-latest", node.id);
+            let schema = Arc::new(Schema::new(vec![Field::new("latest", DataType::Int64, false)]));
+            InTime { lateness, latest: None, staged: None, table: RowLog::new(name.clone(), schema), name }
+        });
+        Scan { relation: relation.to_owned(), columns: columns.to_vec(), schema: Arc::clone(&node.schema), in_time }
+    }
+
+    pub(crate) fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
+        if self.relation != pushed.relation {
+            return Ok(Vec::new());
+        }
+        let position = |column: &usize| {
+            let found = pushed.columns.iter().position(|given| given == column);
+            found.ok_or_else(|| Error::Bug(format!("column {column} of {} is needed and not given", self.relation)))
+        };
+        let picked: Vec<usize> = self.columns.iter().map(position).collect::<Result<_, _>>()?;
+        let rows = renamed(&pushed.delta.rows.project(&picked)?, &self.schema)?;
+        let Some(in_time) = &mut self.in_time else {
+            return Ok(vec![Delta { rows, weights: pushed.delta.weights.clone() }]);
+        };
+        let time = position(&in_time.lateness.column)?;
+        let mask = in_time.stage(pushed.delta.rows.column(time))?;
+        let rows = if mask.true_count() == mask.len() { rows } else { filter_record_batch(&rows, &mask)? };
+        Ok(if rows.num_rows() == 0 { Vec::new() } else { vec![Delta::insertions(rows)] })
+    }
+
+    pub(crate) fn unstage(&mut self) {
+        if let Some(in_time) = &mut self.in_time {
+            in_time.staged = None;
+        }
+    }
+
+    pub(crate) fn absorb(&mut self) {
+        if let Some(in_time) = &mut self.in_time {
+            in_time.latest = in_time.latest.max(in_time.staged.take());
+        }
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        match &mut self.in_time {
+            Some(in_time) => in_time.write(),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        tables.extend(self.in_time.iter_mut().map(|in_time| in_time.table.checkpoint()));
+    }
+
+    pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        match &mut self.in_time {
+            Some(in_time) => in_time.restore(tables),
+            None => Ok(()),
+        }
+    }
+}
+
+impl InTime {
+    /// Which rows come in time, given their times in the order of their arrival.
+    fn stage(&mut self, times: &ArrayRef) -> Result<BooleanArray, Error> {
+        let times = cast(times, &DataType::Int64)?;
+        let mut latest = self.latest.max(self.staged);
+        let comes_in_time = times.as_primitive::<Int64Type>().iter().map(|time| {
+            latest = latest.max(time);
+            let (Some(time), Some(latest)) = (time, latest) else { return Some(true) };
+            Some(time > latest.saturating_sub(self.lateness.most))
+        });
+        let mask = comes_in_time.collect();
+        self.staged = latest;
+        Ok(mask)
+    }
+
+    fn written(&self) -> Option<i64> {
+        let batches = self.table.batches();
+        let last = batches.iter().rev().find(|batch| batch.num_rows() > 0)?;
+        Some(last.column(0).as_primitive::<Int64Type>().value(last.num_rows() - 1))
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        let Some(latest) = self.latest.filter(|latest| self.written() != Some(*latest)) else { return Ok(()) };
+        let column: ArrayRef = Arc::new(Int64Array::from(vec![latest]));
+        let row = arrow::record_batch::RecordBatch::try_new(Arc::clone(self.table.schema()), vec![column])?;
+        self.table.replace(&row)?;
+        self.table.end_epoch()
+    }
+
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        self.table.restore(tables.take(&self.name)?)?;
+        self.latest = self.written();
+        Ok(())
+    }
+}

@@ -1,0 +1,356 @@
+//! What a view with `retain` need not remember: from the end of its rows' windows down through the nodes to what each of them stores.
+//!
+//! A row of the view goes when its `window_end` is old. So does a row of an operator whose every part in the view is in such rows, and
+//! what tells it is a time over its own columns, found here by following `window_end` through the plans: through projections by their
+//! expressions, through groups and partitions where all rows of one have the same time, and through joins to the side that the time
+//! comes from. The other side follows where equal keys hold the time, or where a condition bounds it: with `paid_at <= placed_at +
+//! INTERVAL '1 hour'`, no payment meets an order of which it is more than an hour ahead.
+//!
+//! The time is the same function of a row for all operators that it passes, so that all of them drop it together; none takes back what
+//! another has dropped.
+
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
+
+use crate::plan::{Expiry, Node, Op, RowTime, leaf_index};
+use crate::planner::keys::plain_column;
+use crate::planner::split;
+
+/// Marks what a node and those below it can forget, given the time of its rows.
+pub(super) fn mark(node: &mut Node, time: &RowTime) {
+    let (stores, groups, plan) = match &node.op {
+        Op::Linear { plan } => (false, None, plan),
+        Op::Join { plan, .. } | Op::Semi { plan, .. } | Op::Ranks { plan, .. } | Op::Keyed { plan, .. } => (true, None, plan),
+        Op::Merge { plan } | Op::Weighted { plan } => (true, Some(time.clone()), plan),
+        _ => return,
+    };
+    for (input, time) in times_of_inputs(node, plan, time).into_iter().enumerate() {
+        let Some(time) = time else { continue };
+        if stores && can_drop(node, input, &time) {
+            node.expiries.push(Expiry { input, time: time.clone(), groups: groups.clone() });
+        } else if stores {
+            continue;
+        }
+        mark(&mut node.inputs[input], &time);
+    }
+    tell(node);
+}
+
+/// Says in words that what is stored goes with its windows.
+pub(super) fn tell(node: &mut Node) {
+    if let (false, Some(state)) = (node.expiries.is_empty(), &mut node.state) {
+        state.push_str(", until their windows are gone");
+    }
+}
+
+/// Whether a relation's rows have a time of this name below a node, and only linear operators in between: what each scan that they come
+/// from has it in. None where it is not certain.
+pub(super) fn scanned<'n>(node: &'n Node, time: &RowTime) -> Option<Vec<(&'n Node, usize)>> {
+    match &node.op {
+        Op::Scan { projection, .. } => {
+            let column = plain_time(&time.time).filter(|_| time.slack == 0)?;
+            Some(vec![(node, *projection.get(node.schema.index_of(&column.name).ok()?)?)])
+        }
+        Op::Linear { plan } => {
+            let times = times_of_inputs(node, plan, time);
+            let scans = node.inputs.iter().zip(times).map(|(input, time)| scanned(input, &time?));
+            Some(scans.collect::<Option<Vec<_>>>()?.concat())
+        }
+        _ => None,
+    }
+}
+
+/// The column that a time is, counted or not.
+fn plain_time(time: &Expr) -> Option<&Column> {
+    match time {
+        Expr::Cast(cast) => plain_time(&cast.expr),
+        other => plain_column(other),
+    }
+}
+
+/// Whether what is stored of an input has the columns of the time: of one side of a semi join only the keys are.
+fn can_drop(node: &Node, input: usize, time: &RowTime) -> bool {
+    let Op::Semi { plan: LogicalPlan::Join(join), keys } = &node.op else { return true };
+    use JoinType::{RightAnti, RightMark, RightSemi};
+    let outer = usize::from(matches!(join.join_type, RightSemi | RightAnti | RightMark));
+    let is_key = |column: &&Column| {
+        node.inputs[input].schema.index_of(&column.name).is_ok_and(|index| keys[input].columns.contains(&index))
+    };
+    input == outer || time.time.column_refs().iter().all(is_key)
+}
+
+/// The time of the rows of each input, given that of a node's own: over the columns of the input, unqualified.
+fn times_of_inputs(node: &Node, plan: &LogicalPlan, time: &RowTime) -> Vec<Option<RowTime>> {
+    let mut found = Vec::new();
+    let columns = plan.schema().columns();
+    let over_plan = time.replaced(|column| Some(Expr::Column(columns.get(node.schema.index_of(&column.name).ok()?)?.clone())));
+    trace(plan, over_plan, &node.inputs, &mut found);
+    let of_input = |input: usize| {
+        let mut times = found.iter().filter(|(leaf, _)| *leaf == input).map(|(_, time)| time);
+        let first = times.next()?.clone()?;
+        times.all(|other| other.as_ref() == Some(&first)).then_some(first)
+    };
+    (0..node.inputs.len()).map(of_input).collect()
+}
+
+/// The times of the leaves, each time that a leaf is met.
+fn trace(plan: &LogicalPlan, time: Option<RowTime>, leaves: &[Node], found: &mut Vec<(usize, Option<RowTime>)>) {
+    if let LogicalPlan::TableScan(scan) = plan {
+        let unqualified = |column: &Column| Some(Expr::Column(Column::new_unqualified(column.name.clone())));
+        found.extend(leaf_index(&scan.table_name).map(|leaf| (leaf, time.and_then(|time| time.replaced(unqualified)))));
+        return;
+    }
+    let inputs = plan.inputs();
+    let mut below = time.map(|time| below(plan, &time, leaves)).unwrap_or_default();
+    below.resize(inputs.len(), None);
+    for (input, time) in inputs.into_iter().zip(below) {
+        trace(input, time, leaves, found);
+    }
+}
+
+/// The time of the rows of each input of an operator, given that of its own.
+fn below(plan: &LogicalPlan, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>> {
+    let schema = plan.schema();
+    // Column `index` of the operator as a column of its input.
+    let over = |input: &LogicalPlan, index: &dyn Fn(usize) -> Option<usize>| {
+        let columns = input.schema().columns();
+        time.replaced(|column| Some(Expr::Column(columns.get(index(schema.maybe_index_of_column(column)?)?)?.clone())))
+    };
+    let as_computed =
+        |expressions: &[Expr]| time.replaced(|column| expressions.get(schema.maybe_index_of_column(column)?).cloned());
+    match plan {
+        LogicalPlan::Projection(projection) => vec![as_computed(&projection.expr)],
+        LogicalPlan::Filter(filter) => vec![over(&filter.input, &Some)],
+        LogicalPlan::SubqueryAlias(alias) => vec![over(&alias.input, &Some)],
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => vec![over(&sort.input, &Some)],
+        LogicalPlan::Distinct(Distinct::All(input)) => vec![over(input, &Some)],
+        LogicalPlan::Union(union) => union.inputs.iter().map(|input| over(input, &Some)).collect(),
+        LogicalPlan::Unnest(unnest) => {
+            let as_it_was = |index: usize| {
+                let below = *unnest.dependency_indices.get(index)?;
+                let is_list = unnest.list_type_columns.iter().any(|(list, _)| *list == below);
+                (!is_list && !unnest.struct_type_columns.contains(&below)).then_some(below)
+            };
+            vec![over(&unnest.input, &as_it_was)]
+        }
+        LogicalPlan::Window(window) => {
+            let time = over(&window.input, &|index| (index < window.input.schema().fields().len()).then_some(index));
+            let partition = split::common_partition(&window.window_expr);
+            let in_partition = |time: &RowTime| {
+                let is_key = |column: &&Column| partition.contains(&Expr::Column((*column).clone()));
+                partition.contains(&time.time) || time.time.column_refs().iter().all(is_key)
+            };
+            vec![time.filter(in_partition)]
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let sets = aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)));
+            vec![as_computed(&aggregate.group_expr).filter(|_| !sets)]
+        }
+        LogicalPlan::Join(join) => of_join(join, time, leaves),
+        _ => Vec::new(),
+    }
+}
+
+/// The side of a join that a time comes from, and the other one where it follows. A side that is filled up with NULLs has no time of
+/// its own: rows without a match would have none.
+fn of_join(join: &Join, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>> {
+    use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
+    let comes_from = |side: &LogicalPlan| time.time.column_refs().iter().all(|column| side.schema().has_column(column));
+    let is_left = match join.join_type {
+        Inner => comes_from(&join.left),
+        Left | LeftSemi | LeftAnti | LeftMark => true,
+        Right | RightSemi | RightAnti | RightMark => false,
+        Full => return Vec::new(),
+    };
+    let (own, other) = if is_left { (&join.left, &join.right) } else { (&join.right, &join.left) };
+    if !comes_from(own) {
+        return Vec::new();
+    }
+    // By its NULL rule, NOT IN asks of the other side as a whole.
+    let follows = if join.null_aware {
+        None
+    } else {
+        by_equal_keys(join, time, is_left).or_else(|| by_a_bound(join, (own, other), time, leaves))
+    };
+    if is_left { vec![Some(time.clone()), follows] } else { vec![follows, Some(time.clone())] }
+}
+
+/// The time of the other side's rows where equal keys hold it.
+fn by_equal_keys(join: &Join, time: &RowTime, is_left: bool) -> Option<RowTime> {
+    let (own, other) = if is_left { (&join.left, &join.right) } else { (&join.right, &join.left) };
+    time.replaced(|column| {
+        join.on.iter().find_map(|(left, right)| {
+            let (one, two) = if is_left { (left, right) } else { (right, left) };
+            let types = (one.get_type(own.schema().as_ref()), two.get_type(other.schema().as_ref()));
+            let alike = matches!(types, (Ok(one), Ok(two)) if one == two && split::is_exact(&one));
+            (alike && plain_column(one) == Some(column)).then(|| plain_column(two).cloned().map(Expr::Column)).flatten()
+        })
+    })
+}
+
+/// The time of the other side's rows where a condition says that a time of this side is not after one of theirs: the window of a row
+/// that they meet ends at most so long after that.
+fn by_a_bound(join: &Join, (own, other): (&LogicalPlan, &LogicalPlan), time: &RowTime, leaves: &[Node]) -> Option<RowTime> {
+    let (end, schema) = resolved(own, &time.time, leaves)?;
+    let (bounded, to_the_end) = upper_bound(&end, &schema)?;
+    split_conjunction(join.filter.as_ref()?).into_iter().flat_map(not_after).find_map(|(earlier, later)| {
+        let (earlier, before) = shifted(earlier, own.schema())?;
+        let (later, after) = shifted(later, other.schema())?;
+        let types = (column_type(own, &earlier)?, column_type(other, &later)?);
+        let (same, _) = resolved(own, &Expr::Column(earlier), leaves)?;
+        let slack = time.slack.checked_add(to_the_end)?.checked_add(after)?.checked_sub(before)?;
+        (types.0 == types.1 && same == Expr::Column(bounded.clone())).then_some(RowTime { time: Expr::Column(later), slack })
+    })
+}
+
+/// An expression of a side of a join over the columns of what its linear input reads, and their schema.
+fn resolved(side: &LogicalPlan, expression: &Expr, leaves: &[Node]) -> Option<(Expr, DFSchema)> {
+    let mut found = Vec::new();
+    trace(side, Some(RowTime { time: expression.clone(), slack: 0 }), leaves, &mut found);
+    let [(leaf, Some(time))] = found.as_slice() else { return None };
+    let (mut node, mut time) = (leaves.get(*leaf)?, time.clone());
+    while let (Op::Linear { plan }, [input]) = (&node.op, node.inputs.as_slice())
+        && let Some(below) = times_of_inputs(node, plan, &time).pop().flatten()
+    {
+        (node, time) = (input, below);
+    }
+    Some((time.time, DFSchema::try_from(node.schema.as_ref().clone()).ok()?))
+}
+
+fn column_type(plan: &LogicalPlan, column: &Column) -> Option<DataType> {
+    Expr::Column(column.clone()).get_type(plan.schema().as_ref()).ok()
+}
+
+/// What a condition says to be at or before what.
+fn not_after(condition: &Expr) -> Vec<(&Expr, &Expr)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Vec::new() };
+    match op {
+        Operator::Lt | Operator::LtEq => vec![(left, right)],
+        Operator::Gt | Operator::GtEq => vec![(right, left)],
+        Operator::Eq => vec![(left, right), (right, left)],
+        _ => Vec::new(),
+    }
+}
+
+/// A column and what is added to it.
+fn shifted(expression: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
+    match expression {
+        Expr::Column(column) if schema.has_column(column) => Some((column.clone(), 0)),
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
+            let (column, shift) = shifted(left, schema)?;
+            Some((column, shift.checked_add(constant(right, &left.get_type(schema).ok()?)?)?))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            let (column, shift) = shifted(left, schema)?;
+            Some((column, shift.checked_sub(constant(right, &left.get_type(schema).ok()?)?)?))
+        }
+        _ => None,
+    }
+}
+
+/// A column and what it takes to be no earlier than a time.
+fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
+    let data_type = |expression: &Expr| expression.get_type(schema).ok();
+    match time {
+        Expr::Column(column) => Some((column.clone(), 0)),
+        Expr::Cast(cast) => {
+            counts_alike(&data_type(&cast.expr)?, cast.field.data_type()).then(|| upper_bound(&cast.expr, schema))?
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
+            let (column, more) = upper_bound(left, schema)?;
+            Some((column, more.checked_add(constant(right, &data_type(left)?)?)?))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
+            let (column, more) = upper_bound(left, schema)?;
+            let less = constant(right, &data_type(left)?).or_else(|| is_remainder(right).then_some(0))?;
+            Some((column, more.checked_sub(less)?))
+        }
+        Expr::ScalarFunction(call) if matches!(call.name(), "date_bin" | "date_trunc") => upper_bound(call.args.get(1)?, schema),
+        _ => None,
+    }
+}
+
+/// Whether an expression is what is over of a division, made positive: `(x % n + n) % n`.
+fn is_remainder(expression: &Expr) -> bool {
+    let remainder = |expression: &Expr| match expression {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Modulo, right }) => Some((left.as_ref().clone(), whole(right)?)),
+        _ => None,
+    };
+    let Some((sum, size)) = remainder(expression) else { return false };
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) = &sum else { return false };
+    size > 0 && whole(right) == Some(size) && remainder(left).is_some_and(|(_, other)| other == size)
+}
+
+fn whole(expression: &Expr) -> Option<i64> {
+    match expression {
+        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+        _ => None,
+    }
+}
+
+/// Whether a cast between two types leaves a time at the same number.
+fn counts_alike(from: &DataType, to: &DataType) -> bool {
+    match (from, to) {
+        (DataType::Int64, DataType::Int64 | DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Int64) => true,
+        (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) => from == to,
+        _ => false,
+    }
+}
+
+/// A constant that is added to a column of a type, in its units. None is known for a length that is no whole number of them
+/// or that depends on the calendar.
+fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
+    let Expr::Literal(value, _) = expression else { return None };
+    let nanos = match (value, data_type) {
+        (ScalarValue::Int64(Some(value)), DataType::Int64) => return Some(*value),
+        (ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months: 0, days, nanoseconds })), _) => {
+            i128::from(*days) * 86_400_000_000_000 + i128::from(*nanoseconds)
+        }
+        (ScalarValue::IntervalDayTime(Some(interval)), _) => {
+            i128::from(interval.days) * 86_400_000_000_000 + i128::from(interval.milliseconds) * 1_000_000
+        }
+        _ => return None,
+    };
+    let DataType::Timestamp(unit, _) = data_type else { return None };
+    let in_one = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    };
+    (nanos % in_one == 0).then(|| i64::try_from(nanos / in_one).ok()).flatten()
+}
+
+impl RowTime {
+    /// With other expressions in the place of its columns, where each has one and the whole can be computed for any row.
+    fn replaced(&self, with: impl Fn(&Column) -> Option<Expr>) -> Option<RowTime> {
+        let replaced = self.time.clone().transform_up(|expression| match &expression {
+            Expr::Column(column) => match with(column) {
+                Some(other) => Ok(Transformed::yes(other.unalias_nested().data)),
+                None => Err(DataFusionError::Internal("a column of something else".to_owned())),
+            },
+            _ => Ok(Transformed::no(expression)),
+        });
+        let time = replaced.ok()?.data;
+        (is_computed_for_any_row(&time).unwrap_or(false) && !time.column_refs().is_empty())
+            .then_some(RowTime { time, slack: self.slack })
+    }
+}
+
+/// Whether an expression is made of what fails for no row, but for times beyond the range of their type.
+fn is_computed_for_any_row(time: &Expr) -> Result<bool> {
+    let fails = time.exists(|expression| {
+        Ok(match expression {
+            Expr::Column(_) | Expr::Literal(..) => false,
+            Expr::Cast(cast) => !matches!(cast.field.data_type(), DataType::Int64 | DataType::Timestamp(..)),
+            Expr::BinaryExpr(BinaryExpr { op: Operator::Plus | Operator::Minus, .. }) => false,
+            Expr::BinaryExpr(BinaryExpr { op: Operator::Modulo, right, .. }) => whole(right).is_none_or(|size| size == 0),
+            Expr::ScalarFunction(call) => !matches!(call.name(), "date_bin" | "date_trunc"),
+            _ => true,
+        })
+    })?;
+    Ok(!fails)
+}
