@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use alluvium_sql::Node;
 use arrow::array::{ArrayRef, Int64Array};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::LogicalPlan;
@@ -88,7 +88,14 @@ impl Top {
             .iter()
             .map(|key| Ok(SortField::new_with_options(key.expr.data_type(&below)?, key.options)))
             .collect::<Result<Vec<_>, Error>>()?;
-        let stored = Multiset::new(format!("n{}-rows", node.id), &input.schema)?;
+        let name = format!("n{}-rows", node.id);
+        let stored = match &input.key {
+            // Where a change of a row is a new version of it, that is one write and not two.
+            Some(key) if !key.is_empty() && key.iter().all(|column| is_exact(input.schema.field(*column).data_type())) => {
+                Multiset::identified(name, &input.schema, key)?
+            }
+            _ => Multiset::new(name, &input.schema)?,
+        };
         let rows = stored.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self {
             skip: skip as u64,
@@ -119,7 +126,7 @@ impl Top {
         let changes = changes.map(|delta| Ok(Delta { rows: renamed(&delta.rows, &schema)?, weights: delta.weights }));
         let net_changes = self.stored.net(&changes.collect::<Result<Vec<_>, Error>>()?)?;
         self.hold(&net_changes.rows, &net_changes.weights)?;
-        self.stored.apply(&[net_changes.into_delta()])?;
+        self.stored.apply_net(&net_changes)?;
         self.stored.end_epoch()?;
         if self.last_held.is_some() && self.held_rows < self.fetch {
             self.find_first()?;
@@ -256,6 +263,11 @@ impl Stateful for Top {
         let (rows, bytes) = self.stored.size();
         (rows, bytes + (self.bytes + self.held.len() * size_of::<(Standing, Held)>()) as u64)
     }
+}
+
+/// Whether values of a type that are equal are alike bit for bit, as far as that is plain.
+fn is_exact(data_type: &DataType) -> bool {
+    !data_type.is_floating() && !data_type.is_nested()
 }
 
 fn first_sort(plan: &Arc<dyn ExecutionPlan>) -> Option<&SortExec> {

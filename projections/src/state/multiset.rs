@@ -1,8 +1,10 @@
-//! Rows with weights, on top of a table whose key is the whole row.
+//! Rows with weights, on top of a table whose key is the whole row, or the columns that identify it where there are such.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
@@ -19,7 +21,12 @@ use crate::error::Error;
 pub(crate) struct Multiset {
     rows: SchemaRef,
     encoder: KeyEncoder,
+    /// The columns of the key, all others, and the weight.
     table: StateTable,
+    /// The rows' columns in the order of the table.
+    order: Vec<usize>,
+    /// Where a row is known by some of its columns: which. No other row is there that has these alike.
+    identified_by: Option<Vec<usize>>,
     /// Different rows.
     rows_there: usize,
 }
@@ -28,12 +35,27 @@ impl Multiset {
     /// # Errors
     /// [`Error::Plan`] where a column cannot be compared.
     pub(crate) fn new(name: String, schema: &SchemaRef) -> Result<Self, Error> {
+        Self::by(name, schema, None)
+    }
+
+    /// Of rows that are known by some of their columns: one that takes the place of another is written once, not twice.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where a column cannot be compared.
+    pub(crate) fn identified(name: String, schema: &SchemaRef, by: &[usize]) -> Result<Self, Error> {
+        Self::by(name, schema, Some(by.to_vec()))
+    }
+
+    fn by(name: String, schema: &SchemaRef, identified_by: Option<Vec<usize>>) -> Result<Self, Error> {
         let rows = bare(schema);
-        let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
-        fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
         let columns = rows.fields().len();
-        let table = StateTable::new(name, Arc::new(Schema::new(fields)), columns, Some(columns))?;
-        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table, rows_there: 0 })
+        let mut order: Vec<usize> = identified_by.clone().unwrap_or_else(|| (0..columns).collect());
+        let keys = order.len();
+        order.extend((0..columns).filter(|column| identified_by.as_ref().is_some_and(|by| !by.contains(column))));
+        let mut fields: Vec<Arc<Field>> = order.iter().map(|column| Arc::clone(&rows.fields()[*column])).collect();
+        fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
+        let table = StateTable::new(name, Arc::new(Schema::new(fields)), keys, Some(columns))?;
+        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table, order, identified_by, rows_there: 0 })
     }
 
     /// Adds the weights of the rows.
@@ -70,7 +92,14 @@ impl Multiset {
         self.table.name()
     }
 
-    fn apply_net(&mut self, net: &Net) -> Result<(), Error> {
+    /// Net changes.
+    ///
+    /// # Errors
+    /// As [`Multiset::apply`].
+    pub(crate) fn apply_net(&mut self, net: &Net) -> Result<(), Error> {
+        if let Some(by) = self.identified_by.clone() {
+            return self.apply_identified(net, &by);
+        }
         let found = self.table.find(&net.keys, &net.hashes);
         let weights: Vec<i64> =
             found.iter().zip(&net.weights).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
@@ -80,6 +109,29 @@ impl Multiset {
         self.rows_there -= found.iter().filter(|place| self.table.weight_at(**place) > 0).count();
         self.rows_there += weights.iter().filter(|weight| **weight > 0).count();
         self.table.upsert(&net.columns_with(weights), &net.keys, &net.hashes, &found)
+    }
+
+    /// Rows that come take the place of those that leave under their key; the others leave their key empty.
+    fn apply_identified(&mut self, net: &Net, by: &[usize]) -> Result<(), Error> {
+        let key: Vec<ArrayRef> = by.iter().map(|column| Arc::clone(net.rows.column(*column))).collect();
+        let keys = self.table.encode(&key, net.rows.num_rows())?;
+        let (come, leave): (Vec<usize>, Vec<usize>) = (0..net.weights.len()).partition(|row| net.weights[*row] > 0);
+        let coming: HashSet<&[u8]> = come.iter().map(|row| keys.get(*row)).collect();
+        let ends = leave.iter().copied().filter(|row| !coming.contains(keys.get(*row)));
+        let rows: Vec<usize> = come.iter().copied().chain(ends).collect();
+        let keys = Keys::collect(rows.iter().map(|row| keys.get(*row)));
+        let hashes = keys.hashes();
+        let found = self.table.find(&keys, &hashes);
+        let there = found.iter().filter(|place| self.table.weight_at(**place) > 0).count();
+        if coming.len() < come.len() || there != leave.len() || net.weights.iter().any(|weight| weight.abs() != 1) {
+            return Err(Error::Bug("a row comes under a key that another one has, or leaves one that has none".to_owned()));
+        }
+        self.rows_there = self.rows_there + come.len() - there;
+        let indices = UInt32Array::from_iter_values(rows.iter().map(|row| *row as u32));
+        let columns = self.order.iter().map(|column| Ok(take(net.rows.column(*column), &indices, None)?));
+        let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, Error>>()?;
+        columns.push(Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| net.weights[*row].max(0)))));
+        self.table.upsert(&columns, &keys, &hashes, &found)
     }
 
     /// Makes the multiset what `batches` hold; gives the difference to what it was.
@@ -100,8 +152,11 @@ impl Multiset {
         places
             .chunks(MAX_BATCH_ROWS)
             .map(|places| {
-                let columns: Vec<ArrayRef> =
-                    (0..self.rows.fields().len()).map(|column| self.table.gather(column, places)).collect::<Result<_, _>>()?;
+                let mut columns = vec![None; self.order.len()];
+                for (place, column) in self.order.iter().enumerate() {
+                    columns[*column] = Some(self.table.gather(place, places)?);
+                }
+                let columns: Vec<ArrayRef> = columns.into_iter().flatten().collect();
                 let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
                 let rows = RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?;
                 let weights = self.table.gather(self.rows.fields().len(), places)?;
