@@ -4,6 +4,7 @@
 //! a region is a scan of [`leaf_name`](crate::plan::leaf_name) under a projection that gives its columns the names that the operators
 //! above know them by.
 
+mod extremes;
 mod keyed;
 mod ranks;
 mod sessions;
@@ -23,7 +24,7 @@ use crate::planner::{Refusal, Relation, aggregates, keys, split};
 /// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
 pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
     let cut = Cut { relations };
-    let plan = cut.bounds_above_ranks(top::limits_above_sorts(plan)?)?;
+    let plan = cut.bounds_above_ranks(top::limits_above_sorts(cut.extremes_as_tops(plan)?)?)?;
     let mut root = cut.node(&plan)?;
     number(&mut root, &mut 0);
     Ok(root)

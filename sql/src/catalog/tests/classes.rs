@@ -229,7 +229,10 @@ fn aggregates_over_rows_that_can_be_taken_back() {
         ),
         ("SELECT n, sum(w) AS s FROM $t GROUP BY n", "K(L(M(S-)))", Some("sum over rows that can be taken back"), Some(&["n"])),
         ("SELECT DISTINCT w FROM $t", "K(L(M(S-)))", Some("DISTINCT over rows that can be taken back"), Some(&["w"])),
-        ("SELECT max(n) AS m FROM $t", "F(L(M(S-)))", Some("max over rows that can be taken back"), one_row),
+        // A row that is always there, with the first value of an order.
+        ("SELECT max(n) AS m FROM $t", "K(F- T(L(M(S-))))", Some("a left join"), one_row),
+        ("SELECT max(w) AS m FROM $t", "F(L(M(S-)))", Some("max over rows that can be taken back"), one_row),
+        ("SELECT min(n) AS a, max(n) AS b FROM $t", "F(L(M(S-)))", Some("min, max over rows that can be taken back"), one_row),
     ] {
         each.run(|| check(&query.replace("$t", counted), shape, reason, key));
     }

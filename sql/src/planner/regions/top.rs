@@ -88,7 +88,7 @@ impl Cut<'_> {
             state: Some("all rows in their order".to_owned()),
             schema: unique_schema(plan.schema()),
             retracts: true,
-            key: keys::of_plan(&cores.plan, &input_keys),
+            key: if fetch.saturating_sub(skip) <= 1 { Some(Vec::new()) } else { keys::of_plan(&cores.plan, &input_keys) },
             inputs: cores.inputs,
             op: Op::Top { plan: cores.plan, skip, fetch },
         })

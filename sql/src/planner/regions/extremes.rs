@@ -1,0 +1,125 @@
+//! Minimum and maximum over all rows, where these can be taken back: each the first value of an order, which is kept in O(changes), where an
+//! aggregate would be run again over all of them.
+//!
+//! There is an answer to no rows at all: so the values are joined to a row that is always there, of the other aggregates where there are
+//! such, which must be counts and exact sums.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::{
+    Aggregate, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr, lit,
+};
+
+use super::Cut;
+use crate::planner::{aggregates, split};
+
+/// Names that no user can write.
+const ROW: &str = "$row";
+const VALUE: &str = "$value";
+
+/// A minimum or a maximum.
+struct Extreme {
+    value: Expr,
+    /// Whether the least is asked for.
+    least: bool,
+}
+
+impl Cut<'_> {
+    /// The plan with first values of an order in the place of such aggregates.
+    pub(super) fn extremes_as_tops(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let replaced = plan.transform_up(|plan| match &plan {
+            LogicalPlan::Aggregate(aggregate) => Ok(match self.extremes(aggregate)? {
+                Some(replaced) => Transformed::yes(replaced),
+                None => Transformed::no(plan),
+            }),
+            _ => Ok(Transformed::no(plan)),
+        });
+        Ok(replaced?.data)
+    }
+
+    fn extremes(&self, aggregate: &Aggregate) -> Result<Option<LogicalPlan>> {
+        let (input, schema) = (&aggregate.input, aggregate.input.schema());
+        let extremes: Vec<Option<Extreme>> = aggregate.aggr_expr.iter().map(|expression| extreme(expression, schema)).collect();
+        let others: Vec<Expr> = aggregate
+            .aggr_expr
+            .iter()
+            .zip(&extremes)
+            .filter(|(_, extreme)| extreme.is_none())
+            .map(|(other, _)| other.clone())
+            .collect();
+        let parts = extremes.iter().flatten().count() + usize::from(!others.is_empty());
+        // What several parts read is computed for each of them.
+        let fits = aggregate.group_expr.is_empty()
+            && others.len() < extremes.len()
+            && self.reads_relation(input)
+            && self.retracts(input)
+            && (parts == 1 || self.is_cheap(input));
+        if !fits {
+            return Ok(None);
+        }
+        let base = if others.is_empty() {
+            LogicalPlanBuilder::empty(true).project([lit(1_i64).alias(ROW)])?
+        } else {
+            let others = Aggregate::try_new(Arc::clone(input), Vec::new(), others)?;
+            if !aggregates::takes_out(&others) {
+                return Ok(None);
+            }
+            let given = LogicalPlanBuilder::from(LogicalPlan::Aggregate(others));
+            let columns: Vec<Expr> = given.schema().columns().into_iter().map(Expr::Column).collect();
+            given.project(columns.into_iter().chain([lit(1_i64).alias(ROW)]))?
+        };
+        let mut of_others = base.schema().columns().into_iter();
+        let mut joined = base;
+        let mut given = Vec::with_capacity(extremes.len());
+        for (number, extreme) in extremes.into_iter().enumerate() {
+            let column = match extreme {
+                None => of_others.next(),
+                Some(Extreme { value, least }) => {
+                    let (row, name) = (format!("{ROW}{number}"), format!("{VALUE}{number}"));
+                    let column = Column::new_unqualified(name.clone());
+                    let first = LogicalPlanBuilder::from(input.as_ref().clone())
+                        .filter(value.clone().is_not_null())?
+                        .project([lit(1_i64).alias(&row), value.alias(name)])?
+                        .sort_with_limit([SortExpr::new(Expr::Column(column.clone()), least, false)], Some(1))?;
+                    let on = (vec![Column::new_unqualified(ROW)], vec![Column::new_unqualified(row)]);
+                    joined = joined.join(first.build()?, JoinType::Left, on, None)?;
+                    Some(column)
+                }
+            };
+            let Some(column) = column else { return Ok(None) };
+            given.push(Expr::Column(column));
+        }
+        let names = aggregate.schema.iter();
+        let given = given
+            .into_iter()
+            .zip(names)
+            .map(|(given, (qualifier, field))| given.alias_qualified(qualifier.cloned(), field.name()));
+        let given = Projection::try_new_with_schema(given.collect(), Arc::new(joined.build()?), Arc::clone(&aggregate.schema))?;
+        Ok(Some(LogicalPlan::Projection(given)))
+    }
+
+    /// Whether a plan is nothing but rows of one relation, some of them and otherwise written.
+    fn is_cheap(&self, plan: &LogicalPlan) -> bool {
+        let is_linear = matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_));
+        self.pick(plan).is_some() || is_linear && plan.inputs().iter().all(|input| self.is_cheap(input))
+    }
+}
+
+/// The minimum or maximum that an aggregate is, of a type whose order is that of the function.
+fn extreme(expression: &Expr, schema: &DFSchema) -> Option<Extreme> {
+    let Expr::AggregateFunction(call) = expression.clone().unalias() else { return None };
+    let least = match call.func.name() {
+        "min" => true,
+        "max" => false,
+        _ => return None,
+    };
+    let ([value], None, true) = (call.params.args.as_slice(), &call.params.filter, call.params.order_by.is_empty()) else {
+        return None;
+    };
+    let data_type = value.get_type(schema).ok()?;
+    let ordered = split::is_exact(&data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _));
+    ordered.then(|| Extreme { value: value.clone(), least })
+}
