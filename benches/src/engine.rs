@@ -99,6 +99,18 @@ impl Project {
         }
     }
 
+    /// How many rows a view has as it was committed.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub(crate) fn rows(&self, view: &str) -> Result<u64> {
+        let count = format!("SELECT count(*) AS rows FROM {view}");
+        let output = self.command(&["query", "--format", "csv", &count])?.output().into_diagnostic()?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rows = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
+        rows.ok_or_else(|| miette!("{view} has no rows: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
     /// Starts the program and leaves it running.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use miette::{IntoDiagnostic, Result, WrapErr, miette};
+use serde_json::Value;
 
 use crate::engine::Cost;
 use crate::process::{self, Ended};
@@ -24,17 +25,32 @@ pub(crate) fn install() -> Result<()> {
 /// # Errors
 /// When the process cannot be started.
 pub(crate) fn run(folder: &Path, query: &str, limit: Duration) -> Result<Result<Cost, String>> {
+    let cost = |said: &Value| Some(Cost { seconds: said["seconds"].as_f64()?, memory: said["memory"].as_u64()? });
+    ask(folder, query, &[], limit, cost)
+}
+
+/// How many rows the answer of a query has, or why there is none.
+///
+/// # Errors
+/// When the process cannot be started.
+pub(crate) fn rows(folder: &Path, query: &str, limit: Duration) -> Result<Result<u64, String>> {
+    ask(folder, query, &["--count"], limit, |said| said["rows"].as_u64())
+}
+
+fn ask<T>(
+    folder: &Path,
+    query: &str,
+    arguments: &[&str],
+    limit: Duration,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Result<T, String>> {
     let mut command = Command::new(root().join(".tools/flink/bin/python"));
-    command.arg(root().join("benches/nexmark/run_flink.py")).arg(folder).arg(query).stdin(Stdio::null());
+    command.arg(root().join("benches/nexmark/run_flink.py")).arg(folder).arg(query).args(arguments).stdin(Stdio::null());
     match process::run(command, limit)? {
         Ended::Well { said, .. } => {
             let line = said.lines().last().unwrap_or_default();
-            let answer: serde_json::Value =
-                serde_json::from_str(line).into_diagnostic().wrap_err_with(|| format!("Flink said {said}"))?;
-            match (answer["seconds"].as_f64(), answer["memory"].as_u64()) {
-                (Some(seconds), Some(memory)) => Ok(Ok(Cost { seconds, memory })),
-                _ => Err(miette!("Flink said {said}")),
-            }
+            let answer: Value = serde_json::from_str(line).into_diagnostic().wrap_err_with(|| format!("Flink said {said}"))?;
+            read(&answer).map(Ok).ok_or_else(|| miette!("Flink said {said}"))
         }
         Ended::Badly(said) => {
             println!("nexmark: {query}: Flink: {said}");

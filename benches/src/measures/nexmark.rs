@@ -3,6 +3,8 @@
 //! Ours are the queries that the tests of the crate `projections` hold to their law; Flink's are in `benches/nexmark/flink`, as its
 //! own Nexmark has them. Of ours the whole process counts, and its view is written as Parquet; of Flink the net time of the job,
 //! whose sink keeps nothing. Flink's order by a column leaves ties open where ours breaks them.
+//!
+//! That both compute the same is looked at apart, over fewer events: how many rows each answer has.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,6 +18,8 @@ use crate::engine::{Cost, Project};
 use crate::{auctions, flink, report};
 
 const EVENTS: f64 = 5_000_000.0;
+/// Over which the rows of the answers are counted.
+const COUNTED: usize = 100_000;
 /// For a query of one program.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -40,14 +44,8 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     flink::install()?;
     let passing = tempfile::tempdir().into_diagnostic()?;
     let home = options.keep.as_deref().unwrap_or(passing.path());
-    let events = home.join(format!("events-{count}"));
-    if !events.join("bid").exists() {
-        println!("nexmark: writing {count} events");
-        let unfinished = home.join("unfinished");
-        auctions::write(&unfinished, count)?;
-        std::fs::rename(&unfinished, &events).into_diagnostic()?;
-    }
-    let events = events.canonicalize().into_diagnostic()?;
+    let events = events(home, count)?;
+    let counted = self::events(home, COUNTED.min(count))?;
     let kept = home.join(format!("figures-{count}.json"));
     let mut figures = Figures::read(&kept)?;
     let queries = queries()?;
@@ -58,7 +56,9 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         }
         println!("nexmark: {query}");
         let project = Project::new(&auctions::sources(&events), &[("measured", sql.as_str())])?;
-        let pair = Pair { ours: project.cost_until_caught_up(LIMIT)?, theirs: flink::run(&events, query, LIMIT)? };
+        let (ours, theirs) = (project.cost_until_caught_up(LIMIT)?, flink::run(&events, query, LIMIT)?);
+        let rows = Rows { ours: rows_of(&counted, sql)?, theirs: flink::rows(&counted, query, LIMIT)?.ok() };
+        let pair = Pair { ours, theirs, rows };
         println!("{}", pair.row(query, count).0);
         figures.0.insert(query.clone(), pair);
         figures.write(&kept)?;
@@ -66,6 +66,25 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     std::fs::write(&options.report, figures.table(count, queries.len())).into_diagnostic()?;
     println!("written to {}", options.report.display());
     Ok(())
+}
+
+/// The first events, in a folder of their own.
+fn events(home: &Path, count: usize) -> Result<PathBuf> {
+    let events = home.join(format!("events-{count}"));
+    if !events.join("bid").exists() {
+        println!("nexmark: writing {count} events");
+        let unfinished = home.join("unfinished");
+        auctions::write(&unfinished, count)?;
+        std::fs::rename(&unfinished, &events).into_diagnostic()?;
+    }
+    events.canonicalize().into_diagnostic()
+}
+
+/// How many rows our answer has.
+fn rows_of(events: &Path, sql: &str) -> Result<u64> {
+    let project = Project::new(&auctions::sources(events), &[("measured", sql)])?;
+    project.run_until_caught_up()?;
+    project.rows("measured")
 }
 
 /// The names of our queries with their texts, without the comments before them and the semicolons after them.
@@ -87,6 +106,24 @@ fn queries() -> Result<Vec<(String, String)>> {
 struct Pair {
     ours: Result<Cost, String>,
     theirs: Result<Cost, String>,
+    rows: Rows,
+}
+
+/// How many rows the answers over the counted events have; none of Flink's where it does not run the query.
+#[derive(Debug, Clone, Copy)]
+struct Rows {
+    ours: u64,
+    theirs: Option<u64>,
+}
+
+impl Rows {
+    fn words(self) -> String {
+        match self {
+            Rows { ours, theirs: Some(theirs) } if ours == theirs => format!("{ours}, the same"),
+            Rows { ours, theirs: Some(theirs) } => format!("{ours}, {theirs} DIFFER"),
+            Rows { ours, theirs: None } => ours.to_string(),
+        }
+    }
 }
 
 impl Pair {
@@ -108,7 +145,8 @@ impl Pair {
             Some(ratio) => format!("{ratio:.2}"),
             None => String::new(),
         };
-        let row = format!("| {query} | {} | {} | {shown} | {} | {} |", speed(ours), speed(theirs), memory(ours), memory(theirs));
+        let (speeds, memories) = ([speed(ours), speed(theirs)].join(" | "), [memory(ours), memory(theirs)].join(" | "));
+        let row = format!("| {query} | {speeds} | {shown} | {memories} | {} |", self.rows.words());
         (row, ratio)
     }
 }
@@ -119,13 +157,16 @@ struct Figures(BTreeMap<String, Pair>);
 impl Figures {
     fn read(path: &Path) -> Result<Figures> {
         let Ok(text) = std::fs::read_to_string(path) else { return Ok(Figures(BTreeMap::new())) };
-        let values: BTreeMap<String, (Value, Value)> =
+        let values: BTreeMap<String, (Value, Value, Value)> =
             serde_json::from_str(&text).into_diagnostic().wrap_err_with(|| format!("reading {}", path.display()))?;
         let cost = |value: &Value| match (value["seconds"].as_f64(), value["memory"].as_u64()) {
             (Some(seconds), Some(memory)) => Ok(Cost { seconds, memory }),
             _ => Err(value.as_str().unwrap_or("failed").to_owned()),
         };
-        let pairs = values.into_iter().map(|(query, (ours, theirs))| (query, Pair { ours: cost(&ours), theirs: cost(&theirs) }));
+        let rows = |value: &Value| Rows { ours: value["ours"].as_u64().unwrap_or_default(), theirs: value["theirs"].as_u64() };
+        let pairs = values.into_iter().map(|(query, (ours, theirs, counted))| {
+            (query, Pair { ours: cost(&ours), theirs: cost(&theirs), rows: rows(&counted) })
+        });
         Ok(Figures(pairs.collect()))
     }
 
@@ -134,8 +175,9 @@ impl Figures {
             Ok(cost) => json!({ "seconds": cost.seconds, "memory": cost.memory }),
             Err(why) => json!(why),
         };
+        let rows = |rows: Rows| json!({ "ours": rows.ours, "theirs": rows.theirs });
         let values: BTreeMap<_, _> =
-            self.0.iter().map(|(query, pair)| (query, (value(&pair.ours), value(&pair.theirs)))).collect();
+            self.0.iter().map(|(query, pair)| (query, (value(&pair.ours), value(&pair.theirs), rows(pair.rows)))).collect();
         std::fs::write(path, serde_json::to_string_pretty(&values).into_diagnostic()?).into_diagnostic()
     }
 
@@ -147,8 +189,9 @@ impl Figures {
              once. Alluvium: the whole process, start and the Parquet of the view included. Flink 2.3: the net time of the job, two \
              tasks, mini-batch, two-phase aggregation, state on the heap, no checkpoints, a sink that keeps nothing. Memory: resident \
              at its highest (of Flink: the JVM). q12 counts by the time of the bid, q13 joins a table of 100 rows, q14 counts a letter \
-             without a function in Java.\n\n\
-             | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB |\n| --- | --- | --- | --- | --- | --- |\n"
+             without a function in Java. Rows: of the two answers over the first {COUNTED} events.\n\n\
+             | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB | rows |\n\
+             | --- | --- | --- | --- | --- | --- | --- |\n"
         );
         let mut ratios = Vec::new();
         for (query, pair) in &self.0 {
