@@ -167,6 +167,30 @@ fn queries() -> Vec<Asked> {
             More,
         ),
         asked("SELECT min(window_end) AS window_end, count(*) AS n FROM {SEEN}", seen, More),
+        // A column under the name of another; a time of another unit; NULL beyond a range; a cast that may fail.
+        asked(
+            "SELECT s.at_ms AS window_end, s.id, p.id AS other FROM
+             (SELECT id, k, CASE WHEN id > 9 THEN at_ms + INTERVAL '1 hour' ELSE at_ms END AS at_ms, at_ms AS raw FROM seen) AS s
+             LEFT JOIN paid AS p ON s.k = p.k AND s.raw <= p.at_ms",
+            both,
+            More,
+        ),
+        asked(
+            "SELECT id, CAST(window_end AS TIMESTAMP(3)) AS window_end
+             FROM SESSION((SELECT id, k, CAST(at_ms AS TIMESTAMP(0)) AS t FROM seen), t, INTERVAL '2 seconds' PARTITION BY k)",
+            seen,
+            More,
+        ),
+        asked(
+            "SELECT date_bin(INTERVAL '3 seconds', s.at_ms) AS window_end, s.id, p.id AS other FROM seen AS s LEFT JOIN paid AS p ON s.k = p.k AND p.at_ms >= s.at_ms",
+            both,
+            More,
+        ),
+        asked(
+            "SELECT CAST(CAST(s.at_ms AS VARCHAR) AS TIMESTAMP(3)) AS window_end, s.id, p.id AS other FROM seen AS s JOIN paid AS p ON s.id = p.id",
+            both,
+            More,
+        ),
     ]
 }
 

@@ -11,7 +11,7 @@
 
 use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
@@ -29,7 +29,7 @@ pub(super) fn mark(node: &mut Node, time: &RowTime) {
     };
     for (input, time) in times_of_inputs(node, plan, time).into_iter().enumerate() {
         let Some(time) = time else { continue };
-        if stores && can_drop(node, input, &time) {
+        if stores && never_fails(node, input, &time) && can_drop(node, input, &time) {
             node.expiries.push(Expiry { input, time: time.clone(), groups: groups.clone() });
         } else if stores {
             continue;
@@ -63,10 +63,10 @@ pub(super) fn scanned<'n>(node: &'n Node, time: &RowTime) -> Option<Vec<(&'n Nod
     }
 }
 
-/// The column that a time is, counted or not.
+/// The column that a time is, as it is or as the number that it counts.
 fn plain_time(time: &Expr) -> Option<&Column> {
     match time {
-        Expr::Cast(cast) => plain_time(&cast.expr),
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Int64 => plain_column(&cast.expr),
         other => plain_column(other),
     }
 }
@@ -80,6 +80,23 @@ fn can_drop(node: &Node, input: usize, time: &RowTime) -> bool {
         node.inputs[input].schema.index_of(&column.name).is_ok_and(|index| keys[input].columns.contains(&index))
     };
     input == outer || time.time.column_refs().iter().all(is_key)
+}
+
+/// Whether a time of an input's rows can be computed for any of them, but for times beyond the range of their type: it is for those too of
+/// which the view's query never asks it.
+fn never_fails(node: &Node, input: usize, time: &RowTime) -> bool {
+    let Ok(schema) = DFSchema::try_from(node.inputs[input].schema.as_ref().clone()) else { return false };
+    let fails = time.time.exists(|expression| {
+        Ok(match expression {
+            Expr::Column(_) | Expr::Literal(..) => false,
+            Expr::Cast(cast) => !counts_alike(&cast.expr.get_type(&schema)?, cast.field.data_type()),
+            Expr::BinaryExpr(BinaryExpr { op: Operator::Plus | Operator::Minus, .. }) => false,
+            Expr::BinaryExpr(BinaryExpr { op: Operator::Modulo, right, .. }) => whole(right).is_none_or(|size| size == 0),
+            Expr::ScalarFunction(call) => !matches!(call.name(), "date_bin" | "date_trunc"),
+            _ => true,
+        })
+    });
+    !fails.unwrap_or(true)
 }
 
 /// The time of the rows of each input, given that of a node's own: over the columns of the input, unqualified.
@@ -194,30 +211,40 @@ fn by_equal_keys(join: &Join, time: &RowTime, is_left: bool) -> Option<RowTime> 
 /// The time of the other side's rows where a condition says that a time of this side is not after one of theirs: the window of a row
 /// that they meet ends at most so long after that.
 fn by_a_bound(join: &Join, (own, other): (&LogicalPlan, &LogicalPlan), time: &RowTime, leaves: &[Node]) -> Option<RowTime> {
-    let (end, schema) = resolved(own, &time.time, leaves)?;
-    let (bounded, to_the_end) = upper_bound(&end, &schema)?;
     split_conjunction(join.filter.as_ref()?).into_iter().flat_map(not_after).find_map(|(earlier, later)| {
         let (earlier, before) = shifted(earlier, own.schema())?;
         let (later, after) = shifted(later, other.schema())?;
-        let types = (column_type(own, &earlier)?, column_type(other, &later)?);
-        let (same, _) = resolved(own, &Expr::Column(earlier), leaves)?;
+        if column_type(own, &earlier)? != column_type(other, &later)? {
+            return None;
+        }
+        let to_the_end = distance(own, &time.time, Expr::Column(earlier), leaves)?;
         let slack = time.slack.checked_add(to_the_end)?.checked_add(after)?.checked_sub(before)?;
-        (types.0 == types.1 && same == Expr::Column(bounded.clone())).then_some(RowTime { time: Expr::Column(later), slack })
+        Some(RowTime { time: Expr::Column(later), slack })
     })
 }
 
-/// An expression of a side of a join over the columns of what its linear input reads, and their schema.
-fn resolved(side: &LogicalPlan, expression: &Expr, leaves: &[Node]) -> Option<(Expr, DFSchema)> {
-    let mut found = Vec::new();
-    trace(side, Some(RowTime { time: expression.clone(), slack: 0 }), leaves, &mut found);
-    let [(leaf, Some(time))] = found.as_slice() else { return None };
-    let (mut node, mut time) = (leaves.get(*leaf)?, time.clone());
-    while let (Op::Linear { plan }, [input]) = (&node.op, node.inputs.as_slice())
-        && let Some(below) = times_of_inputs(node, plan, &time).pop().flatten()
-    {
-        (node, time) = (input, below);
+/// How much later than a column of a side of a join a time of its rows is at most, and NULL only where the column is: as both are
+/// computed from what the side's linear input reads.
+fn distance(side: &LogicalPlan, time: &Expr, column: Expr, leaves: &[Node]) -> Option<i64> {
+    let traced = |expression: &Expr| {
+        let mut found = Vec::new();
+        trace(side, Some(RowTime { time: expression.clone(), slack: 0 }), leaves, &mut found);
+        match found.as_slice() {
+            [(leaf, Some(time))] => Some((*leaf, time.clone())),
+            _ => None,
+        }
+    };
+    let ((leaf, mut time), (other, mut column)) = (traced(time)?, traced(&column)?);
+    let mut node = leaves.get(leaf).filter(|_| leaf == other)?;
+    // Both go down together, so that their columns are those of one node.
+    while let (Op::Linear { plan }, [input]) = (&node.op, node.inputs.as_slice()) {
+        let below = |time: &RowTime| times_of_inputs(node, plan, time).pop().flatten();
+        let (Some(time_below), Some(column_below)) = (below(&time), below(&column)) else { break };
+        (node, time, column) = (input, time_below, column_below);
     }
-    Some((time.time, DFSchema::try_from(node.schema.as_ref().clone()).ok()?))
+    let schema = DFSchema::try_from(node.schema.as_ref().clone()).ok()?;
+    let (bounded, distance) = upper_bound(&time.time, &schema)?;
+    (column.time == Expr::Column(bounded)).then_some(distance)
 }
 
 fn column_type(plan: &LogicalPlan, column: &Column) -> Option<DataType> {
@@ -251,7 +278,7 @@ fn shifted(expression: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
     }
 }
 
-/// A column and what it takes to be no earlier than a time.
+/// A column and what it takes to be no earlier than a time, which is NULL only where the column is.
 fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
     let data_type = |expression: &Expr| expression.get_type(schema).ok();
     match time {
@@ -265,10 +292,10 @@ fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
         }
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
             let (column, more) = upper_bound(left, schema)?;
-            let less = constant(right, &data_type(left)?).or_else(|| is_remainder(right).then_some(0))?;
+            let of_it = right.column_refs().iter().all(|other| **other == column);
+            let less = constant(right, &data_type(left)?).or_else(|| (of_it && is_remainder(right)).then_some(0))?;
             Some((column, more.checked_sub(less)?))
         }
-        Expr::ScalarFunction(call) if matches!(call.name(), "date_bin" | "date_trunc") => upper_bound(call.args.get(1)?, schema),
         _ => None,
     }
 }
@@ -291,17 +318,13 @@ fn whole(expression: &Expr) -> Option<i64> {
     }
 }
 
-/// Whether a cast between two types leaves a time at the same number.
+/// Whether a cast between two types leaves a time at the same number, and so never fails. One into another zone does not.
 fn counts_alike(from: &DataType, to: &DataType) -> bool {
-    match (from, to) {
-        (DataType::Int64, DataType::Int64 | DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Int64) => true,
-        (DataType::Timestamp(from, _), DataType::Timestamp(to, _)) => from == to,
-        _ => false,
-    }
+    from == to || matches!((from, to), (DataType::Int64, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Int64))
 }
 
 /// A constant that is added to a column of a type, in its units. None is known for a length that is no whole number of them
-/// or that depends on the calendar.
+/// or that depends on the calendar, as that of a day does in a zone.
 fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
     let Expr::Literal(value, _) = expression else { return None };
     let nanos = match (value, data_type) {
@@ -314,7 +337,7 @@ fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
         }
         _ => return None,
     };
-    let DataType::Timestamp(unit, _) = data_type else { return None };
+    let DataType::Timestamp(unit, None) = data_type else { return None };
     let in_one = match unit {
         TimeUnit::Second => 1_000_000_000,
         TimeUnit::Millisecond => 1_000_000,
@@ -325,7 +348,7 @@ fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
 }
 
 impl RowTime {
-    /// With other expressions in the place of its columns, where each has one and the whole can be computed for any row.
+    /// With other expressions in the place of its columns, where there are columns and each has one.
     fn replaced(&self, with: impl Fn(&Column) -> Option<Expr>) -> Option<RowTime> {
         let replaced = self.time.clone().transform_up(|expression| match &expression {
             Expr::Column(column) => match with(column) {
@@ -335,22 +358,6 @@ impl RowTime {
             _ => Ok(Transformed::no(expression)),
         });
         let time = replaced.ok()?.data;
-        (is_computed_for_any_row(&time).unwrap_or(false) && !time.column_refs().is_empty())
-            .then_some(RowTime { time, slack: self.slack })
+        (!time.column_refs().is_empty()).then_some(RowTime { time, slack: self.slack })
     }
-}
-
-/// Whether an expression is made of what fails for no row, but for times beyond the range of their type.
-fn is_computed_for_any_row(time: &Expr) -> Result<bool> {
-    let fails = time.exists(|expression| {
-        Ok(match expression {
-            Expr::Column(_) | Expr::Literal(..) => false,
-            Expr::Cast(cast) => !matches!(cast.field.data_type(), DataType::Int64 | DataType::Timestamp(..)),
-            Expr::BinaryExpr(BinaryExpr { op: Operator::Plus | Operator::Minus, .. }) => false,
-            Expr::BinaryExpr(BinaryExpr { op: Operator::Modulo, right, .. }) => whole(right).is_none_or(|size| size == 0),
-            Expr::ScalarFunction(call) => !matches!(call.name(), "date_bin" | "date_trunc"),
-            _ => true,
-        })
-    })?;
-    Ok(!fails)
 }
