@@ -19,6 +19,7 @@ use crate::planner::{aggregates, split};
 /// Names that no user can write.
 const ROW: &str = "$row";
 const VALUE: &str = "$value";
+const KEY: &str = "$key";
 
 /// A minimum or a maximum.
 struct Extreme {
@@ -60,6 +61,7 @@ impl Cut<'_> {
         if !fits {
             return Ok(None);
         }
+        let known_by = self.known_by(input);
         let base = if others.is_empty() {
             LogicalPlanBuilder::empty(true).project([lit(1_i64).alias(ROW)])?
         } else {
@@ -80,9 +82,12 @@ impl Cut<'_> {
                 Some(Extreme { value, least }) => {
                     let (row, name) = (format!("{ROW}{number}"), format!("{VALUE}{number}"));
                     let column = Column::new_unqualified(name.clone());
+                    let known_by =
+                        known_by.iter().enumerate().map(|(place, key)| key.clone().alias(format!("{KEY}{number}:{place}")));
+                    let columns = [lit(1_i64).alias(&row), value.clone().alias(name)].into_iter().chain(known_by);
                     let first = LogicalPlanBuilder::from(input.as_ref().clone())
-                        .filter(value.clone().is_not_null())?
-                        .project([lit(1_i64).alias(&row), value.alias(name)])?
+                        .filter(value.is_not_null())?
+                        .project(columns.collect::<Vec<_>>())?
                         .sort_with_limit([SortExpr::new(Expr::Column(column.clone()), least, false)], Some(1))?;
                     let on = (vec![Column::new_unqualified(ROW)], vec![Column::new_unqualified(row)]);
                     joined = joined.join(first.build()?, JoinType::Left, on, None)?;
@@ -99,6 +104,22 @@ impl Cut<'_> {
             .map(|(given, (qualifier, field))| given.alias_qualified(qualifier.cloned(), field.name()));
         let given = Projection::try_new_with_schema(given.collect(), Arc::new(joined.build()?), Arc::clone(&aggregate.schema))?;
         Ok(Some(LogicalPlan::Projection(given)))
+    }
+
+    /// The columns that a plan's rows are known by: with them a value that changes is another version of its row, which is one change and
+    /// not two. None where there are none, or that cannot be told apart.
+    fn known_by(&self, plan: &LogicalPlan) -> Vec<Expr> {
+        let key = self.node(plan).ok().and_then(|node| node.key).unwrap_or_default();
+        let columns = plan.schema().columns();
+        let told_apart = |column: &usize| {
+            let data_type = plan.schema().field(*column).data_type();
+            split::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
+        };
+        if key.iter().all(told_apart) {
+            key.iter().map(|column| Expr::Column(columns[*column].clone())).collect()
+        } else {
+            Vec::new()
+        }
     }
 
     /// Whether a plan is nothing but rows of one relation, some of them and otherwise written.
