@@ -3,8 +3,8 @@
 //! A row of the view goes when its `window_end` is old. So does a row of an operator whose every part in the view is in such rows, and
 //! what tells it is a time over its own columns, found here by following `window_end` through the plans: through projections by their
 //! expressions, through groups and partitions where all rows of one have the same time, and through joins to the side that the time
-//! comes from. The other side follows where equal keys hold the time, or where a condition bounds it: with `paid_at <= placed_at +
-//! INTERVAL '1 hour'`, no payment meets an order of which it is more than an hour ahead.
+//! comes from. The other side follows where equal keys hold the time, or where a condition bounds it: with `placed_at <= paid_at +
+//! INTERVAL '1 hour'`, no payment meets an order that was placed more than an hour after it, so that it is not needed once those are old.
 //!
 //! The time is the same function of a row for all operators that it passes, so that all of them drop it together; none takes back what
 //! another has dropped.
