@@ -58,15 +58,36 @@ const VIEWS: &[(&str, &str)] = &[
     ("sizes", "SELECT n, count(*) AS countries FROM seen GROUP BY n"),
 ];
 
-#[test]
-fn killed_at_random_moments_with_state_of_every_class() {
-    let began = Instant::now();
-    let mut orders = Orders::new(VIEWS);
-    let check = orders.succeed(&["check"]);
-    assert!(["merge", "join", "keyed recompute"].iter().all(|class| check.contains(class)), "{check}");
-    assert!(!check.contains("full recompute"), "{check}");
+/// The same under `retain`: what each of them remembers goes with its windows.
+const WINDOWS: &[(&str, &str)] = &[
+    (
+        "minutes",
+        "SELECT window_end, country, count(*) AS n, sum(total) AS revenue FROM (SELECT date_trunc('minute', placed_at) + \
+         INTERVAL '1 minute' AS window_end, country, total FROM orders) AS placed GROUP BY window_end, country",
+    ),
+    (
+        "dearest",
+        "SELECT window_end, country, order_id, total FROM (SELECT window_end, country, order_id, total, row_number() OVER \
+         (PARTITION BY window_end ORDER BY total DESC, order_id) AS place FROM (SELECT date_trunc('minute', placed_at) + \
+         INTERVAL '1 minute' AS window_end, country, order_id, total FROM orders) AS placed) AS ranked WHERE place <= 3",
+    ),
+    // A left join that is bounded in time.
+    (
+        "repeated",
+        "SELECT a.placed_at AS window_end, a.order_id, b.order_id AS other FROM orders a LEFT JOIN orders b \
+         ON a.customer = b.customer AND b.placed_at > a.placed_at AND b.placed_at <= a.placed_at + INTERVAL '5 minutes'",
+    ),
+    ("sizes", "SELECT window_end, n, count(*) AS countries FROM minutes GROUP BY window_end, n"),
+    (
+        "plain",
+        "SELECT m.window_end, m.country FROM minutes m \
+         WHERE NOT EXISTS (SELECT 1 FROM dearest d WHERE d.window_end = m.window_end AND d.country = m.country)",
+    ),
+];
 
-    let bodies: Vec<Vec<u8>> = (0..EVENTS).map(|_| orders.next().into_bytes()).collect();
+/// Publishes bodies over some seconds, and kills the program again and again meanwhile; then lets it catch up.
+fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &str) {
+    let began = Instant::now();
     let mut lines = bodies.join(&b'\n');
     lines.push(b'\n');
     orders.append(std::str::from_utf8(&lines).unwrap());
@@ -87,8 +108,8 @@ fn killed_at_random_moments_with_state_of_every_class() {
         std::thread::sleep(Duration::from_millis(orders.rng.u64(20..900)));
         assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", orders.log());
         running.kill();
-        epochs.push(orders.epoch("leaders"));
-        while_behind += usize::from(orders.offset("leaders") <= EVENTS as u64);
+        epochs.push(orders.epoch(last));
+        while_behind += usize::from(orders.offset(last) <= EVENTS as u64);
     }
     publisher.join().unwrap();
     println!("epochs after each kill: {epochs:?}, {while_behind} while events were left, after {:?}", began.elapsed());
@@ -98,7 +119,57 @@ fn killed_at_random_moments_with_state_of_every_class() {
 
     let log = orders.catch_up_saying();
     assert!(!log.contains("rebuilding") && !orders.log().contains("rebuilding"), "state was made anew, not restored: {log}");
+}
+
+#[test]
+fn killed_at_random_moments_with_state_of_every_class() {
+    let began = Instant::now();
+    let mut orders = Orders::new(VIEWS);
+    let check = orders.succeed(&["check"]);
+    assert!(["merge", "join", "keyed recompute"].iter().all(|class| check.contains(class)), "{check}");
+    assert!(!check.contains("full recompute"), "{check}");
+
+    let bodies: Vec<Vec<u8>> = (0..EVENTS).map(|_| orders.next().into_bytes()).collect();
+    killed_while_publishing(&mut orders, bodies, "leaders");
     orders.assert_equal(VIEWS);
+    println!("took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn killed_at_random_moments_while_state_expires() {
+    let began = Instant::now();
+    let mut orders = Orders::new(&[]);
+    let sources = orders.dir().join("sources.sql");
+    let source = std::fs::read_to_string(&sources).unwrap();
+    std::fs::write(sources, source.replace("OPTIONS (", "OPTIONS (watermark 'placed_at - 5 minutes', ")).unwrap();
+    for (name, query) in WINDOWS {
+        let text = format!("CREATE MATERIALIZED VIEW {name} WITH (retain = '30 minutes') AS\n{query};\n");
+        std::fs::write(orders.dir().join(format!("{name}.sql")), text).unwrap();
+    }
+    let check = orders.succeed(&["check"]);
+    assert!(!check.contains("retain takes") && !check.contains("full recompute"), "{check}");
+
+    // One each second, some of them late and some very late.
+    let rng = &mut orders.rng;
+    let body = |order: usize| {
+        let late = if rng.u8(..10) == 0 { rng.usize(..3_600) } else { rng.usize(..60) };
+        let time = 6 * 3_600 + order - late;
+        let (hour, minute, second) = (time / 3_600, time / 60 % 60, time % 60);
+        let (customer, country, euros) = (rng.u32(..100), ["DE", "FR", "JP", "BR", "NZ"][rng.usize(..5)], rng.u32(..1000));
+        let body = format!(
+            "{{\"order_id\":{order},\"customer\":{customer},\"country\":\"{country}\",\"total\":\"{euros}.50\",\
+             \"placed_at\":\"2026-01-01T{hour:02}:{minute:02}:{second:02}\"}}"
+        );
+        body.into_bytes()
+    };
+    let bodies: Vec<Vec<u8>> = (1..=EVENTS).map(body).collect();
+    killed_while_publishing(&mut orders, bodies, "plain");
+    let retained = "WHERE window_end > (SELECT max(placed_at) FROM orders) - INTERVAL '35 minutes'";
+    let expected: Vec<(&str, String)> =
+        WINDOWS.iter().map(|(name, query)| (*name, format!("SELECT * FROM ({query}) AS asked {retained}"))).collect();
+    let expected: Vec<(&str, &str)> = expected.iter().map(|(name, query)| (*name, query.as_str())).collect();
+    orders.assert_equal(&expected);
     println!("took {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(60));
 }
