@@ -78,6 +78,8 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !left_out.contains(&rule.name()));
     let rules = rules.map(|rule| if rule.name() == stays.name() { Arc::clone(&stays) } else { rule });
     let mut physical = PhysicalOptimizer::new().rules;
+    // Of an aggregate over one that statistics answer it mixes up the columns, and the query fails.
+    physical.retain(|rule| rule.name() != "aggregate_statistics");
     physical.insert(0, Arc::new(JoinsPromiseNoOrder));
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
     physical.insert(check, Arc::new(LostSortsComeBack));
