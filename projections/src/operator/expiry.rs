@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use alluvium_sql::{Node, RowTime, session_state};
 use arrow::array::{AsArray, BooleanArray};
-use arrow::compute::{cast, filter, filter_record_batch};
+use arrow::compute::{cast, not};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Column;
 
+use super::linear::over_columns;
 use crate::delta::Delta;
 use crate::error::Error;
 
@@ -63,15 +62,9 @@ impl Expiry {
         let Some(until) = self.until else { return Ok(deltas) };
         let mut taken = Vec::with_capacity(deltas.len());
         for delta in deltas {
-            let stays = arrow::compute::not(&self.arriving.passed(until, &delta.rows)?)?;
-            if stays.true_count() == stays.len() {
-                taken.push(delta);
-            } else if stays.true_count() > 0 {
-                let weights = match &delta.weights {
-                    Some(weights) => Some(filter(weights, &stays)?.as_primitive::<Int64Type>().clone()),
-                    None => None,
-                };
-                taken.push(Delta { rows: filter_record_batch(&delta.rows, &stays)?, weights });
+            let stays = not(&self.arriving.passed(until, &delta.rows)?)?;
+            if stays.true_count() > 0 {
+                taken.push(delta.filtered(&stays)?);
             }
         }
         Ok(taken)
@@ -112,21 +105,7 @@ impl Expired {
     /// # Errors
     /// [`Error::Bug`] where one that is needed is not among them.
     pub(crate) fn over(&self, columns: &[usize]) -> Result<Expired, Error> {
-        let mut missing = None;
-        let moved = Arc::clone(&self.time.of_row).transform_up(|expr| match expr.downcast_ref::<Column>() {
-            Some(column) => {
-                let index = columns.iter().position(|other| *other == column.index()).unwrap_or_else(|| {
-                    missing = Some(column.name().to_owned());
-                    0
-                });
-                Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
-            }
-            None => Ok(Transformed::no(expr)),
-        });
-        let time = Arc::new(Time { of_row: moved?.data, slack: self.time.slack });
-        match missing {
-            Some(column) => Err(Error::Bug(format!("{column} is not stored, and says when rows expire"))),
-            None => Ok(Expired { time, until: self.until }),
-        }
+        let of_row = over_columns(&self.time.of_row, columns)?;
+        Ok(Expired { time: Arc::new(Time { of_row, slack: self.time.slack }), until: self.until })
     }
 }

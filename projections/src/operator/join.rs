@@ -215,10 +215,5 @@ pub(super) fn with_keys(delta: Delta, needed: &[usize]) -> Result<Option<Delta>,
     if mask.true_count() == 0 {
         return Ok(None);
     }
-    let rows = filter_record_batch(&delta.rows, &mask)?;
-    let weights = match &delta.weights {
-        Some(weights) => Some(filter(weights, &mask)?.as_primitive::<Int64Type>().clone()),
-        None => None,
-    };
-    Ok(Some(Delta { rows, weights }))
+    Ok(Some(delta.filtered(&mask)?))
 }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use alluvium_sql::Node;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::{filter, filter_record_batch, prep_null_mask_filter};
+use arrow::compute::prep_null_mask_filter;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -252,15 +254,23 @@ pub(crate) fn holds(predicate: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Re
 
 fn filtered(predicate: &Arc<dyn PhysicalExpr>, delta: Delta) -> Result<Delta, Error> {
     let mask = holds(predicate, &delta.rows)?;
-    if mask.true_count() == mask.len() {
-        return Ok(delta);
-    }
-    let rows = filter_record_batch(&delta.rows, &mask)?;
-    let weights = match &delta.weights {
-        Some(weights) => Some(filter(weights, &mask)?.as_primitive::<Int64Type>().clone()),
-        None => None,
-    };
-    Ok(Delta { rows, weights })
+    delta.filtered(&mask)
+}
+
+/// An expression over rows that have only some of its columns, in this order.
+///
+/// # Errors
+/// [`Error::Bug`] where one that is needed is not among them.
+pub(crate) fn over_columns(expression: &Arc<dyn PhysicalExpr>, columns: &[usize]) -> Result<Arc<dyn PhysicalExpr>, Error> {
+    let moved = Arc::clone(expression).transform_up(|expression| match expression.downcast_ref::<Column>() {
+        Some(column) => {
+            let index = columns.iter().position(|other| *other == column.index());
+            let index = index.ok_or_else(|| DataFusionError::Internal(format!("column {} is not there", column.name())))?;
+            Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
+        }
+        None => Ok(Transformed::no(expression)),
+    });
+    Ok(moved?.data)
 }
 
 impl Unnest {

@@ -16,15 +16,15 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::common::DFSchema;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::{Sort, WindowFunctionDefinition};
 use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalSortExpr;
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::utils::collect_columns;
-use datafusion::physical_expr::{PhysicalExpr, PhysicalSortExpr};
 
 use super::expiry::Expired;
 use super::groups::{Arrivals, Changes, Groups};
+use super::linear::over_columns;
 use super::{Flush, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
@@ -82,7 +82,7 @@ impl Order {
         columns.sort_unstable();
         columns.dedup();
         for sort in &mut sorts {
-            sort.expr = over_columns(Arc::clone(&sort.expr), &columns)?;
+            sort.expr = over_columns(&sort.expr, &columns)?;
         }
         Ok(Order { by: sorts, columns, converter: RowConverter::new(fields)? })
     }
@@ -93,18 +93,6 @@ impl Order {
         let values: Vec<ArrayRef> = values.collect::<Result<_, Error>>()?;
         Ok(self.converter.convert_columns(&values)?)
     }
-}
-
-/// An expression over rows that have only some of the columns, `columns` in rising order.
-fn over_columns(expr: Arc<dyn PhysicalExpr>, columns: &[usize]) -> Result<Arc<dyn PhysicalExpr>, Error> {
-    let moved = expr.transform_up(|expr| match expr.downcast_ref::<Column>() {
-        Some(column) => {
-            let index = columns.partition_point(|other| *other < column.index());
-            Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(expr)),
-    });
-    Ok(moved?.data)
 }
 
 /// As many of the sorts as are needed for the bytes that are compared first.

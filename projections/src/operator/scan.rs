@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alluvium_sql::{Lateness, Node};
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use super::Pushed;
@@ -60,8 +60,7 @@ impl Scan {
         };
         let time = position(&in_time.lateness.column)?;
         let mask = in_time.stage(pushed.delta.rows.column(time))?;
-        let rows = if mask.true_count() == mask.len() { rows } else { filter_record_batch(&rows, &mask)? };
-        Ok(if rows.num_rows() == 0 { Vec::new() } else { vec![Delta::insertions(rows)] })
+        Ok(if mask.true_count() == 0 { Vec::new() } else { vec![Delta::insertions(rows).filtered(&mask)?] })
     }
 
     pub(crate) fn unstage(&mut self) {

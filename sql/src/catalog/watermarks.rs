@@ -43,12 +43,16 @@ pub(crate) fn watermark(written: &str, schema: &Schema) -> Result<Watermark, Ref
 
 /// A duration in a timestamp's unit; none where it is no whole number of them.
 pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
+    units_of_nanos(i128::try_from(duration.as_nanos()).ok()?, unit)
+}
+
+/// The same of a length in nanoseconds, which may be negative.
+pub(crate) fn units_of_nanos(nanos: i128, unit: TimeUnit) -> Option<i64> {
     let nanos_in_one = match unit {
         TimeUnit::Second => 1_000_000_000,
         TimeUnit::Millisecond => 1_000_000,
         TimeUnit::Microsecond => 1_000,
         TimeUnit::Nanosecond => 1,
     };
-    let nanos = duration.as_nanos();
-    nanos.is_multiple_of(nanos_in_one).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
+    (nanos % nanos_in_one == 0).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
 }

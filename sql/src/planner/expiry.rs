@@ -9,12 +9,13 @@
 //! The time is the same function of a row for all operators that it passes, so that all of them drop it together; none takes back what
 //! another has dropped.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
+use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
+use crate::catalog::watermarks::units_of_nanos;
 use crate::plan::{Expiry, Node, Op, RowTime, leaf_index};
 use crate::planner::keys::plain_column;
 use crate::planner::split;
@@ -338,13 +339,7 @@ fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
         _ => return None,
     };
     let DataType::Timestamp(unit, None) = data_type else { return None };
-    let in_one = match unit {
-        TimeUnit::Second => 1_000_000_000,
-        TimeUnit::Millisecond => 1_000_000,
-        TimeUnit::Microsecond => 1_000,
-        TimeUnit::Nanosecond => 1,
-    };
-    (nanos % in_one == 0).then(|| i64::try_from(nanos / in_one).ok()).flatten()
+    units_of_nanos(nanos, *unit)
 }
 
 impl RowTime {

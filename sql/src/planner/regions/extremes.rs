@@ -111,11 +111,7 @@ impl Cut<'_> {
     fn known_by(&self, plan: &LogicalPlan) -> Vec<Expr> {
         let key = self.node(plan).ok().and_then(|node| node.key).unwrap_or_default();
         let columns = plan.schema().columns();
-        let told_apart = |column: &usize| {
-            let data_type = plan.schema().field(*column).data_type();
-            split::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
-        };
-        if key.iter().all(told_apart) {
+        if key.iter().all(|column| is_plain(plan.schema().field(*column).data_type())) {
             key.iter().map(|column| Expr::Column(columns[*column].clone())).collect()
         } else {
             Vec::new()
@@ -140,7 +136,10 @@ fn extreme(expression: &Expr, schema: &DFSchema) -> Option<Extreme> {
     let ([value], None, true) = (call.params.args.as_slice(), &call.params.filter, call.params.order_by.is_empty()) else {
         return None;
     };
-    let data_type = value.get_type(schema).ok()?;
-    let ordered = split::is_exact(&data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _));
-    ordered.then(|| Extreme { value: value.clone(), least })
+    is_plain(&value.get_type(schema).ok()?).then(|| Extreme { value: value.clone(), least })
+}
+
+/// Whether values of a type are plain ones, in the same order for an aggregate and for a sort, of which equal ones are alike bit for bit.
+fn is_plain(data_type: &DataType) -> bool {
+    split::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
 }
