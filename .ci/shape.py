@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""What a reader of the tree relies on: short files, traits with a contract, and a map that names every module. Prints what breaks this."""
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST, MEDIAN = 450, 150
+
+
+def main():
+    listed = subprocess.run(["git", "ls-files", "*.rs"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    files = [Path(name) for name in listed if (ROOT / name).exists() and not re.search(r"(^|/)tests(\.rs|/)", name)]
+    architecture = set(re.findall(r"\w+", (ROOT / "ARCHITECTURE.md").read_text()))
+    faults, lengths = [], {}
+    for file in files:
+        text = (ROOT / file).read_text()
+        cut = re.search(r"#\[cfg\(test\)\]\s*(?:#!?\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))? )?mod \w+ \{", text)
+        lengths[file] = len((text[: cut.start()] if cut else text).splitlines())
+        if not text.startswith("//!"):
+            faults.append(f"{file} does not begin with //!")
+        if file.stem not in architecture and file.stem not in ("lib", "main"):
+            faults.append(f"ARCHITECTURE.md does not name {file}")
+        for found in re.finditer(r"((?:^[ \t]*(?:///|#\[)[^\n]*\n)*)^[ \t]*pub(?:\([^)]*\))? trait (\w+)", text, re.M):
+            if "# Contract" not in found[1]:
+                faults.append(f"{file}: the trait {found[2]} has no # Contract in its docs")
+    faults += [f"{file} has {length} lines, more than {LONGEST}" for file, length in lengths.items() if length > LONGEST]
+    if (median := statistics.median(lengths.values())) >= MEDIAN:
+        faults.append(f"half of the files have {median} lines or more, {MEDIAN} is the limit")
+    for fault in faults:
+        print(f"structure: {fault}")
+    sys.exit(bool(faults))
+
+
+main()
