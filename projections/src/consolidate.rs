@@ -1,4 +1,4 @@
-//! Net changes: equal rows brought together, and those that cancel out left out.
+//! Net changes: one row for all that are equal, with the sum of their weights; none where that is 0.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::state::compact::concat_rows;
 use crate::state::keys::{KeyEncoder, Keys, spread};
 
-/// Rows that differ from each other, each with the weight that it has in all; none has weight 0.
+/// Rows that differ from each other, each with its total weight, which is never 0.
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) rows: RecordBatch,
@@ -23,7 +23,7 @@ pub(crate) struct Net {
     pub(crate) hashes: Vec<u32>,
 }
 
-/// Brings equal rows of all deltas together. Rows keep the order in which they are first met.
+/// Consolidates deltas. Rows keep the order of their first occurrence.
 ///
 /// # Errors
 /// [`Error::Plan`] where a column cannot be compared.
@@ -69,8 +69,12 @@ fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
 impl Net {
     /// As a delta.
     pub(crate) fn into_delta(self) -> Delta {
-        let weights = if self.weights.iter().all(|weight| *weight == 1) { None } else { Some(Int64Array::from(self.weights)) };
-        Delta { rows: self.rows, weights }
+        Delta::weighted(self.rows, Int64Array::from(self.weights))
+    }
+
+    /// As one delta, or none where nothing changes.
+    pub(crate) fn into_deltas(self) -> Vec<Delta> {
+        if self.weights.is_empty() { Vec::new() } else { vec![self.into_delta()] }
     }
 
     /// The rows' columns, with the given weights as one more.

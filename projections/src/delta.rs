@@ -17,10 +17,27 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// Rows that are all put in once.
+    /// Rows that are all inserted once.
     #[must_use]
     pub fn insertions(rows: RecordBatch) -> Self {
         Self { rows, weights: None }
+    }
+
+    /// Rows that are all retracted once.
+    pub(crate) fn retractions(rows: RecordBatch) -> Self {
+        let weights = Int64Array::from_value(-1, rows.num_rows());
+        Self { rows, weights: Some(weights) }
+    }
+
+    /// Rows with their weights, none of which is 0.
+    pub(crate) fn weighted(rows: RecordBatch, weights: Int64Array) -> Self {
+        Self { rows, weights: Some(weights) }.plain()
+    }
+
+    /// Without weights where all of them are 1.
+    pub(crate) fn plain(mut self) -> Self {
+        self.weights = self.weights.filter(|weights| weights.values().iter().any(|weight| *weight != 1));
+        self
     }
 
     /// Some of the rows, without a copy.

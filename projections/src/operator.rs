@@ -1,32 +1,38 @@
-//! Operators: what a plan's nodes do.
+//! The operators of a view: a tree of nodes, one for each node of its plan.
 //!
 //! | module | class |
 //! | --- | --- |
+//! | `scan` | where rows come in |
 //! | `linear` | filters, projections, unnests, unions |
-//! | `merge` | aggregates over input that takes nothing back |
-//! | `weighted` | counts, exact sums and DISTINCT over input that takes rows back |
+//! | `merge` | aggregates over input that retracts nothing |
+//! | `weighted` | counts, exact sums and DISTINCT over input that retracts rows |
 //! | `join` | inner joins |
 //! | `semi` | semi, anti and mark joins on equal keys alone |
-//! | `top` | the first rows of an order over input that takes rows back |
+//! | `top` | the first rows of an order over input that retracts rows |
 //! | `ranks` | the first rows by key, over rows that only arrive |
 //! | `sessions` | sessions, over rows that only arrive |
-//! | `keyed` | what splits by a key, by recompute of the keys that are touched |
-//! | `watermark` | rows of windows that are over, or not too old |
+//! | `keyed` | what splits by a key, by recompute of the touched keys |
+//! | `watermark` | rows of windows that have ended, or have not expired |
 //! | `full` | everything else, by full recompute |
-//! | `scan` | where rows come in |
-//! | `expiry` | what need not be remembered |
+//! | `kit` | what operators are built from |
 //!
-//! A change takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next
-//! operators that have state, and their arguments. Absorbing then changes state. What operators with state have to say is
-//! asked for at a flush, from the leaves up.
+//! A push takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next operators
+//! that remember, and what these evaluate. Absorbing then changes state. A flush asks the operators that remember for the changes of
+//! their answers, from the leaves up.
 //!
-//! An operator with state is a [`Stateful`]; which one a node of the plan is, is said in [`stateful`] and nowhere else.
+//! An operator that remembers is a [`Stateful`](kit::stateful::Stateful); [`stateful`] alone says which one a node of the plan is.
+//!
+//! # Why the nodes are nested boxes
+//!
+//! A plan is a tree: each node is read by exactly one other, since what two views share is a view of its own. Ownership then says all
+//! that an arena's indexes would have to check: a parent borrows its inputs one by one, evicts from them, and is dropped with them.
+//! Exchange by key needs no arena either: the unit that it gives to a core is the subtree below an exchange, once for each shard, and a
+//! box moves there whole. An arena would pay off once one node feeds two parents.
 
-mod expiry;
 mod full;
-mod groups;
 mod join;
 mod keyed;
+mod kit;
 mod linear;
 mod merge;
 mod ranks;
@@ -41,13 +47,16 @@ use alluvium_sql::{Node, Op};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::expiry::{Expired, Expiry};
 use self::full::Full;
 use self::join::Join;
 use self::keyed::Keyed;
+use self::kit::expiry::Expiry;
+use self::kit::staging::{Staging, StatefulNode};
+use self::kit::stateful::{Flush, Stateful};
 use self::linear::Linear;
 use self::merge::Merge;
 use self::ranks::Ranks;
+pub(crate) use self::scan::Pushed;
 use self::scan::Scan;
 use self::semi::Semi;
 use self::sessions::Sessions;
@@ -58,7 +67,7 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::{TableCheckpoint, Tables};
 
-/// A node of the plan and those that it reads.
+/// A node of the plan, and the nodes that it reads.
 #[derive(Debug)]
 pub(crate) struct Operator {
     kind: Kind,
@@ -75,75 +84,30 @@ struct Input {
 enum Kind {
     Scan(Box<Scan>),
     Linear(Box<Linear>),
-    Stateful(Box<dyn Stateful>),
-}
-
-/// What comes of a flush.
-type Flush<'a> = BoxFuture<'a, Result<Vec<Delta>, Error>>;
-
-/// An operator that remembers.
-trait Stateful: std::fmt::Debug + Send {
-    /// Takes changes of an input for the time being; runs what can fail on a row, and changes nothing that lasts.
-    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error>;
-
-    /// Forgets what is staged.
-    fn unstage(&mut self);
-
-    /// Takes in what is staged.
-    fn absorb(&mut self) -> Result<(), Error>;
-
-    /// What was taken in since the last flush changes of the answer.
-    fn flush(&mut self) -> Flush<'_>;
-
-    /// Drops rows that are stored of an input and not read any more. Directly after a flush.
-    ///
-    /// # Errors
-    /// [`Error::Bug`] where the plan has no such rows.
-    fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
-        Err(Error::Bug(format!("{expired:?} of input {input} expires where nothing does")))
-    }
-
-    /// The time up to which rows of the operators below have expired, where this one decides it.
-    fn expires(&self) -> Option<i64> {
-        None
-    }
-
-    /// What has to become durable, for each table.
-    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>);
-
-    /// Takes its tables of a checkpoint. Nothing is stored yet.
-    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error>;
-
-    /// Rows and bytes held.
-    fn size(&self) -> (u64, u64);
+    Stateful(Box<dyn StatefulNode>),
 }
 
 /// The operator of a node; none for one that remembers nothing.
-async fn stateful(node: &Node) -> Result<Option<Box<dyn Stateful>>, Error> {
+async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
+    fn staging<O: Stateful + 'static>(operator: O, node: &Node) -> Box<dyn StatefulNode> {
+        Box::new(Staging::new(operator, node.inputs.len()))
+    }
     Ok(Some(match &node.op {
         Op::Scan { .. } | Op::Linear { .. } => return Ok(None),
-        Op::Merge { plan } => Box::new(Merge::new(node, plan).await?),
-        Op::Weighted { plan } => Box::new(Weighted::new(node, plan).await?),
-        Op::Join { plan, keys } => Box::new(Join::new(node, plan, keys)?),
-        Op::Semi { plan, keys } => Box::new(Semi::new(node, plan, keys)?),
-        Op::Top { plan, skip, fetch } => Box::new(Top::new(node, plan, *skip, *fetch).await?),
-        Op::Ranks { plan, key, function, bound } => Box::new(Ranks::new(node, plan, key, *function, *bound)?),
-        Op::Sessions { key, time, gap, columns } => Box::new(Sessions::new(node, key, *time, *gap, columns)?),
-        Op::Keyed { plan, keys, keep } => Box::new(Keyed::new(node, plan, keys, keep.as_ref()).await?),
+        Op::Merge { plan } => staging(Merge::new(node, plan).await?, node),
+        Op::Weighted { plan } => staging(Weighted::new(node, plan).await?, node),
+        Op::Join { plan, keys } => staging(Join::new(node, plan, keys)?, node),
+        Op::Semi { plan, keys } => staging(Semi::new(node, plan, keys)?, node),
+        Op::Top { plan, skip, fetch } => staging(Top::new(node, plan, *skip, *fetch).await?, node),
+        Op::Ranks { plan, key, function, bound } => staging(Ranks::new(node, plan, key, *function, *bound)?, node),
+        Op::Sessions { key, time, gap, columns } => staging(Sessions::new(node, key, *time, *gap, columns)?, node),
+        Op::Keyed { plan, keys, keep } => staging(Keyed::new(node, plan, keys, keep.as_ref()).await?, node),
         Op::Watermark { window_end, delays, emits_final, retain } => {
             let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain };
-            Box::new(Watermark::new(node, *window_end, delays, bounds)?)
+            staging(Watermark::new(node, *window_end, delays, bounds)?, node)
         }
-        Op::Full { plan } => Box::new(Full::new(node, plan).await?),
+        Op::Full { plan } => staging(Full::new(node, plan).await?, node),
     }))
-}
-
-/// Changes of a relation: `columns` are the indexes of the delta's columns in the relation's full schema.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pushed<'a> {
-    pub(crate) relation: &'a str,
-    pub(crate) columns: &'a [usize],
-    pub(crate) delta: &'a Delta,
 }
 
 impl Operator {
@@ -166,7 +130,7 @@ impl Operator {
         .boxed()
     }
 
-    /// Runs what is pure; gives what comes out here without passing an operator with state.
+    /// Runs what is pure; gives the changes that reach this node without passing an operator that remembers.
     pub(crate) fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
         if let Kind::Scan(scan) = &mut self.kind {
             return scan.stage(pushed);
@@ -184,7 +148,7 @@ impl Operator {
         }
     }
 
-    /// Forgets what is staged.
+    /// Drops what is staged.
     pub(crate) fn unstage(&mut self) {
         match &mut self.kind {
             Kind::Scan(scan) => scan.unstage(),
@@ -204,7 +168,7 @@ impl Operator {
         self.inputs.iter_mut().try_for_each(|input| input.operator.absorb())
     }
 
-    /// What operators with state change since the last flush, as it comes out here.
+    /// The changes of this node's output that operators with state give for the time since the last flush.
     pub(crate) fn flush(&mut self) -> Flush<'_> {
         async move {
             let mut inputs = Vec::with_capacity(self.inputs.len());
@@ -233,12 +197,12 @@ impl Operator {
         .boxed()
     }
 
-    /// The rows below that are no later than a time have expired: none of them is taken in any more and, with `evict`, what is stored of
-    /// them is dropped.
+    /// Rows below whose time is at or before `until` have expired: from now on they are left out. With `evict`, those that are stored are
+    /// evicted too.
     fn expire(&mut self, until: i64, evict: bool) -> Result<(), Error> {
         for (index, input) in self.inputs.iter_mut().enumerate() {
             if let Some(expiry) = &mut input.expiry {
-                let expired = expiry.pass(until);
+                let expired = expiry.advance(until);
                 if let (Kind::Stateful(operator), true) = (&mut self.kind, evict) {
                     operator.evict(index, &expired)?;
                 }
@@ -264,7 +228,7 @@ impl Operator {
             Kind::Linear(_) => Ok(()),
             Kind::Stateful(operator) => {
                 operator.restore(tables)?;
-                // What has expired was dropped before the checkpoint was taken.
+                // Expired rows were evicted before the checkpoint was taken.
                 let Some(until) = operator.expires() else { return Ok(()) };
                 self.inputs.iter_mut().try_for_each(|input| input.operator.expire(until, false))
             }
@@ -286,18 +250,18 @@ impl Operator {
 impl Input {
     fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
         let deltas = self.operator.stage(pushed);
-        self.taken(deltas)
+        self.without_expired(deltas)
     }
 
-    fn taken(&self, deltas: Result<Vec<Delta>, Error>) -> Result<Vec<Delta>, Error> {
+    fn without_expired(&self, deltas: Result<Vec<Delta>, Error>) -> Result<Vec<Delta>, Error> {
         match &self.expiry {
-            Some(expiry) => expiry.take(deltas?),
+            Some(expiry) => expiry.without_expired(deltas?),
             None => deltas,
         }
     }
 
     async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let deltas = self.operator.flush().await;
-        self.taken(deltas)
+        self.without_expired(deltas)
     }
 }

@@ -1,4 +1,4 @@
-//! Any plan, run again over all of its stored input whenever that has changed; the difference to its last answer goes on.
+//! Any plan, run again over all of its stored input whenever that has changed. Emits the difference from its last answer.
 
 use std::sync::Arc;
 
@@ -9,15 +9,14 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 
-use super::linear::renamed;
-use super::{Flush, Stateful};
+use super::kit::rows::{renamed, renamed_delta, renamed_deltas, repeated};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
-use crate::state::TableCheckpoint;
-use crate::state::Tables;
 use crate::state::log::{RowLog, bare};
 use crate::state::multiset::Multiset;
+use crate::state::{BatchId, TableCheckpoint, Tables};
 
 /// Runs a region by full recompute.
 #[derive(Debug)]
@@ -27,8 +26,7 @@ pub(crate) struct Full {
     inputs: Vec<Store>,
     output: Multiset,
     schema: SchemaRef,
-    staged: Vec<(usize, Delta)>,
-    /// Whether the last answer is one to what the inputs hold now.
+    /// Whether there is an answer, be it to no row at all.
     answered: bool,
 }
 
@@ -36,10 +34,54 @@ pub(crate) struct Full {
 // There is one for each input of a view: a box would save nothing.
 #[allow(clippy::large_enum_variant)]
 enum Store {
-    /// Of an input that takes nothing back: its rows in the order of their arrival.
+    /// Of an input that retracts nothing: its rows in the order of their arrival.
     Arrivals(RowLog),
-    /// Of one that does, with the changes of this epoch.
-    Bag(Multiset, Vec<Delta>),
+    /// Of one that does.
+    Bag(Multiset),
+}
+
+impl Store {
+    /// Takes in changes; gives all rows.
+    fn take(&mut self, deltas: Vec<Delta>) -> Result<Vec<RecordBatch>, Error> {
+        match self {
+            Store::Arrivals(log) => {
+                let schema = Arc::clone(log.schema());
+                for rows in deltas.into_iter().map(repeated) {
+                    for rows in rows? {
+                        log.append(&renamed(&rows, &schema)?)?;
+                    }
+                }
+                log.end_epoch()?;
+                Ok(log.batches())
+            }
+            Store::Bag(bag) => {
+                bag.apply(&renamed_deltas(deltas, &bag.schema())?)?;
+                bag.end_epoch()?;
+                bag.batches()
+            }
+        }
+    }
+
+    fn checkpoint(&mut self) -> TableCheckpoint {
+        match self {
+            Store::Arrivals(log) => log.checkpoint(),
+            Store::Bag(bag) => bag.checkpoint(),
+        }
+    }
+
+    fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
+        match self {
+            Store::Arrivals(log) => log.restore(batches),
+            Store::Bag(bag) => bag.restore(batches),
+        }
+    }
+
+    fn size(&self) -> (u64, u64) {
+        match self {
+            Store::Arrivals(log) => log.size(),
+            Store::Bag(bag) => bag.size(),
+        }
+    }
 }
 
 impl Full {
@@ -48,7 +90,7 @@ impl Full {
         let inputs = node.inputs.iter().enumerate().map(|(index, input)| {
             let name = format!("n{}-input{index}", node.id);
             Ok(if input.retracts {
-                Store::Bag(Multiset::new(name, &input.schema)?, Vec::new())
+                Store::Bag(Multiset::new(name, &input.schema)?)
             } else {
                 Store::Arrivals(RowLog::new(name, bare(&input.schema)))
             })
@@ -59,29 +101,17 @@ impl Full {
             inputs: inputs.collect::<Result<_, Error>>()?,
             output: Multiset::new(format!("n{}-output", node.id), &node.schema)?,
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
             answered: false,
         })
     }
 
-    /// What the epoch changes in the answer.
-    async fn changes(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.answered {
+    /// How the epoch changes the answer.
+    async fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
+        if self.answered && pending.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        for (index, store) in self.inputs.iter_mut().enumerate() {
-            let batches = match store {
-                Store::Arrivals(log) => {
-                    log.end_epoch()?;
-                    log.batches()
-                }
-                Store::Bag(bag, changes) => {
-                    bag.apply(&std::mem::take(changes))?;
-                    bag.end_epoch()?;
-                    bag.batches()?
-                }
-            };
-            let slot = &self.planned.slots[index];
+        for ((store, deltas), slot) in self.inputs.iter_mut().zip(pending).zip(&self.planned.slots) {
+            let batches = store.take(deltas)?;
             slot.fill(batches.iter().map(|rows| renamed(rows, slot.schema())).collect::<Result<_, _>>()?);
         }
         let plan = reset_plan_states(Arc::clone(&self.planned.plan))?;
@@ -95,58 +125,29 @@ impl Full {
         if change.rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        Ok(vec![Delta { rows: renamed(&change.rows, &self.schema)?, weights: change.weights }])
+        Ok(vec![renamed_delta(change, &self.schema)?])
     }
 }
 
 impl Stateful for Full {
-    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
-        self.staged.push((input, delta));
-        Ok(())
+    type Prepared = Delta;
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+        Ok(delta)
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        for (index, delta) in std::mem::take(&mut self.staged) {
-            self.answered = false;
-            match &mut self.inputs[index] {
-                Store::Arrivals(log) => {
-                    for rows in repeated(delta)? {
-                        log.append(&renamed(&rows, &Arc::clone(log.schema()))?)?;
-                    }
-                }
-                Store::Bag(bag, changes) => {
-                    changes.push(Delta { rows: renamed(&delta.rows, &bag.schema())?, weights: delta.weights });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(self.changes())
+    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+        Box::pin(self.changes(pending))
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        for store in &mut self.inputs {
-            tables.push(match store {
-                Store::Arrivals(log) => log.checkpoint(),
-                Store::Bag(bag, _) => bag.checkpoint(),
-            });
-        }
+        tables.extend(self.inputs.iter_mut().map(Store::checkpoint));
         tables.push(self.output.checkpoint());
     }
 
     fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         for (index, store) in self.inputs.iter_mut().enumerate() {
-            let batches = tables.take(&format!("n{}-input{index}", self.id))?;
-            match store {
-                Store::Arrivals(log) => log.restore(batches)?,
-                Store::Bag(bag, _) => bag.restore(batches)?,
-            }
+            store.restore(tables.take(&format!("n{}-input{index}", self.id))?)?;
         }
         self.output.restore(tables.take(&format!("n{}-output", self.id))?)?;
         self.answered = true;
@@ -154,27 +155,9 @@ impl Stateful for Full {
     }
 
     fn size(&self) -> (u64, u64) {
-        self.inputs.iter().fold(self.output.size(), |(rows, bytes), store| {
-            let (more_rows, more_bytes) = match store {
-                Store::Arrivals(log) => log.size(),
-                Store::Bag(bag, _) => bag.size(),
-            };
-            (rows + more_rows, bytes + more_bytes)
-        })
+        self.inputs
+            .iter()
+            .map(Store::size)
+            .fold(self.output.size(), |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes))
     }
-}
-
-/// The rows of changes that take nothing back, each as many times as it comes.
-pub(crate) fn repeated(delta: Delta) -> Result<Vec<RecordBatch>, Error> {
-    let Some(weights) = &delta.weights else { return Ok(vec![delta.rows]) };
-    if weights.values().iter().any(|weight| *weight < 0) {
-        return Err(Error::Bug("a row is taken back from an input that takes nothing back".to_owned()));
-    }
-    let most = weights.values().iter().copied().max().unwrap_or(0);
-    let mut batches = Vec::new();
-    for copy in 0..most {
-        let mask = arrow::array::BooleanArray::from_iter(weights.values().iter().map(|weight| Some(*weight > copy)));
-        batches.push(arrow::compute::filter_record_batch(&delta.rows, &mask)?);
-    }
-    Ok(batches)
 }

@@ -1,26 +1,26 @@
-//! Inner joins: the changes of one side meet the rows of the other, both stored by key.
+//! Inner joins: the changes of each side are joined with the rows of the other, and both sides are stored by key.
 //!
-//! The sides take turns, so that a pair of changes is counted once: the left changes meet the right rows as they were, the right
-//! changes meet the left rows as they are. Buckets only narrow down who meets; the condition, keys included, decides.
+//! Left changes are joined with the right rows before this epoch, right changes with the left rows after it, so that a pair of changes
+//! is counted once. Buckets find candidates; the condition, which includes the keys, decides.
 
 use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node, session_state};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
-use arrow::compute::{filter, filter_record_batch, take};
-use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::NullEquality;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator};
 use datafusion::physical_expr::PhysicalExpr;
 use rayon::prelude::*;
 
-use super::expiry::Expired;
-use super::keyed::Change;
-use super::linear::{holds, renamed};
-use super::{Flush, Stateful};
+use super::kit::bucketed::BucketedDelta;
+use super::kit::columns::holds;
+use super::kit::expiry::Expired;
+use super::kit::rows::{batch, renamed_delta, without_nulls};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::{Arrangement, Leave};
@@ -35,7 +35,6 @@ pub(crate) struct Join {
     condition: Option<Arc<dyn PhysicalExpr>>,
     joined: SchemaRef,
     schema: SchemaRef,
-    staged: Vec<(usize, Delta)>,
 }
 
 #[derive(Debug)]
@@ -43,10 +42,8 @@ struct Side {
     rows: Arrangement,
     /// The first so many columns go on; others are keys only.
     columns: usize,
-    /// Key columns that have to be there for a row to meet any other.
+    /// Key columns in which a row with a NULL joins no other.
     needed: Vec<usize>,
-    /// Since the last flush.
-    pending: Vec<Delta>,
 }
 
 impl Join {
@@ -56,7 +53,7 @@ impl Join {
         };
         let side = |index: usize, schema: &SchemaRef| -> Result<Side, Error> {
             let (input, key) = (&node.inputs[index], &keys[index]);
-            // Rows that match nothing are not stored, so that no NULL comes to a bucket of its own.
+            // Rows whose keys match nothing are not stored.
             let buckets = Buckets::new(&input.schema, &key.columns, true)?;
             let rows = Arrangement::new(
                 format!("n{}-input{index}", node.id),
@@ -65,7 +62,7 @@ impl Join {
                 Leave::of(input.retracts, node.expires(index)),
             )?;
             let needed = if key.nulls_match { Vec::new() } else { key.columns.clone() };
-            Ok(Side { rows, columns: schema.fields().len(), needed, pending: Vec::new() })
+            Ok(Side { rows, columns: schema.fields().len(), needed })
         };
         let sides = [side(0, join.left.schema().inner())?, side(1, join.right.schema().inner())?];
         let schema = join.left.schema().join(join.right.schema())?;
@@ -80,34 +77,33 @@ impl Join {
         let condition = conjunction(pairs.chain(join.filter.clone()));
         let condition = condition.map(|condition| session_state()?.create_physical_expr(condition, &schema)).transpose()?;
         let (joined, schema) = (Arc::clone(schema.inner()), Arc::clone(&node.schema));
-        Ok(Self { sides, condition, joined, schema, staged: Vec::new() })
+        Ok(Self { sides, condition, joined, schema })
     }
 
-    /// What the epoch changes in the answer.
-    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
+    /// How the epoch changes the answer.
+    fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
-        for index in 0..2 {
-            let pending = std::mem::take(&mut self.sides[index].pending);
+        for (index, pending) in pending.into_iter().enumerate() {
             if pending.is_empty() {
                 continue;
             }
-            let change = Change::new(&self.sides[index].rows, pending)?;
-            deltas.extend(self.meet(index, &change)?);
+            let change = BucketedDelta::new(&self.sides[index].rows, pending)?;
+            deltas.extend(self.join(index, &change)?);
             change.apply(&mut self.sides[index].rows)?;
             self.sides[index].rows.end_epoch()?;
         }
         Ok(deltas)
     }
 
-    /// What the changes of one side give with the rows of the other.
-    fn meet(&self, index: usize, change: &Change) -> Result<Vec<Delta>, Error> {
+    /// The changes of one side joined with the rows of the other.
+    fn join(&self, index: usize, change: &BucketedDelta) -> Result<Vec<Delta>, Error> {
         let slices = change.buckets().par_chunks(MAX_BATCH_ROWS).enumerate();
-        let deltas = slices.map(|(slice, buckets)| self.meet_rows(index, change, slice * MAX_BATCH_ROWS, buckets));
+        let deltas = slices.map(|(slice, buckets)| self.join_rows(index, change, slice * MAX_BATCH_ROWS, buckets));
         Ok(deltas.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 
-    /// What some of the rows of a change give, from `first` on.
-    fn meet_rows(&self, index: usize, change: &Change, first: usize, buckets: &[u32]) -> Result<Vec<Delta>, Error> {
+    /// The same for some rows of a change: those of `buckets`, which begin at row `first`.
+    fn join_rows(&self, index: usize, change: &BucketedDelta, first: usize, buckets: &[u32]) -> Result<Vec<Delta>, Error> {
         let other = &self.sides[1 - index].rows;
         let mut deltas = Vec::new();
         let (mut rows, mut places) = (Vec::new(), Vec::new());
@@ -116,18 +112,18 @@ impl Join {
                 rows.push((first + row) as u32);
                 places.push(*place);
                 if rows.len() == MAX_BATCH_ROWS {
-                    deltas.extend(self.give(index, change, &rows, &places)?);
+                    deltas.extend(self.pairs(index, change, &rows, &places)?);
                     rows.clear();
                     places.clear();
                 }
             }
         }
-        deltas.extend(self.give(index, change, &rows, &places)?);
+        deltas.extend(self.pairs(index, change, &rows, &places)?);
         Ok(deltas)
     }
 
-    /// The pairs that meet the condition.
-    fn give(&self, index: usize, change: &Change, rows: &[u32], places: &[Place]) -> Result<Option<Delta>, Error> {
+    /// The pairs of `rows` and `places` for which the condition is true.
+    fn pairs(&self, index: usize, change: &BucketedDelta, rows: &[u32], places: &[Place]) -> Result<Option<Delta>, Error> {
         if rows.is_empty() {
             return Ok(None);
         }
@@ -137,52 +133,30 @@ impl Join {
         let own_columns: Vec<ArrayRef> = own_columns.collect::<Result<_, Error>>()?;
         let other_columns = other.rows.columns(0..other.columns, places)?;
         let columns = if index == 0 { [own_columns, other_columns].concat() } else { [other_columns, own_columns].concat() };
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-        let pairs = RecordBatch::try_new_with_options(Arc::clone(&self.joined), columns, &options)?;
-        let weights: Int64Array =
-            rows.iter().zip(places).map(|(row, place)| Some(change.weight(*row as usize) * other.rows.weight(*place))).collect();
-        let (pairs, weights) = match &self.condition {
-            Some(condition) => {
-                let mask = holds(condition, &pairs)?;
-                if mask.true_count() == mask.len() {
-                    (pairs, weights)
-                } else {
-                    let weights = filter(&weights, &mask)?.as_primitive::<Int64Type>().clone();
-                    (filter_record_batch(&pairs, &mask)?, weights)
-                }
-            }
-            None => (pairs, weights),
-        };
-        if pairs.num_rows() == 0 {
+        let pairs = batch(&self.joined, columns, rows.len())?;
+        let weights = rows.iter().zip(places).map(|(row, place)| Some(change.weight(*row as usize) * other.rows.weight(*place)));
+        let mut pairs = Delta { rows: pairs, weights: Some(weights.collect()) };
+        if let Some(condition) = &self.condition {
+            let mask = holds(condition, &pairs.rows)?;
+            pairs = pairs.filtered(&mask)?;
+        }
+        if pairs.rows.num_rows() == 0 {
             return Ok(None);
         }
-        let weights = if weights.values().iter().all(|weight| *weight == 1) { None } else { Some(weights) };
-        Ok(Some(Delta { rows: renamed(&pairs, &self.schema)?, weights }))
+        Ok(Some(renamed_delta(pairs.plain(), &self.schema)?))
     }
 }
 
 impl Stateful for Join {
-    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
-        self.staged.push((input, delta));
-        Ok(())
+    type Prepared = Option<Delta>;
+
+    fn prepare(&self, input: usize, delta: Delta) -> Result<Option<Delta>, Error> {
+        without_nulls(delta, &self.sides[input].needed)
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        for (input, delta) in std::mem::take(&mut self.staged) {
-            let side = &mut self.sides[input];
-            if let Some(delta) = with_keys(delta, &side.needed)? {
-                side.pending.push(delta);
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(ready(self.changes()))
+    fn flush(&mut self, pending: Pending<Option<Delta>>) -> Flush<'_> {
+        let pending = pending.into_iter().map(|deltas| deltas.into_iter().flatten().collect());
+        Box::pin(ready(self.changes(pending.collect())))
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
@@ -201,19 +175,4 @@ impl Stateful for Join {
         let [left, right] = self.sides.each_ref().map(|side| side.rows.size());
         (left.0 + right.0, left.1 + right.1)
     }
-}
-
-/// The rows that have all of some columns.
-pub(super) fn with_keys(delta: Delta, needed: &[usize]) -> Result<Option<Delta>, Error> {
-    let columns = needed.iter().map(|column| delta.rows.column(*column)).filter(|column| column.null_count() > 0);
-    let columns: Vec<&ArrayRef> = columns.collect();
-    if columns.is_empty() {
-        return Ok(Some(delta));
-    }
-    let mask: BooleanArray =
-        (0..delta.rows.num_rows()).map(|row| Some(columns.iter().all(|column| column.is_valid(row)))).collect();
-    if mask.true_count() == 0 {
-        return Ok(None);
-    }
-    Ok(Some(delta.filtered(&mask)?))
 }

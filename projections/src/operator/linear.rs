@@ -6,12 +6,9 @@
 use std::sync::Arc;
 
 use alluvium_sql::Node;
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::prep_null_mask_filter;
+use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::DataFusionError;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -27,6 +24,8 @@ use datafusion::physical_plan::{ExecutionPlan, displayable};
 use futures::{FutureExt, TryStreamExt};
 use rayon::prelude::*;
 
+use super::kit::columns::{evaluate, holds};
+use super::kit::rows::{batch, renamed, renamed_delta};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned, Slot, is_slot};
@@ -76,11 +75,7 @@ impl Linear {
     /// The changes of the output for changes of the inputs, by input.
     pub(crate) fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
         let deltas = if self.is_worth_threads(inputs) { self.run_in_slices(inputs)? } else { self.step.run(inputs)? };
-        deltas
-            .into_iter()
-            .filter(|delta| delta.rows.num_rows() > 0)
-            .map(|delta| Ok(Delta { rows: renamed(&delta.rows, &self.schema)?, weights: delta.weights }))
-            .collect()
+        deltas.into_iter().filter(|delta| delta.rows.num_rows() > 0).map(|delta| renamed_delta(delta, &self.schema)).collect()
     }
 }
 
@@ -110,16 +105,6 @@ impl Linear {
 
 /// Rows that are worth going to another thread for.
 const SLICE_ROWS: usize = 4 << 10;
-
-/// The same columns under another schema of the same types.
-pub(crate) fn renamed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
-    batch(schema, rows.columns().to_vec(), rows.num_rows())
-}
-
-pub(crate) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Error> {
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
 
 fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error> {
     if let Some(scan) = plan.downcast_ref::<StreamingTableExec>() {
@@ -224,7 +209,7 @@ impl Step {
                 let mut deltas = Vec::new();
                 for part in parts {
                     for delta in part.run(inputs)? {
-                        deltas.push(Delta { rows: renamed(&delta.rows, schema)?, weights: delta.weights });
+                        deltas.push(renamed_delta(delta, schema)?);
                     }
                 }
                 Ok(deltas)
@@ -240,37 +225,9 @@ impl Step {
     }
 }
 
-/// Each expression over the rows.
-pub(crate) fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
-    expressions.iter().map(|expression| Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?)).collect()
-}
-
-/// For which rows the predicate is true: neither false nor NULL.
-pub(crate) fn holds(predicate: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<BooleanArray, Error> {
-    let mask = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
-    let mask = mask.as_boolean_opt().ok_or_else(|| Error::Bug("a predicate is not boolean".to_owned()))?;
-    Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
-}
-
 fn filtered(predicate: &Arc<dyn PhysicalExpr>, delta: Delta) -> Result<Delta, Error> {
     let mask = holds(predicate, &delta.rows)?;
     delta.filtered(&mask)
-}
-
-/// An expression over rows that have only some of its columns, in this order.
-///
-/// # Errors
-/// [`Error::Bug`] where one that is needed is not among them.
-pub(crate) fn over_columns(expression: &Arc<dyn PhysicalExpr>, columns: &[usize]) -> Result<Arc<dyn PhysicalExpr>, Error> {
-    let moved = Arc::clone(expression).transform_up(|expression| match expression.downcast_ref::<Column>() {
-        Some(column) => {
-            let index = columns.iter().position(|other| *other == column.index());
-            let index = index.ok_or_else(|| DataFusionError::Internal(format!("column {} is not there", column.name())))?;
-            Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
-        }
-        None => Ok(Transformed::no(expression)),
-    });
-    Ok(moved?.data)
 }
 
 impl Unnest {

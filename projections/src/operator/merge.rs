@@ -1,30 +1,28 @@
-//! Aggregates over input that takes nothing back: partial states of what is new, merged into the states that are stored.
+//! Aggregates over input that retracts nothing: the states of new rows are merged into the stored states.
 //!
-//! Within an epoch, rows go into DataFusion's own accumulators (`partial`). At a flush, or when they hold many groups, their states
-//! are merged with those in the table, old before new, since some answers follow the order of arrival, and become the newest rows
-//! of their keys. A flush gives, for each key that was touched, the answer that it had and the one that it has.
+//! Within an epoch, rows go into DataFusion's own accumulators (`partial`). At a flush, or when these hold many groups, their states are
+//! merged with those in the table and become the newest rows of their keys. Old states go before new ones, since some answers follow
+//! the order of arrival. For each touched key, a flush retracts the answer that it had and emits the one that it has.
 
-mod one_group;
-pub(super) mod partial;
+mod partial;
 
 use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
-use arrow::compute::{cast, concat, filter, take};
+use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator, LogicalPlan};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::aggregates::{AggregateExec, AggregateInputMode};
 use rayon::prelude::*;
 
-use self::partial::{Arguments, Inputs, Partial};
-use super::expiry::Expired;
-use super::full::repeated;
-use super::linear::batch;
-use super::{Flush, Stateful};
+use self::partial::Partial;
+use super::kit::aggregate::{Arguments, Inputs, first_stage, state_field};
+use super::kit::columns::with_type;
+use super::kit::expiry::Expired;
+use super::kit::rows::{batch, repeated};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
@@ -38,7 +36,6 @@ const MAX_PARTIAL_GROUPS: usize = 128 * 1024;
 /// Runs a merging aggregate.
 pub(crate) struct Merge {
     partial: Partial,
-    staged: Vec<Arguments>,
     stored: Stored,
 }
 
@@ -69,24 +66,24 @@ impl Merge {
         };
         let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
         let inputs = Inputs::new(first_stage(&planned.plan)?)?;
-        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| bare(field, "")).collect();
+        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| state_field(field, "")).collect();
         let keys = fields.len();
         let mut states = Vec::new();
         for (number, aggregate) in inputs.aggregates().iter().enumerate() {
             let of_one = aggregate.state_fields()?;
             states.push(of_one.len());
-            fields.extend(of_one.iter().map(|field| bare(field, &format!("{number}:"))));
+            fields.extend(of_one.iter().map(|field| state_field(field, &format!("{number}:"))));
         }
         let table = StateTable::new(format!("n{}-groups", node.id), Arc::new(Schema::new(fields)), keys, None)?;
-        let (partial, answers) = (inputs.partial()?, KeyEncoder::new(&node.schema.fields()[keys..])?);
+        let (partial, answers) = (Partial::new(&inputs)?, KeyEncoder::new(&node.schema.fields()[keys..])?);
         let schema = Arc::clone(&node.schema);
-        Ok(Self { partial, staged: Vec::new(), stored: Stored { id: node.id, inputs, table, keys, states, answers, schema } })
+        Ok(Self { partial, stored: Stored { id: node.id, inputs, table, keys, states, answers, schema } })
     }
 
-    /// What the epoch changes in the answer.
+    /// How the epoch changes the answer.
     fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         if self.stored.inputs.is_global() && self.stored.table.len() == 0 && self.partial.groups() == 0 {
-            // Without GROUP BY there is one group, with or without rows.
+            // Without GROUP BY there is one group, even without rows.
             let nothing = self.stored.inputs.evaluate(&RecordBatch::new_empty(Arc::clone(self.stored.inputs.input_schema())))?;
             self.partial.update(&self.stored.inputs, &nothing)?;
         }
@@ -111,8 +108,8 @@ impl Merge {
         let hashes = encoded.hashes();
         let found = stored.table.find(&encoded, &hashes);
         let accumulators = self.partial.take_accumulators(&stored.inputs)?;
-        // Accumulators take for granted that each group that they are told of has a row: so only groups that the table has are
-        // merged, and the others follow them as they are.
+        // Accumulators take for granted that each of their groups has a row. So only groups that the table has are merged; the others
+        // are added as they are.
         let (old, new): (Vec<u32>, Vec<u32>) = (0..groups as u32).partition(|group| !found[*group as usize].is_none());
         let places: Vec<Place> = old.iter().map(|group| found[*group as usize]).collect();
         let (kept, order) = if accumulators.is_empty() { (Vec::new(), new) } else { (places, [old, new].concat()) };
@@ -129,19 +126,14 @@ impl Merge {
 }
 
 impl Stateful for Merge {
-    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
-        for rows in repeated(delta)? {
-            self.staged.push(self.stored.inputs.evaluate(&rows)?);
-        }
-        Ok(())
+    type Prepared = Vec<Arguments>;
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Vec<Arguments>, Error> {
+        repeated(delta)?.iter().map(|rows| self.stored.inputs.evaluate(rows)).collect()
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        for arguments in std::mem::take(&mut self.staged) {
+    fn absorb(&mut self, pending: &mut Pending<Vec<Arguments>>) -> Result<(), Error> {
+        for arguments in pending.iter_mut().flat_map(|of_input| of_input.drain(..)).flatten() {
             self.partial.update(&self.stored.inputs, &arguments)?;
             if self.partial.groups() >= MAX_PARTIAL_GROUPS || self.stored.inputs.in_order_only() {
                 self.drain()?;
@@ -150,7 +142,7 @@ impl Stateful for Merge {
         Ok(())
     }
 
-    fn flush(&mut self) -> Flush<'_> {
+    fn flush(&mut self, _pending: Pending<Vec<Arguments>>) -> Flush<'_> {
         Box::pin(ready(self.changes()))
     }
 
@@ -214,23 +206,10 @@ impl Stored {
     /// Arrays as columns of the table, from `first` on.
     fn with_types(&self, first: usize, arrays: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Error> {
         let fields = &self.table.schema().fields()[first..];
-        arrays
-            .into_iter()
-            .zip(fields)
-            .map(|(array, field)| {
-                let (found, wanted) = (array.data_type(), field.data_type());
-                if found == wanted {
-                    Ok(array)
-                } else if found.equals_datatype(wanted) {
-                    compact::with_type(&array, wanted)
-                } else {
-                    Ok(cast(&array, wanted)?)
-                }
-            })
-            .collect()
+        arrays.into_iter().zip(fields).map(|(array, field)| with_type(&array, field.data_type())).collect()
     }
 
-    /// The answers that some keys had out, and those that they have in.
+    /// Retracts the answers that some keys had, and emits those that they have, where they differ.
     fn answer(&self, changes: &[Change]) -> Result<Option<Delta>, Error> {
         let after: Vec<Place> = changes.iter().map(|change| change.after).collect();
         let before: Vec<Place> = changes.iter().map(|change| change.before).filter(|place| !place.is_none()).collect();
@@ -278,26 +257,9 @@ impl Stored {
             let mut accumulator = self.inputs.accumulator(aggregate)?;
             accumulator.merge_batch(&self.gather(first, *count, places)?, &groups, groups.len())?;
             let answer = accumulator.evaluate(EmitTo::All)?;
-            let wanted = self.schema.field(self.keys + number).data_type();
-            answers.push(if answer.data_type() == wanted { answer } else { compact::with_type(&answer, wanted)? });
+            answers.push(compact::with_type(&answer, self.schema.field(self.keys + number).data_type())?);
             first += count;
         }
         Ok(answers)
     }
-}
-
-/// The aggregate that reads rows, below one that reads states.
-pub(super) fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
-    match plan.downcast_ref::<AggregateExec>() {
-        Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
-        _ => match plan.children().first() {
-            Some(child) => first_stage(child),
-            None => Err(Error::Bug("an aggregate is planned as something else".to_owned())),
-        },
-    }
-}
-
-/// The field without metadata, under a name that no other column of the table has.
-pub(super) fn bare(field: &Field, prefix: &str) -> Field {
-    Field::new(format!("{prefix}{}", field.name()), field.data_type().clone(), true)
 }

@@ -1,4 +1,4 @@
-//! Columns of a relation; of a source of which rows come too late to be counted, without these.
+//! Columns of a relation, without the rows of a source that are too late to be counted.
 
 use std::sync::Arc;
 
@@ -7,12 +7,19 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
-use super::Pushed;
-use super::linear::renamed;
+use super::kit::rows::renamed;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::log::RowLog;
 use crate::state::{TableCheckpoint, Tables};
+
+/// Changes of a relation: `columns` are the indexes of the delta's columns in the relation's full schema.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushed<'a> {
+    pub(crate) relation: &'a str,
+    pub(crate) columns: &'a [usize],
+    pub(crate) delta: &'a Delta,
+}
 
 /// Reads a relation.
 #[derive(Debug)]

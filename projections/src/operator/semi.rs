@@ -1,26 +1,24 @@
-//! Semi, anti and mark joins on equal keys alone: which keys the other side has is all that counts, and how many rows of each key it
-//! has says when a key comes and when it goes.
+//! Semi, anti and mark joins on equal keys alone. Only the keys of the inner side matter, so it is stored as its keys, each with the
+//! number of rows that have it.
 //!
-//! `NOT IN` by its NULL rule: over an empty set everything is not in it; where the set holds a NULL, nothing is known not to be in it,
-//! and a NULL is never known not to be in a set that is not empty. So its answer turns over as a whole when the set gets its first
-//! row or its first NULL, or loses its last, and goes by the keys otherwise.
+//! `NOT IN` follows SQL's NULL rule. Every row is outside an empty set. No row is known to be outside a set that holds a NULL. A NULL
+//! is never known to be outside a set that has rows. So the whole answer changes when the set gets its first row or its first NULL, or
+//! loses its last one; at all other times only the keys that change matter.
 
 use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::{KeyedInput, Node};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, new_null_array};
-use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, new_null_array};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::logical_expr::LogicalPlan;
 
-use super::expiry::Expired;
-use super::join::with_keys;
-use super::keyed::Change;
-use super::linear::batch;
-use super::{Flush, Stateful};
+use super::kit::bucketed::BucketedDelta;
+use super::kit::expiry::Expired;
+use super::kit::rows::{batch, without_nulls};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::{Arrangement, Leave};
@@ -36,19 +34,16 @@ pub(crate) struct Semi {
     null_aware: bool,
     /// Whether NULL keys match each other.
     nulls_match: bool,
-    /// The input whose rows come out: 0 or 1.
+    /// The input whose rows are emitted: 0 or 1.
     outer: usize,
     rows: Arrangement,
     outer_key: Vec<usize>,
-    /// The first so many columns come out; others are keys only.
+    /// The first so many columns are emitted; others are keys only.
     columns: usize,
-    /// The keys of the other input, each with how many rows have it.
+    /// The keys of the inner input, each with the number of rows that have it.
     keys: Multiset,
     inner_key: Vec<usize>,
     schema: SchemaRef,
-    staged: Vec<(usize, Delta)>,
-    /// By input, since the last flush.
-    pending: [Vec<Delta>; 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +56,7 @@ enum Gives {
     Marked,
 }
 
-/// What there is to match in all.
+/// What the inner side holds, as far as `NOT IN` has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
     Empty,
@@ -105,33 +100,31 @@ impl Semi {
             keys: Multiset::new(format!("n{}-keys", node.id), &Arc::new(Schema::new(fields)))?,
             inner_key,
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
-            pending: [Vec::new(), Vec::new()],
         })
     }
 
-    /// What the epoch changes in the answer.
-    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
+    /// How the epoch changes the answer.
+    fn changes(&mut self, mut pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
-        let inner = std::mem::take(&mut self.pending[1 - self.outer]);
+        let inner = std::mem::take(&mut pending[1 - self.outer]);
         if !inner.is_empty() {
             self.change_keys(inner, &mut deltas)?;
             self.keys.end_epoch()?;
         }
-        let outer = std::mem::take(&mut self.pending[self.outer]);
+        let outer = std::mem::take(&mut pending[self.outer]);
         if !outer.is_empty() {
-            let change = Change::new(&self.rows, outer)?;
+            let change = BucketedDelta::new(&self.rows, outer)?;
             let weights: Int64Array = (0..change.rows().num_rows()).map(|row| Some(change.weight(row))).collect();
             let set = self.set()?;
             let present = self.present(change.rows())?;
-            self.give(change.rows(), &weights, &present, set, &mut deltas)?;
+            self.emit(change.rows(), &weights, &present, set, &mut deltas)?;
             change.apply(&mut self.rows)?;
             self.rows.end_epoch()?;
         }
         Ok(deltas)
     }
 
-    /// Takes what comes to the other side and leaves it; gives the rows whose keys come or go with it.
+    /// Takes in changes of the inner side; emits the rows whose key it gains or loses.
     fn change_keys(&mut self, inner: Vec<Delta>, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let schema = self.keys.schema();
         let mut changes = Vec::with_capacity(inner.len());
@@ -140,7 +133,7 @@ impl Semi {
             let rows = batch(&schema, columns, delta.rows.num_rows())?;
             let all: Vec<usize> = (0..self.inner_key.len()).collect();
             let needed = if self.nulls_match || self.null_aware { &[] } else { all.as_slice() };
-            changes.extend(with_keys(Delta { rows, weights: delta.weights }, needed)?);
+            changes.extend(without_nulls(Delta { rows, weights: delta.weights }, needed)?);
         }
         let net = self.keys.net(&changes)?;
         if net.weights.is_empty() {
@@ -148,7 +141,7 @@ impl Semi {
         }
         let before = self.keys.weights(&net.keys, &net.hashes);
         let set = self.set()?;
-        // Which rows are touched, and for each whether its key was there.
+        // The rows whose key is gained or lost, each with whether the key was there.
         let mut touched: Vec<(Place, bool)> = Vec::new();
         let flipped: Vec<usize> =
             (0..before.len()).filter(|row| (before[*row] > 0) != (before[*row] + net.weights[*row] > 0)).collect();
@@ -169,7 +162,7 @@ impl Semi {
         self.keys.apply(&changes)?;
         let now = self.set()?;
         if self.null_aware && set != now {
-            return self.turn_over(set, now, &touched, deltas);
+            return self.replace_all(set, now, &touched, deltas);
         }
         for touched in touched.chunks(MAX_BATCH_ROWS) {
             let places: Vec<Place> = touched.iter().map(|(place, _)| *place).collect();
@@ -179,8 +172,8 @@ impl Semi {
         Ok(())
     }
 
-    /// The set has become another one as a whole: every row is looked at.
-    fn turn_over(&self, set: Set, now: Set, touched: &[(Place, bool)], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    /// The set has changed as a whole: every row is compared.
+    fn replace_all(&self, set: Set, now: Set, touched: &[(Place, bool)], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let mut flipped: Vec<u32> = touched.iter().map(|(place, _)| place.index()).collect();
         flipped.sort_unstable();
         for places in self.rows.all_places().chunks(MAX_BATCH_ROWS) {
@@ -191,19 +184,19 @@ impl Semi {
         Ok(())
     }
 
-    /// Takes out what some rows gave, and gives what they give now.
+    /// Retracts what some rows gave, and emits what they give now.
     fn replace(&self, places: &[Place], was: (&[bool], Set), is: (&[bool], Set), deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if places.is_empty() {
             return Ok(());
         }
         let rows = self.rows.gather(places)?;
         let weights = |sign: i64| -> Int64Array { places.iter().map(|place| Some(sign * self.rows.weight(*place))).collect() };
-        self.give(&rows, &weights(-1), was.0, was.1, deltas)?;
-        self.give(&rows, &weights(1), is.0, is.1, deltas)
+        self.emit(&rows, &weights(-1), was.0, was.1, deltas)?;
+        self.emit(&rows, &weights(1), is.0, is.1, deltas)
     }
 
-    /// What rows give, whose keys are there or not.
-    fn give(
+    /// Emits what rows give; `present` says whether the key of each is there.
+    fn emit(
         &self,
         rows: &RecordBatch,
         weights: &Int64Array,
@@ -232,10 +225,8 @@ impl Semi {
         if mask.true_count() == 0 {
             return Ok(());
         }
-        let rows = filter_record_batch(&batch(&self.schema, columns, rows.num_rows())?, &mask)?;
-        let weights = filter(weights, &mask)?.as_primitive::<Int64Type>().clone();
-        let weights = if weights.values().iter().all(|weight| *weight == 1) { None } else { Some(weights) };
-        deltas.push(Delta { rows, weights });
+        let rows = batch(&self.schema, columns, rows.num_rows())?;
+        deltas.push(Delta { rows, weights: Some(weights.clone()) }.filtered(&mask)?.plain());
         Ok(())
     }
 
@@ -263,24 +254,14 @@ impl Semi {
 }
 
 impl Stateful for Semi {
-    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
-        self.staged.push((input, delta));
-        Ok(())
+    type Prepared = Delta;
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+        Ok(delta)
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        for (input, delta) in std::mem::take(&mut self.staged) {
-            self.pending[input].push(delta);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(ready(self.changes()))
+    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+        Box::pin(ready(self.changes(pending)))
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {

@@ -1,8 +1,8 @@
 //! Sessions by key over rows that only arrive: rows that follow each other in time within a gap belong together.
 //!
-//! For a key that new rows touch, the sessions among the stored rows and those among all are found from their times alone; only rows
-//! whose session is another one are looked at. A late row may join two sessions into one. Where rows that come too late are left out, a
-//! session that has ended before is final, and is forgotten when its window is gone.
+//! For a key that new rows touch, the sessions of the stored rows and of all rows follow from the times alone. Only rows whose session
+//! differs are emitted again. A late row may join two sessions into one. Where late rows are left out, a session that ended before is
+//! final, and is evicted when its window has expired.
 
 use std::future::ready;
 use std::ops::Range;
@@ -14,21 +14,22 @@ use arrow::datatypes::{Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
 
-use super::expiry::Expired;
-use super::groups::{Arrivals, Changes, Groups};
-use super::{Flush, Stateful};
+use super::kit::expiry::Expired;
+use super::kit::groups::{AnswerDiff, Groups};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::Leave;
+use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::buckets::Buckets;
 use crate::state::{Place, TableCheckpoint, Tables};
 
 /// Finds sessions.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    rows: Arrivals,
+    rows: Arrangement,
     time: usize,
     gap: i64,
-    /// What each output column is: a column of the rows or, counted on from these, the first and the last time of the session.
+    /// What each output column is: a column of the rows or, numbered after these, the first and the last time of the session.
     columns: Vec<usize>,
     schema: SchemaRef,
 }
@@ -41,8 +42,10 @@ impl Sessions {
         let Some(input) = node.inputs.first() else {
             return Err(Error::Bug("sessions have no input".to_owned()));
         };
+        let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
+        let leave = Leave::of(false, node.expires(0));
         Ok(Self {
-            rows: Arrivals::new(format!("n{}-rows", node.id), &input.schema, key, Leave::of(false, node.expires(0)))?,
+            rows: Arrangement::new(format!("n{}-rows", node.id), &input.schema, buckets, leave)?,
             time,
             gap,
             columns: columns.to_vec(),
@@ -50,23 +53,23 @@ impl Sessions {
         })
     }
 
-    /// What the epoch changes in the answer.
-    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
-        let Some(mut groups) = self.rows.take()? else { return Ok(Vec::new()) };
+    /// How the epoch changes the answer.
+    fn changes(&mut self, arrived: Vec<Delta>) -> Result<Vec<Delta>, Error> {
+        let Some(mut groups) = Groups::touched(&self.rows, arrived)? else { return Ok(Vec::new()) };
         let times =
-            groups.map_columns(&self.rows.rows, &[self.time], |rows| Ok(rows.column(0).as_primitive::<Int64Type>().clone()))?;
+            groups.map_columns(&self.rows, &[self.time], |rows| Ok(rows.column(0).as_primitive::<Int64Type>().clone()))?;
         let times: Vec<i64> = times.iter().flat_map(|times| times.values()).copied().collect();
         groups.sort_keys(|row| (times[row as usize], row));
-        let changes = groups.changes(|keys| self.compare(&groups, &times, keys));
-        let deltas = self.give(&groups, &changes)?;
-        self.rows.rows.append(&groups.new, &groups.buckets)?;
-        self.rows.rows.end_epoch()?;
+        let diff = groups.diff(|keys| self.compare(&groups, &times, keys));
+        let deltas = self.deltas(&groups, &diff)?;
+        self.rows.append(&groups.new, &groups.buckets)?;
+        self.rows.end_epoch()?;
         Ok(deltas)
     }
 
-    /// What new rows change of some keys.
-    fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> Changes<Session> {
-        let mut changes = Changes::default();
+    /// How new rows change the answer for some keys.
+    fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> AnswerDiff<Session> {
+        let mut diff = AnswerDiff::default();
         let (mut before, mut now) = (Vec::new(), Vec::new());
         for key in keys {
             let of_key = &groups.rows[key.start as usize..key.end as usize];
@@ -78,15 +81,15 @@ impl Sessions {
                 if groups.is_stored(*row) {
                     match before.next() {
                         Some(before) if before != now => {
-                            changes.out.push((*row, *before));
+                            diff.retracted.push((*row, *before));
                         }
                         _ => continue,
                     }
                 }
-                changes.come.push((*row, *now));
+                diff.emitted.push((*row, *now));
             }
         }
-        changes
+        diff
     }
 
     /// The session of each of some times that rise.
@@ -105,9 +108,9 @@ impl Sessions {
         end(&mut sessions[first..]);
     }
 
-    /// Where the rows are whose sessions have ended: no row comes in any more that would join them.
-    fn gone(&self, expired: &Expired) -> Result<Vec<Place>, Error> {
-        let (rows, expired) = (&self.rows.rows, expired.over(&[self.time])?);
+    /// The rows of sessions that have expired: no row can join them any more.
+    fn ended(&self, expired: &Expired) -> Result<Vec<Place>, Error> {
+        let (rows, expired) = (&self.rows, expired.over(&[self.time])?);
         let places = rows.all_places();
         let keys = rows.by().keys(&rows.columns(rows.by().columns().iter().copied(), &places)?, places.len())?;
         let times = rows.columns([self.time], &places)?;
@@ -123,8 +126,8 @@ impl Sessions {
     }
 
     /// Rows with their sessions as deltas.
-    fn give(&self, groups: &Groups, changes: &Changes<Session>) -> Result<Vec<Delta>, Error> {
-        groups.deltas(&self.rows.rows, &self.schema, changes, |gathered, of_rows| {
+    fn deltas(&self, groups: &Groups, diff: &AnswerDiff<Session>) -> Result<Vec<Delta>, Error> {
+        groups.deltas(&self.rows, &self.schema, diff, |gathered, of_rows| {
             let first: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.0)));
             let last: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.1)));
             let width = gathered.num_columns();
@@ -139,28 +142,20 @@ impl Sessions {
 }
 
 impl Stateful for Sessions {
-    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
-        self.rows.stage(delta);
-        Ok(())
+    type Prepared = Delta;
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+        Ok(delta)
     }
 
-    fn unstage(&mut self) {
-        self.rows.unstage();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        self.rows.absorb();
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(ready(self.changes()))
+    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+        Box::pin(ready(self.changes(pending.into_iter().flatten().collect())))
     }
 
     fn evict(&mut self, _input: usize, expired: &Expired) -> Result<(), Error> {
-        let gone = self.gone(expired)?;
-        self.rows.rows.remove(&gone)?;
-        self.rows.rows.end_epoch()
+        let ended = self.ended(expired)?;
+        self.rows.remove(&ended)?;
+        self.rows.end_epoch()
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
@@ -176,7 +171,7 @@ impl Stateful for Sessions {
     }
 }
 
-/// Tells each row of a session when it ends: as its last row does.
+/// Gives each row of a session the time of its last row.
 fn end(session: &mut [Session]) {
     let Some((_, last)) = session.last().copied() else { return };
     session.iter_mut().for_each(|row| row.1 = last);

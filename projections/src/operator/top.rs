@@ -1,8 +1,8 @@
-//! The first rows of an order over rows that can be taken back.
+//! The first rows of an order over rows that can be retracted.
 //!
-//! A row that leaves the front lets the next one in, so that every row is stored, as a multiset. The first rows of all, many more than
-//! are asked for, are held in their order, by the encoding of what they are ordered by and then of the row itself. When too many of
-//! these have left, they are found anew among all: as many changes went before as make that cheap.
+//! When one of the first rows is retracted, the next one takes its place. So every row is stored, as a multiset. Many more of the first
+//! rows than the answer needs are held in memory, in their order. When too few are left, they are collected again from all rows; so
+//! many changes must have gone before that this costs each of them little.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -10,17 +10,18 @@ use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
-use arrow::array::{ArrayRef, Int64Array};
+use arrow::array::Int64Array;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_expr::PhysicalSortExpr;
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
-use super::linear::{batch, renamed};
-use super::{Flush, Stateful};
+use super::kit::columns::evaluate;
+use super::kit::rows::{batch, renamed_deltas};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
@@ -29,9 +30,9 @@ use crate::state::keys::{KeyEncoder, prefix};
 use crate::state::multiset::Multiset;
 use crate::state::{TableCheckpoint, Tables};
 
-/// One of so many rows is held, at least: finding them anew then costs a change that made it needed as much as a few rows.
+/// At least one of this many rows is held: then collecting them again costs each change before it as much as a few rows.
 const HELD_PART: u64 = 8;
-/// So many rows are held, where there are as many.
+/// At least this many rows are held, where there are as many.
 const LEAST_HELD: u64 = 8;
 
 /// Keeps the rows from `skip` to `fetch` of an order.
@@ -39,28 +40,27 @@ const LEAST_HELD: u64 = 8;
 pub(crate) struct Top {
     skip: u64,
     fetch: u64,
-    by: Vec<PhysicalSortExpr>,
+    by: Vec<Arc<dyn PhysicalExpr>>,
     order: RowConverter,
     rows: RowConverter,
     stored: Multiset,
     held: BTreeMap<Standing, Held>,
-    /// How many rows these are, each as many times as it is there, and the bytes of their encodings.
+    /// The sum of the weights of the held rows.
     held_rows: u64,
+    /// Of the encodings of the held rows.
     bytes: usize,
-    /// The last place up to which rows are held; none where all are.
+    /// The standing up to which rows are held; none where all are.
     last_held: Option<Standing>,
-    /// The answer: encoded rows, each with how many times it is there.
+    /// The answer: encoded rows with their weights.
     answer: Vec<(Box<[u8]>, i64)>,
     answers: KeyEncoder,
     schema: SchemaRef,
-    staged: Vec<Delta>,
-    pending: Vec<Delta>,
 }
 
 /// Where a row stands: the encoding of what it is ordered by, and then of the row itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
-    /// Of the encoding, which lies elsewhere: comparing seldom has to go there.
+    /// The first bytes of the encoding, so that most comparisons need not follow the pointer.
     prefix: u128,
     encoded: Box<[u8]>,
 }
@@ -82,15 +82,15 @@ impl Top {
         let Some(sort) = first_sort(&planned.plan) else {
             return Err(Error::Bug("a sort is planned as something else".to_owned()));
         };
-        let by: Vec<PhysicalSortExpr> = sort.expr().iter().cloned().collect();
         let below = sort.input().schema();
-        let order = by
+        let order = sort
+            .expr()
             .iter()
             .map(|key| Ok(SortField::new_with_options(key.expr.data_type(&below)?, key.options)))
             .collect::<Result<Vec<_>, Error>>()?;
         let name = format!("n{}-rows", node.id);
         let stored = match &input.key {
-            // Where a change of a row is a new version of it, that is one write and not two.
+            // A changed row is then written once, as a new version, and not twice.
             Some(key) if !key.is_empty() && key.iter().all(|column| is_exact(input.schema.field(*column).data_type())) => {
                 Multiset::identified(name, &input.schema, key)?
             }
@@ -100,7 +100,7 @@ impl Top {
         Ok(Self {
             skip: skip as u64,
             fetch: fetch as u64,
-            by,
+            by: sort.expr().iter().map(|key| Arc::clone(&key.expr)).collect(),
             order: RowConverter::new(order)?,
             rows: RowConverter::new(rows)?,
             stored,
@@ -111,39 +111,31 @@ impl Top {
             answer: Vec::new(),
             answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
-            pending: Vec::new(),
         })
     }
 
-    /// What the epoch changes in the answer.
-    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
-        if self.pending.is_empty() {
+    /// How the epoch changes the answer.
+    fn changes(&mut self, pending: Vec<Delta>) -> Result<Vec<Delta>, Error> {
+        if pending.is_empty() {
             return Ok(Vec::new());
         }
-        let schema = self.stored.schema();
-        let changes = std::mem::take(&mut self.pending).into_iter();
-        let changes = changes.map(|delta| Ok(Delta { rows: renamed(&delta.rows, &schema)?, weights: delta.weights }));
-        let net_changes = self.stored.net(&changes.collect::<Result<Vec<_>, Error>>()?)?;
+        let net_changes = self.stored.net(&renamed_deltas(pending, &self.stored.schema())?)?;
         self.hold(&net_changes.rows, &net_changes.weights)?;
         self.stored.apply_net(&net_changes)?;
         self.stored.end_epoch()?;
         if self.last_held.is_some() && self.held_rows < self.fetch {
-            self.find_first()?;
+            self.collect_first()?;
         }
-        self.let_go();
+        self.trim();
         let now = self.first();
         let before = std::mem::replace(&mut self.answer, now);
         let deltas = [self.delta(&before, -1)?, self.delta(&self.answer, 1)?];
-        let change = net(&self.schema, &self.answers, &deltas)?;
-        Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
+        Ok(net(&self.schema, &self.answers, &deltas)?.into_deltas())
     }
 
-    /// Adds weights to the rows in their order, as far as these are held.
+    /// Adds weights to the held rows; rows that stand behind the last held one are left out.
     fn hold(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
-        let by = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
-        let by: Vec<ArrayRef> = by.collect::<Result<_, Error>>()?;
-        let order = self.order.convert_columns(&by)?;
+        let order = self.order.convert_columns(&evaluate(&self.by, rows)?)?;
         let content = self.rows.convert_columns(rows.columns())?;
         let mut encoded = Vec::new();
         for (row, weight) in weights.iter().enumerate() {
@@ -175,19 +167,19 @@ impl Top {
         Ok(())
     }
 
-    /// Holds the first rows of all that are stored.
-    fn find_first(&mut self) -> Result<(), Error> {
+    /// Collects the first rows again from all that are stored.
+    fn collect_first(&mut self) -> Result<(), Error> {
         self.held.clear();
         (self.held_rows, self.bytes, self.last_held) = (0, 0, None);
         for (rows, weights) in self.stored.weighted()? {
             self.hold(&rows, &weights)?;
-            self.let_go();
+            self.trim();
         }
         Ok(())
     }
 
-    /// Lets go of the last rows where more than twice as many are held as are wanted.
-    fn let_go(&mut self) {
+    /// Removes the last held rows where there are more than twice as many as are wanted.
+    fn trim(&mut self) {
         let (stored, _) = self.stored.size();
         let wanted = self.fetch.saturating_mul(2).max(stored / HELD_PART).max(LEAST_HELD) as usize;
         if self.held.len() / 2 <= wanted {
@@ -202,7 +194,7 @@ impl Top {
         self.last_held = self.held.last_key_value().map(|(standing, _)| standing.clone());
     }
 
-    /// The first rows after those that are passed over.
+    /// The answer: the first rows, without those that are skipped.
     fn first(&self) -> Vec<(Box<[u8]>, i64)> {
         let mut first = Vec::new();
         let mut position = 0;
@@ -229,22 +221,14 @@ impl Top {
 }
 
 impl Stateful for Top {
-    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
-        self.staged.push(delta);
-        Ok(())
+    type Prepared = Delta;
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+        Ok(delta)
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        self.pending.append(&mut self.staged);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(ready(self.changes()))
+    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+        Box::pin(ready(self.changes(pending.into_iter().flatten().collect())))
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
@@ -254,7 +238,7 @@ impl Stateful for Top {
     fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let batches = tables.take(self.stored.name())?;
         self.stored.restore(batches)?;
-        self.find_first()?;
+        self.collect_first()?;
         self.answer = self.first();
         Ok(())
     }
@@ -265,7 +249,7 @@ impl Stateful for Top {
     }
 }
 
-/// Whether values of a type that are equal are alike bit for bit, as far as that is plain.
+/// Whether equal values of a type surely have the same bits.
 fn is_exact(data_type: &DataType) -> bool {
     !data_type.is_floating() && !data_type.is_nested()
 }

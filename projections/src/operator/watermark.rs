@@ -1,24 +1,22 @@
-//! Rows bounded by the watermark: those of windows that are over, or of windows that are not too old, or both.
+//! Rows bounded by the watermark: those of windows that have ended, or of windows that have not expired, or both.
 //!
-//! The watermark is the latest time that its sources have had, less a delay, and only grows. What it decides is a filter on the end of a
-//! row's window, so a row is held only while the filter can still change: until its window is over or, where windows are retained for
-//! a time, until that is over. In memory the held rows stand in the order of their windows, so that a step of the watermark touches only
-//! those that it passes.
+//! The watermark is the smallest of its sources' latest times, each less a delay; it never falls. It stands for a filter on the end of a
+//! row's window. A row is held only while that filter can still change for it: until its window ends or, where windows are retained,
+//! until it expires. In memory the held rows are in the order of their windows, so that the watermark touches only the rows it passes.
 
-use std::collections::BTreeMap;
+mod held;
+
 use std::future::ready;
-use std::ops::Bound::{Excluded, Unbounded};
 use std::sync::Arc;
 
 use alluvium_sql::Node;
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
 use arrow::compute::{cast, filter_record_batch, max};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use arrow::record_batch::RecordBatch;
-use datafusion::arrow::row::{RowConverter, SortField};
 
-use super::linear::{batch, renamed};
-use super::{Flush, Stateful};
+use self::held::{HeldRow, HeldRows};
+use super::kit::rows::{renamed, renamed_delta, renamed_deltas};
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::multiset::Multiset;
@@ -28,18 +26,15 @@ use crate::state::{Place, TableCheckpoint, Tables};
 /// What the watermark decides.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Whether a window is shown only when it is over.
+    /// Whether a window is emitted only when it has ended.
     pub(crate) emits_final: bool,
-    /// How far past its end a window goes, in units of the end's type.
+    /// How long after its end a window expires, in units of the end's type.
     pub(crate) retain: Option<i64>,
 }
 
-/// What expires is dropped when the watermark has gone on by this part of the time for which windows are retained: then each row is
-/// looked at a few times in all, and there is little more of them than are retained.
+/// Evictions in the time for which a window is retained: few enough that a row is compared a few times in all, and enough that few more
+/// rows are kept than have to be.
 const STEPS: i64 = 8;
-
-/// The end of a row's window, and the row by its encoding.
-type HeldRow = (i64, Box<[u8]>);
 
 /// Keeps the rows that the watermark lets stand. Input 0 has the rows, the others one column of times each.
 #[derive(Debug)]
@@ -54,26 +49,23 @@ pub(crate) struct Watermark {
     /// The watermark of the last flush.
     reached: Option<i64>,
     stored: Multiset,
-    rows: RowConverter,
-    /// The stored rows in the order of their windows, each with how many times it is there.
-    held: BTreeMap<HeldRow, i64>,
-    bytes: usize,
+    /// The stored rows.
+    held: HeldRows,
     schema: SchemaRef,
-    staged: Staged,
-    pending: Vec<Delta>,
 }
 
-#[derive(Debug, Default)]
-struct Staged {
-    rows: Vec<Delta>,
-    /// By source.
-    latest: Vec<Option<i64>>,
+/// What comes in.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    /// Of input 0.
+    Rows(Delta),
+    /// Of the others: the latest time.
+    Latest(Option<i64>),
 }
 
 impl Watermark {
     pub(crate) fn new(node: &Node, window_end: usize, delays: &[i64], bounds: Bounds) -> Result<Self, Error> {
         let stored = Multiset::new(format!("n{}-rows", node.id), &node.schema)?;
-        let rows = stored.schema().fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         let fields = ["source", "latest"].map(|name| Field::new(name, DataType::Int64, false));
         Ok(Self {
             window_end,
@@ -82,44 +74,54 @@ impl Watermark {
             latest: vec![None; delays.len()],
             times: StateTable::new(format!("n{}-times", node.id), Arc::new(Schema::new(fields.to_vec())), 1, None)?,
             reached: None,
+            held: HeldRows::new(stored.schema(), window_end)?,
             stored,
-            rows: RowConverter::new(rows)?,
-            held: BTreeMap::new(),
-            bytes: 0,
             schema: Arc::clone(&node.schema),
-            staged: Staged::default(),
-            pending: Vec::new(),
         })
     }
 
-    /// What the epoch changes in the answer.
-    fn changes(&mut self) -> Result<Vec<Delta>, Error> {
+    /// How the epoch changes the answer.
+    fn changes(&mut self, pending: Pending<Arrived>) -> Result<Vec<Delta>, Error> {
+        let mut rows = Vec::new();
+        for (input, arrived) in pending.into_iter().enumerate() {
+            for arrived in arrived {
+                match arrived {
+                    Arrived::Rows(delta) => rows.push(delta),
+                    Arrived::Latest(time) => self.latest[input - 1] = self.latest[input - 1].max(time),
+                }
+            }
+        }
         let before = self.reached;
         self.reached = self.watermark();
-        self.remember_times()?;
-        let gone = self.gone(self.reached);
+        self.store_times()?;
+        let expired = self.expired_at(self.reached);
         let mut deltas = Vec::new();
-        if !self.pending.is_empty() {
-            deltas.extend(self.take_rows(before, gone)?);
+        if !rows.is_empty() {
+            deltas.extend(self.take_rows(rows, before, expired)?);
         }
         if self.reached != before {
-            let mut given = Vec::new();
+            let mut given: Vec<(HeldRow, i64)> = Vec::new();
             if self.bounds.emits_final {
-                // What goes at once is never shown.
-                let shown = before.max(gone);
-                given.extend(self.between(shown, self.reached).map(|(row, weight)| (row.clone(), weight)));
+                // Rows that expire at once are never emitted.
+                let shown = before.max(expired);
+                given.extend(self.held.between(shown, self.reached).map(|(row, weight)| (row.clone(), weight)));
             }
-            let leaving = if self.bounds.retain.is_some() { gone } else { self.reached };
+            let leaving = if self.bounds.retain.is_some() { expired } else { self.reached };
             if self.bounds.retain.is_some() {
-                let shown = if self.bounds.emits_final { before } else { gone };
+                let shown = if self.bounds.emits_final { before } else { expired };
                 given.extend(
-                    self.between(None, gone)
+                    self.held
+                        .between(None, expired)
                         .filter(|((end, _), _)| Some(*end) <= shown)
                         .map(|(row, weight)| (row.clone(), -weight)),
                 );
             }
-            deltas.extend(self.delta(&given)?);
-            self.let_go(leaving)?;
+            if let Some(given) = self.held.delta(&given)? {
+                deltas.push(renamed_delta(given, &self.schema)?);
+            }
+            if let Some(removed) = self.held.remove(leaving)? {
+                self.stored.apply(&[removed])?;
+            }
         }
         self.stored.end_epoch()?;
         Ok(deltas)
@@ -132,24 +134,21 @@ impl Watermark {
         reached.min().flatten()
     }
 
-    /// The end of the latest window that is gone at a watermark.
-    fn gone(&self, reached: Option<i64>) -> Option<i64> {
+    /// The end of the latest window that has expired at a watermark.
+    fn expired_at(&self, reached: Option<i64>) -> Option<i64> {
         Some(reached?.saturating_sub(self.bounds.retain?))
     }
 
-    /// Takes the changes of the input: rows of windows that are gone are passed over, those that can still come or go are held, and
-    /// those that were shown before the watermark moves are given on.
-    fn take_rows(&mut self, before: Option<i64>, gone: Option<i64>) -> Result<Option<Delta>, Error> {
-        let schema = self.stored.schema();
-        let changes = std::mem::take(&mut self.pending).into_iter();
-        let changes = changes.map(|delta| Ok(Delta { rows: renamed(&delta.rows, &schema)?, weights: delta.weights }));
-        let changes = self.stored.net(&changes.collect::<Result<Vec<_>, Error>>()?)?;
+    /// Takes in changes of rows. Rows of expired windows are left out, rows for which the filter can still change are held, and rows
+    /// that the watermark of the last flush lets stand are emitted.
+    fn take_rows(&mut self, rows: Vec<Delta>, before: Option<i64>, expired: Option<i64>) -> Result<Option<Delta>, Error> {
+        let changes = self.stored.net(&renamed_deltas(rows, &self.stored.schema())?)?;
         let ends = cast(changes.rows.column(self.window_end), &DataType::Int64)?;
         let ends = ends.as_primitive::<Int64Type>();
         let end = |row: usize| ends.is_valid(row).then(|| ends.value(row));
         let Bounds { emits_final, retain, .. } = self.bounds;
         let rows = 0..changes.weights.len();
-        let stays = |row: usize| end(row).is_none() || gone.is_none() || end(row) > gone;
+        let stays = |row: usize| end(row).is_none() || expired.is_none() || end(row) > expired;
         let held: BooleanArray = rows
             .clone()
             .map(|row| Some(end(row).is_some() && stays(row) && (retain.is_some() || before.is_none() || end(row) > before)))
@@ -160,70 +159,18 @@ impl Watermark {
             .collect();
         let given_weights: Int64Array = rows.clone().filter(|row| given.value(*row)).map(|row| changes.weights[row]).collect();
         let given = filter_record_batch(&changes.rows, &given)?;
-        let content = self.rows.convert_columns(changes.rows.columns())?;
-        for row in rows.clone().filter(|row| held.value(*row)) {
-            self.hold(ends.value(row), content.row(row).data(), changes.weights[row]);
-        }
-        let held_weights: Int64Array = rows.filter(|row| held.value(*row)).map(|row| changes.weights[row]).collect();
+        let held_weights: Vec<i64> = rows.filter(|row| held.value(*row)).map(|row| changes.weights[row]).collect();
         let held = filter_record_batch(&changes.rows, &held)?;
         if held.num_rows() > 0 {
-            self.stored.apply(&[Delta { rows: held, weights: Some(held_weights) }])?;
+            self.held.add(&held, &held_weights)?;
+            self.stored.apply(&[Delta { rows: held, weights: Some(held_weights.into()) }])?;
         }
         let given = Delta { rows: renamed(&given, &self.schema)?, weights: Some(given_weights) };
         Ok((given.rows.num_rows() > 0).then_some(given))
     }
 
-    fn hold(&mut self, end: i64, content: &[u8], weight: i64) {
-        let key = (end, Box::from(content));
-        let held = self.held.entry(key).or_insert_with(|| {
-            self.bytes += content.len();
-            0
-        });
-        *held += weight;
-        if *held == 0 {
-            self.bytes -= content.len();
-            self.held.remove(&(end, Box::from(content)));
-        }
-    }
-
-    /// Held rows of windows that end after `from` (or at any time) and at or before `to` (or never).
-    fn between(&self, from: Option<i64>, to: Option<i64>) -> impl Iterator<Item = (&HeldRow, i64)> {
-        let first = from.map_or(Some(i64::MIN), |from| from.checked_add(1)).map(|from| (from, Box::from([])));
-        let end = to.and_then(|to| to.checked_add(1)).map(|to| (to, Box::from([])));
-        let range = match (first, to, end) {
-            (Some(first), Some(_), end) if end.as_ref().is_none_or(|end| first <= *end) => {
-                Some(self.held.range((std::ops::Bound::Included(first), end.map_or(Unbounded, Excluded))))
-            }
-            _ => None,
-        };
-        range.into_iter().flatten().map(|(row, weight)| (row, *weight))
-    }
-
-    /// Forgets the held rows of windows that end at or before `until`.
-    fn let_go(&mut self, until: Option<i64>) -> Result<(), Error> {
-        let leaving: Vec<_> = self.between(None, until).map(|(row, weight)| (row.clone(), -weight)).collect();
-        let Some(delta) = self.delta(&leaving)? else { return Ok(()) };
-        let rows = renamed(&delta.rows, &self.stored.schema())?;
-        self.stored.apply(&[Delta { rows, weights: delta.weights }])?;
-        for (row, _) in leaving {
-            self.bytes -= row.1.len();
-            self.held.remove(&row);
-        }
-        Ok(())
-    }
-
-    fn delta(&self, rows: &[(HeldRow, i64)]) -> Result<Option<Delta>, Error> {
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let parser = self.rows.parser();
-        let columns = self.rows.convert_rows(rows.iter().map(|((_, row), _)| parser.parse(row)))?;
-        let weights = Int64Array::from_iter_values(rows.iter().map(|(_, weight)| *weight));
-        Ok(Some(Delta { rows: batch(&self.schema, columns, rows.len())?, weights: Some(weights) }))
-    }
-
-    /// Writes down the latest times that are not written yet.
-    fn remember_times(&mut self) -> Result<(), Error> {
+    /// Stores the latest times, where they have changed.
+    fn store_times(&mut self) -> Result<(), Error> {
         let sources = (0..self.latest.len()).filter_map(|source| Some((source as i64, self.latest[source]?)));
         let (sources, latest): (Vec<i64>, Vec<i64>) = sources.unzip();
         let columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(sources)), Arc::new(Int64Array::from(latest))];
@@ -237,51 +184,27 @@ impl Watermark {
         self.times.upsert(&columns, &keys, &hashes, &found)?;
         self.times.end_epoch()
     }
-
-    fn hold_all(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
-        let ends = cast(rows.column(self.window_end), &DataType::Int64)?;
-        let content = self.rows.convert_columns(rows.columns())?;
-        for (row, (end, weight)) in ends.as_primitive::<Int64Type>().values().iter().zip(weights).enumerate() {
-            self.hold(*end, content.row(row).data(), *weight);
-        }
-        Ok(())
-    }
 }
 
 impl Stateful for Watermark {
-    fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error> {
-        let Some(source) = input.checked_sub(1) else {
-            self.staged.rows.push(delta);
-            return Ok(());
-        };
-        let times = cast(delta.rows.column(0), &DataType::Int64)?;
-        self.staged.latest.resize(self.delays.len(), None);
-        let latest = &mut self.staged.latest[source];
-        *latest = (*latest).max(max(times.as_primitive::<Int64Type>()));
-        Ok(())
-    }
+    type Prepared = Arrived;
 
-    fn unstage(&mut self) {
-        self.staged = Staged::default();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        let staged = std::mem::take(&mut self.staged);
-        self.pending.extend(staged.rows);
-        for (latest, new) in self.latest.iter_mut().zip(staged.latest) {
-            *latest = (*latest).max(new);
+    fn prepare(&self, input: usize, delta: Delta) -> Result<Arrived, Error> {
+        if input == 0 {
+            return Ok(Arrived::Rows(delta));
         }
-        Ok(())
+        let times = cast(delta.rows.column(0), &DataType::Int64)?;
+        Ok(Arrived::Latest(max(times.as_primitive::<Int64Type>())))
     }
 
-    fn flush(&mut self) -> Flush<'_> {
-        Box::pin(ready(self.changes()))
+    fn flush(&mut self, pending: Pending<Arrived>) -> Flush<'_> {
+        Box::pin(ready(self.changes(pending)))
     }
 
     fn expires(&self) -> Option<i64> {
         let step = (self.bounds.retain? / STEPS).max(1);
-        let gone = self.gone(self.reached)?;
-        Some(gone.div_euclid(step).checked_mul(step).unwrap_or(gone))
+        let expired = self.expired_at(self.reached)?;
+        Some(expired.div_euclid(step).checked_mul(step).unwrap_or(expired))
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
@@ -306,13 +229,13 @@ impl Stateful for Watermark {
         self.reached = self.watermark();
         self.stored.restore(tables.take(self.stored.name())?)?;
         for (rows, weights) in self.stored.weighted()? {
-            self.hold_all(&rows, &weights)?;
+            self.held.add(&rows, &weights)?;
         }
         Ok(())
     }
 
     fn size(&self) -> (u64, u64) {
         let (rows, bytes) = self.stored.size();
-        (rows, bytes + (self.bytes + self.held.len() * size_of::<(HeldRow, i64)>()) as u64)
+        (rows, bytes + self.held.bytes() as u64)
     }
 }

@@ -1,42 +1,40 @@
-//! Counts, exact sums and averages of them, and DISTINCT, over input that takes rows back: each group keeps how many rows it has
-//! and its sums, and a change adds to them or takes from them.
+//! Counts, exact sums, averages of these, and DISTINCT, over input that retracts rows: each group stores its number of rows and its sums,
+//! and a change adds to them, or subtracts.
 //!
-//! Sums wrap around as DataFusion's do, so that what was added can be taken out again whatever came in between. Answers are
-//! DataFusion's own: its accumulators are given the sums and counts as their states.
+//! Sums wrap around as DataFusion's do, so that a row can always be subtracted again. The answers are DataFusion's own: its
+//! accumulators merge the stored sums and counts as their states.
 
+mod epoch;
 mod sums;
 
 use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
-use arrow::compute::{cast, concat, interleave, take};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow::compute::{concat, interleave, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::{EmitTo, LogicalPlan};
-use datafusion::physical_expr::GroupsAccumulatorAdapter;
-use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
-use self::sums::{Measure, Sums};
-use super::expiry::Expired;
-use super::linear::batch;
-use super::merge::first_stage;
-use super::merge::partial::{Arguments, Inputs};
-use super::{Flush, Stateful};
+use self::epoch::Epoch;
+use self::sums::Measure;
+use super::kit::aggregate::{Arguments, Inputs, accumulator_of_groups, first_stage, state_field};
+use super::kit::columns::with_type;
+use super::kit::expiry::Expired;
+use super::kit::rows::batch;
+use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
-use crate::state::keys::{KeyEncoder, Keys, spread};
+use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{Change, StateTable};
-use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
+use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
-/// Rows whose keys an epoch holds before its sums go into the table.
+/// An epoch holds the keys of about this many rows before its sums are added to the table.
 const MAX_EPOCH_ROWS: usize = 512 * 1024;
 
-/// Runs an aggregate by adding and taking out.
+/// Runs an aggregate by adding and subtracting.
 pub(crate) struct Weighted {
     id: usize,
     inputs: Inputs,
@@ -47,8 +45,7 @@ pub(crate) struct Weighted {
     epoch: Epoch,
     answers: KeyEncoder,
     schema: SchemaRef,
-    staged: Vec<(Arguments, Option<Int64Array>)>,
-    /// Whether the answer to no rows at all was given, where there is no GROUP BY.
+    /// Without GROUP BY: whether there is an answer, be it to no row at all.
     begun: bool,
 }
 
@@ -58,20 +55,6 @@ impl std::fmt::Debug for Weighted {
     }
 }
 
-/// What an epoch adds to each group.
-#[derive(Default)]
-struct Epoch {
-    groups: HashTable<u32>,
-    /// Of each group: where its key is first met.
-    first: Vec<(usize, usize)>,
-    hashes: Vec<u32>,
-    rows: Vec<i64>,
-    sums: Vec<Sums>,
-    /// The key columns of each batch, and their encoding.
-    batches: Vec<(Vec<ArrayRef>, Keys)>,
-    held: usize,
-}
-
 impl Weighted {
     pub(crate) async fn new(node: &Node, plan: &LogicalPlan) -> Result<Self, Error> {
         let Some(input) = node.inputs.first() else {
@@ -79,7 +62,7 @@ impl Weighted {
         };
         let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
         let inputs = Inputs::new(first_stage(&planned.plan)?)?;
-        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| super::merge::bare(field, "")).collect();
+        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| state_field(field, "")).collect();
         let keys = fields.len();
         fields.push(Field::new("__weight", DataType::Int64, false));
         let mut measures = Vec::new();
@@ -101,12 +84,11 @@ impl Weighted {
             epoch: Epoch::default(),
             answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
-            staged: Vec::new(),
             begun: false,
         })
     }
 
-    /// What the epoch changes in the answer.
+    /// How the epoch changes the answer.
     fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         self.drain()?;
         let mut deltas = Vec::new();
@@ -125,8 +107,7 @@ impl Weighted {
         if deltas.is_empty() {
             return Ok(deltas);
         }
-        let change = net(&self.schema, &self.answers, &deltas)?;
-        Ok(if change.weights.is_empty() { Vec::new() } else { vec![change.into_delta()] })
+        Ok(net(&self.schema, &self.answers, &deltas)?.into_deltas())
     }
 
     fn table_keys(&self, keys: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Error> {
@@ -164,7 +145,7 @@ impl Weighted {
         self.table.upsert(&columns, &encoded, &epoch.hashes, &found)
     }
 
-    /// Columns of the table at some places; nothing counted and nothing summed where there is none.
+    /// Columns of the table at some places; zeros for [`Place::NONE`].
     fn states(&self, first: usize, width: usize, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         let there: Vec<Place> = places.iter().copied().filter(|place| !place.is_none()).collect();
         (first..first + width)
@@ -188,7 +169,7 @@ impl Weighted {
             .collect()
     }
 
-    /// The answers that some keys had, taken out, and those that they have.
+    /// Retracts the answers that some keys had, and emits those that they have.
     fn answer(&self, changes: &[Change], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let global = self.inputs.is_global();
         let there = |place: Place| global || self.table.weight_at(place) > 0;
@@ -219,7 +200,7 @@ impl Weighted {
         for (measure, aggregate) in self.measures.iter().zip(self.inputs.aggregates()) {
             let width = 1 + usize::from(measure.stored().is_some());
             let stored = self.states(column, width, places)?;
-            let mut accumulator = accumulator(aggregate)?;
+            let mut accumulator = accumulator_of_groups(aggregate)?;
             let states = measure.states(&stored, aggregate)?;
             accumulator.merge_batch(&states, &groups, groups.len())?;
             answers.push(accumulator.evaluate(EmitTo::All)?);
@@ -230,30 +211,18 @@ impl Weighted {
 }
 
 impl Stateful for Weighted {
-    fn stage(&mut self, _input: usize, delta: Delta) -> Result<(), Error> {
-        self.staged.push((self.inputs.evaluate(&delta.rows)?, delta.weights.clone()));
-        Ok(())
+    /// With the weights of the rows.
+    type Prepared = (Arguments, Option<Int64Array>);
+
+    fn prepare(&self, _input: usize, delta: Delta) -> Result<Self::Prepared, Error> {
+        Ok((self.inputs.evaluate(&delta.rows)?, delta.weights))
     }
 
-    fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    fn absorb(&mut self) -> Result<(), Error> {
-        for (arguments, weights) in std::mem::take(&mut self.staged) {
-            let rows = arguments.rows();
-            let keys = arguments.keys().first().cloned().unwrap_or_default();
-            let keys = self.table_keys(keys)?;
-            let encoded = self.table.encode(&keys, rows)?;
-            let weight = |row: usize| weights.as_ref().map_or(1, |weights| weights.value(row));
-            let groups = self.epoch.intern(keys, encoded, rows, self.measures.len());
-            for (row, group) in groups.iter().enumerate() {
-                self.epoch.rows[*group as usize] += weight(row);
-            }
-            for (number, measure) in self.measures.iter().enumerate() {
-                let (values, filter) = arguments.of(number);
-                self.epoch.sums[number].add(measure, values, filter, &groups, weight)?;
-            }
+    fn absorb(&mut self, pending: &mut Pending<Self::Prepared>) -> Result<(), Error> {
+        for (arguments, weights) in pending.iter_mut().flat_map(|of_input| of_input.drain(..)) {
+            let keys = self.table_keys(arguments.keys().first().cloned().unwrap_or_default())?;
+            let encoded = self.table.encode(&keys, arguments.rows())?;
+            self.epoch.add((keys, encoded), &self.measures, &arguments, weights.as_ref())?;
             if self.epoch.held > MAX_EPOCH_ROWS {
                 self.drain()?;
             }
@@ -261,7 +230,7 @@ impl Stateful for Weighted {
         Ok(())
     }
 
-    fn flush(&mut self) -> Flush<'_> {
+    fn flush(&mut self, _pending: Pending<Self::Prepared>) -> Flush<'_> {
         Box::pin(ready(self.changes()))
     }
 
@@ -281,63 +250,4 @@ impl Stateful for Weighted {
     fn size(&self) -> (u64, u64) {
         self.table.size()
     }
-}
-
-impl Epoch {
-    /// The group of each row.
-    fn intern(&mut self, columns: Vec<ArrayRef>, keys: Keys, rows: usize, measures: usize) -> Vec<u32> {
-        let hashes = keys.hashes();
-        let number = self.batches.len();
-        self.batches.push((columns, keys));
-        self.held += rows;
-        let mut groups = Vec::with_capacity(rows);
-        for (row, hash) in hashes.into_iter().enumerate() {
-            let (batches, first, known) = (&self.batches, &self.first, &self.hashes);
-            let key = batches[number].1.get(row);
-            let same = |group: &u32| {
-                let (batch, row) = first[*group as usize];
-                known[*group as usize] == hash && batches[batch].1.get(row) == key
-            };
-            let group = match self.groups.entry(spread(hash), same, |group| spread(known[*group as usize])) {
-                Entry::Occupied(group) => *group.get(),
-                Entry::Vacant(vacant) => {
-                    let group = first.len() as u32;
-                    vacant.insert(group);
-                    self.first.push((number, row));
-                    self.hashes.push(hash);
-                    self.rows.push(0);
-                    group
-                }
-            };
-            groups.push(group);
-        }
-        self.sums.resize_with(measures, Sums::default);
-        self.sums.iter_mut().for_each(|sums| sums.grow(self.first.len()));
-        groups
-    }
-}
-
-/// An accumulator for any number of groups.
-fn accumulator(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn datafusion::logical_expr::GroupsAccumulator>, Error> {
-    if aggregate.groups_accumulator_supported() {
-        return Ok(aggregate.create_groups_accumulator()?);
-    }
-    let aggregate = Arc::clone(aggregate);
-    Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
-}
-
-/// The array as another type that is the same but for names, or that it is cast to.
-fn with_type(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Error> {
-    if array.data_type() == wanted {
-        Ok(Arc::clone(array))
-    } else if array.data_type().equals_datatype(wanted) {
-        compact::with_type(array, wanted)
-    } else {
-        Ok(cast(array, wanted)?)
-    }
-}
-
-/// The values of a column of counts.
-fn counts(array: &ArrayRef) -> &[i64] {
-    array.as_primitive::<Int64Type>().values()
 }

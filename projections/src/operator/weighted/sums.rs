@@ -9,8 +9,8 @@ use arrow::compute::nullif;
 use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, Schema, UInt64Type};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-use super::{counts, with_type};
 use crate::error::Error;
+use crate::operator::kit::columns::with_type;
 
 /// What an aggregate measures.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub(super) enum Measure {
 
 impl Measure {
     /// # Errors
-    /// [`Error::Bug`] where the planner took an aggregate for one that can be taken out of.
+    /// [`Error::Bug`] where the planner took another aggregate for a count or a sum.
     pub(super) fn of(aggregate: &AggregateFunctionExpr, input: &Schema) -> Result<Self, Error> {
         let name = aggregate.fun().name();
         let of = match aggregate.expressions().first() {
@@ -111,7 +111,7 @@ impl Sums {
         self.sums.resize(groups, 0);
     }
 
-    /// Adds rows as many times as they come, and takes out those that leave.
+    /// Adds rows by their weights.
     pub(super) fn add(
         &mut self,
         measure: &Measure,
@@ -179,4 +179,9 @@ impl Sums {
         });
         Ok(columns)
     }
+}
+
+/// The values of a column of counts.
+fn counts(array: &ArrayRef) -> &[i64] {
+    array.as_primitive::<Int64Type>().values()
 }

@@ -1,7 +1,7 @@
-//! What an operator need not remember any more: rows whose time the watermark has left behind.
+//! Rows that have expired: the watermark has passed their time.
 //!
-//! Such rows are kept from coming in and dropped from what is stored, at the same time for all operators of a view, so that none hears
-//! of a row that it has dropped.
+//! They are kept out of what arrives and evicted from what is stored, in the same flush for all operators of a view. So no operator is
+//! given a change of a row that it has evicted.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::linear::over_columns;
+use super::columns::over_columns;
 use crate::delta::Delta;
 use crate::error::Error;
 
-/// Of one input of an operator.
+/// Which rows of one input of an operator have expired.
 #[derive(Debug)]
 pub(crate) struct Expiry {
     /// Over the rows of the input.
     arriving: Arc<Time>,
-    /// Over the rows as they are stored, where these are others: those of groups.
+    /// Over the rows as they are stored: those of the input, or groups of them.
     stored: Arc<Time>,
-    /// What the watermark has left behind; none: nothing yet.
+    /// The time up to which rows have expired; none before any has.
     until: Option<i64>,
 }
 
@@ -35,7 +35,7 @@ struct Time {
     slack: i64,
 }
 
-/// The rows that an operator is to drop.
+/// The rows that an operator has to evict.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
     time: Arc<Time>,
@@ -43,7 +43,7 @@ pub(crate) struct Expired {
 }
 
 impl Expiry {
-    /// Of an input of a node, where the plan has one.
+    /// That of an input of a node, where the plan has one.
     ///
     /// # Errors
     /// [`Error::Plan`] where DataFusion has no physical expression for it.
@@ -57,21 +57,21 @@ impl Expiry {
         Ok(Some(Expiry { arriving, stored, until: None }))
     }
 
-    /// Without the rows that are old.
-    pub(crate) fn take(&self, deltas: Vec<Delta>) -> Result<Vec<Delta>, Error> {
+    /// The changes without those of rows that have expired.
+    pub(crate) fn without_expired(&self, deltas: Vec<Delta>) -> Result<Vec<Delta>, Error> {
         let Some(until) = self.until else { return Ok(deltas) };
-        let mut taken = Vec::with_capacity(deltas.len());
+        let mut kept = Vec::with_capacity(deltas.len());
         for delta in deltas {
             let stays = not(&self.arriving.passed(until, &delta.rows)?)?;
             if stays.true_count() > 0 {
-                taken.push(delta.filtered(&stays)?);
+                kept.push(delta.filtered(&stays)?);
             }
         }
-        Ok(taken)
+        Ok(kept)
     }
 
-    /// The watermark has gone on.
-    pub(crate) fn pass(&mut self, until: i64) -> Expired {
+    /// From now on rows up to this time have expired.
+    pub(crate) fn advance(&mut self, until: i64) -> Expired {
         self.until = Some(until);
         Expired { time: Arc::clone(&self.stored), until }
     }
@@ -83,7 +83,7 @@ impl Time {
         Ok(Time { of_row: session_state()?.create_physical_expr(planned.time.clone(), &names)?, slack: planned.slack })
     }
 
-    /// Which rows are old.
+    /// Which rows have a time up to `until`.
     fn passed(&self, until: i64, rows: &RecordBatch) -> Result<BooleanArray, Error> {
         let times = cast(&self.of_row.evaluate(rows)?.into_array(rows.num_rows())?, &DataType::Int64)?;
         let times = times.as_primitive::<Int64Type>();
@@ -92,7 +92,7 @@ impl Time {
 }
 
 impl Expired {
-    /// Which of some rows are to go; they have the columns of the input, or of the groups, at the front.
+    /// Which of some rows have expired. They have the columns of the input, or of the groups, at the front.
     ///
     /// # Errors
     /// Those of the expression that gives their time.

@@ -1,4 +1,4 @@
-//! An aggregate without GROUP BY: one group, which is there without a row too.
+//! An aggregate without GROUP BY: one group, which has an answer without any row too.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-/// One accumulator, behind the face of many. DataFusion's own for many take a group without rows for one that has some.
+/// One accumulator as a [`GroupsAccumulator`]. DataFusion's own take for granted that each group has a row.
 #[derive(Debug)]
-pub(super) struct OneGroup {
+pub(crate) struct OneGroup {
     aggregate: Arc<AggregateFunctionExpr>,
     accumulator: Box<dyn Accumulator>,
 }
 
 impl OneGroup {
-    pub(super) fn new(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Self> {
+    pub(crate) fn new(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Self> {
         Ok(Self { aggregate: Arc::clone(aggregate), accumulator: aggregate.create_accumulator()? })
     }
 
@@ -56,7 +56,7 @@ impl GroupsAccumulator for OneGroup {
     }
 
     fn convert_to_state(&self, _values: &[ArrayRef], _opt_filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        Err(DataFusionError::NotImplemented("rows of one group are not states".to_owned()))
+        Err(DataFusionError::NotImplemented("the rows of one group are not states".to_owned()))
     }
 
     fn size(&self) -> usize {

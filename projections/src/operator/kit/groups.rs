@@ -5,125 +5,72 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_sql::KeyedInput;
-use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::array::{Array, ArrayRef};
 use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use rayon::prelude::*;
 
-use super::keyed::renamed_whole;
-use super::linear::batch;
+use super::rows::{arrivals, batch};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
-use crate::state::buckets::Buckets;
-use crate::state::compact::concat_rows;
+use crate::state::arrangement::Arrangement;
 use crate::state::keys::Keys;
-use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
+use crate::state::{MAX_BATCH_ROWS, Place};
 
 /// Keys that are worth going to another thread for.
 const KEYS_AT_ONCE: usize = 1 << 10;
 
-/// The rows of an operator whose input only arrives, stored by key, and those that have come since the last flush.
+/// How new rows change the answer: numbers of rows, with what the operator adds to each.
 #[derive(Debug)]
-pub(super) struct Arrivals {
-    pub(super) rows: Arrangement,
-    staged: Vec<Delta>,
-    pending: Vec<Delta>,
-}
-
-impl Arrivals {
-    /// Equal keys are alike bit for bit.
-    ///
-    /// # Errors
-    /// [`Error::Plan`] where a column of the key cannot be compared.
-    pub(super) fn new(name: String, schema: &SchemaRef, key: &KeyedInput, leave: Leave) -> Result<Arrivals, Error> {
-        let buckets = Buckets::new(schema, &key.columns, key.nulls_match)?;
-        Ok(Arrivals { rows: Arrangement::new(name, schema, buckets, leave)?, staged: Vec::new(), pending: Vec::new() })
-    }
-
-    pub(super) fn stage(&mut self, delta: Delta) {
-        self.staged.push(delta);
-    }
-
-    pub(super) fn unstage(&mut self) {
-        self.staged.clear();
-    }
-
-    pub(super) fn absorb(&mut self) {
-        self.pending.append(&mut self.staged);
-    }
-
-    pub(super) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
-        self.rows.checkpoint(tables);
-    }
-
-    pub(super) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.rows.restore(tables)
-    }
-
-    pub(super) fn size(&self) -> (u64, u64) {
-        self.rows.size()
-    }
-
-    /// What has come, with the stored rows of its keys; none where nothing has.
-    pub(super) fn take(&mut self) -> Result<Option<Groups>, Error> {
-        if self.pending.is_empty() {
-            return Ok(None);
-        }
-        let schema = self.rows.schema();
-        let pending = std::mem::take(&mut self.pending).into_iter();
-        let batches = pending.map(|delta| renamed_whole(delta, schema)).collect::<Result<Vec<_>, Error>>()?;
-        let new = concat_rows(schema, &batches.concat())?;
-        drop(batches);
-        Groups::new(&self.rows, new).map(Some)
-    }
-}
-
-/// What new rows change in the answer, as numbers of rows with what the operator says of each.
-#[derive(Debug)]
-pub(super) struct Changes<T> {
-    /// Rows that were shown and are not any more, or otherwise.
-    pub(super) out: Vec<(u32, T)>,
-    /// Rows that are shown now.
-    pub(super) come: Vec<(u32, T)>,
+pub(crate) struct AnswerDiff<T> {
+    /// Rows that the answer had, as it had them.
+    pub(crate) retracted: Vec<(u32, T)>,
+    /// Rows that the answer has now.
+    pub(crate) emitted: Vec<(u32, T)>,
     /// Stored rows that are not needed any more.
-    pub(super) dropped: Vec<u32>,
+    pub(crate) removed: Vec<u32>,
 }
 
-impl<T> Default for Changes<T> {
-    fn default() -> Changes<T> {
-        Changes { out: Vec::new(), come: Vec::new(), dropped: Vec::new() }
+impl<T> Default for AnswerDiff<T> {
+    fn default() -> AnswerDiff<T> {
+        AnswerDiff { retracted: Vec::new(), emitted: Vec::new(), removed: Vec::new() }
     }
 }
 
-impl<T> Changes<T> {
-    fn and(mut self, more: Changes<T>) -> Changes<T> {
-        self.out.extend(more.out);
-        self.come.extend(more.come);
-        self.dropped.extend(more.dropped);
+impl<T> AnswerDiff<T> {
+    fn and(mut self, more: AnswerDiff<T>) -> AnswerDiff<T> {
+        self.retracted.extend(more.retracted);
+        self.emitted.extend(more.emitted);
+        self.removed.extend(more.removed);
         self
     }
 }
 
 /// Rows by key. A row is known by its number: first all that are stored, then all that come, both in the order of their arrival.
 #[derive(Debug)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     /// Where the stored rows are.
-    pub(super) stored: Vec<Place>,
+    pub(crate) stored: Vec<Place>,
     /// The rows that come.
-    pub(super) new: RecordBatch,
+    pub(crate) new: RecordBatch,
     /// The bucket of each of these.
-    pub(super) buckets: Vec<u32>,
+    pub(crate) buckets: Vec<u32>,
     /// The numbers of all rows: those of one key side by side, in the order of their arrival.
-    pub(super) rows: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
     /// Where in `rows` each key begins and ends, without gaps.
-    pub(super) keys: Vec<Range<u32>>,
+    pub(crate) keys: Vec<Range<u32>>,
 }
 
 impl Groups {
-    /// The rows of the keys that `new` touches.
+    /// The rows of the keys that new rows touch; none where there are no new rows.
+    pub(crate) fn touched(arrangement: &Arrangement, arrived: Vec<Delta>) -> Result<Option<Groups>, Error> {
+        if arrived.is_empty() {
+            return Ok(None);
+        }
+        Groups::new(arrangement, arrivals(arrived, arrangement.schema())?).map(Some)
+    }
+
     fn new(arrangement: &Arrangement, new: RecordBatch) -> Result<Groups, Error> {
         let (by, columns) = (arrangement.by(), arrangement.by().columns());
         let of_new: Vec<ArrayRef> = columns.iter().map(|column| new.column(*column).clone()).collect();
@@ -159,7 +106,7 @@ impl Groups {
     }
 
     /// Brings the rows of each key in the order of what `by` gives for a number.
-    pub(super) fn sort_keys<K: Ord>(&mut self, by: impl Fn(u32) -> K + Sync) {
+    pub(crate) fn sort_keys<K: Ord>(&mut self, by: impl Fn(u32) -> K + Sync) {
         let mut rest = self.rows.as_mut_slice();
         let mut of_keys = Vec::with_capacity(self.keys.len());
         for key in &self.keys {
@@ -170,29 +117,29 @@ impl Groups {
         of_keys.into_par_iter().with_min_len(KEYS_AT_ONCE).for_each(|of_key| of_key.sort_unstable_by_key(|row| by(*row)));
     }
 
-    /// The changes of all keys, of which `each` gives those of some.
-    pub(super) fn changes<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> Changes<T> + Send + Sync) -> Changes<T> {
-        let of_keys: Vec<Changes<T>> = self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect();
-        of_keys.into_iter().fold(Changes::default(), Changes::and)
+    /// How the answer changes for all keys; `each` says it for some.
+    pub(crate) fn diff<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> AnswerDiff<T> + Send + Sync) -> AnswerDiff<T> {
+        let of_keys: Vec<AnswerDiff<T>> = self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect();
+        of_keys.into_iter().fold(AnswerDiff::default(), AnswerDiff::and)
     }
 
     /// Whether a row is stored.
-    pub(super) fn is_stored(&self, row: u32) -> bool {
+    pub(crate) fn is_stored(&self, row: u32) -> bool {
         (row as usize) < self.stored.len()
     }
 
     /// Where a stored row is.
-    pub(super) fn place(&self, row: u32) -> Place {
+    pub(crate) fn place(&self, row: u32) -> Place {
         self.stored[row as usize]
     }
 
     /// The index of a row among those that come.
-    pub(super) fn index(&self, row: u32) -> usize {
+    pub(crate) fn index(&self, row: u32) -> usize {
         row as usize - self.stored.len()
     }
 
     /// What `each` makes of some columns of all rows, by number.
-    pub(super) fn map_columns<T: Send>(
+    pub(crate) fn map_columns<T: Send>(
         &self,
         arrangement: &Arrangement,
         columns: &[usize],
@@ -203,7 +150,7 @@ impl Groups {
     }
 
     /// Some columns of some rows.
-    pub(super) fn columns_of(&self, arrangement: &Arrangement, columns: &[usize], rows: &[u32]) -> Result<RecordBatch, Error> {
+    pub(crate) fn columns_of(&self, arrangement: &Arrangement, columns: &[usize], rows: &[u32]) -> Result<RecordBatch, Error> {
         let mut places = Vec::new();
         let sources: Vec<(usize, usize)> = rows
             .iter()
@@ -226,24 +173,24 @@ impl Groups {
         batch(&schema, gathered, rows.len())
     }
 
-    /// Changes as deltas of a bounded size, what goes out first. `columns` gives those of the output from the rows and what the
-    /// operator says of them.
-    pub(super) fn deltas<T: Sync>(
+    /// Deltas of a bounded size, retractions first. `columns` makes the output's columns of the rows and of what the operator adds to
+    /// them.
+    pub(crate) fn deltas<T: Sync>(
         &self,
         arrangement: &Arrangement,
         schema: &SchemaRef,
-        changes: &Changes<T>,
+        diff: &AnswerDiff<T>,
         columns: impl Fn(&RecordBatch, &[(u32, T)]) -> Vec<ArrayRef> + Sync,
     ) -> Result<Vec<Delta>, Error> {
         let all: Vec<usize> = (0..arrangement.schema().fields().len()).collect();
-        let delta = |(chunk, goes_out): (&[(u32, T)], bool)| {
+        let delta = |(chunk, is_retracted): (&[(u32, T)], bool)| {
             let numbers: Vec<u32> = chunk.iter().map(|(row, _)| *row).collect();
             let gathered = self.columns_of(arrangement, &all, &numbers)?;
             let rows = batch(schema, columns(&gathered, chunk), chunk.len())?;
-            Ok(Delta { rows, weights: goes_out.then(|| Int64Array::from_value(-1, chunk.len())) })
+            Ok(if is_retracted { Delta::retractions(rows) } else { Delta::insertions(rows) })
         };
-        let out = changes.out.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, true));
-        out.chain(changes.come.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, false))).map(delta).collect()
+        let out = diff.retracted.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, true));
+        out.chain(diff.emitted.par_chunks(MAX_BATCH_ROWS).map(|chunk| (chunk, false))).map(delta).collect()
     }
 }
 

@@ -1,0 +1,66 @@
+//! The net change of one input in an epoch, with the bucket of each row.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+
+use super::rows::{arrivals, renamed_deltas};
+use crate::consolidate::Net;
+use crate::delta::Delta;
+use crate::error::Error;
+use crate::state::arrangement::Arrangement;
+
+/// What comes into an arrangement in an epoch, and the bucket of each row.
+#[derive(Debug)]
+pub(crate) enum BucketedDelta {
+    /// Where rows only arrive.
+    Arrivals(RecordBatch, Vec<u32>),
+    /// Where rows can be retracted.
+    Net(Net, Vec<u32>),
+}
+
+impl BucketedDelta {
+    /// The net change of deltas for an arrangement.
+    pub(crate) fn new(arrangement: &Arrangement, deltas: Vec<Delta>) -> Result<Self, Error> {
+        let schema = Arc::clone(arrangement.schema());
+        if arrangement.rows_leave() {
+            let net = arrangement.net(&renamed_deltas(deltas, &schema)?)?;
+            let buckets = arrangement.by().of(&net.rows)?;
+            return Ok(BucketedDelta::Net(net, buckets));
+        }
+        let rows = arrivals(deltas, &schema)?;
+        let buckets = arrangement.by().of(&rows)?;
+        Ok(BucketedDelta::Arrivals(rows, buckets))
+    }
+
+    /// The bucket of each row.
+    pub(crate) fn buckets(&self) -> &[u32] {
+        match self {
+            BucketedDelta::Arrivals(_, buckets) | BucketedDelta::Net(_, buckets) => buckets,
+        }
+    }
+
+    /// The rows, which differ from each other where they can be retracted.
+    pub(crate) fn rows(&self) -> &RecordBatch {
+        match self {
+            BucketedDelta::Arrivals(rows, _) => rows,
+            BucketedDelta::Net(net, _) => &net.rows,
+        }
+    }
+
+    /// The weight of a row.
+    pub(crate) fn weight(&self, row: usize) -> i64 {
+        match self {
+            BucketedDelta::Arrivals(..) => 1,
+            BucketedDelta::Net(net, _) => net.weights[row],
+        }
+    }
+
+    /// Takes the change into the arrangement.
+    pub(crate) fn apply(&self, arrangement: &mut Arrangement) -> Result<(), Error> {
+        match self {
+            BucketedDelta::Arrivals(rows, buckets) => arrangement.append(rows, buckets),
+            BucketedDelta::Net(net, buckets) => arrangement.apply(net, buckets),
+        }
+    }
+}
