@@ -1,15 +1,16 @@
-//! Runs an incremental plan: deltas go through operators, which own their state.
+//! Runs an incremental plan: deltas pass through operators, which own their state.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`delta`] | rows with weights |
 //! | [`projection`] | one view's operators: push deltas, flush an epoch, take and restore state |
-//! | [`state`] | log-structured Arrow tables: what operators remember |
-//! | `operator` | the operators: linear, merge, full recompute |
+//! | `operator` | one module an operator, and the kit that they are built from |
+//! | [`state`] | what operators remember: log-structured Arrow tables |
 //! | `physical` | DataFusion's physical plans, made once and run often |
-//! | `consolidate` | net changes |
+//! | `consolidate` | net changes: one row for all that are equal |
+//! | [`error`] | what can go wrong, and what can be done about it |
 //!
-//! No clock, no file, no socket: state leaves as record batches and comes back as such.
+//! There is no clock, file or socket here: a checkpoint gives record batches, and a restore takes them.
 
 mod consolidate;
 pub mod delta;

@@ -1,7 +1,6 @@
 //! Physical plans over slots: planned once, run on whatever the slots hold.
 //!
-//! A leaf of a node's logical plan becomes a bounded stream without statistics, so that neither planning nor running assumes
-//! anything of the rows.
+//! A leaf of a node's logical plan becomes a bounded stream without statistics, so that no plan depends on the rows that it reads first.
 
 mod stable_sort;
 
@@ -74,15 +73,14 @@ pub(crate) struct Planned {
     pub(crate) context: Arc<TaskContext>,
 }
 
-/// How far DataFusion goes in planning.
+/// How much of DataFusion's planning is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// Operator by operator as the logical plan has them, to be taken apart.
+    /// Operator by operator as in the logical plan, to be run by operators of ours.
     AsWritten,
-    /// With all physical optimizer rules, to be run.
+    /// With all physical optimizer rules, to be run by DataFusion.
     Optimized,
-    /// The same, and rows that a sort leaves equal stay in the order in which they came: the same input gives the same answer, bit
-    /// for bit, whatever else is computed with it.
+    /// The same, with stable sorts: the same input gives the same answer, bit for bit, whatever else is computed with it.
     Stable,
 }
 

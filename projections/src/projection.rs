@@ -17,7 +17,7 @@ use crate::operator::{Operator, Pushed};
 use crate::state::keys::KeyEncoder;
 use crate::state::{BatchId, TableCheckpoint, Tables};
 
-/// A row of the input on which an expression of the view failed: it is left out of the view.
+/// A row of the input on which an expression of the view failed. The view leaves it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its index in the rows that were pushed.
@@ -36,10 +36,10 @@ pub struct Rejected {
 pub struct Projection {
     root: Operator,
     sources: HashSet<String>,
-    /// Brings the changes of the view together, where rows may come both in and out.
+    /// Consolidates the changes of the view, where an epoch may both emit and retract a row.
     consolidate: Option<KeyEncoder>,
     schema: SchemaRef,
-    /// What came out at the root since the last flush.
+    /// Changes that reached the root since the last flush.
     pending: Vec<Delta>,
     flushed: bool,
 }
@@ -65,8 +65,8 @@ impl Projection {
     /// its full schema, rising), which include all that the plan's scans need. No weights are allowed where the relation is a source.
     ///
     /// # Errors
-    /// As in [`Error`]; rows whose expressions fail are not an error: they come back and the others are applied. For a relation
-    /// that is a view, a failing row is an error ([`Error::Row`]).
+    /// As in [`Error`]. Rows whose expressions fail are no error: they are given back, and the others are applied. For a relation that is
+    /// a view, a failing row is an error ([`Error::Row`]).
     pub async fn push(&mut self, relation: &str, columns: &[usize], delta: &Delta) -> Result<Vec<Rejected>, Error> {
         if delta.rows.num_rows() == 0 {
             return Ok(Vec::new());
@@ -75,7 +75,7 @@ impl Projection {
         let pushed = Pushed { relation, columns, delta };
         let is_source = self.sources.contains(relation);
         if is_source && delta.weights.is_some() {
-            return Err(Error::Bug(format!("the source {relation} takes rows back")));
+            return Err(Error::Bug(format!("the source {relation} retracts rows")));
         }
         let rejected = match self.root.stage(pushed) {
             Ok(deltas) => {
@@ -124,8 +124,8 @@ impl Projection {
         Ok(rejected)
     }
 
-    /// Ends an epoch: the net changes of the view since the last flush, consolidated (no row comes both in and out). The first
-    /// flush of a new projection gives what the view holds with no event at all (one row for a global aggregate).
+    /// Ends an epoch: gives the net changes of the view since the last flush, consolidated (no row is both emitted and retracted). The
+    /// first flush of a new projection also gives what the view holds without any event (one row for a global aggregate).
     ///
     /// # Errors
     /// As in [`Error`]; after one, the projection must be dropped and restored from the last checkpoint.

@@ -52,7 +52,7 @@ impl Store {
                     }
                 }
                 log.end_epoch()?;
-                Ok(log.batches())
+                log.batches()
             }
             Store::Bag(bag) => {
                 bag.apply(&renamed_deltas(deltas, &bag.schema())?)?;

@@ -23,7 +23,7 @@ use super::kit::rows::{batch, renamed_delta, without_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
@@ -59,7 +59,7 @@ impl Join {
                 format!("n{}-input{index}", node.id),
                 &input.schema,
                 buckets,
-                Leave::of(input.retracts, node.expires(index)),
+                Removal::of(input.retracts, node.expires(index)),
             )?;
             let needed = if key.nulls_match { Vec::new() } else { key.columns.clone() };
             Ok(Side { rows, columns: schema.fields().len(), needed })

@@ -22,7 +22,7 @@ use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort, Planned};
-use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::keys::KeyEncoder;
 use crate::state::{TableCheckpoint, Tables};
@@ -58,8 +58,8 @@ impl Keyed {
         let schemas: Vec<SchemaRef> = node.inputs.iter().map(|input| Arc::clone(&input.schema)).collect();
         let inputs = node.inputs.iter().zip(keys).enumerate().map(|(index, (input, key))| {
             let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
-            let leave = Leave::of(input.retracts || keep.is_some(), node.expires(index));
-            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, leave)
+            let removal = Removal::of(input.retracts || keep.is_some(), node.expires(index));
+            Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, removal)
         });
         Ok(Self {
             planned: physical::plan(plan, &schemas, Effort::Stable).await?,

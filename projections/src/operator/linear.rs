@@ -1,7 +1,7 @@
-//! Filters, projections, unnests and unions: each row by itself, its weight with it.
+//! Filters, projections, unnests and unions: each row by itself, with its weight.
 //!
-//! The physical plan is taken apart into steps that are run on a batch without streams: a step evaluates the plan's own
-//! expressions, and carries the weights beside the rows.
+//! The physical plan becomes steps that run on a batch without streams. A step evaluates the plan's own expressions and keeps the
+//! weights beside the rows.
 
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ enum Step {
     Input { index: usize, columns: Option<Vec<usize>> },
     /// No row ever.
     Empty,
-    /// Rows for which the predicate is true, and the columns of them that go on.
+    /// Rows for which the predicate is true, and some of their columns.
     Filter { predicate: Arc<dyn PhysicalExpr>, columns: Option<Vec<usize>>, input: Box<Step> },
     /// Expressions over each row.
     Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef, input: Box<Step> },
@@ -103,7 +103,7 @@ impl Linear {
     }
 }
 
-/// Rows that are worth going to another thread for.
+/// Fewer rows than this stay on one thread.
 const SLICE_ROWS: usize = 4 << 10;
 
 fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error> {
@@ -281,7 +281,7 @@ fn over_slot(unnest: &UnnestExec, input: SchemaRef, output: SchemaRef) -> Result
 /// Runs a plan over slots that waits for nothing.
 fn run_now(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>, Error> {
     let stream = reset_plan_states(Arc::clone(plan))?.execute(0, Arc::clone(context))?;
-    // Beyond the budget of the task that this is part of, tokio would have the stream wait for the task's next turn.
+    // Otherwise tokio makes the stream wait once the task that this is part of has used up its budget.
     let batches = tokio::task::unconstrained(stream.try_collect::<Vec<_>>()).now_or_never();
     Ok(batches.ok_or_else(|| Error::Bug("an unnest waits".to_owned()))??)
 }

@@ -27,7 +27,7 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
 use crate::state::keys::{KeyEncoder, Keys};
-use crate::state::table::{Change, StateTable};
+use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
 
 /// Groups that the accumulators of an epoch hold at most before they are merged into the table.
@@ -89,7 +89,7 @@ impl Merge {
         }
         self.drain()?;
         let stored = &mut self.stored;
-        let changes = stored.table.changes();
+        let changes = stored.table.updates();
         let deltas = changes.par_chunks(MAX_BATCH_ROWS).map(|changes| stored.answer(changes)).collect::<Result<Vec<_>, _>>()?;
         stored.table.end_epoch()?;
         Ok(deltas.into_iter().flatten().collect())
@@ -210,7 +210,7 @@ impl Stored {
     }
 
     /// Retracts the answers that some keys had, and emits those that they have, where they differ.
-    fn answer(&self, changes: &[Change]) -> Result<Option<Delta>, Error> {
+    fn answer(&self, changes: &[Update]) -> Result<Option<Delta>, Error> {
         let after: Vec<Place> = changes.iter().map(|change| change.after).collect();
         let before: Vec<Place> = changes.iter().map(|change| change.before).filter(|place| !place.is_none()).collect();
         let keys = self.gather(0, self.keys, &after)?;

@@ -23,7 +23,7 @@ use super::kit::groups::{AnswerDiff, Groups};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{TableCheckpoint, Tables};
 
@@ -58,7 +58,7 @@ impl Ranks {
         }
         let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
         Ok(Self {
-            rows: Arrangement::new(format!("n{}-first", node.id), &input.schema, buckets, Leave::ByPlace)?,
+            rows: Arrangement::new(format!("n{}-first", node.id), &input.schema, buckets, Removal::ByPlace)?,
             columns: below.fields().len(),
             order: Order::new(&by, below, &input.schema)?,
             functions,

@@ -30,16 +30,15 @@ pub(crate) struct Scan {
     in_time: Option<InTime>,
 }
 
-/// Which rows come in time.
+/// Which rows are not too late.
 #[derive(Debug)]
 struct InTime {
     lateness: Lateness,
     latest: Option<i64>,
-    /// With what is staged.
+    /// The latest time with the staged rows.
     staged: Option<i64>,
     /// The latest time, durable: one row, or none.
     table: RowLog,
-    name: String,
 }
 
 impl Scan {
@@ -47,7 +46,7 @@ impl Scan {
         let in_time = lateness.map(|lateness| {
             let name = format!("n{}-latest", node.id);
             let schema = Arc::new(Schema::new(vec![Field::new("latest", DataType::Int64, false)]));
-            InTime { lateness, latest: None, staged: None, table: RowLog::new(name.clone(), schema), name }
+            InTime { lateness, latest: None, staged: None, table: RowLog::new(name, schema) }
         });
         Scan { relation: relation.to_owned(), columns: columns.to_vec(), schema: Arc::clone(&node.schema), in_time }
     }
@@ -102,7 +101,7 @@ impl Scan {
 }
 
 impl InTime {
-    /// Which rows come in time, given their times in the order of their arrival.
+    /// Which rows are not too late, given their times in the order of their arrival.
     fn stage(&mut self, times: &ArrayRef) -> Result<BooleanArray, Error> {
         let times = cast(times, &DataType::Int64)?;
         let mut latest = self.latest.max(self.staged);
@@ -116,14 +115,17 @@ impl InTime {
         Ok(mask)
     }
 
-    fn written(&self) -> Option<i64> {
-        let batches = self.table.batches();
-        let last = batches.iter().rev().find(|batch| batch.num_rows() > 0)?;
-        Some(last.column(0).as_primitive::<Int64Type>().value(last.num_rows() - 1))
+    fn written(&self) -> Result<Option<i64>, Error> {
+        let batches = self.table.batches()?;
+        let last = batches.iter().rev().find(|batch| batch.num_rows() > 0);
+        Ok(last.map(|last| last.column(0).as_primitive::<Int64Type>().value(last.num_rows() - 1)))
     }
 
     fn write(&mut self) -> Result<(), Error> {
-        let Some(latest) = self.latest.filter(|latest| self.written() != Some(*latest)) else { return Ok(()) };
+        if self.latest == self.written()? {
+            return Ok(());
+        }
+        let Some(latest) = self.latest else { return Ok(()) };
         let column: ArrayRef = Arc::new(Int64Array::from(vec![latest]));
         let row = arrow::record_batch::RecordBatch::try_new(Arc::clone(self.table.schema()), vec![column])?;
         self.table.replace(&row)?;
@@ -131,8 +133,8 @@ impl InTime {
     }
 
     fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
-        self.table.restore(tables.take(&self.name)?)?;
-        self.latest = self.written();
+        self.table.restore(tables.take(self.table.name())?)?;
+        self.latest = self.written()?;
         Ok(())
     }
 }

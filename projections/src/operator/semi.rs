@@ -21,7 +21,7 @@ use super::kit::rows::{batch, without_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::multiset::Multiset;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
@@ -93,7 +93,7 @@ impl Semi {
                 format!("n{}-input{outer}", node.id),
                 &input.schema,
                 buckets,
-                Leave::of(input.retracts, node.expires(outer)),
+                Removal::of(input.retracts, node.expires(outer)),
             )?,
             outer_key: keys[outer].columns.clone(),
             columns: if outer == 0 { join.left.schema() } else { join.right.schema() }.fields().len(),

@@ -19,7 +19,7 @@ use super::kit::groups::{AnswerDiff, Groups};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::state::arrangement::{Arrangement, Leave};
+use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{Place, TableCheckpoint, Tables};
 
@@ -43,9 +43,9 @@ impl Sessions {
             return Err(Error::Bug("sessions have no input".to_owned()));
         };
         let buckets = Buckets::new(&input.schema, &key.columns, key.nulls_match)?;
-        let leave = Leave::of(false, node.expires(0));
+        let removal = Removal::of(false, node.expires(0));
         Ok(Self {
-            rows: Arrangement::new(format!("n{}-rows", node.id), &input.schema, buckets, leave)?,
+            rows: Arrangement::new(format!("n{}-rows", node.id), &input.schema, buckets, removal)?,
             time,
             gap,
             columns: columns.to_vec(),

@@ -36,7 +36,7 @@ pub(crate) struct Bounds {
 /// rows are kept than have to be.
 const STEPS: i64 = 8;
 
-/// Keeps the rows that the watermark lets stand. Input 0 has the rows, the others one column of times each.
+/// Keeps the rows for which the watermark's filter is true. Input 0 has the rows, the others one column of times each.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     window_end: usize,
@@ -54,7 +54,7 @@ pub(crate) struct Watermark {
     schema: SchemaRef,
 }
 
-/// What comes in.
+/// A change of an input.
 #[derive(Debug)]
 pub(crate) enum Arrived {
     /// Of input 0.
@@ -140,7 +140,7 @@ impl Watermark {
     }
 
     /// Takes in changes of rows. Rows of expired windows are left out, rows for which the filter can still change are held, and rows
-    /// that the watermark of the last flush lets stand are emitted.
+    /// for which it was true at the last flush are emitted.
     fn take_rows(&mut self, rows: Vec<Delta>, before: Option<i64>, expired: Option<i64>) -> Result<Option<Delta>, Error> {
         let changes = self.stored.net(&renamed_deltas(rows, &self.stored.schema())?)?;
         let ends = cast(changes.rows.column(self.window_end), &DataType::Int64)?;

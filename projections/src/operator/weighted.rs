@@ -28,7 +28,7 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::physical::{self, Effort};
 use crate::state::keys::{KeyEncoder, Keys};
-use crate::state::table::{Change, StateTable};
+use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
 /// An epoch holds the keys of about this many rows before its sums are added to the table.
@@ -92,7 +92,7 @@ impl Weighted {
     fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         self.drain()?;
         let mut deltas = Vec::new();
-        let changes = self.table.changes();
+        let changes = self.table.updates();
         if self.inputs.is_global() && !self.begun {
             // Without GROUP BY there is an answer, with or without rows.
             let now = changes.first().map_or(Place::NONE, |change| change.after);
@@ -170,11 +170,11 @@ impl Weighted {
     }
 
     /// Retracts the answers that some keys had, and emits those that they have.
-    fn answer(&self, changes: &[Change], deltas: &mut Vec<Delta>) -> Result<(), Error> {
+    fn answer(&self, changes: &[Update], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let global = self.inputs.is_global();
         let there = |place: Place| global || self.table.weight_at(place) > 0;
-        let had: Vec<&Change> = changes.iter().filter(|change| there(change.before)).collect();
-        let has: Vec<&Change> = changes.iter().filter(|change| there(change.after)).collect();
+        let had: Vec<&Update> = changes.iter().filter(|change| there(change.before)).collect();
+        let has: Vec<&Update> = changes.iter().filter(|change| there(change.after)).collect();
         for (weight, changes) in [(-1, had), (1, has)] {
             if changes.is_empty() {
                 continue;

@@ -1,7 +1,7 @@
-//! A sort that keeps equal rows in the order in which they came.
+//! A sort that keeps equal rows in the order in which they arrived.
 //!
-//! DataFusion's sort leaves open how equal rows come out, and it differs with what else is sorted. A sum of floats over such rows
-//! then differs in its last digits, and an answer that is computed again would not be the one that was given.
+//! DataFusion's sort may give equal rows in any order, and that order depends on the other rows. A sum of floats over equal rows then
+//! differs in its last digits, so an answer that is computed again would not be the one that was emitted.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Buckets: rows by a hash of their key.
 //!
-//! Rows whose keys are equal, in whatever sense of equality DataFusion has (-0.0 is 0.0, one NaN is another), are in one bucket. Rows
-//! of different keys may share one: a bucket is what is looked up together, and whoever needs the keys apart compares them.
+//! Rows whose keys are equal by any of DataFusion's equalities (-0.0 equals 0.0, all NaNs are equal) are in one bucket. Rows of different
+//! keys may share one, so users that need exact keys compare them.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::error::Error;
 pub(crate) struct Buckets {
     columns: Vec<usize>,
     keys: KeyEncoder,
-    /// Of whole rows, where rows with a NULL in their key match no other: each different row has a bucket of its own.
+    /// Of whole rows, where rows with a NULL in their key match no other: their buckets are hashes of whole rows.
     rows: Option<KeyEncoder>,
 }
 
 impl Buckets {
-    /// Of rows of a schema by some of its columns. `nulls_match` says whether rows whose keys are NULL belong together.
+    /// Buckets of the rows of a schema by some columns. `nulls_match` says whether NULL keys equal each other.
     ///
     /// # Errors
     /// [`Error::Plan`] where a key column cannot be compared.
     pub(crate) fn new(schema: &SchemaRef, columns: &[usize], nulls_match: bool) -> Result<Self, Error> {
         let keys = KeyEncoder::new(columns.iter().map(|column| &schema.fields()[*column]))?;
-        // Rows of types that cannot be compared stay together: right, and slower.
+        // Where whole rows cannot be encoded, rows with a NULL key share a bucket: right, but slower.
         let rows = if nulls_match { None } else { KeyEncoder::new(schema.fields()).ok() };
         Ok(Self { columns: columns.to_vec(), keys, rows })
     }
@@ -50,12 +50,12 @@ impl Buckets {
         Ok(buckets)
     }
 
-    /// The bucket of each key; where NULLs do not match, of each without one.
+    /// The bucket of each key. Where NULLs do not match, only right for keys without one.
     pub(crate) fn of_keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
         Ok(self.keys(columns, rows)?.hashes())
     }
 
-    /// What tells keys apart.
+    /// The encoded keys.
     pub(crate) fn keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
         let columns: Vec<ArrayRef> = columns.iter().map(settled).collect();
         self.keys.encode(&columns, rows)
@@ -67,7 +67,7 @@ impl Buckets {
     }
 }
 
-/// Floats that are equal made alike.
+/// The array with equal floats made the same bits.
 fn settled(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => {

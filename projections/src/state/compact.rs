@@ -1,7 +1,7 @@
-//! Arrays without memory that they do not use.
+//! Arrays that hold no memory beyond their own values.
 //!
-//! A slice keeps the whole of what it was cut from, and a string view keeps every buffer of the batch that it came from: an
-//! array is made compact before it is kept as state.
+//! A slice keeps the whole array alive, and a string view keeps every buffer of its batch alive. So an array is made compact before it is
+//! kept as state.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) fn copy_batch(batch: &RecordBatch) -> Result<RecordBatch, Error> {
     Ok(RecordBatch::try_new(batch.schema(), copy_range(batch.columns(), 0, batch.num_rows())?)?)
 }
 
-/// Lets go of the buffers that views do not point into, at any depth. Other arrays are as they were.
+/// The array without the buffers into which none of its views points, at any depth.
 pub(crate) fn shed(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Utf8View => Arc::new(array.as_string_view().gc()),

@@ -1,6 +1,6 @@
 //! Row-encoded keys and their hashes.
 //!
-//! Two rows have the same key where arrow-row encodes them alike: NULL equals NULL, and floats are told apart by their bits.
+//! Two rows have the same key where arrow-row encodes them alike: NULL equals NULL, and floats are compared by their bits.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::error::Error;
 
-/// Turns key columns into [`Keys`].
+/// Encodes key columns to [`Keys`].
 #[derive(Debug)]
 pub(crate) struct KeyEncoder {
     /// None where there are no key columns: every row has the same, empty key.
@@ -39,7 +39,7 @@ impl KeyEncoder {
     /// The keys of `rows` rows.
     pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
         let Some(converter) = &self.converter else {
-            return Ok(Keys { bytes: Vec::new(), layout: Layout::Fixed { width: 0, rows } });
+            return Ok(Keys { bytes: Vec::new(), bounds: Bounds::Fixed { width: 0, rows } });
         };
         if rows < 2 * ENCODED_ROWS {
             return encode(converter, columns, rows);
@@ -66,78 +66,81 @@ fn encode(converter: &RowConverter, columns: &[ArrayRef], rows: usize) -> Result
     let mut bytes = Vec::with_capacity(total);
     if fixed {
         encoded.iter().for_each(|row| bytes.extend_from_slice(row.data()));
-        return Ok(Keys { bytes, layout: Layout::Fixed { width: first, rows } });
+        return Ok(Keys { bytes, bounds: Bounds::Fixed { width: first, rows } });
     }
     let mut ends = Vec::with_capacity(rows);
     for row in encoded.iter() {
         bytes.extend_from_slice(row.data());
         ends.push(bytes.len() as u64);
     }
-    Ok(Keys { bytes, layout: Layout::Variable { ends } })
+    Ok(Keys { bytes, bounds: Bounds::Variable { ends } })
 }
+
 /// The encoded keys of some rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     bytes: Vec<u8>,
-    layout: Layout,
+    bounds: Bounds,
 }
 
 #[derive(Debug, Clone)]
-enum Layout {
-    Fixed {
-        width: usize,
-        rows: usize,
-    },
+enum Bounds {
+    /// All keys have as many bytes.
+    Fixed { width: usize, rows: usize },
     /// Exclusive end of each key in the bytes.
-    Variable {
-        ends: Vec<u64>,
-    },
+    Variable { ends: Vec<u64> },
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), bounds: Bounds::Fixed { width: 0, rows: 0 } }
+    }
 }
 
 impl Keys {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        match &self.layout {
-            Layout::Fixed { rows, .. } => *rows,
-            Layout::Variable { ends } => ends.len(),
+        match &self.bounds {
+            Bounds::Fixed { rows, .. } => *rows,
+            Bounds::Variable { ends } => ends.len(),
         }
     }
 
     /// The key of a row.
     pub(crate) fn get(&self, row: usize) -> &[u8] {
-        match &self.layout {
-            Layout::Fixed { width, .. } => &self.bytes[row * width..(row + 1) * width],
-            Layout::Variable { ends } => {
+        match &self.bounds {
+            Bounds::Fixed { width, .. } => &self.bytes[row * width..(row + 1) * width],
+            Bounds::Variable { ends } => {
                 let start = if row == 0 { 0 } else { ends[row - 1] as usize };
                 &self.bytes[start..ends[row] as usize]
             }
         }
     }
 
-    /// The keys of all pieces, one after the other.
+    /// The keys of all pieces, in their order.
     fn join(pieces: Vec<Keys>) -> Keys {
         let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         let rows = pieces.iter().map(Keys::len).sum();
-        let width = match pieces.first().map(|piece| &piece.layout) {
-            Some(Layout::Fixed { width, .. }) => Some(*width),
+        let width = match pieces.first().map(|piece| &piece.bounds) {
+            Some(Bounds::Fixed { width, .. }) => Some(*width),
             _ => None,
         };
-        let alike = |piece: &Keys| matches!(&piece.layout, Layout::Fixed { width: of_piece, .. } if Some(*of_piece) == width);
+        let alike = |piece: &Keys| matches!(&piece.bounds, Bounds::Fixed { width: of_piece, .. } if Some(*of_piece) == width);
         let fixed = width.filter(|_| pieces.iter().all(alike));
         let mut joined = Vec::with_capacity(bytes);
         let mut ends = Vec::with_capacity(if fixed.is_some() { 0 } else { rows });
         for piece in pieces {
             if fixed.is_none() {
                 let before = joined.len() as u64;
-                match &piece.layout {
-                    Layout::Fixed { width, rows } => ends.extend((1..=*rows).map(|row| before + (row * width) as u64)),
-                    Layout::Variable { ends: of_piece } => ends.extend(of_piece.iter().map(|end| before + end)),
+                match &piece.bounds {
+                    Bounds::Fixed { width, rows } => ends.extend((1..=*rows).map(|row| before + (row * width) as u64)),
+                    Bounds::Variable { ends: of_piece } => ends.extend(of_piece.iter().map(|end| before + end)),
                 }
             }
             joined.extend_from_slice(&piece.bytes);
         }
-        let layout = fixed.map_or(Layout::Variable { ends }, |width| Layout::Fixed { width, rows });
-        Keys { bytes: joined, layout }
+        let bounds = fixed.map_or(Bounds::Variable { ends }, |width| Bounds::Fixed { width, rows });
+        Keys { bytes: joined, bounds }
     }
 
     /// The hash of each key.
@@ -164,22 +167,22 @@ impl Keys {
         let mut bytes = Vec::with_capacity(total);
         if fixed {
             keys.for_each(|key| bytes.extend_from_slice(key));
-            return Keys { bytes, layout: Layout::Fixed { width, rows } };
+            return Keys { bytes, bounds: Bounds::Fixed { width, rows } };
         }
         let mut ends = Vec::with_capacity(rows);
         for key in keys {
             bytes.extend_from_slice(key);
             ends.push(bytes.len() as u64);
         }
-        Keys { bytes, layout: Layout::Variable { ends } }
+        Keys { bytes, bounds: Bounds::Variable { ends } }
     }
 
     /// Bytes held.
     pub(crate) fn size(&self) -> usize {
         self.bytes.capacity()
-            + match &self.layout {
-                Layout::Fixed { .. } => 0,
-                Layout::Variable { ends } => ends.capacity() * size_of::<u64>(),
+            + match &self.bounds {
+                Bounds::Fixed { .. } => 0,
+                Bounds::Variable { ends } => ends.capacity() * size_of::<u64>(),
             }
     }
 }
@@ -187,7 +190,7 @@ impl Keys {
 /// Bytes that [`prefix`] looks at.
 pub(crate) const PREFIX: usize = 16;
 
-/// The first bytes of an encoding as a number of the same order: encodings whose prefixes differ are in the order of these.
+/// The first bytes of an encoding as a number: encodings whose prefixes differ are in the order of their prefixes.
 pub(crate) fn prefix(encoded: &[u8]) -> u128 {
     let mut bytes = [0; PREFIX];
     let length = encoded.len().min(PREFIX);
@@ -195,7 +198,7 @@ pub(crate) fn prefix(encoded: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// 32 bits of a good hash: an index entry keeps it, so that growing the index reads no key.
+/// 32 bits of a good hash. An index entry keeps it, so that the index can grow without reading keys.
 pub(crate) fn hash(key: &[u8]) -> u32 {
     (xxh3_64(key) >> 32) as u32
 }

@@ -1,33 +1,33 @@
-//! Rows with weights, on top of a table whose key is the whole row, or the columns that identify it where there are such.
+//! Rows with weights, in a table whose key is the whole row, or the columns that identify a row where there are such.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
-use super::keys::{KeyEncoder, Keys};
+use super::keys::Keys;
 use super::log::bare;
 use super::table::StateTable;
+use super::weights::{WeightedRows, repeated, sums, weight_field};
 use super::{BatchId, MAX_BATCH_ROWS, TableCheckpoint};
-use crate::consolidate::{Net, net};
+use crate::consolidate::Net;
 use crate::delta::Delta;
 use crate::error::Error;
 
-/// Rows with weights: how many times each is there. Rows are equal where their encodings are, bit for bit.
+/// Rows with weights.
 #[derive(Debug)]
 pub(crate) struct Multiset {
-    rows: SchemaRef,
-    encoder: KeyEncoder,
+    rows: WeightedRows,
     /// The columns of the key, all others, and the weight.
     table: StateTable,
     /// The rows' columns in the order of the table.
     order: Vec<usize>,
-    /// Where a row is known by some of its columns: which. No other row is there that has these alike.
+    /// The columns that identify a row, where there are such: no two rows have the same values in them.
     identified_by: Option<Vec<usize>>,
-    /// Different rows.
+    /// How many different rows there are.
     rows_there: usize,
 }
 
@@ -38,7 +38,7 @@ impl Multiset {
         Self::by(name, schema, None)
     }
 
-    /// Of rows that are known by some of their columns: one that takes the place of another is written once, not twice.
+    /// Of rows that some of their columns identify: a row that replaces another is written once, not twice.
     ///
     /// # Errors
     /// [`Error::Plan`] where a column cannot be compared.
@@ -53,31 +53,31 @@ impl Multiset {
         let keys = order.len();
         order.extend((0..columns).filter(|column| identified_by.as_ref().is_some_and(|by| !by.contains(column))));
         let mut fields: Vec<Arc<Field>> = order.iter().map(|column| Arc::clone(&rows.fields()[*column])).collect();
-        fields.push(Arc::new(Field::new("__weight", DataType::Int64, false)));
+        fields.push(weight_field());
         let table = StateTable::new(name, Arc::new(Schema::new(fields)), keys, Some(columns))?;
-        Ok(Self { encoder: KeyEncoder::new(rows.fields())?, rows, table, order, identified_by, rows_there: 0 })
+        Ok(Self { rows: WeightedRows::new(rows)?, table, order, identified_by, rows_there: 0 })
     }
 
     /// Adds the weights of the rows.
     ///
     /// # Errors
-    /// [`Error::Bug`] where a row would be there less than no times.
+    /// [`Error::Bug`] where a row would have a negative weight.
     pub(crate) fn apply(&mut self, deltas: &[Delta]) -> Result<(), Error> {
-        let net = net(&self.rows, &self.encoder, deltas)?;
+        let net = self.net(deltas)?;
         self.apply_net(&net)
     }
 
     /// Net changes of rows.
     pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
-        net(&self.rows, &self.encoder, deltas)
+        self.rows.net(deltas)
     }
 
     /// Row-encodes whole rows.
     pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
-        self.encoder.encode(columns, rows)
+        self.rows.encode(columns, rows)
     }
 
-    /// How many times each row is there.
+    /// The weight of each row; 0 where it is not there.
     pub(crate) fn weights(&self, rows: &Keys, hashes: &[u32]) -> Vec<i64> {
         self.table.find(rows, hashes).into_iter().map(|place| self.table.weight_at(place)).collect()
     }
@@ -101,17 +101,14 @@ impl Multiset {
             return self.apply_identified(net, &by);
         }
         let found = self.table.find(&net.keys, &net.hashes);
-        let weights: Vec<i64> =
-            found.iter().zip(&net.weights).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
-        if weights.iter().any(|weight| *weight < 0) {
-            return Err(Error::Bug("a row is taken out that is not there".to_owned()));
-        }
+        let before = found.iter().map(|place| self.table.weight_at(*place));
+        let weights = sums(self.name(), before, &net.weights)?;
         self.rows_there -= found.iter().filter(|place| self.table.weight_at(**place) > 0).count();
         self.rows_there += weights.iter().filter(|weight| **weight > 0).count();
         self.table.upsert(&net.columns_with(weights), &net.keys, &net.hashes, &found)
     }
 
-    /// Rows that come take the place of those that leave under their key; the others leave their key empty.
+    /// Inserted rows replace the retracted ones of their keys; other retracted rows leave their keys without a row.
     fn apply_identified(&mut self, net: &Net, by: &[usize]) -> Result<(), Error> {
         let key: Vec<ArrayRef> = by.iter().map(|column| Arc::clone(net.rows.column(*column))).collect();
         let keys = self.table.encode(&key, net.rows.num_rows())?;
@@ -124,7 +121,9 @@ impl Multiset {
         let found = self.table.find(&keys, &hashes);
         let there = found.iter().filter(|place| self.table.weight_at(**place) > 0).count();
         if coming.len() < come.len() || there != leave.len() || net.weights.iter().any(|weight| weight.abs() != 1) {
-            return Err(Error::Bug("a row comes under a key that another one has, or leaves one that has none".to_owned()));
+            return Err(Error::Bug(
+                "a row is inserted under a key that has one, or retracted under a key that has none".to_owned(),
+            ));
         }
         self.rows_there = self.rows_there + come.len() - there;
         let indices = UInt32Array::from_iter_values(rows.iter().map(|row| *row as u32));
@@ -138,10 +137,10 @@ impl Multiset {
     pub(crate) fn replace(&mut self, batches: &[RecordBatch]) -> Result<Delta, Error> {
         let mut deltas: Vec<Delta> = batches.iter().map(|rows| Delta { rows: rows.clone(), weights: None }).collect();
         deltas.extend(self.weighted()?.into_iter().map(|(rows, weights)| {
-            let taken_out = weights.iter().map(|weight| -weight).collect();
-            Delta { rows, weights: Some(taken_out) }
+            let retracted = weights.iter().map(|weight| -weight).collect();
+            Delta { rows, weights: Some(retracted) }
         }));
-        let net = net(&self.rows, &self.encoder, &deltas)?;
+        let net = self.net(&deltas)?;
         self.apply_net(&net)?;
         Ok(net.into_delta())
     }
@@ -153,41 +152,33 @@ impl Multiset {
             .chunks(MAX_BATCH_ROWS)
             .map(|places| {
                 let mut columns = vec![None; self.order.len()];
-                for (place, column) in self.order.iter().enumerate() {
-                    columns[*column] = Some(self.table.gather(place, places)?);
+                for (stored, column) in self.order.iter().enumerate() {
+                    columns[*column] = Some(self.table.gather(stored, places)?);
                 }
                 let columns: Vec<ArrayRef> = columns.into_iter().flatten().collect();
                 let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-                let rows = RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?;
-                let weights = self.table.gather(self.rows.fields().len(), places)?;
+                let rows = RecordBatch::try_new_with_options(self.schema(), columns, &options)?;
+                let weights = self.table.gather(self.order.len(), places)?;
                 Ok((rows, weights.as_primitive::<Int64Type>().values().to_vec()))
             })
             .collect()
     }
 
-    /// Every row, as many times as it is there.
+    /// Every row, as many times as its weight says.
     pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, Error> {
-        let mut batches = Vec::new();
-        for (rows, weights) in self.weighted()? {
+        let weighted = self.weighted()?.into_iter();
+        let batches = weighted.map(|(rows, weights)| {
             if weights.iter().all(|weight| *weight == 1) {
-                batches.push(rows);
-                continue;
+                return Ok(rows);
             }
-            let repeated = weights.iter().enumerate().flat_map(|(row, weight)| std::iter::repeat_n(row as u32, *weight as usize));
-            let indices = arrow::array::UInt32Array::from_iter_values(repeated);
-            if rows.num_columns() == 0 {
-                let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
-                batches.push(RecordBatch::try_new_with_options(rows.schema(), Vec::new(), &options)?);
-            } else {
-                batches.push(arrow::compute::take_record_batch(&rows, &indices)?);
-            }
-        }
-        Ok(batches)
+            repeated(&rows, 0..rows.num_rows() as u32, |row| weights[row as usize])
+        });
+        batches.collect()
     }
 
-    /// Takes out the rows that `goes` says of some of them, whatever their weights. Between epochs.
-    pub(crate) fn evict(&mut self, goes: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
-        self.table.evict(goes)?;
+    /// Evicts the rows that `expired` names, whatever their weights. Between epochs.
+    pub(crate) fn evict(&mut self, expired: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
+        self.table.evict(expired)?;
         self.count_rows();
         Ok(())
     }
@@ -198,7 +189,7 @@ impl Multiset {
 
     /// The rows' own schema.
     pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.rows)
+        Arc::clone(self.rows.schema())
     }
 
     pub(crate) fn end_epoch(&mut self) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 use super::keys::KeyEncoder;
 use super::log::RowLog;
 use super::multiset::Multiset;
-use super::segment::Place;
+use super::place::Place;
 use super::table::StateTable;
 use super::{BatchId, TableCheckpoint, compact};
 use crate::consolidate::net;
@@ -87,7 +87,7 @@ fn table_is_a_map_through_upserts_epochs_and_restarts() {
                 upsert(&mut table, &rows.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>());
                 model.extend(rows);
             }
-            let changes = table.changes();
+            let changes = table.updates();
             let after = contents(&table, &changes.iter().map(|change| change.after).collect::<Vec<_>>());
             assert_eq!(after.len(), changes.len(), "a key changes once");
             let before: Vec<Place> = changes.iter().map(|change| change.before).filter(|place| !place.is_none()).collect();
@@ -289,7 +289,7 @@ fn log_keeps_the_order_and_few_batches() {
             log.restore(disk.read()).unwrap();
         }
     }
-    let batches = log.batches();
+    let batches = log.batches().unwrap();
     let found: Vec<&str> = batches.iter().flat_map(|batch| batch.column(0).as_string_view().iter().map(Option::unwrap)).collect();
     assert!(found == wanted, "rows come back in their order");
     assert!(batches.len() < wanted.len() / 2_000 + 40, "{} batches of {} rows", batches.len(), wanted.len());

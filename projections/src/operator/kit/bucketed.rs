@@ -10,7 +10,7 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::arrangement::Arrangement;
 
-/// What comes into an arrangement in an epoch, and the bucket of each row.
+/// The changes of an arrangement in an epoch, and the bucket of each row.
 #[derive(Debug)]
 pub(crate) enum BucketedDelta {
     /// Where rows only arrive.
@@ -23,7 +23,7 @@ impl BucketedDelta {
     /// The net change of deltas for an arrangement.
     pub(crate) fn new(arrangement: &Arrangement, deltas: Vec<Delta>) -> Result<Self, Error> {
         let schema = Arc::clone(arrangement.schema());
-        if arrangement.rows_leave() {
+        if arrangement.is_weighted() {
             let net = arrangement.net(&renamed_deltas(deltas, &schema)?)?;
             let buckets = arrangement.by().of(&net.rows)?;
             return Ok(BucketedDelta::Net(net, buckets));

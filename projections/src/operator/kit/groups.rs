@@ -1,6 +1,6 @@
-//! The rows of the keys that new rows touch, key by key: those that are stored in an arrangement and those that come.
+//! The rows of the keys that new rows touch, key by key: stored rows and new ones.
 //!
-//! Keys are told apart by their encoding, not by their bucket alone.
+//! Two keys may share a bucket, so keys are compared by their encoding.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::state::arrangement::Arrangement;
 use crate::state::keys::Keys;
 use crate::state::{MAX_BATCH_ROWS, Place};
 
-/// Keys that are worth going to another thread for.
+/// Fewer keys than this stay on one thread.
 const KEYS_AT_ONCE: usize = 1 << 10;
 
 /// How new rows change the answer: numbers of rows, with what the operator adds to each.
@@ -47,12 +47,12 @@ impl<T> AnswerDiff<T> {
     }
 }
 
-/// Rows by key. A row is known by its number: first all that are stored, then all that come, both in the order of their arrival.
+/// Rows by key. Each row has a number: the stored rows first, then the new ones, both in the order of their arrival.
 #[derive(Debug)]
 pub(crate) struct Groups {
     /// Where the stored rows are.
     pub(crate) stored: Vec<Place>,
-    /// The rows that come.
+    /// The new rows.
     pub(crate) new: RecordBatch,
     /// The bucket of each of these.
     pub(crate) buckets: Vec<u32>,
@@ -105,7 +105,7 @@ impl Groups {
         Ok(Groups { stored, new, buckets, rows, keys: bounds })
     }
 
-    /// Brings the rows of each key in the order of what `by` gives for a number.
+    /// Sorts the rows of each key by what `by` gives for their numbers.
     pub(crate) fn sort_keys<K: Ord>(&mut self, by: impl Fn(u32) -> K + Sync) {
         let mut rest = self.rows.as_mut_slice();
         let mut of_keys = Vec::with_capacity(self.keys.len());
@@ -133,12 +133,12 @@ impl Groups {
         self.stored[row as usize]
     }
 
-    /// The index of a row among those that come.
+    /// The index of a row among the new ones.
     pub(crate) fn index(&self, row: u32) -> usize {
         row as usize - self.stored.len()
     }
 
-    /// What `each` makes of some columns of all rows, by number.
+    /// What `each` gives for some columns of all rows, in the order of their numbers.
     pub(crate) fn map_columns<T: Send>(
         &self,
         arrangement: &Arrangement,

@@ -7,10 +7,10 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::{TableCheckpoint, Tables};
 
-/// What comes of a flush: changes of the answer.
+/// What a flush gives: changes of the answer.
 pub(crate) type Flush<'a> = BoxFuture<'a, Result<Vec<Delta>, Error>>;
 
-/// What has come since the last flush: by input, in the order of arrival.
+/// What arrived since the last flush: by input, in the order of arrival.
 pub(crate) type Pending<P> = Vec<Vec<P>>;
 
 /// An operator that remembers.
@@ -22,7 +22,7 @@ pub(crate) type Pending<P> = Vec<Vec<P>>;
 ///   such an error (checked by `tests/it/rejected.rs`).
 /// - A new operator that takes the tables of a checkpoint answers as the one that gave them (checked by the searches, which
 ///   restore between any two steps).
-/// - A row that [`Stateful::evict`] removed never comes again, nor does a retraction of it (unchecked: the plan says so).
+/// - No change of a row arrives after [`Stateful::evict`] named it (unchecked: the node that calls it leaves such changes out).
 pub(crate) trait Stateful: std::fmt::Debug + Send {
     /// A delta of an input that is ready to be taken in: the delta itself, or what the operator's expressions give for it.
     type Prepared: Send;
@@ -30,7 +30,7 @@ pub(crate) trait Stateful: std::fmt::Debug + Send {
     /// Runs what can fail on a row. Changes nothing.
     fn prepare(&self, input: usize, delta: Delta) -> Result<Self::Prepared, Error>;
 
-    /// Takes in what need not be kept until the flush. Leaves everything, unless the operator says otherwise.
+    /// Takes in what need not be kept until the flush. By default, nothing.
     fn absorb(&mut self, _pending: &mut Pending<Self::Prepared>) -> Result<(), Error> {
         Ok(())
     }

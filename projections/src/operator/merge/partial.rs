@@ -102,7 +102,7 @@ impl Partial {
         }
     }
 
-    /// The accumulators of all groups; the aggregation goes on with new ones.
+    /// The accumulators of all groups; new ones replace them.
     pub(super) fn take_accumulators(&mut self, inputs: &Inputs) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
         Ok(std::mem::replace(&mut self.accumulators, inputs.accumulators()?))
     }

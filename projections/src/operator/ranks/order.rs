@@ -50,7 +50,7 @@ impl Order {
             let longest = encoded.iter().map(|row| row.data().len()).max().unwrap_or_default();
             Ok((encoded.iter().map(|row| prefix(row.data())).collect::<Vec<u128>>(), longest))
         })?;
-        // Whether the first bytes are all.
+        // Whether the first bytes are the whole encoding.
         let complete = self.first.by.len() == self.whole.by.len() && prefixes.iter().all(|(_, longest)| *longest <= PREFIX);
         let prefixes: Vec<u128> = prefixes.into_iter().flat_map(|(prefixes, _)| prefixes).collect();
         groups.sort_keys(|row| (prefixes[row as usize], row));

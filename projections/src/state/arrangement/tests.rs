@@ -18,7 +18,7 @@ fn schema() -> SchemaRef {
 
 fn arrangement(rows_leave: bool) -> Arrangement {
     let by = Buckets::new(&schema(), &[0], true).unwrap();
-    Arrangement::new("tested".to_owned(), &schema(), by, Leave::of(rows_leave, false)).unwrap()
+    Arrangement::new("tested".to_owned(), &schema(), by, Removal::of(rows_leave, false)).unwrap()
 }
 
 fn batch(rows: &[Row]) -> RecordBatch {
@@ -100,7 +100,7 @@ fn arrivals_come_in_their_order() {
             let wanted: Vec<Row> = model.iter().filter(|row| row.0 == key).cloned().collect();
             assert_eq!(of_key(&tested, key), wanted);
         }
-        assert!(tested.order.len() < 25, "{} segments", tested.order.len());
+        assert!(tested.segments.order().len() < 25, "{} segments", tested.segments.order().len());
     }
 }
 
@@ -151,7 +151,7 @@ fn rows_leave() {
                 assert_eq!(found, wanted, "step {step}");
             }
         }
-        let dead: usize = tested.segments.iter().flatten().map(Segment::dead).sum();
+        let dead: usize = tested.segments.iter().map(|segment| segment.dead()).sum();
         assert!(dead <= tested.size().0 as usize + MAX_BATCH_ROWS, "{dead} dead rows");
     }
 }

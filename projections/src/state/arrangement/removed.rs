@@ -1,4 +1,4 @@
-//! Which rows of an arrangement's segments have left, as it becomes durable: places, which mean nothing once their segment is gone.
+//! Which rows of an arrangement are removed, as it becomes durable: by segment and row. A record means nothing once its segment is gone.
 
 use std::sync::Arc;
 
@@ -10,21 +10,22 @@ use crate::error::Error;
 use crate::state::log::RowLog;
 use crate::state::{BatchId, TableCheckpoint, Tables};
 
-/// Records of places of segments that are gone are kept until there are this many more of them than of others.
+/// Records of segments that are gone are kept until there are about this many more of them than of others.
 const SLACK: usize = 4096;
 
-/// The places of rows that have left.
+/// The removed rows.
 #[derive(Debug)]
-pub(super) struct Departures {
-    name: String,
+pub(super) struct Removed {
     log: RowLog,
     recorded: usize,
 }
 
-impl Departures {
-    pub(super) fn new(name: String) -> Self {
+impl Removed {
+    /// Those of an arrangement. The table's name is part of the format of checkpoints.
+    pub(super) fn of(arrangement: &str) -> Self {
         let fields = vec![Field::new("batch", DataType::UInt64, false), Field::new("row", DataType::UInt32, false)];
-        Self { log: RowLog::new(name.clone(), Arc::new(Schema::new(fields))), name, recorded: 0 }
+        let log = RowLog::new(format!("{arrangement}-departures"), Arc::new(Schema::new(fields)));
+        Self { log, recorded: 0 }
     }
 
     pub(super) fn record(&mut self, places: &[(BatchId, u32)]) -> Result<(), Error> {
@@ -39,7 +40,7 @@ impl Departures {
         Ok(RecordBatch::try_new(Arc::clone(self.log.schema()), vec![batches, rows])?)
     }
 
-    /// Whether most of what is recorded is of segments that are gone, given how many dead rows there are in the others.
+    /// Whether most records are of segments that are gone, given the number of dead rows in the others.
     pub(super) fn is_stale(&self, dead: usize) -> bool {
         self.recorded > 2 * dead + SLACK
     }
@@ -61,9 +62,9 @@ impl Departures {
 
     /// Takes its table of a checkpoint; gives the places.
     pub(super) fn restore(&mut self, tables: &mut Tables) -> Result<Vec<(BatchId, u32)>, Error> {
-        self.log.restore(tables.take(&self.name)?)?;
+        self.log.restore(tables.take(self.log.name())?)?;
         let mut places = Vec::new();
-        for batch in self.log.batches() {
+        for batch in self.log.batches()? {
             let batches = batch.column(0).as_primitive::<UInt64Type>().values();
             let rows = batch.column(1).as_primitive::<UInt32Type>().values();
             places.extend(batches.iter().zip(rows).map(|(batch, row)| (BatchId(*batch), *row)));

@@ -1,0 +1,79 @@
+//! Rows with weights: what tells them apart, and what multisets and arrangements share.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+
+use super::keys::{KeyEncoder, Keys};
+use crate::consolidate::{Net, net};
+use crate::delta::Delta;
+use crate::error::Error;
+
+/// Rows of a schema, told apart by the encoding of all their columns: equal where they are bit for bit.
+#[derive(Debug)]
+pub(crate) struct WeightedRows {
+    schema: SchemaRef,
+    encoder: KeyEncoder,
+}
+
+impl WeightedRows {
+    /// # Errors
+    /// [`Error::Plan`] where a column cannot be compared.
+    pub(crate) fn new(schema: SchemaRef) -> Result<Self, Error> {
+        Ok(Self { encoder: KeyEncoder::new(schema.fields())?, schema })
+    }
+
+    /// Of the rows, without their weights.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Encodes whole rows.
+    pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
+        self.encoder.encode(columns, rows)
+    }
+
+    /// Consolidates deltas.
+    pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
+        net(&self.schema, &self.encoder, deltas)
+    }
+}
+
+/// The column of weights, as it is stored after the rows' own.
+pub(crate) fn weight_field() -> Arc<Field> {
+    Arc::new(Field::new("__weight", DataType::Int64, false))
+}
+
+/// The values of a stored column of weights.
+pub(crate) fn weights_of(rows: &RecordBatch, column: usize) -> Int64Array {
+    rows.column(column).as_primitive::<Int64Type>().clone()
+}
+
+/// Weights after a change.
+///
+/// # Errors
+/// [`Error::Bug`] where one would be negative.
+pub(crate) fn sums(table: &str, before: impl Iterator<Item = i64>, changes: &[i64]) -> Result<Vec<i64>, Error> {
+    let sums: Vec<i64> = before.zip(changes).map(|(before, change)| before + change).collect();
+    if sums.iter().any(|weight| *weight < 0) {
+        return Err(Error::Bug(format!("a row is retracted from {table} that is not there")));
+    }
+    Ok(sums)
+}
+
+/// Rows in another order, each as often as its weight says.
+pub(crate) fn repeated(
+    rows: &RecordBatch,
+    order: impl Iterator<Item = u32>,
+    weight: impl Fn(u32) -> i64,
+) -> Result<RecordBatch, Error> {
+    let indices = order.flat_map(|row| std::iter::repeat_n(row, weight(row).max(0) as usize));
+    let indices = UInt32Array::from_iter_values(indices);
+    let columns = rows.columns().iter().map(|column| Ok(take(column, &indices, None)?));
+    let options = RecordBatchOptions::new().with_row_count(Some(indices.len()));
+    let columns = columns.collect::<Result<_, Error>>()?;
+    Ok(RecordBatch::try_new_with_options(rows.schema(), columns, &options)?)
+}
