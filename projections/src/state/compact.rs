@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::error::Error;
 
 /// Rows `start..start + length` of each array, in memory of their own.
-pub(crate) fn copy_range(arrays: &[ArrayRef], start: usize, length: usize) -> Result<Vec<ArrayRef>, Error> {
+fn copy_range(arrays: &[ArrayRef], start: usize, length: usize) -> Result<Vec<ArrayRef>, Error> {
     let indices = UInt32Array::from_iter_values((start..start + length).map(|row| row as u32));
     arrays.iter().map(|array| Ok(shed(&take(array, &indices, None)?))).collect()
 }
@@ -41,14 +41,6 @@ pub(crate) fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result
     let columns = columns.collect::<Result<_, Error>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
-}
-
-/// The batch in memory of its own.
-pub(crate) fn copy_batch(batch: &RecordBatch) -> Result<RecordBatch, Error> {
-    if batch.num_columns() == 0 {
-        return Ok(batch.clone());
-    }
-    Ok(RecordBatch::try_new(batch.schema(), copy_range(batch.columns(), 0, batch.num_rows())?)?)
 }
 
 /// The array without the buffers into which none of its views points, at any depth.
