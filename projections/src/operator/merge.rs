@@ -10,7 +10,7 @@ use std::future::ready;
 use std::sync::Arc;
 
 use alluvium_sql::Node;
-use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
