@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use arrow::array::StringArray;
+use arrow::array::{Array, AsArray, Int64Array, StringArray};
+use arrow::datatypes::DataType;
 use fastrand::Rng;
 
 use super::*;
-use crate::state::TableCheckpoint;
+use crate::state::{BatchId, MAX_BATCH_ROWS, TableCheckpoint, Tables};
 
 type Row = (Option<i64>, Option<String>);
 
