@@ -15,7 +15,7 @@ use alluvium_connectors::Position;
 use alluvium_connectors::views::{Layout as PartLayout, Snapshot};
 use serde::{Deserialize, Serialize};
 
-pub use letters::{DeadLetterOffset, dead_letter_key, decoded_key, stream_of};
+pub use letters::{DeadLetterOffset, dead_letter_key, decoded_key};
 pub use recovery::{drop_view, read_records};
 pub use store::{Store, Write};
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use alluvium_connectors::source::{BatchLimits, Source, SourceConfig};
+use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_sql::{Catalog, SqlFile};
 
 use crate::error::Error;
@@ -98,11 +99,11 @@ impl Project {
     ///
     /// # Errors
     /// Every declaration that is wrong, at its place.
-    pub fn connect(&self) -> Result<Vec<Source>, Error> {
+    pub fn connect(&self) -> Result<Vec<Arc<dyn Source>>, Error> {
         let mut sources = Vec::new();
         let mut wrong = Vec::new();
         for (name, config) in &self.sources {
-            match (Source::new(config.clone()), self.catalog.sources.get(name)) {
+            match (source::open(config.clone()), self.catalog.sources.get(name)) {
                 (Ok(source), _) => sources.push(source),
                 (Err(alluvium_connectors::Error::Config { message, help }), Some(declared)) => {
                     let at = declared.at.of_what_is_named_in(&message);

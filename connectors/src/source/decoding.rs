@@ -3,7 +3,9 @@
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Batch, Position, Read};
+use super::batch::Batch;
+use super::contract::Read;
+use super::position::Position;
 use crate::Error;
 
 /// What a reading task hands on, in order.
@@ -63,7 +65,8 @@ impl Decoding {
         self.next = None;
         match decoded {
             Ok(Ok(batch)) => {
-                assert_eq!(batch.start, self.position.offset, "a batch begins where the one before ended");
+                let offset = self.position.offset_of(batch.partition);
+                assert_eq!(batch.start, offset, "a batch begins where the one before in its partition ended");
                 self.position = batch.position.clone();
                 Ok(Read::Batch(batch))
             }
@@ -93,18 +96,22 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::source::Identity;
+    use crate::source::batch::CommitPoints;
+    use crate::source::position::Identity;
 
     fn position(offset: u64) -> Position {
-        Position { offset, identity: Identity::File { file: None, byte: 0, lines_before: 0, last: None } }
+        Position::new(offset, Identity::new("test", &serde_json::json!({})).unwrap())
     }
 
     fn batch(start: u64, end: u64) -> Batch {
         Batch {
+            partition: 0,
             start,
             end,
             rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
             sequences: UInt64Array::from(Vec::<u64>::new()),
+            weights: None,
+            commits: CommitPoints::AfterAny,
             events: 0,
             bytes: 0,
             dead_letters: Vec::new(),

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `location` | what `LOCATION` may say, and the files that it names now |
 //! | `lines` | where lines begin and end, how many a file holds, and the last one before a byte |
+//! | `file_position` | how far files were read |
 //! | `chunk` | whole lines on their way to becoming a batch |
 //! | `follower` | the thread that reads files, and goes on as they grow |
 //! | `pipe` | the same of standard input |
@@ -18,6 +19,7 @@
 //! object; only white space may then be appended to it before the next line end.
 
 mod chunk;
+mod file_position;
 mod follower;
 mod lines;
 mod location;
@@ -28,17 +30,21 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use self::chunk::{Place, Sender};
+use self::chunk::Sender;
+use self::file_position::FilePosition;
 use self::follower::Follower;
 use self::lines::LineCounts;
 use self::location::Location;
 use crate::Error;
 use crate::json::Decoder;
+use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
+use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
-use crate::source::{Extent, Position, Read, SourceConfig, Start};
+use crate::source::position::Position;
 
 /// Every option.
 const KNOWN: &[&str] = &["format"];
@@ -81,18 +87,6 @@ impl FileSource {
         Ok(FileSource { config: Arc::new(config), decoder, location, counts: Arc::default() })
     }
 
-    /// The declaration.
-    #[must_use]
-    pub fn config(&self) -> &SourceConfig {
-        &self.config
-    }
-
-    /// Whether it is standard input, of which there can be one reader in the life of a process.
-    #[must_use]
-    pub fn is_read_once(&self) -> bool {
-        self.location.is_stdin()
-    }
-
     /// What the files hold now; counts only what was appended since it was asked last. Standard input tells nothing: its
     /// extent is empty.
     ///
@@ -116,14 +110,14 @@ impl FileSource {
     /// # Errors
     /// [`Error::StreamChanged`] where the files are not those of the position; those of [`FileSource::extent`].
     pub async fn read(&self, start: Start) -> Result<FileReader, Error> {
-        let place = match start {
-            Start::First => Place::default(),
-            Start::At(position) => Place::of(&self.config.name, &position)?,
+        let position = match start {
+            Start::First => FilePosition::default(),
+            Start::At(position) => FilePosition::of(&self.config.name, &position)?,
         };
-        let position = place.position();
+        let record = position.to_record()?;
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let (sender, items) = mpsc::channel(workers + 1);
-        let sender = Sender::new(Arc::clone(&self.config), Arc::clone(&self.decoder), place, sender, Handle::current());
+        let sender = Sender::new(Arc::clone(&self.config), Arc::clone(&self.decoder), position, sender, Handle::current());
         let run: Box<dyn FnOnce() + Send> = if self.location.is_stdin() {
             let input = pipe::take(&self.config.name)?;
             Box::new(move || pipe::run(sender, input))
@@ -137,7 +131,27 @@ impl FileSource {
             .name(format!("read {}", self.config.name))
             .spawn(run)
             .map_err(|error| Error::Bug(format!("a thread to read files: {error}")))?;
-        Ok(FileReader { decoding: Decoding::new(position, items) })
+        Ok(FileReader { decoding: Decoding::new(record, items) })
+    }
+}
+
+impl Source for FileSource {
+    fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    fn promises(&self) -> Promises {
+        let stdin = self.location.is_stdin();
+        // Counting the lines of files is a pass over them: reaching their end tells the same.
+        Promises { ordered: true, replayable: !stdin, read_once: stdin, knows_end: false, partitions: 1 }
+    }
+
+    fn extent(&self, _partition: u32) -> BoxFuture<'_, Result<Extent, Error>> {
+        Box::pin(self.extent())
+    }
+
+    fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {
+        Box::pin(async move { Ok(Box::new(self.read(start).await?) as Box<dyn Reader>) })
     }
 }
 
@@ -160,18 +174,12 @@ impl fmt::Debug for FileReader {
     }
 }
 
-impl FileReader {
-    /// The next batch, or that there is none for now; see [`crate::source::Reader::next`].
-    ///
-    /// # Errors
-    /// [`Error::StreamChanged`], [`Error::Io`]; after an error the reader is at its end.
-    pub async fn next(&mut self) -> Result<Read, Error> {
-        self.decoding.next().await
+impl Reader for FileReader {
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, Error>> {
+        Box::pin(self.decoding.next())
     }
 
-    /// After the last batch given.
-    #[must_use]
-    pub fn position(&self) -> &Position {
+    fn position(&self) -> &Position {
         self.decoding.position()
     }
 }

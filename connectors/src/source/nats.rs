@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `options` | what `LOCATION` and `OPTIONS` may say |
 //! | `connection` | the client, made when first needed |
+//! | `stream_position` | how far a stream was read, and which stream it was |
 //! | `stream` | what the stream's leader tells: identity, extent, holes |
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
 //! | `pulls` | what the consumer is asked for, and the answers |
@@ -34,11 +35,13 @@ mod gathered;
 mod options;
 mod pulls;
 mod stream;
+mod stream_position;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -46,10 +49,13 @@ use self::connection::Connection;
 use self::follower::{Follower, LOOK_AHEAD, NotOpen, no_stream};
 use self::options::NatsOptions;
 use self::stream::OpenStream;
+use self::stream_position::StreamPosition;
 use crate::Error;
 use crate::json::Decoder;
+use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
+use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
-use crate::source::{Extent, Identity, Position, Read, SourceConfig, Start};
+use crate::source::position::Position;
 
 /// A declared JetStream stream. Clones share one client, made when it is first needed, in the runtime that first needs it.
 #[derive(Clone)]
@@ -80,12 +86,6 @@ impl NatsSource {
         Ok(NatsSource { config: Arc::new(config), decoder, connection })
     }
 
-    /// The declaration.
-    #[must_use]
-    pub fn config(&self) -> &SourceConfig {
-        &self.config
-    }
-
     /// What the stream holds now, as its leader tells. Tries once, for at most the connect and the request timeout.
     ///
     /// # Errors
@@ -106,15 +106,18 @@ impl NatsSource {
     /// holds all that follows it.
     pub async fn read(&self, start: Start) -> Result<NatsReader, Error> {
         let at_head = start == Start::First;
+        let options = self.connection.options();
         let position = match start {
-            Start::At(position) => position,
+            Start::At(position) => {
+                StreamPosition::of(&options.stream, &position).map_err(|message| self.connection.changed(message))?
+            }
             Start::First => {
                 let (_, facts) = OpenStream::find(&self.connection).await?.ok_or_else(|| self.not_there())?;
-                let stream = self.connection.options().stream.clone();
-                Position { offset: facts.extent.first, identity: Identity::Nats { stream, created: facts.created, last: None } }
+                StreamPosition { offset: facts.extent.first, stream: options.stream.clone(), created: facts.created, last: None }
             }
         };
-        // One place is for the batch that is being gathered.
+        let record = position.to_record()?;
+        // One more is for the batch that is being gathered.
         let (sender, items) = mpsc::channel(LOOK_AHEAD + 1);
         let restarts = Arc::new(AtomicU64::new(0));
         let mut follower = Follower::new(
@@ -133,7 +136,7 @@ impl NatsSource {
         })?;
         let stop = CancellationToken::new();
         tokio::spawn(follower.run(stop.clone()));
-        Ok(NatsReader { decoding: Decoding::new(position, items), restarts, _stop: stop.drop_guard() })
+        Ok(NatsReader { decoding: Decoding::new(record, items), restarts, _stop: stop.drop_guard() })
     }
 
     fn not_there(&self) -> Error {
@@ -142,6 +145,24 @@ impl NatsSource {
             message: format!("source {}: {} has no stream {}", self.config.name, options.servers_text(), options.stream),
             help: Some("create the stream, or name another in LOCATION 'nats://host:4222/STREAM'".into()),
         }
+    }
+}
+
+impl Source for NatsSource {
+    fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { ordered: true, replayable: true, read_once: false, knows_end: true, partitions: 1 }
+    }
+
+    fn extent(&self, _partition: u32) -> BoxFuture<'_, Result<Extent, Error>> {
+        Box::pin(self.extent())
+    }
+
+    fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {
+        Box::pin(async move { Ok(Box::new(self.read(start).await?) as Box<dyn Reader>) })
     }
 }
 
@@ -158,25 +179,16 @@ impl fmt::Debug for NatsReader {
     }
 }
 
-impl NatsReader {
-    /// The next batch, or that there is none for now; see [`crate::source::Reader::next`].
-    ///
-    /// # Errors
-    /// [`Error::StreamChanged`], [`Error::Config`] where the server has come back and refuses us; after an error the reader is
-    /// at its end.
-    pub async fn next(&mut self) -> Result<Read, Error> {
-        self.decoding.next().await
+impl Reader for NatsReader {
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, Error>> {
+        Box::pin(self.decoding.next())
     }
 
-    /// After the last batch given.
-    #[must_use]
-    pub fn position(&self) -> &Position {
+    fn position(&self) -> &Position {
         self.decoding.position()
     }
 
-    /// How often the consumer had to be made anew.
-    #[must_use]
-    pub fn restarts(&self) -> u64 {
+    fn restarts(&self) -> u64 {
         self.restarts.load(Ordering::Relaxed)
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::source::nats::{NatsReader, NatsSource};
-use alluvium_connectors::source::{BatchLimits, Position, Read, SourceConfig, Start};
+use alluvium_connectors::source::{BatchLimits, Position, Read, Reader, SourceConfig, Start};
 use alluvium_connectors::{Batch, DeadLetter, Error};
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use alluvium_connectors::Position;
-use alluvium_connectors::source::{Identity, SourceConfig};
+use alluvium_connectors::source::SourceConfig;
 use serde::{Deserialize, Serialize};
 
 use super::{Record, Store};
@@ -22,16 +22,7 @@ impl DeadLetterOffset {
     /// Letters before this position are kept.
     #[must_use]
     pub fn at(position: &Position) -> DeadLetterOffset {
-        DeadLetterOffset { offset: position.offset, stream: stream_of(position) }
-    }
-}
-
-/// Names the stream that a position is of.
-#[must_use]
-pub fn stream_of(position: &Position) -> String {
-    match &position.identity {
-        Identity::Nats { stream, created, .. } => format!("{stream} {created}"),
-        Identity::File { .. } => "file".into(),
+        DeadLetterOffset { offset: position.offset, stream: position.identity.lineage() }
     }
 }
 

@@ -13,7 +13,6 @@ use alluvium_connectors::{Batch, Position};
 use alluvium_projections::Delta;
 
 use super::component::{Component, sources_read, views_read};
-use super::feed::same_source;
 use super::pipeline::{Member, Pipeline, push_upstream};
 use super::shared::Shared;
 use crate::checkpoint::Record;
@@ -101,13 +100,13 @@ impl Pipeline {
         for (_, positions) in kept {
             for (source, position) in positions {
                 let farthest = self.positions.entry(source.clone()).or_insert_with(|| position.clone());
-                if !same_source(&farthest.identity, &position.identity) {
+                if !farthest.identity.same_source(&position.identity) {
                     return Err(Error::config(
                         format!("source {source} was made anew between the commits of views that are read together"),
                         format!("rebuild the views that read {source} as well"),
                     ));
                 }
-                if position.offset > farthest.offset {
+                if !farthest.reaches(position) {
                     *farthest = position.clone();
                 }
             }
@@ -116,10 +115,10 @@ impl Pipeline {
         let old: BTreeSet<String> = kept.iter().map(|(view, _)| view.clone()).collect();
         for (source, end) in self.positions.clone() {
             for (view, positions) in kept {
-                let from = positions.get(&source).filter(|from| from.offset < end.offset);
+                let from = positions.get(&source).filter(|from| !from.reaches(&end));
                 if let Some(from) = from.filter(|_| self.reads(view, &source)) {
                     let view = BTreeSet::from([view.clone()]);
-                    self.read_into(&source, Start::At(from.clone()), end.offset, &view, &old).await?;
+                    self.read_into(&source, Start::At(from.clone()), &end, &view, &old).await?;
                 }
             }
         }
@@ -131,7 +130,7 @@ impl Pipeline {
         for (source, end) in self.positions.clone() {
             let readers: BTreeSet<String> = anew.iter().filter(|view| self.reads(view, &source)).cloned().collect();
             if !readers.is_empty() {
-                self.read_into(&source, Start::First, end.offset, &readers, anew).await?;
+                self.read_into(&source, Start::First, &end, &readers, anew).await?;
             }
         }
         self.build(Some(anew)).await
@@ -169,19 +168,20 @@ impl Pipeline {
         &mut self,
         source: &str,
         start: Start,
-        end: u64,
+        end: &Position,
         views: &BTreeSet<String>,
         flushed: &BTreeSet<String>,
     ) -> Result<(), Error> {
         let origin = self.shared.feed(source)?.source().clone();
         let mut reader = origin.read(start).await?;
         let mut since_flush = 0;
-        while reader.position().offset < end {
+        while !reader.position().reaches(end) {
             let batch: Batch = match reader.next().await? {
-                Read::Batch(batch) => batch.until(end),
-                Read::CaughtUp { offset } if offset < end => {
+                Read::Batch(batch) => batch.until(end.offset_of(batch.partition)),
+                Read::CaughtUp { .. } if !reader.position().reaches(end) => {
+                    let (found, end) = (reader.position().progress(), end.progress());
                     return Err(Error::corrupt(
-                        format!("source {source} ends at {offset}, before {end}, which was applied"),
+                        format!("source {source} ends at {found}, before {end}, which was applied"),
                         "its tail was lost: rebuild the views that read it",
                     ));
                 }

@@ -18,7 +18,7 @@ use alluvium_connectors::views::{self, Change, Part, Retention, Snapshot};
 use super::failpoint;
 use super::pipeline::{Member, Pipeline};
 use super::shared::Shared;
-use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, decoded_key, stream_of};
+use crate::checkpoint::{DeadLetterOffset, FORMAT, Record, Write, dead_letter_key, decoded_key};
 use crate::error::Error;
 use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
@@ -174,7 +174,7 @@ impl Pipeline {
         // Of sources, with sequences up to which letters have been kept while other columns were decoded, by source.
         let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
         for letter in letters {
-            let stream = self.positions.get(&letter.source).map(stream_of).unwrap_or_default();
+            let stream = self.positions.get(&letter.source).map(|position| position.identity.lineage()).unwrap_or_default();
             let key = self.letter_key(&letter);
             let decoded =
                 letter.view.is_none().then(|| self.shared.project.sources.get(&letter.source).map(decoded_key)).flatten();

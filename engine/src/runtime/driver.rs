@@ -6,13 +6,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use alluvium_connectors::Position;
-use alluvium_connectors::source::{Source, Start};
+use alluvium_connectors::source::Start;
 use futures::future::{FutureExt, select_all};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::commit::CommitOptions;
-use super::feed::same_source;
 use super::intake::{Intake, Taken};
 use super::pipeline::Pipeline;
 use crate::error::Error;
@@ -56,13 +55,23 @@ pub(crate) struct Driver {
 
 /// How a source stands to its end.
 struct Progress {
-    /// The end of the source when reading began; none where only reaching it tells.
-    target: Option<u64>,
+    /// The end of each partition when reading began; none where only reaching it tells.
+    target: Option<Vec<u64>>,
     /// Only its end says that it has been read.
     read_once: bool,
     caught_up: bool,
+    /// A commit may fall after what was taken.
+    whole: bool,
     /// There will never be more.
     ended: bool,
+}
+
+impl Progress {
+    /// Whether a position is at or after the target; none where there is no target.
+    fn passed_target(&self, position: &Position) -> Option<bool> {
+        let target = self.target.as_ref()?;
+        Some((0..).zip(target).all(|(partition, end)| position.offset_of(partition) >= *end))
+    }
 }
 
 /// What the driver wakes up for.
@@ -87,7 +96,8 @@ impl Driver {
             let Some((intake, target)) = self.open(&feed, start).await? else { return Ok(()) };
             self.pipeline.positions.insert(source.clone(), intake.position().clone());
             intakes.push(intake);
-            progress.push(Progress { target, read_once: feed.source().is_read_once(), caught_up: false, ended: false });
+            let read_once = feed.source().promises().read_once;
+            progress.push(Progress { target, read_once, caught_up: false, whole: true, ended: false });
         }
         let mut last_commit = Instant::now();
         let mut commit_took = Duration::ZERO;
@@ -119,6 +129,7 @@ impl Driver {
                 }
             }
             let wait = if caught_up { commit_took } else { commit_took * BACKLOG_SHARE };
+            let whole = progress.iter().all(|source| source.whole);
             let full = uncommitted >= UNCOMMITTED_BYTES;
             let due = last_commit + if first || full { Duration::ZERO } else { self.interval.max(wait + commit_took) };
             let wake = {
@@ -126,7 +137,7 @@ impl Driver {
                 tokio::select! {
                     biased;
                     () = self.stop.cancelled() => Wake::Stop,
-                    () = tokio::time::sleep_until(due.into()), if dirty => Wake::Due,
+                    () = tokio::time::sleep_until(due.into()), if dirty && whole => Wake::Due,
                     (index, taken) = taken => Wake::Taken(index, taken),
                 }
             };
@@ -148,13 +159,17 @@ impl Driver {
                             metrics::batch_applied(self.pipeline.component.name(), began.elapsed());
                             dirty = true;
                             uncommitted += batch.bytes;
-                            progress[index].caught_up |= progress[index].target.is_some_and(|target| batch.end >= target);
-                            self.show_progress(intake.name(), batch.end, progress[index].target);
+                            let source = &mut progress[index];
+                            source.whole = batch.commits.allow(batch.end);
+                            source.caught_up |= source.passed_target(intake.position()) == Some(true);
+                            let end = source.target.as_ref().map(|target| target.iter().sum());
+                            self.show_progress(intake.name(), intake.position().progress(), end);
                         }
-                        Taken::CaughtUp(offset) => {
-                            let reached = progress[index].target.is_none_or(|target| offset >= target);
-                            // A pause of standard input says nothing of its end.
-                            progress[index].caught_up |= reached && !progress[index].read_once;
+                        Taken::CaughtUp => {
+                            let source = &mut progress[index];
+                            // A pause of a source that is read once says nothing of its end.
+                            source.caught_up |= source.passed_target(intake.position()).unwrap_or(true) && !source.read_once;
+                            let offset = intake.position().progress();
                             self.show_progress(intake.name(), offset, Some(offset));
                         }
                         Taken::End => {
@@ -165,14 +180,14 @@ impl Driver {
                 }
             }
         }
-        if dirty && matches!(self.role, Role::Main) {
+        if dirty && matches!(self.role, Role::Main) && progress.iter().all(|source| source.whole) {
             self.commit_or_flush().await?;
         }
         Ok(())
     }
 
     /// Opens an intake, waiting for a source that is away. None when told to stop meanwhile.
-    async fn open(&self, feed: &super::feed::Feed, start: Start) -> Result<Option<(Intake, Option<u64>)>, Error> {
+    async fn open(&self, feed: &super::feed::Feed, start: Start) -> Result<Option<(Intake, Option<Vec<u64>>)>, Error> {
         let name = &feed.source().config().name;
         let mut delay = Duration::from_millis(100);
         loop {
@@ -255,7 +270,7 @@ impl Driver {
             for (source, position) in
                 self.pipeline.shared.store.record(&member.view.name)?.into_iter().flat_map(|record| record.positions)
             {
-                if farthest.get(&source).is_none_or(|known| known.offset < position.offset) {
+                if farthest.get(&source).is_none_or(|known| !known.reaches(&position)) {
                     farthest.insert(source, position);
                 }
             }
@@ -269,13 +284,13 @@ impl Driver {
             self.pipeline
                 .positions
                 .get(source)
-                .is_none_or(|new| !same_source(&new.identity, &old.identity) || new.offset >= old.offset)
+                .is_none_or(|new| !new.identity.same_source(&old.identity) || new.reaches(old))
         })
     }
 
     /// A rebuild's sources have ended before what the view that serves has applied.
     fn too_short(&self, reached: &BTreeMap<String, Position>) -> Error {
-        let offset = |positions: &BTreeMap<String, Position>, source: &str| positions.get(source).map_or(1, |place| place.offset);
+        let offset = |positions: &BTreeMap<String, Position>, source: &str| positions.get(source).map_or(1, Position::progress);
         let behind = reached.keys().find(|source| offset(&self.pipeline.positions, source) < offset(reached, source));
         let source = behind.map_or("", String::as_str);
         Error::config(
@@ -320,14 +335,17 @@ impl Driver {
 }
 
 /// Attaches, then asks where the source ends.
-async fn open_once(feed: &super::feed::Feed, start: Start) -> Result<(Intake, Option<u64>), Arc<alluvium_connectors::Error>> {
+async fn open_once(feed: &super::feed::Feed, start: Start) -> Result<(Intake, Option<Vec<u64>>), Arc<alluvium_connectors::Error>> {
     let intake = Intake::open(feed.clone(), start).await?;
-    let target = match feed.source() {
-        Source::Nats(_) => Some(feed.source().extent().await?.end),
-        // Counting a file's lines is a pass over it: reaching its end tells the same.
-        Source::File(_) => None,
-    };
-    Ok((intake, target))
+    let promises = feed.source().promises();
+    if !promises.knows_end {
+        return Ok((intake, None));
+    }
+    let mut target = Vec::new();
+    for partition in 0..promises.partitions {
+        target.push(feed.source().extent(partition).await?.end);
+    }
+    Ok((intake, Some(target)))
 }
 
 /// The next item of any source; never, where there is no source.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium_connectors::source::{Identity, Read, Reader, Source, Start};
+use alluvium_connectors::source::{Read, Reader, Source, Start};
 use alluvium_connectors::{Batch, Error, Position};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,8 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) enum Item {
     /// Events, to be applied from the subscriber's own offset on.
     Batch(Arc<Batch>),
-    /// The live end was reached at this offset.
-    CaughtUp(u64),
+    /// The live end was reached.
+    CaughtUp,
     /// There will never be more.
     End,
     /// The source failed for good.
@@ -58,20 +58,20 @@ struct Request {
 /// A handle to a feed; cheap to clone. The feed ends with its last handle.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
-    source: Source,
+    source: Arc<dyn Source>,
     requests: mpsc::Sender<Request>,
 }
 
 impl Feed {
     /// Starts the task. Nothing is read before someone is attached.
-    pub(crate) fn start(source: Source) -> Feed {
+    pub(crate) fn start(source: Arc<dyn Source>) -> Feed {
         let (requests, receiver) = mpsc::channel(64);
         tokio::spawn(Task { source: source.clone(), requests: receiver, live: None }.run());
         Feed { source, requests }
     }
 
     /// The source that is fed.
-    pub(crate) fn source(&self) -> &Source {
+    pub(crate) fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
@@ -96,13 +96,13 @@ struct Subscriber {
 
 /// A reader with those it feeds.
 struct Live {
-    reader: Reader,
+    reader: Box<dyn Reader>,
     began: Start,
     start: Position,
     kept: VecDeque<Arc<Batch>>,
     kept_bytes: u64,
-    /// Offset at which `kept` begins.
-    kept_from: u64,
+    /// Where `kept` begins.
+    kept_from: Position,
     subscribers: Vec<Subscriber>,
     /// The item that not all subscribers have yet, and since when it is under way.
     under_way: Option<(Item, Instant)>,
@@ -120,7 +120,7 @@ enum Wake {
 }
 
 struct Task {
-    source: Source,
+    source: Arc<dyn Source>,
     requests: mpsc::Receiver<Request>,
     live: Option<Live>,
 }
@@ -178,7 +178,7 @@ impl Task {
             Ok(reader) => {
                 let start = reader.position().clone();
                 let mut live = Live {
-                    kept_from: start.offset,
+                    kept_from: start.clone(),
                     reader,
                     began: request.start.clone(),
                     start,
@@ -203,12 +203,12 @@ impl Task {
 impl Live {
     fn answer(&mut self, request: Request) {
         let from = match &request.start {
-            Start::First if self.began == Start::First && self.kept_from == self.start.offset => Some(self.start.offset),
+            Start::First if self.began == Start::First && self.kept_from == self.start => Some(&self.start),
             Start::First => None,
             Start::At(position) => {
                 let known =
-                    *position == self.start || (request.verified && same_source(&position.identity, &self.start.identity));
-                (known && position.offset >= self.kept_from).then_some(position.offset)
+                    *position == self.start || (request.verified && position.identity.same_source(&self.start.identity));
+                (known && position.reaches(&self.kept_from)).then_some(position)
             }
         };
         let Some(from) = from else {
@@ -217,7 +217,7 @@ impl Live {
         };
         // Room for all that is kept beside what is under way, so that attaching never waits.
         let (items, receiver) = mpsc::channel(IN_FLIGHT + self.kept.len());
-        for batch in self.kept.iter().filter(|batch| batch.end > from) {
+        for batch in self.kept.iter().filter(|batch| batch.end > from.offset_of(batch.partition)) {
             // The channel has room for them all, and the receiver is in our hands.
             let _ = items.try_send(Item::Batch(Arc::clone(batch)));
         }
@@ -242,7 +242,7 @@ impl Live {
                 self.keep(Arc::clone(&batch));
                 Item::Batch(batch)
             }
-            Ok(Read::CaughtUp { offset }) => Item::CaughtUp(offset),
+            Ok(Read::CaughtUp { .. }) => Item::CaughtUp,
             Ok(Read::End) => Item::End,
             Err(error) => return Some(error),
         };
@@ -259,7 +259,7 @@ impl Live {
         while self.kept.len() > KEPT_BATCHES || (self.kept_bytes > KEPT_BYTES && self.kept.len() > 1) {
             if let Some(old) = self.kept.pop_front() {
                 self.kept_bytes -= old.bytes;
-                self.kept_from = old.end;
+                self.kept_from = old.position.clone();
             }
         }
     }
@@ -306,16 +306,5 @@ impl Live {
                 subscriber.kept_waiting = subscriber.kept_waiting.saturating_sub(passed / 10);
             }
         }
-    }
-}
-
-/// Whether two positions are of one source as far as their identities say without looking at events.
-pub(super) fn same_source(one: &Identity, other: &Identity) -> bool {
-    match (one, other) {
-        (Identity::Nats { stream, created, .. }, Identity::Nats { stream: other_stream, created: other_created, .. }) => {
-            stream == other_stream && created == other_created
-        }
-        (Identity::File { .. }, Identity::File { .. }) => true,
-        _ => false,
     }
 }

@@ -11,7 +11,7 @@ use crate::metrics;
 
 enum Mode {
     Live(mpsc::Receiver<Item>),
-    Own(Box<Reader>),
+    Own(Box<dyn Reader>),
     /// Standard input has ended.
     Ended,
 }
@@ -21,8 +21,8 @@ enum Mode {
 pub(crate) enum Taken {
     /// Apply these events: they begin at the pipeline's offset.
     Batch(Arc<Batch>),
-    /// Nothing new at this offset.
-    CaughtUp(u64),
+    /// Nothing new at the intake's position.
+    CaughtUp,
     /// There will never be more.
     End,
 }
@@ -53,7 +53,7 @@ impl Intake {
             Attached::Behind => {
                 let reader = feed.source().read(start).await?;
                 let position = reader.position().clone();
-                (Mode::Own(Box::new(reader)), position)
+                (Mode::Own(reader), position)
             }
         };
         Ok(Intake { feed, mode, position, ask_feed: true })
@@ -86,9 +86,9 @@ impl Intake {
             }
             match &mut self.mode {
                 Mode::Live(items) => match items.recv().await {
-                    Some(Item::Batch(batch)) if batch.end <= self.position.offset => {}
+                    Some(Item::Batch(batch)) if batch.end <= self.position.offset_of(batch.partition) => {}
                     Some(Item::Batch(batch)) => return Ok(self.take(batch)),
-                    Some(Item::CaughtUp(offset)) => return Ok(Taken::CaughtUp(offset)),
+                    Some(Item::CaughtUp) => return Ok(Taken::CaughtUp),
                     Some(Item::End) => {
                         self.mode = Mode::Ended;
                         return Ok(Taken::End);
@@ -97,7 +97,7 @@ impl Intake {
                     // Let go by the feed: behind now.
                     None => {
                         let reader = self.feed.source().read(Start::At(self.position.clone())).await?;
-                        self.mode = Mode::Own(Box::new(reader));
+                        self.mode = Mode::Own(reader);
                     }
                 },
                 Mode::Own(reader) => match reader.next().await? {
@@ -106,9 +106,9 @@ impl Intake {
                         self.ask_feed = true;
                         return Ok(self.take(Arc::new(batch)));
                     }
-                    Read::CaughtUp { offset } => {
+                    Read::CaughtUp { .. } => {
                         self.ask_feed = true;
-                        return Ok(Taken::CaughtUp(offset));
+                        return Ok(Taken::CaughtUp);
                     }
                     Read::End => {
                         self.mode = Mode::Ended;
@@ -129,14 +129,9 @@ impl Intake {
     }
 
     fn take(&mut self, batch: Arc<Batch>) -> Taken {
-        assert!(
-            batch.start <= self.position.offset,
-            "source {} skips from {} to {}",
-            self.name(),
-            self.position.offset,
-            batch.start
-        );
-        let batch = if batch.start < self.position.offset { Arc::new(batch.since(self.position.offset)) } else { batch };
+        let offset = self.position.offset_of(batch.partition);
+        assert!(batch.start <= offset, "source {} skips from {offset} to {}", self.name(), batch.start);
+        let batch = if batch.start < offset { Arc::new(batch.since(offset)) } else { batch };
         self.position = batch.position.clone();
         Taken::Batch(batch)
     }

@@ -117,7 +117,7 @@ impl Pipeline {
         if batch.rows.num_rows() == 0 {
             return Ok(());
         }
-        let delta = Delta { rows: batch.rows.clone(), weights: None };
+        let delta = Delta { rows: batch.rows.clone(), weights: batch.weights.clone() };
         for member in &mut self.members {
             let wanted = only.is_none_or(|only| only.contains(&member.view.name));
             if !wanted || !sources_read(&member.view).any(|name| name == source) {

@@ -49,7 +49,7 @@ impl Shared {
 
     /// The sources of which there can be only one reader.
     pub(crate) fn read_once(&self) -> BTreeSet<String> {
-        self.feeds.iter().filter(|(_, feed)| feed.source().is_read_once()).map(|(name, _)| name.clone()).collect()
+        self.feeds.iter().filter(|(_, feed)| feed.source().promises().read_once).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {

@@ -11,12 +11,15 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::file_position::FilePosition;
 use super::lines;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::json::{Decoder, Message};
+use crate::source::batch::{Batch, CommitPoints, Origin};
+use crate::source::declaration::{BatchLimits, SourceConfig};
 use crate::source::decoding::Item;
-use crate::source::{Batch, BatchLimits, Identity, LastEvent, Origin, Position, SourceConfig};
+use crate::source::position::LastEvent;
 
 /// Bytes that are read at once, and decoded at once.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
@@ -34,53 +37,6 @@ pub(super) enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Stop {
         Stop::Failed(error)
-    }
-}
-
-/// How far the reading thread is.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) offset: u64,
-    pub(super) file: Option<Arc<str>>,
-    pub(super) byte: u64,
-    pub(super) lines_before: u64,
-    pub(super) last: Option<LastEvent>,
-}
-
-impl Default for Place {
-    fn default() -> Place {
-        Place { offset: 1, file: None, byte: 0, lines_before: 0, last: None }
-    }
-}
-
-impl Place {
-    /// The place that a position tells.
-    pub(super) fn of(source_name: &str, position: &Position) -> Result<Place, Error> {
-        let changed = |message: String| Error::StreamChanged { source_name: source_name.to_owned(), message };
-        let Identity::File { file, byte, lines_before, last } = &position.identity else {
-            return Err(changed("the checkpoint is one of a stream, not of files".into()));
-        };
-        if last.as_ref().map_or(0, |last| last.sequence) + 1 != position.offset || file.is_some() != last.is_some() {
-            return Err(changed(format!("the checkpoint's offset {} is not the one after its last line", position.offset)));
-        }
-        Ok(Place {
-            offset: position.offset,
-            file: file.as_deref().map(Arc::from),
-            byte: *byte,
-            lines_before: *lines_before,
-            last: last.clone(),
-        })
-    }
-
-    /// The same for a checkpoint.
-    pub(super) fn position(&self) -> Position {
-        let identity = Identity::File {
-            file: self.file.as_deref().map(str::to_owned),
-            byte: self.byte,
-            lines_before: self.lines_before,
-            last: self.last.clone(),
-        };
-        Position { offset: self.offset, identity }
     }
 }
 
@@ -106,7 +62,7 @@ impl Drop for Chunk {
 pub(super) struct Sender {
     config: Arc<SourceConfig>,
     decoder: Arc<Decoder>,
-    pub(super) place: Place,
+    pub(super) position: FilePosition,
     items: mpsc::Sender<Item>,
     runtime: Handle,
     pool: Pool,
@@ -116,11 +72,11 @@ impl Sender {
     pub(super) fn new(
         config: Arc<SourceConfig>,
         decoder: Arc<Decoder>,
-        place: Place,
+        position: FilePosition,
         items: mpsc::Sender<Item>,
         runtime: Handle,
     ) -> Sender {
-        Sender { config, decoder, place, items, runtime, pool: Pool::default() }
+        Sender { config, decoder, position, items, runtime, pool: Pool::default() }
     }
 
     pub(super) fn limits(&self) -> BatchLimits {
@@ -154,14 +110,14 @@ impl Sender {
 
     /// Says that all there is has been sent.
     pub(super) fn caught_up(&self) -> Result<(), Stop> {
-        self.send(Item::CaughtUp(self.place.offset))
+        self.send(Item::CaughtUp(self.position.offset))
     }
 
     /// Goes to the first byte of a file.
     pub(super) fn begin(&mut self, file: &str) {
-        self.place.file = Some(Arc::from(file));
-        self.place.byte = 0;
-        self.place.lines_before = self.place.offset - 1;
+        self.position.file = Some(Arc::from(file));
+        self.position.byte = 0;
+        self.position.lines_before = self.position.offset - 1;
     }
 
     /// Sends whole lines; the last one may be without its end.
@@ -172,17 +128,17 @@ impl Sender {
             let (length, lines) = cut(&chunk.bytes[start..range.end], &self.config.limits);
             let piece = start..start + length;
             start = piece.end;
-            let first = self.place.offset;
+            let first = self.position.offset;
             let line_start = memrchr(b'\n', &chunk.bytes[piece.start..piece.end - 1]);
             let line_start = line_start.map_or(piece.start, |end| piece.start + end + 1);
-            self.place.offset += lines as u64;
-            self.place.byte += length as u64;
-            self.place.last = Some(LastEvent {
-                sequence: self.place.offset - 1,
+            self.position.offset += lines as u64;
+            self.position.byte += length as u64;
+            self.position.last = Some(LastEvent {
+                sequence: self.position.offset - 1,
                 timestamp_ns: 0,
                 payload_hash: xxh3_64(lines::body(&chunk.bytes[line_start..piece.end])),
             });
-            let piece = Piece { chunk: Arc::clone(&chunk), range: piece, lines, first, place: self.place.clone() };
+            let piece = Piece { chunk: Arc::clone(&chunk), range: piece, lines, first, position: self.position.clone() };
             let decoder = Arc::clone(&self.decoder);
             let decoding = self.runtime.spawn_blocking(move || piece.decode(&decoder));
             self.send(Item::Batch(AbortOnDropHandle::new(decoding)))?;
@@ -220,14 +176,14 @@ struct Piece {
     /// The first line's sequence.
     first: u64,
     /// After the last line.
-    place: Place,
+    position: FilePosition,
 }
 
 impl Piece {
     /// The body of the event that a line is.
     fn payload<'l>(&self, sequence: u64, line: &'l [u8]) -> &'l [u8] {
         let body = lines::body(line);
-        if sequence == self.place.lines_before + 1 { lines::without_mark(body) } else { body }
+        if sequence == self.position.lines_before + 1 { lines::without_mark(body) } else { body }
     }
 
     fn decode(self, decoder: &Arc<Decoder>) -> Result<Batch, Error> {
@@ -235,7 +191,7 @@ impl Piece {
         let bytes = &self.chunk.bytes[self.range.clone()];
         let mut sequence = self.first;
         let mut start = 0;
-        let subject = self.place.file.as_deref().unwrap_or("-");
+        let subject = self.position.file.as_deref().unwrap_or("-");
         let open = (!bytes.ends_with(b"\n")).then_some(bytes.len());
         for end in memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open) {
             let payload = self.payload(sequence, &bytes[start..end]);
@@ -245,18 +201,21 @@ impl Piece {
             sequence += 1;
             start = end;
         }
-        assert_eq!(sequence, self.place.offset, "as many lines are decoded as were counted");
+        assert_eq!(sequence, self.position.offset, "as many lines are decoded as were counted");
         let decoded = builder.finish()?;
         Ok(Batch {
+            partition: 0,
             start: self.first,
-            end: self.place.offset,
+            end: self.position.offset,
             rows: decoded.rows,
             sequences: decoded.sequences,
+            weights: None,
+            commits: CommitPoints::AfterAny,
             events: decoded.events,
             bytes: decoded.bytes,
             dead_letters: decoded.dead_letters,
             newest_ns: None,
-            position: self.place.position(),
+            position: self.position.to_record()?,
             origin: Some(Arc::new(self)),
         })
     }
@@ -277,7 +236,7 @@ impl Origin for Piece {
             source: String::new(),
             sequence,
             view: None,
-            subject: self.place.file.as_deref().unwrap_or("-").to_owned(),
+            subject: self.position.file.as_deref().unwrap_or("-").to_owned(),
             timestamp_ns: None,
             headers: None,
             payload: Bytes::copy_from_slice(payload),

@@ -37,13 +37,13 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// Checks that the files are those of the place to begin at.
+    /// Checks that the files are those of the position to begin at.
     pub(super) fn open(location: Location, counts: &LineCounts, sender: Sender) -> Result<Follower, Error> {
         let files = location.files()?;
         let mut follower =
             Follower { location, sender, passed: BTreeMap::new(), later: VecDeque::new(), seen: 0, open_line: false };
-        let place = follower.sender.place.clone();
-        let Some(current) = place.file.as_deref() else {
+        let position = follower.sender.position.clone();
+        let Some(current) = position.file.as_deref() else {
             follower.later = files.into();
             return Ok(follower);
         };
@@ -52,11 +52,11 @@ impl Follower {
         };
         let before = &files[..index];
         let lines = counts.lines_of_passed(before)?;
-        if lines != place.lines_before {
+        if lines != position.lines_before {
             let message = format!(
                 "the files before {current} held {} lines when they were read and hold {lines} now; \
                  files that were read must stay, and new ones must come later in the order of names",
-                place.lines_before
+                position.lines_before
             );
             return Err(follower.sender.changed(message));
         }
@@ -105,7 +105,7 @@ impl Follower {
     }
 
     fn current(&self) -> Option<String> {
-        self.sender.place.file.as_deref().map(str::to_owned)
+        self.sender.position.file.as_deref().map(str::to_owned)
     }
 
     /// Whether there is more: the current file is no longer as it was seen, or a later one is there, now in `later`.
@@ -179,7 +179,7 @@ impl Follower {
         Ok(())
     }
 
-    /// The current file at the place reached, its last line being the one that was read.
+    /// The current file at the position reached, its last line being the one that was read.
     fn reopen(&mut self, current: &str) -> Result<File, Error> {
         let path = Path::new(current);
         let mut file = match File::open(path) {
@@ -188,7 +188,7 @@ impl Follower {
             }
             opened => opened.map_err(io_error("opening", path))?,
         };
-        let byte = self.sender.place.byte;
+        let byte = self.sender.position.byte;
         let length = file.metadata().map_err(io_error("looking at", path))?.len();
         if length < byte {
             let message = format!("{current} has {length} bytes, but {byte} bytes of it have been read");
@@ -197,10 +197,10 @@ impl Follower {
         if byte > 0 {
             let line = lines::last_before(&mut file, byte).map_err(io_error("reading", path))?;
             self.open_line = !line.ends_with(b"\n");
-            if let Some(last) = &self.sender.place.last
+            if let Some(last) = &self.sender.position.last
                 && xxh3_64(lines::body(&line)) != last.payload_hash
             {
-                let number = last.sequence.saturating_sub(self.sender.place.lines_before);
+                let number = last.sequence.saturating_sub(self.sender.position.lines_before);
                 let message = format!("line {number} of {current}, before byte {byte}, is not the one that was read");
                 return Err(self.sender.changed(message));
             }
@@ -225,7 +225,7 @@ impl Follower {
                 break;
             }
             if buffer.len() > MAX_LINE {
-                let message = format!("a line after byte {} is longer than {MAX_LINE} bytes", self.sender.place.byte);
+                let message = format!("a line after byte {} is longer than {MAX_LINE} bytes", self.sender.position.byte);
                 return Err(Stop::Failed(Error::Corrupt { path: path.to_owned(), message }));
             }
             if self.open_line && !self.close_line(&mut buffer, current)? {
@@ -238,8 +238,8 @@ impl Follower {
                 self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
             }
         }
-        self.seen = self.sender.place.byte + buffer.len() as u64;
-        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer, self.sender.place.byte)) {
+        self.seen = self.sender.position.byte + buffer.len() as u64;
+        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer, self.sender.position.byte)) {
             let end = buffer.len();
             self.sender.lines(buffer, 0..end)?;
             self.open_line = true;
@@ -257,7 +257,7 @@ impl Follower {
         }
         let Some(newline) = newline else { return Ok(false) };
         buffer.drain(..=newline);
-        self.sender.place.byte += newline as u64 + 1;
+        self.sender.position.byte += newline as u64 + 1;
         self.open_line = false;
         Ok(true)
     }

@@ -40,7 +40,7 @@ pub(super) fn take(source_name: &str) -> Result<io::Stdin, Error> {
 
 /// Reads `input` to its end, or until the reader is dropped.
 pub(super) fn run(mut sender: Sender, input: impl Read + Send + 'static) {
-    let to_skip = sender.place.offset - 1;
+    let to_skip = sender.position.offset - 1;
     if to_skip == 0 {
         sender.begin("-");
     }
@@ -127,7 +127,7 @@ impl Pipe<'_> {
             _ if ended => self.buffer.len(),
             Some(newline) => newline + 1,
             None if self.buffer.len() > MAX_LINE => {
-                let message = format!("line {} is longer than {MAX_LINE} bytes", self.sender.place.offset);
+                let message = format!("line {} is longer than {MAX_LINE} bytes", self.sender.position.offset);
                 return Err(Stop::Failed(Error::Corrupt { path: "standard input".into(), message }));
             }
             None => return Ok(()),
@@ -153,7 +153,7 @@ impl Pipe<'_> {
             }
             self.to_skip -= 1;
             if self.to_skip == 0
-                && let Some(last) = &self.sender.place.last
+                && let Some(last) = &self.sender.position.last
                 && xxh3_64(lines::body(&bytes[start..line_end])) != last.payload_hash
             {
                 let message = format!("line {} of standard input is not the one that was read", last.sequence);

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::DeadLetter;
-use crate::source::BatchLimits;
+use crate::source::declaration::BatchLimits;
 
 fn config(location: &str, max_events: usize) -> SourceConfig {
     SourceConfig {
@@ -190,7 +190,7 @@ async fn a_byte_order_mark_at_the_start_of_a_file_is_no_part_of_its_first_line()
     append(&last, "\n{\"n\":6}\n");
     assert_eq!(drain(&mut reader).await.unwrap().rows, [(7, 6)]);
 
-    let mut reader = piped("\u{feff}{\"n\":0}\n{\"n\":1}\n", Place::default());
+    let mut reader = piped("\u{feff}{\"n\":0}\n{\"n\":1}\n", FilePosition::default());
     assert_eq!(drain(&mut reader).await.unwrap().rows, numbered(0..2));
 }
 
@@ -286,9 +286,9 @@ async fn a_line_that_was_taken_may_not_be_continued() {
 }
 
 /// A reader of what would be standard input.
-fn piped(text: &'static str, place: Place) -> FileReader {
+fn piped(text: &'static str, place: FilePosition) -> FileReader {
     let source = source("-", 2);
-    let position = place.position();
+    let position = place.to_record().unwrap();
     let (sender, items) = mpsc::channel(3);
     let sender = Sender::new(source.config, source.decoder, place, sender, Handle::current());
     std::thread::spawn(move || pipe::run(sender, Cursor::new(text)));
@@ -298,7 +298,7 @@ fn piped(text: &'static str, place: Place) -> FileReader {
 #[tokio::test]
 async fn standard_input_ends_and_is_resumed_by_passing_over() {
     let text = "{\"n\":0}\n{\"n\":1}\n\nno\n{\"n\":4}";
-    let mut reader = piped(text, Place::default());
+    let mut reader = piped(text, FilePosition::default());
     let mut whole = Seen::default();
     while whole.rows.len() < 3 {
         let more = drain(&mut reader).await.unwrap();
@@ -311,7 +311,7 @@ async fn standard_input_ends_and_is_resumed_by_passing_over() {
     assert_eq!(whole.positions.iter().map(|position| position.offset).collect::<Vec<_>>(), [3, 5, 6]);
     assert!(matches!(reader.next().await, Ok(Read::End)) && matches!(reader.next().await, Ok(Read::End)));
     for position in whole.positions {
-        let place = Place::of("flights", &position).unwrap();
+        let place = FilePosition::of("flights", &position).unwrap();
         let mut reader = piped(text, place.clone());
         let mut rest = Vec::new();
         loop {

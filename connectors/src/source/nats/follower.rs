@@ -20,10 +20,13 @@ use super::connection::{Connection, Health};
 use super::consumer::{Consumer, NotCreated};
 use super::gathered::Gathered;
 use super::stream::{Confirmation, Holes, OpenStream};
+use super::stream_position::StreamPosition;
 use crate::Error;
 use crate::json::Decoder;
+use crate::source::batch::Batch;
+use crate::source::declaration::BatchLimits;
 use crate::source::decoding::Item;
-use crate::source::{Batch, BatchLimits, Identity, LastEvent, Position};
+use crate::source::position::LastEvent;
 
 /// Batches that wait for the reader or are being decoded, one more being gathered.
 pub(super) const LOOK_AHEAD: usize = 2;
@@ -90,7 +93,7 @@ pub(super) struct Follower {
     restarts: Arc<AtomicU64>,
     health: watch::Receiver<Health>,
     /// After the last batch handed on.
-    position: Position,
+    position: StreamPosition,
     /// Nothing was read before and nothing has been read since: the stream may lose events at its head until the first is read.
     at_head: bool,
     open: Option<Open>,
@@ -111,7 +114,7 @@ impl Follower {
         limits: BatchLimits,
         items: mpsc::Sender<Item>,
         restarts: Arc<AtomicU64>,
-        position: Position,
+        position: StreamPosition,
         at_head: bool,
     ) -> Follower {
         let health = connection.health();
@@ -133,7 +136,7 @@ impl Follower {
         }
     }
 
-    /// Checks that the stream is the one that the position knows, and begins to read it. Tries once.
+    /// Checks that the stream is the one that was read before, and begins to read it. Tries once.
     pub(super) async fn open(&mut self) -> Result<(), NotOpen> {
         self.health.mark_unchanged();
         let Some((stream, mut facts)) = OpenStream::find(&self.connection).await? else { return Err(NotOpen::NoStream) };
@@ -318,10 +321,10 @@ impl Follower {
         let (pending, end, seen) = (batch.pending, batch.end, batch.messages() > 0);
         self.at_head = false;
         self.position.offset = end;
-        if let (Identity::Nats { last: known, .. }, Some(last)) = (&mut self.position.identity, last) {
-            *known = Some(last);
+        if last.is_some() {
+            self.position.last = last;
         }
-        let (decoder, position) = (Arc::clone(&self.decoder), self.position.clone());
+        let (decoder, position) = (Arc::clone(&self.decoder), self.position.to_record()?);
         let decoding = tokio::task::spawn_blocking(move || batch.decode(&decoder, position));
         let handle = match (first_gap, &self.open) {
             (Some(first_gap), Some(open)) => {
@@ -449,16 +452,12 @@ fn gone(connection: &Connection, expected: u64, first: u64) -> Error {
     ))
 }
 
-/// There is no stream of that name, and a position says that there was.
-pub(super) fn no_stream(connection: &Connection, position: &Position) -> Error {
+/// There is no stream of that name, and one was read before.
+pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> Error {
     let stream = &connection.options().stream;
-    match &position.identity {
-        Identity::Nats { created, last, .. } => connection.changed(format!(
-            "stream {stream} is no longer there: expected the one created at {created}, read up to sequence {}",
-            last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
-        )),
-        Identity::File { .. } => {
-            connection.changed(format!("the checkpoint was read from a file, and the source is now the stream {stream}"))
-        }
-    }
+    connection.changed(format!(
+        "stream {stream} is no longer there: expected the one created at {}, read up to sequence {}",
+        position.created,
+        position.last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
+    ))
 }

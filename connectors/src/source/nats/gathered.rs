@@ -10,7 +10,9 @@ use super::consumer::{Delivery, Event};
 use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::json::{self, Decoder, Headers, Message};
-use crate::source::{Batch, BatchLimits, LastEvent, Origin, Position};
+use crate::source::batch::{Batch, CommitPoints, Origin};
+use crate::source::declaration::BatchLimits;
+use crate::source::position::{LastEvent, Position};
 
 /// Messages in the order of their sequences, and the range of sequences that they stand for.
 #[derive(Debug)]
@@ -116,10 +118,13 @@ impl Gathered {
         }
         let decoded = builder.finish()?;
         Ok(Batch {
+            partition: 0,
             start: self.start,
             end: self.end,
             rows: decoded.rows,
             sequences: decoded.sequences,
+            weights: None,
+            commits: CommitPoints::AfterAny,
             events: decoded.events,
             bytes: decoded.bytes,
             dead_letters: decoded.dead_letters,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 
 use crate::Error;
-use crate::source::SourceConfig;
+use crate::source::declaration::SourceConfig;
 
 /// Every option, with what it is for.
 const KNOWN: &[&str] = &[

@@ -15,8 +15,10 @@ use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::connection::Connection;
+use super::stream_position::StreamPosition;
 use crate::Error;
-use crate::source::{Extent, Identity, LastEvent, Position};
+use crate::source::contract::Extent;
+use crate::source::position::LastEvent;
 
 /// Missing sequences up to this many are asked for one by one; above it, the list of all that was deleted is read once.
 const PROBED_ONE_BY_ONE: u64 = 256;
@@ -168,14 +170,14 @@ impl OpenStream {
         Ok(last)
     }
 
-    /// Whether the stream still is the one that a position was read from.
+    /// Whether the stream still is the one that was read.
     ///
     /// # Errors
     /// [`Error::StreamChanged`] where it is not, [`Error::Unavailable`].
-    pub(super) async fn verify(&self, position: &Position, facts: &Facts) -> Result<(), Error> {
-        let last = match &position.identity {
-            Identity::Nats { last: Some(last), .. } => self.event(last.sequence).await?,
-            _ => None,
+    pub(super) async fn verify(&self, position: &StreamPosition, facts: &Facts) -> Result<(), Error> {
+        let last = match &position.last {
+            Some(last) => self.event(last.sequence).await?,
+            None => None,
         };
         judge(&self.connection.options().stream, position, facts, last.as_ref())
             .map_err(|message| self.connection.changed(message))
@@ -265,11 +267,9 @@ impl Holes {
 }
 
 /// Compares a position with what the stream holds; `found` is what is there at the sequence of the last event read.
-pub(super) fn judge(stream: &str, position: &Position, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
-    let Identity::Nats { stream: known, created, last } = &position.identity else {
-        return Err(format!("the checkpoint was read from a file, and the source is now the stream {stream}"));
-    };
-    let (offset, Extent { first, end }) = (position.offset, facts.extent);
+pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
+    let StreamPosition { offset, stream: known, created, last } = position;
+    let (offset, Extent { first, end }) = (*offset, facts.extent);
     if known != stream {
         return Err(format!("the checkpoint was read from stream {known}, and the source is now the stream {stream}"));
     }

@@ -17,9 +17,8 @@ fn event(sequence: u64, payload_hash: u64) -> LastEvent {
     LastEvent { sequence, timestamp_ns: 5, payload_hash }
 }
 
-fn position(offset: u64) -> Position {
-    let identity = Identity::Nats { stream: "S".into(), created: "t0".into(), last: Some(event(offset - 1, 7)) };
-    Position { offset, identity }
+fn position(offset: u64) -> StreamPosition {
+    StreamPosition { offset, stream: "S".into(), created: "t0".into(), last: Some(event(offset - 1, 7)) }
 }
 
 #[test]

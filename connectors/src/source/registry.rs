@@ -1,0 +1,24 @@
+//! The kinds of sources, by the names that `STORED AS` gives them. To add one, add a line here.
+
+use std::sync::Arc;
+
+use super::contract::Source;
+use super::declaration::SourceConfig;
+use super::file::FileSource;
+use super::nats::NatsSource;
+use crate::Error;
+
+/// Checks a declaration (options, types) without touching the outside.
+///
+/// # Errors
+/// [`Error::Config`] with the option or column concerned.
+pub fn open(config: SourceConfig) -> Result<Arc<dyn Source>, Error> {
+    match config.stored_as.to_ascii_uppercase().as_str() {
+        "NATS" => Ok(Arc::new(NatsSource::new(config)?)),
+        "FILE" => Ok(Arc::new(FileSource::new(config)?)),
+        other => Err(Error::Config {
+            message: format!("source {}: STORED AS {other} is not known", config.name),
+            help: Some("write STORED AS NATS or STORED AS FILE".into()),
+        }),
+    }
+}
