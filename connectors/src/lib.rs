@@ -2,8 +2,8 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`source`] | the declaration of a source, what a reader gives ([`Batch`], [`Position`]), and the readers: NATS and files |
-//! | [`json`] | bodies to Arrow rows, one body at a time |
+//! | [`source`] | the contract of a source, its declaration, what a reader gives ([`Batch`], [`Position`]), and the kinds: NATS and files |
+//! | [`decode`] | messages to Arrow rows: the contract of a format, the columns of the message, dead letters, and the formats: JSON |
 //! | [`dead_letters`] | events that could not be applied, kept as Parquet |
 //! | [`durable`] | files that survive a power failure: write, sync, rename, sync the folder |
 //! | [`views`] | the Parquet parts of a view, its snapshots, `current/` and `manifest.json` |
@@ -12,9 +12,9 @@
 //! it is given row changes and gives files. When to commit is decided elsewhere.
 
 pub mod dead_letters;
+pub mod decode;
 pub mod durable;
 pub mod error;
-pub mod json;
 pub mod source;
 pub mod views;
 

@@ -40,7 +40,7 @@ use self::follower::Follower;
 use self::lines::LineCounts;
 use self::location::Location;
 use crate::Error;
-use crate::json::Decoder;
+use crate::decode::Decoder;
 use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;

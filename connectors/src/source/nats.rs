@@ -51,7 +51,7 @@ use self::options::NatsOptions;
 use self::stream::OpenStream;
 use self::stream_position::StreamPosition;
 use crate::Error;
-use crate::json::Decoder;
+use crate::decode::Decoder;
 use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;

@@ -281,10 +281,7 @@ impl Driver {
     /// Whether this pipeline stands at or after each of the positions; one of a stream that was made anew since does not count.
     fn passed(&self, positions: &BTreeMap<String, Position>) -> bool {
         positions.iter().all(|(source, old)| {
-            self.pipeline
-                .positions
-                .get(source)
-                .is_none_or(|new| !new.identity.same_source(&old.identity) || new.reaches(old))
+            self.pipeline.positions.get(source).is_none_or(|new| !new.identity.same_source(&old.identity) || new.reaches(old))
         })
     }
 
@@ -335,7 +332,10 @@ impl Driver {
 }
 
 /// Attaches, then asks where the source ends.
-async fn open_once(feed: &super::feed::Feed, start: Start) -> Result<(Intake, Option<Vec<u64>>), Arc<alluvium_connectors::Error>> {
+async fn open_once(
+    feed: &super::feed::Feed,
+    start: Start,
+) -> Result<(Intake, Option<Vec<u64>>), Arc<alluvium_connectors::Error>> {
     let intake = Intake::open(feed.clone(), start).await?;
     let promises = feed.source().promises();
     if !promises.knows_end {

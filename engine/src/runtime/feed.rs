@@ -206,8 +206,7 @@ impl Live {
             Start::First if self.began == Start::First && self.kept_from == self.start => Some(&self.start),
             Start::First => None,
             Start::At(position) => {
-                let known =
-                    *position == self.start || (request.verified && position.identity.same_source(&self.start.identity));
+                let known = *position == self.start || (request.verified && position.identity.same_source(&self.start.identity));
                 (known && position.reaches(&self.kept_from)).then_some(position)
             }
         };

@@ -4,7 +4,6 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -15,7 +14,7 @@ use super::file_position::FilePosition;
 use super::lines;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::json::{Decoder, Message};
+use crate::decode::{Decoder, Message};
 use crate::source::batch::{Batch, CommitPoints, Origin};
 use crate::source::declaration::{BatchLimits, SourceConfig};
 use crate::source::decoding::Item;
@@ -186,23 +185,23 @@ impl Piece {
         if sequence == self.position.lines_before + 1 { lines::without_mark(body) } else { body }
     }
 
-    fn decode(self, decoder: &Arc<Decoder>) -> Result<Batch, Error> {
-        let mut builder = decoder.batch(self.lines)?;
-        let bytes = &self.chunk.bytes[self.range.clone()];
-        let mut sequence = self.first;
-        let mut start = 0;
+    fn message<'l>(&'l self, sequence: u64, line: &'l [u8]) -> Message<'l> {
         let subject = self.position.file.as_deref().unwrap_or("-");
+        Message { sequence, subject, timestamp_ns: None, headers: None, payload: self.payload(sequence, line) }
+    }
+
+    fn decode(self, decoder: &Decoder) -> Result<Batch, Error> {
+        let bytes = &self.chunk.bytes[self.range.clone()];
+        let (mut sequence, mut start) = (self.first, 0);
         let open = (!bytes.ends_with(b"\n")).then_some(bytes.len());
-        for end in memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open) {
-            let payload = self.payload(sequence, &bytes[start..end]);
-            if payload.first() == Some(&b'{') || !payload.trim_ascii().is_empty() {
-                builder.append(&Message { sequence, subject, timestamp_ns: None, headers: None, payload });
-            }
-            sequence += 1;
-            start = end;
-        }
+        let messages = memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open).filter_map(|end| {
+            let message = self.message(sequence, &bytes[start..end]);
+            (sequence, start) = (sequence + 1, end);
+            let is_blank = message.payload.first() != Some(&b'{') && message.payload.trim_ascii().is_empty();
+            (!is_blank).then_some(message)
+        });
+        let decoded = decoder.decode(self.lines, messages)?;
         assert_eq!(sequence, self.position.offset, "as many lines are decoded as were counted");
-        let decoded = builder.finish()?;
         Ok(Batch {
             partition: 0,
             start: self.first,
@@ -231,17 +230,7 @@ impl Origin for Piece {
     fn letter(&self, sequence: u64) -> Option<DeadLetter> {
         let bytes = &self.chunk.bytes[self.range.clone()];
         let line = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        let payload = self.payload(sequence, bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?);
-        Some(DeadLetter {
-            source: String::new(),
-            sequence,
-            view: None,
-            subject: self.position.file.as_deref().unwrap_or("-").to_owned(),
-            timestamp_ns: None,
-            headers: None,
-            payload: Bytes::copy_from_slice(payload),
-            kind: "expression",
-            error: String::new(),
-        })
+        let line = bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?;
+        Some(self.message(sequence, line).letter("", "expression", String::new()))
     }
 }

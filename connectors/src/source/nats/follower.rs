@@ -22,7 +22,7 @@ use super::gathered::Gathered;
 use super::stream::{Confirmation, Holes, OpenStream};
 use super::stream_position::StreamPosition;
 use crate::Error;
-use crate::json::Decoder;
+use crate::decode::Decoder;
 use crate::source::batch::Batch;
 use crate::source::declaration::BatchLimits;
 use crate::source::decoding::Item;

@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::consumer::{Delivery, Event};
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::json::{self, Decoder, Headers, Message};
+use crate::decode::{Decoder, Headers, Message};
 use crate::source::batch::{Batch, CommitPoints, Origin};
 use crate::source::declaration::BatchLimits;
 use crate::source::position::{LastEvent, Position};
@@ -104,19 +104,8 @@ impl Gathered {
     ///
     /// # Errors
     /// [`Error::Bug`] only.
-    pub(super) fn decode(self, decoder: &Arc<Decoder>, position: Position) -> Result<Batch, Error> {
-        let mut builder = decoder.batch(self.events.len())?;
-        for event in &self.events {
-            let headers = event.headers.as_ref().map(MessageHeaders);
-            builder.append(&Message {
-                sequence: event.sequence,
-                subject: event.subject.as_str(),
-                timestamp_ns: Some(event.timestamp_ns),
-                headers: headers.as_ref().map(|headers| headers as &dyn Headers),
-                payload: &event.payload,
-            });
-        }
-        let decoded = builder.finish()?;
+    pub(super) fn decode(self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
+        let decoded = decoder.decode(self.events.len(), self.events.iter().map(message))?;
         Ok(Batch {
             partition: 0,
             start: self.start,
@@ -146,27 +135,24 @@ struct Messages(Vec<Event>);
 impl Origin for Messages {
     fn letter(&self, sequence: u64) -> Option<DeadLetter> {
         let at = self.0.binary_search_by_key(&sequence, |event| event.sequence).ok()?;
-        let event = &self.0[at];
-        Some(DeadLetter {
-            source: String::new(),
-            sequence,
-            view: None,
-            subject: event.subject.to_string(),
-            timestamp_ns: Some(event.timestamp_ns),
-            headers: event.headers.as_ref().map(|headers| json::headers_json(&MessageHeaders(headers))),
-            payload: event.payload.clone(),
-            kind: "expression",
-            error: String::new(),
-        })
+        Some(message(&self.0[at]).letter("", "expression", String::new()))
     }
 }
 
-/// A message's headers in the order of their names: the library keeps them in none.
-struct MessageHeaders<'a>(&'a HeaderMap);
+fn message(event: &Event) -> Message<'_> {
+    Message {
+        sequence: event.sequence,
+        subject: event.subject.as_str(),
+        timestamp_ns: Some(event.timestamp_ns),
+        headers: event.headers.as_ref().map(|headers| headers as &dyn Headers),
+        payload: &event.payload,
+    }
+}
 
-impl Headers for MessageHeaders<'_> {
+/// In the order of their names: the library keeps them in none.
+impl Headers for HeaderMap {
     fn visit(&self, each: &mut dyn FnMut(&str, &str)) {
-        let mut headers: Vec<_> = self.0.iter().map(|(name, values)| (AsRef::<str>::as_ref(name), values)).collect();
+        let mut headers: Vec<_> = self.iter().map(|(name, values)| (AsRef::<str>::as_ref(name), values)).collect();
         headers.sort_unstable_by_key(|(name, _)| *name);
         for (name, values) in headers {
             for value in values {

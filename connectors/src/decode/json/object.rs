@@ -7,42 +7,9 @@
 use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
-use super::MAX_DEPTH;
-use super::fault::Fault;
 use super::members::{Members, Target};
 use super::plain;
-
-/// Whether a value's text is an object's or an array's.
-#[inline]
-pub(super) fn is_nested(raw: &str) -> bool {
-    matches!(raw.as_bytes().first(), Some(b'{' | b'['))
-}
-
-/// Whether a member of the body is nested too deeply.
-pub(super) fn is_too_deep(raw: &str) -> bool {
-    let bytes = raw.as_bytes();
-    if bytes.len() < 2 * MAX_DEPTH || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count() < MAX_DEPTH {
-        return false;
-    }
-    let (mut depth, mut in_text, mut escaped) = (1, false, false);
-    for byte in bytes {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'{' | b'[' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b'}' | b']' => depth -= 1,
-            _ => {}
-        }
-    }
-    false
-}
+use crate::decode::fault::Fault;
 
 /// Calls `each` with the target and the value of the members of a text, which must be one object and nothing else. Members
 /// that no column reads may be passed over, unless they are nested.
@@ -122,7 +89,7 @@ fn body_fault(body: &str, error: &serde_json::Error, trailing: bool) -> Fault {
     // serde_json counts lines from 1, and the column as bytes of the line that were read.
     let line_start: usize = body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let byte = (line_start + error.column().saturating_sub(1)).min(body.len());
-    Fault::of_body(kind, message).at(body.as_ptr().addr() + byte)
+    Fault::of_payload(kind, message).at(body.as_ptr().addr() + byte)
 }
 
 /// Ends serde_json's walk; the caller looks at the fault that was left beside it.

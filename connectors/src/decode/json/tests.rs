@@ -14,8 +14,8 @@ use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
-use super::{Decoded, Decoder, Message};
 use crate::Error;
+use crate::decode::{Decoded, Decoder, Message};
 use crate::source::{BatchLimits, SourceConfig};
 
 /// A source of these columns, of which those at `columns` are decoded.
@@ -38,18 +38,15 @@ fn decode<B: AsRef<[u8]>>(fields: Vec<Field>, bodies: &[B]) -> Decoded {
 }
 
 fn decode_some<B: AsRef<[u8]>>(fields: Vec<Field>, columns: Vec<usize>, bodies: &[B]) -> Decoded {
-    let decoder = Arc::new(Decoder::new(&config(fields, columns)).unwrap());
-    let mut builder = decoder.batch(bodies.len()).unwrap();
-    for (index, body) in bodies.iter().enumerate() {
-        builder.append(&Message {
-            sequence: index as u64 + 1,
-            subject: "events.test",
-            timestamp_ns: Some(1_700_000_000_123_456_789),
-            headers: None,
-            payload: body.as_ref(),
-        });
-    }
-    let decoded = builder.finish().unwrap();
+    let decoder = Decoder::new(&config(fields, columns)).unwrap();
+    let messages = bodies.iter().enumerate().map(|(index, body)| Message {
+        sequence: index as u64 + 1,
+        subject: "events.test",
+        timestamp_ns: Some(1_700_000_000_123_456_789),
+        headers: None,
+        payload: body.as_ref(),
+    });
+    let decoded = decoder.decode(bodies.len(), messages).unwrap();
     assert_eq!(decoded.events, bodies.len() as u64);
     assert_eq!(decoded.rows.num_rows() + decoded.dead_letters.len(), bodies.len());
     assert_eq!(decoded.sequences.len(), decoded.rows.num_rows());

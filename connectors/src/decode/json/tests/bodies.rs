@@ -6,7 +6,8 @@ use arrow::array::{Array, StringArray};
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 use super::{config, decode, decode_some, nullable, show};
-use crate::json::{Decoder, Headers, MAX_DEPTH, Message};
+use crate::decode::json::depth::MAX_DEPTH;
+use crate::decode::{Decoder, Headers, Message};
 
 fn ab() -> Vec<Field> {
     vec![nullable("a", DataType::Int64), nullable("b", DataType::Utf8)]
@@ -181,13 +182,13 @@ fn parts_of_the_message() {
         payload,
     };
     let run = |fields| {
-        let decoder = Arc::new(Decoder::new(&config(fields, (0..5).collect())).unwrap());
-        let mut builder = decoder.batch(0).unwrap();
-        builder.append(&message(32_767, true, br#"{"_sequence":"from the body","_subject":1}"#));
-        builder.append(&message(32_768, true, b"{}"));
-        builder.append(&message(1, false, b"{}"));
-        builder.append(&message(2, true, b"broken"));
-        builder.finish().unwrap()
+        let messages = [
+            message(32_767, true, br#"{"_sequence":"from the body","_subject":1}"#.as_slice()),
+            message(32_768, true, b"{}"),
+            message(1, false, b"{}"),
+            message(2, true, b"broken"),
+        ];
+        Decoder::new(&config(fields, (0..5).collect())).unwrap().decode(0, messages).unwrap()
     };
     let decoded = run(fields(DataType::Utf8, DataType::Utf8));
     let row = |row: usize| -> Vec<String> { decoded.rows.columns().iter().map(|column| show(column, row)).collect() };
@@ -206,11 +207,8 @@ fn parts_of_the_message() {
     let mut strict = fields(DataType::Utf8, DataType::Utf8);
     strict[3] = Field::new("_headers", DataType::Utf8, false);
     // Also where no view reads it.
-    let decoder = Arc::new(Decoder::new(&config(strict, vec![0])).unwrap());
-    let mut builder = decoder.batch(0).unwrap();
-    builder.append(&message(1, false, b"{}"));
-    builder.append(&message(2, true, b"{}"));
-    let decoded = builder.finish().unwrap();
+    let decoder = Decoder::new(&config(strict, vec![0])).unwrap();
+    let decoded = decoder.decode(0, [message(1, false, b"{}".as_slice()), message(2, true, b"{}")]).unwrap();
     assert_eq!((decoded.dead_letters[0].kind, decoded.sequences.values().as_ref()), ("missing", [2].as_slice()));
 }
 

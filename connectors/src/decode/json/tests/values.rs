@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
 use super::{config, config_error, decode, nullable, show};
-use crate::json::Decoder;
+use crate::decode::Decoder;
 
 /// Each JSON value becomes the text, or a dead letter of the kind.
 fn check(data_type: DataType, cases: &[(&str, Result<&str, &str>)]) {

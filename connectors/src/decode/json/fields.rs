@@ -1,9 +1,9 @@
 //! The columns that an object fills: those of a body, and those of a STRUCT.
 
 use super::column::Column;
-use super::fault::Fault;
 use super::members::{Members, Target};
-use super::object;
+use super::{depth, object};
+use crate::decode::fault::Fault;
 
 /// A column filled from members: decoded, or checked for NOT NULL only.
 pub(super) struct Slot {
@@ -56,11 +56,6 @@ impl Fields {
         self.slots.iter_mut().filter_map(|slot| slot.column.as_mut())
     }
 
-    /// The decoded column of a slot.
-    pub(super) fn column(&mut self, slot: usize) -> Option<&mut Box<dyn Column>> {
-        self.slots.get_mut(slot)?.column.as_mut()
-    }
-
     /// Cuts every column to `length`.
     pub(super) fn truncate(&mut self, length: usize) {
         self.columns().for_each(|column| column.truncate(length));
@@ -75,8 +70,8 @@ impl Fields {
         }
         let mut faulty = false;
         let walked = object::walk_object(text, &mut self.members, |target, raw| {
-            if whole && object::is_nested(raw) && object::is_too_deep(raw) {
-                return Err(Fault::too_deep(raw));
+            if whole && depth::is_nested(raw) && depth::is_too_deep(raw) {
+                return Err(Fault::too_deep(raw, depth::MAX_DEPTH));
             }
             if let Some(slot) = target.column.and_then(|index| slots.get_mut(index)) {
                 faulty |= !slot.take(target, raw, length);

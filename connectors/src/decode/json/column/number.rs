@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use arrow::datatypes::i256;
 
-use super::Refusal;
+use crate::decode::fault::Refusal;
 
 /// The text of a number: a JSON number as it stands, or what a JSON text holds.
 #[inline]

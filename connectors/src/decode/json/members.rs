@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::plain;
+use super::runs;
 
 /// How many names of members are remembered: more occur only where names are data.
 const REMEMBERED: usize = 1024;
@@ -45,7 +45,7 @@ impl Quoted {
     fn new(name: &str) -> Option<Quoted> {
         let mut bytes = [0; 16];
         let mut mask = [0; 16];
-        if !plain::is_plain(name) {
+        if !runs::is_plain(name) {
             return None;
         }
         bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());

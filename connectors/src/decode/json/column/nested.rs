@@ -8,13 +8,10 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use arrow::error::ArrowError;
 
-use super::{Column, make_field, text};
-use crate::json::fault::{Fault, Refusal};
-use crate::json::fields::{Fields, Slot};
-use crate::json::object;
-
-/// Elements of arrays that are to be expected for each row.
-const ELEMENTS: usize = 2;
+use super::{Column, text};
+use crate::decode::fault::{Fault, Refusal};
+use crate::decode::json::fields::{Fields, Slot};
+use crate::decode::json::object;
 
 fn expect(first: u8, data_type: &DataType, raw: &str) -> Result<(), Fault> {
     if raw.as_bytes().first() == Some(&first) {
@@ -24,20 +21,19 @@ fn expect(first: u8, data_type: &DataType, raw: &str) -> Result<(), Fault> {
 }
 
 /// A column of objects with known members.
-pub(super) struct Struct {
+pub(in crate::decode::json) struct Struct {
     fields: ArrowFields,
     children: Fields,
     nulls: NullBufferBuilder,
 }
 
 impl Struct {
-    pub(super) fn new(fields: ArrowFields, capacity: usize) -> Result<Struct, String> {
-        let mut slots = Vec::with_capacity(fields.len());
-        for field in &fields {
-            slots.push(Slot::new(field.name().clone(), field.is_nullable(), Some(make_field(field, capacity)?)));
-        }
+    /// `children`: the empty columns of `fields`.
+    pub(in crate::decode::json) fn new(fields: ArrowFields, children: Vec<Box<dyn Column>>, capacity: usize) -> Struct {
+        let slots = fields.iter().zip(children);
+        let slots = slots.map(|(field, column)| Slot::new(field.name().clone(), field.is_nullable(), Some(column))).collect();
         let names = fields.iter().enumerate().map(|(index, field)| (field.name().clone(), Some(index))).collect();
-        Ok(Struct { children: Fields::new(names, slots), fields, nulls: NullBufferBuilder::new(capacity) })
+        Struct { children: Fields::new(names, slots), fields, nulls: NullBufferBuilder::new(capacity) }
     }
 }
 
@@ -68,15 +64,16 @@ impl Column for Struct {
 }
 
 /// The elements of arrays, end to end.
-struct Elements {
+pub(in crate::decode::json) struct Elements {
     item: FieldRef,
     column: Box<dyn Column>,
     length: usize,
 }
 
 impl Elements {
-    fn new(item: FieldRef, capacity: usize) -> Result<Elements, String> {
-        Ok(Elements { column: make_field(&item, capacity)?, item, length: 0 })
+    /// `column`: the empty column of `item`.
+    pub(in crate::decode::json) fn new(item: FieldRef, column: Box<dyn Column>) -> Elements {
+        Elements { column, item, length: 0 }
     }
 
     /// Appends the elements of an array.
@@ -141,19 +138,16 @@ impl<O: OffsetSizeTrait> Rows<O> {
 }
 
 /// A column of arrays of any length.
-pub(super) struct List<O> {
+pub(in crate::decode::json) struct List<O> {
     data_type: DataType,
     elements: Elements,
     rows: Rows<O>,
 }
 
 impl<O: OffsetSizeTrait> List<O> {
-    pub(super) fn new(item: FieldRef, capacity: usize) -> Result<List<O>, String> {
-        Ok(List {
-            data_type: GenericListArray::<O>::DATA_TYPE_CONSTRUCTOR(Arc::clone(&item)),
-            elements: Elements::new(item, capacity * ELEMENTS)?,
-            rows: Rows::new(capacity),
-        })
+    pub(in crate::decode::json) fn new(elements: Elements, capacity: usize) -> List<O> {
+        let data_type = GenericListArray::<O>::DATA_TYPE_CONSTRUCTOR(Arc::clone(&elements.item));
+        List { data_type, elements, rows: Rows::new(capacity) }
     }
 }
 
@@ -181,16 +175,15 @@ impl<O: OffsetSizeTrait> Column for List<O> {
 }
 
 /// A column of arrays of one length.
-pub(super) struct FixedSizeList {
+pub(in crate::decode::json) struct FixedSizeList {
     size: i32,
     elements: Elements,
     nulls: NullBufferBuilder,
 }
 
 impl FixedSizeList {
-    pub(super) fn new(item: FieldRef, size: i32, capacity: usize) -> Result<FixedSizeList, String> {
-        let each = usize::try_from(size).map_err(|_| "its size is negative".to_owned())?;
-        Ok(FixedSizeList { size, elements: Elements::new(item, capacity * each)?, nulls: NullBufferBuilder::new(capacity) })
+    pub(in crate::decode::json) fn new(elements: Elements, size: i32, capacity: usize) -> FixedSizeList {
+        FixedSizeList { size, elements, nulls: NullBufferBuilder::new(capacity) }
     }
 
     fn each(&self) -> usize {
@@ -236,34 +229,36 @@ impl Column for FixedSizeList {
 }
 
 /// A column of objects whose members' names are data.
-pub(super) struct Map {
+pub(in crate::decode::json) struct Map {
     entries: FieldRef,
-    sorted: bool,
     keys: Box<dyn Column>,
     values: Elements,
     rows: Rows<i32>,
 }
 
 impl Map {
-    pub(super) fn new(entries: FieldRef, sorted: bool, capacity: usize) -> Result<Map, String> {
+    /// The fields of the keys and of the values of a type.
+    ///
+    /// # Errors
+    /// What is wrong with the type.
+    pub(in crate::decode::json) fn pair(entries: &FieldRef, sorted: bool) -> Result<(FieldRef, FieldRef), String> {
         let DataType::Struct(fields) = entries.data_type() else { return Err("its entries are not a struct".into()) };
         let [key, value] = fields.as_ref() else { return Err("its entries are not pairs".into()) };
         if sorted {
             return Err("its keys would have to be sorted".into());
         }
-        Ok(Map {
-            keys: make_field(key, capacity * ELEMENTS)?,
-            values: Elements::new(Arc::clone(value), capacity * ELEMENTS)?,
-            sorted,
-            rows: Rows::new(capacity),
-            entries,
-        })
+        Ok((Arc::clone(key), Arc::clone(value)))
+    }
+
+    /// `keys` and `values`: the empty columns of [`Map::pair`].
+    pub(in crate::decode::json) fn new(entries: FieldRef, keys: Box<dyn Column>, values: Elements, capacity: usize) -> Map {
+        Map { keys, values, rows: Rows::new(capacity), entries }
     }
 }
 
 impl Column for Map {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
-        let data_type = || DataType::Map(Arc::clone(&self.entries), self.sorted);
+        let data_type = || DataType::Map(Arc::clone(&self.entries), false);
         expect(b'{', &data_type(), raw)?;
         let mut pairs: Vec<(&str, &str)> = Vec::new();
         let mut places = HashMap::new();
@@ -310,7 +305,7 @@ impl Column for Map {
         let columns = vec![self.keys.finish()?, self.values.column.finish()?];
         let entries = StructArray::try_new(fields.clone(), columns, None)?;
         let (offsets, nulls) = self.rows.finish();
-        let array = MapArray::try_new(Arc::clone(&self.entries), offsets, entries, nulls, self.sorted)?;
+        let array = MapArray::try_new(Arc::clone(&self.entries), offsets, entries, nulls, false)?;
         Ok(Arc::new(array))
     }
 }

@@ -1,4 +1,4 @@
-//! The columns that are filled from the message around the body: `_sequence _subject _timestamp _headers _payload`.
+//! The columns that are filled from the message around the payload: `_sequence _subject _timestamp _headers _payload`.
 
 use std::sync::Arc;
 
@@ -7,9 +7,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::error::ArrowError;
 
-use super::column::{self, Bytes, Column};
+use super::bytes::{self, Bytes};
 use super::fault::Fault;
-use super::{Headers, Message};
+use super::header_map::HeaderMap;
+use super::message::{Message, headers_json, joined};
 
 /// Which part of the message a column shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,9 @@ pub(super) fn check(part: Part, field: &Field) -> Result<(), String> {
         Part::Timestamp => Err("it must be TIMESTAMP".into()),
         Part::Headers => match of_type {
             DataType::Map(entries, _) => match entries.data_type() {
-                DataType::Struct(fields) if fields.iter().all(|field| field.data_type().is_string()) => Ok(()),
+                DataType::Struct(fields) if fields.iter().all(|field| field.data_type().is_string()) => {
+                    HeaderMap::new(of_type, 0).map(|_| ())
+                }
                 _ => Err("it must be MAP(VARCHAR, VARCHAR) or VARCHAR".into()),
             },
             _ if of_type.is_string() => Ok(()),
@@ -62,34 +65,12 @@ fn is_binary(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
 }
 
-/// The headers as the text of a JSON object, in the order of their first occurrence.
-pub(crate) fn headers_json(headers: &dyn Headers) -> String {
-    let mut entries: Vec<(String, String)> = Vec::new();
-    headers.visit(&mut |name, value| match entries.iter_mut().find(|(known, _)| known == name) {
-        Some((_, values)) => {
-            values.push_str(", ");
-            values.push_str(value);
-        }
-        None => entries.push((name.to_owned(), value.to_owned())),
-    });
-    let mut text = String::from("{");
-    for (index, (name, value)) in entries.iter().enumerate() {
-        if index > 0 {
-            text.push(',');
-        }
-        text.push_str(&serde_json::Value::from(name.as_str()).to_string());
-        text.push(':');
-        text.push_str(&serde_json::Value::from(value.as_str()).to_string());
-    }
-    text.push('}');
-    text
-}
-
 /// A column filled from the message.
 pub(super) struct Envelope {
     name: String,
     nullable: bool,
     data_type: DataType,
+    is_text: bool,
     values: Values,
 }
 
@@ -100,7 +81,8 @@ enum Values {
     },
     Subject(Box<dyn Bytes>),
     Timestamp(Vec<Option<i64>>),
-    Headers(Box<dyn Column>),
+    Headers(Box<dyn Bytes>),
+    HeaderMap(HeaderMap),
     Payload(Box<dyn Bytes>),
 }
 
@@ -108,15 +90,17 @@ impl Envelope {
     pub(super) fn new(part: Part, field: &Field, capacity: usize) -> Result<Envelope, String> {
         check(part, field)?;
         let data_type = field.data_type().clone();
-        let bytes = || column::make_bytes(&data_type, capacity).ok_or_else(|| "not a text or binary type".to_owned());
+        let bytes = || bytes::make(&data_type, capacity).ok_or_else(|| "not a text or binary type".to_owned());
         let values = match part {
             Part::Sequence => Values::Sequence { largest: largest(&data_type) },
             Part::Subject => Values::Subject(bytes()?),
             Part::Timestamp => Values::Timestamp(Vec::with_capacity(capacity)),
-            Part::Headers => Values::Headers(column::make(&data_type, capacity)?),
+            Part::Headers if matches!(data_type, DataType::Map(..)) => Values::HeaderMap(HeaderMap::new(&data_type, capacity)?),
+            Part::Headers => Values::Headers(bytes()?),
             Part::Payload => Values::Payload(bytes()?),
         };
-        Ok(Envelope { name: field.name().clone(), nullable: field.is_nullable(), data_type, values })
+        let (name, nullable, is_text) = (field.name().clone(), field.is_nullable(), data_type.is_string());
+        Ok(Envelope { name, nullable, data_type, is_text, values })
     }
 
     pub(super) fn append(&mut self, message: &Message<'_>) -> Result<(), Fault> {
@@ -124,13 +108,13 @@ impl Envelope {
             Values::Sequence { largest } => {
                 if message.sequence > *largest {
                     let text = format!("sequence {} does not fit type {}", message.sequence, self.data_type);
-                    return Err(Fault::of_body("out_of_range", text).in_member(&self.name));
+                    return Err(Fault::of_payload("out_of_range", text).in_member(&self.name));
                 }
                 true
             }
             Values::Subject(column) => {
                 column
-                    .append_bytes(message.subject.as_bytes())
+                    .append(message.subject.as_bytes())
                     .map_err(|refusal| Fault::of_value(refusal, &self.data_type, message.subject).in_member(&self.name))?;
                 true
             }
@@ -140,7 +124,22 @@ impl Envelope {
             }
             Values::Headers(column) => match message.headers {
                 Some(headers) => {
-                    column.append(&headers_json(headers)).map_err(|fault| fault.in_member(&self.name))?;
+                    let json = headers_json(headers);
+                    column
+                        .append(json.as_bytes())
+                        .map_err(|refusal| Fault::of_value(refusal, &self.data_type, &json).in_member(&self.name))?;
+                    true
+                }
+                None => {
+                    column.append_null();
+                    false
+                }
+            },
+            Values::HeaderMap(column) => match message.headers {
+                Some(headers) => {
+                    column
+                        .append(&joined(headers))
+                        .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the headers").in_member(&self.name))?;
                     true
                 }
                 None => {
@@ -149,10 +148,12 @@ impl Envelope {
                 }
             },
             Values::Payload(column) => {
-                // That it is UTF-8 where the column is text was checked before the body was read.
+                if self.is_text && simdutf8::basic::from_utf8(message.payload).is_err() {
+                    return Err(Fault::of_payload("wrong_type", "the payload is not UTF-8".into()).in_member(&self.name));
+                }
                 column
-                    .append_bytes(message.payload)
-                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the body").in_member(&self.name))?;
+                    .append(message.payload)
+                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the payload").in_member(&self.name))?;
                 true
             }
         };
@@ -165,6 +166,7 @@ impl Envelope {
             Values::Subject(column) | Values::Payload(column) => column.truncate(length),
             Values::Timestamp(values) => values.truncate(length),
             Values::Headers(column) => column.truncate(length),
+            Values::HeaderMap(column) => column.truncate(length),
         }
     }
 
@@ -173,6 +175,7 @@ impl Envelope {
             Values::Sequence { .. } => cast(sequences, &self.data_type),
             Values::Subject(column) | Values::Payload(column) => column.finish(),
             Values::Headers(column) => column.finish(),
+            Values::HeaderMap(column) => column.finish(),
             Values::Timestamp(values) => {
                 let zone = match &self.data_type {
                     DataType::Timestamp(_, zone) => zone.clone(),

@@ -1,45 +1,48 @@
-//! Why a body does not decode, on its way from the value concerned to the dead letter.
+//! Why a payload does not decode, on its way from the value concerned to the dead letter.
 
 use std::fmt::Write;
 
-/// Longest excerpt of a body in an error's text, in bytes.
+/// Longest excerpt of a payload in an error's text, in bytes.
 const EXCERPT: usize = 60;
 
 /// Why a value does not fit its column, as its parser says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// Another kind of value, or text that does not say one.
     WrongType,
     /// The right kind, but not representable: why.
     OutOfRange(&'static str),
 }
 
-/// What is wrong with a body, and where.
+/// What is wrong with a payload, and where.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub struct Fault {
     /// A word of [`crate::DeadLetter::kind`].
-    pub(super) kind: &'static str,
+    pub kind: &'static str,
     /// The column, then members and indexes below it; built from the innermost outwards.
     path: String,
     /// What is wrong there.
     message: String,
-    /// The value's address in memory, to find its byte in the body.
+    /// The value's address in memory, to find its byte in the payload.
     address: Option<usize>,
 }
 
 impl Fault {
-    /// A fault of the body as a whole.
-    pub(super) fn of_body(kind: &'static str, message: String) -> Fault {
+    /// A fault of the payload as a whole.
+    #[must_use]
+    pub fn of_payload(kind: &'static str, message: String) -> Fault {
         Fault { kind, path: String::new(), message, address: None }
     }
 
     /// A value that is not there or null where it must not be.
-    pub(super) fn missing() -> Fault {
-        Fault::of_body("missing", "NOT NULL, but the value is missing or null".into())
+    #[must_use]
+    pub fn missing() -> Fault {
+        Fault::of_payload("missing", "NOT NULL, but the value is missing or null".into())
     }
 
     /// A value that a column of type `expected` does not take.
-    pub(super) fn of_value(refusal: Refusal, expected: &dyn std::fmt::Display, raw: &str) -> Fault {
+    #[must_use]
+    pub fn of_value(refusal: Refusal, expected: &dyn std::fmt::Display, raw: &str) -> Fault {
         let mut message = format!("expected {expected}, found {}", excerpt(raw));
         let kind = match refusal {
             Refusal::WrongType => "wrong_type",
@@ -52,38 +55,43 @@ impl Fault {
         Fault { kind, path: String::new(), message, address: Some(raw.as_ptr().addr()) }
     }
 
-    /// A value that is nested too deeply.
-    pub(super) fn too_deep(raw: &str) -> Fault {
+    /// A value that is nested deeper than `limit`.
+    #[must_use]
+    pub fn too_deep(raw: &str, limit: usize) -> Fault {
         Fault {
             kind: "too_deep",
             path: String::new(),
-            message: format!("nested more than {} deep", super::MAX_DEPTH),
+            message: format!("nested more than {limit} deep"),
             address: Some(raw.as_ptr().addr()),
         }
     }
 
-    /// Says at which byte of the body it is.
-    pub(super) fn at(mut self, address: usize) -> Fault {
+    /// Says where in memory the value is, which stands in the payload.
+    #[must_use]
+    pub fn at(mut self, address: usize) -> Fault {
         self.address = Some(address);
         self
     }
 
     /// Says in which member the fault lies.
-    pub(super) fn in_member(mut self, name: &str) -> Fault {
+    #[must_use]
+    pub fn in_member(mut self, name: &str) -> Fault {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("{name}{dot}{}", self.path);
         self
     }
 
     /// Says in which element of an array the fault lies, counted from 0.
-    pub(super) fn in_element(mut self, index: usize) -> Fault {
+    #[must_use]
+    pub fn in_element(mut self, index: usize) -> Fault {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("[{index}]{dot}{}", self.path);
         self
     }
 
     /// The text for the dead letter of `payload`.
-    pub(super) fn describe(&self, payload: &[u8]) -> String {
+    #[must_use]
+    pub fn describe(&self, payload: &[u8]) -> String {
         let mut text = String::new();
         if !self.path.is_empty() {
             let _ = write!(text, "column {}: ", self.path);
@@ -99,7 +107,7 @@ impl Fault {
     }
 }
 
-/// The beginning of a JSON value.
+/// The beginning of a value's text.
 fn excerpt(raw: &str) -> String {
     if raw.len() <= EXCERPT {
         return raw.to_owned();

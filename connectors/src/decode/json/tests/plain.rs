@@ -2,9 +2,10 @@
 
 use fastrand::Rng;
 
-use crate::json::members::{Members, Target};
-use crate::json::object::{is_nested, walk_any, walk_object};
-use crate::json::plain;
+use crate::decode::json::depth::is_nested;
+use crate::decode::json::members::{Members, Target};
+use crate::decode::json::object::{walk_any, walk_object};
+use crate::decode::json::plain;
 
 const NAMES: [&str; 9] = ["id", "date_time", "Price", "", "a name of more than sixteen bytes", "é", "x", "y", "skipped"];
 
@@ -61,7 +62,7 @@ fn mutate(rng: &mut Rng, body: &str) -> String {
 
 /// The members that matter, and what is wrong.
 fn seen(
-    walk: impl FnOnce(&mut Vec<(Target, String)>) -> Result<(), crate::json::fault::Fault>,
+    walk: impl FnOnce(&mut Vec<(Target, String)>) -> Result<(), crate::decode::fault::Fault>,
     body: &str,
 ) -> (Vec<(Target, String)>, String) {
     let mut seen = Vec::new();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::NullBufferBuilder;
-use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, PrimitiveArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, NullArray, PrimitiveArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float16Type, Float32Type, Float64Type,
@@ -12,7 +12,7 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 
 use super::{Column, number};
-use crate::json::fault::{Fault, Refusal};
+use crate::decode::fault::{Fault, Refusal};
 
 /// A column of values that `parse` makes of their text.
 pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
@@ -69,10 +69,11 @@ where
     }
 }
 
-/// Columns of numbers and booleans; none for other types.
-pub(super) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
+/// Columns of numbers and booleans, and of nothing but NULL; none for other types.
+pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     type Half = <Float16Type as ArrowPrimitiveType>::Native;
     Some(match data_type {
+        DataType::Null => Box::new(Nulls { length: 0 }),
         DataType::Boolean => {
             Box::new(Booleans { values: BooleanBufferBuilder::new(capacity), nulls: NullBufferBuilder::new(capacity) })
         }
@@ -150,5 +151,28 @@ impl Column for Booleans {
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(Arc::new(BooleanArray::new(self.values.finish(), self.nulls.finish())))
+    }
+}
+
+/// A column that is always NULL.
+struct Nulls {
+    length: usize,
+}
+
+impl Column for Nulls {
+    fn append(&mut self, raw: &str) -> Result<(), Fault> {
+        Err(Fault::of_value(Refusal::WrongType, &DataType::Null, raw))
+    }
+
+    fn append_null(&mut self) {
+        self.length += 1;
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(Arc::new(NullArray::new(self.length)))
     }
 }

@@ -18,7 +18,7 @@ use arrow::datatypes::{
 use super::number::integer;
 use super::scalar::primitive;
 use super::{Column, text};
-use crate::json::fault::Refusal;
+use crate::decode::fault::Refusal;
 
 const SECONDS_A_DAY: i64 = 86_400;
 const NANOSECONDS: i64 = 1_000_000_000;
@@ -26,7 +26,7 @@ const TOO_FINE: Refusal = Refusal::OutOfRange("it is finer than the column's uni
 const TOO_FAR: Refusal = Refusal::OutOfRange("it does not fit the type");
 
 /// Columns of all these types but timestamps; none for other types.
-pub(super) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
+pub(in crate::decode::json) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     Some(match data_type {
         DataType::Date32 => primitive::<Date32Type, _>(data_type, capacity, |raw| match text(raw)? {
             Some(text) => date(&text),
@@ -66,7 +66,11 @@ pub(super) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dy
 }
 
 /// A column of timestamps. Text without an offset is read in `zone`, else in UTC.
-pub(super) fn make_timestamp(unit: TimeUnit, zone: Option<Arc<str>>, capacity: usize) -> Result<Box<dyn Column>, String> {
+pub(in crate::decode::json) fn make_timestamp(
+    unit: TimeUnit,
+    zone: Option<Arc<str>>,
+    capacity: usize,
+) -> Result<Box<dyn Column>, String> {
     let utc = zone.as_deref().is_none_or(|zone| matches!(zone, "+00:00" | "UTC"));
     let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse().map_err(|_| "the time zone is not known".to_owned())?;
     let data_type = &DataType::Timestamp(unit, zone);

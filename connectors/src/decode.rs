@@ -1,0 +1,30 @@
+//! Messages to Arrow rows: one message, one row or one dead letter, in one pass and without an allocation for each row.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `contract` | [`Format`]: how payloads of one kind become columns |
+//! | `message` | [`Message`]: one event as a source hands it over |
+//! | `decoder` | [`Decoder`]: messages to rows and dead letters |
+//! | `envelope`, `header_map` | the columns that are filled from the message around the payload |
+//! | `fault` | [`Fault`]: why a payload does not decode, and where |
+//! | `bytes` | columns of text and bytes, for formats and the envelope alike |
+//! | `registry` | the formats by their names |
+//! | [`json`] | JSON |
+//!
+//! It stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns `_sequence`,
+//! `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
+
+mod bytes;
+mod contract;
+mod decoder;
+mod envelope;
+mod fault;
+mod header_map;
+pub mod json;
+mod message;
+mod registry;
+
+pub use contract::{Format, Member, RowBuilder, Use};
+pub use decoder::{Decoded, Decoder};
+pub use fault::{Fault, Refusal};
+pub use message::{Headers, Message};

@@ -1,0 +1,80 @@
+//! Columns of text and of bytes, from JSON text.
+
+use arrow::array::{ArrayRef, OffsetSizeTrait};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::{Column, text};
+use crate::decode::bytes::{Bytes, Stored, Values};
+use crate::decode::fault::{Fault, Refusal};
+
+/// Columns of text and of bytes; none for other types.
+pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
+    let stored = Stored::of(data_type)?;
+    let data_type = data_type.clone();
+    Some(match Stored::is_large(&data_type) {
+        false => Box::new(Texts::<i32> { values: Values::new(stored, capacity), data_type }),
+        true => Box::new(Texts::<i64> { values: Values::new(stored, capacity), data_type }),
+    })
+}
+
+/// base64 in the standard alphabet and in the one for URLs: writers differ, and the two cannot be confused.
+const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
+const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
+const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// Text as it is, bytes as base64.
+struct Texts<O> {
+    data_type: DataType,
+    values: Values<O>,
+}
+
+impl<O: OffsetSizeTrait> Texts<O> {
+    #[inline]
+    fn push(&mut self, raw: &str) -> Result<(), Refusal> {
+        match self.values.stored() {
+            Stored::Text | Stored::TextView => match text(raw)? {
+                Some(value) => self.values.push(value.as_bytes()),
+                None => self.values.push(raw.as_bytes()),
+            },
+            Stored::Binary | Stored::BinaryView | Stored::FixedSize(_) => {
+                let value = text(raw)?.ok_or(Refusal::WrongType)?;
+                let decoded = STANDARD.decode(&*value).or_else(|_| URL_SAFE.decode(&*value));
+                let decoded = decoded.map_err(|_| Refusal::WrongType)?;
+                if let Stored::FixedSize(size) = self.values.stored()
+                    && usize::try_from(size) != Ok(decoded.len())
+                {
+                    return Err(Refusal::OutOfRange("it does not have the length of the type"));
+                }
+                self.values.push(&decoded)
+            }
+        }
+    }
+}
+
+impl<O: OffsetSizeTrait> Column for Texts<O> {
+    fn append(&mut self, raw: &str) -> Result<(), Fault> {
+        self.push(raw).map_err(|refusal| {
+            let expected = match self.values.stored() {
+                Stored::Text | Stored::TextView => self.data_type.to_string(),
+                _ => format!("{} as base64 text", self.data_type),
+            };
+            Fault::of_value(refusal, &expected, raw)
+        })
+    }
+
+    fn append_null(&mut self) {
+        self.values.append_null();
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.values.truncate(length);
+    }
+
+    fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        self.values.finish()
+    }
+}

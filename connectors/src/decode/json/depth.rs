@@ -1,0 +1,36 @@
+//! How deep a body is nested.
+
+/// How deep a body may be nested, itself counted: what serde_json reads back.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// Whether a value's text is an object's or an array's.
+#[inline]
+pub(super) fn is_nested(raw: &str) -> bool {
+    matches!(raw.as_bytes().first(), Some(b'{' | b'['))
+}
+
+/// Whether a member of the body is nested too deeply.
+pub(super) fn is_too_deep(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    if bytes.len() < 2 * MAX_DEPTH || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count() < MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_text, mut escaped) = (1, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+    }
+    false
+}

@@ -1,0 +1,26 @@
+//! The formats, by the names that option `format` gives them. To add one, add a line here.
+
+use std::sync::Arc;
+
+use super::contract::Format;
+use super::json::JsonFormat;
+use crate::Error;
+use crate::source::SourceConfig;
+
+/// The names, for messages.
+const FORMATS: &[&str] = &["json"];
+
+/// The format of a source: the declared one, else JSON.
+///
+/// # Errors
+/// [`Error::Config`] for a name that is not known.
+pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
+    let name = config.options.get("format").map_or("json", String::as_str);
+    match name.to_ascii_lowercase().as_str() {
+        "json" => Ok(Arc::new(JsonFormat)),
+        _ => Err(Error::Config {
+            message: format!("source {}: format '{name}' is not known", config.name),
+            help: Some(format!("write one of: {}", FORMATS.join(", "))),
+        }),
+    }
+}
