@@ -10,6 +10,7 @@
 //! | `decoding` | batches on their way from a reading task to a reader |
 //! | [`nats`] | JetStream streams |
 //! | [`file`] | files of JSON lines, and standard input |
+//! | [`scripted`] | a source in memory for tests, which does what a script says |
 
 mod batch;
 mod contract;
@@ -19,6 +20,7 @@ pub mod file;
 pub mod nats;
 mod position;
 mod registry;
+pub mod scripted;
 
 pub use batch::{Batch, CommitPoints, Origin};
 pub use contract::{Extent, Promises, Read, Reader, Source, Start};

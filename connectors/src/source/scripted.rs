@@ -1,0 +1,440 @@
+//! A source in memory that does what a test tells it: gives events, fails, waits and ends, in a written order.
+//!
+//! A script is a list of steps. Every reader plays it from the beginning and passes over the events before its position, so that the
+//! source can be read again like a stream. A failure happens once, to the first reader that comes to it. Behind the last step a reader has
+//! caught up and waits for more, which [`ScriptedSource::then`] may add at any time.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use alluvium_connectors::source::scripted::{Step, ScriptedSource};
+//! # use alluvium_connectors::source::{BatchLimits, Read, Source, SourceConfig, Start};
+//! # use arrow::datatypes::{DataType, Field, Schema};
+//! # let config = SourceConfig {
+//! #     name: "orders".into(),
+//! #     stored_as: "SCRIPTED".into(),
+//! #     location: "memory".into(),
+//! #     options: Default::default(),
+//! #     declared: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
+//! #     columns: vec![0],
+//! #     limits: BatchLimits::default(),
+//! # };
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build()?.block_on(async {
+//! let source = ScriptedSource::new(config)?;
+//! source.then(Step::events(["{\"n\":1}", "{\"n\":2}"])).then(Step::unavailable("the server is away")).then(Step::End);
+//! let source: Arc<dyn Source> = Arc::new(source);
+//! let mut reader = source.read(Start::First).await?;
+//! assert!(matches!(reader.next().await, Ok(Read::Batch(batch)) if batch.end == 3));
+//! assert!(reader.next().await.is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! It is no kind of source that `STORED AS` names: a test hands it to the engine.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arrow::array::Int64Array;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::batch::{Batch, CommitPoints, Origin};
+use super::contract::{Extent, Promises, Read, Reader, Source, Start};
+use super::declaration::SourceConfig;
+use super::position::{Identity, Position};
+use crate::Error;
+use crate::dead_letters::DeadLetter;
+use crate::decode::{Decoder, Message};
+
+/// The kind of source in identities.
+const KIND: &str = "scripted";
+/// How often a reader that has caught up says so.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// What a reader does next.
+#[derive(Debug, Clone)]
+pub enum Step {
+    /// Gives one batch.
+    Batch(ScriptedBatch),
+    /// Says that all there is has been read.
+    CaughtUp,
+    /// Fails, once. The reader gives nothing afterwards; another one goes on behind this step.
+    Fail(Failure),
+    /// Waits until [`ScriptedSource::release`].
+    Wait,
+    /// Says that there will never be more, as often as it is asked.
+    End,
+    /// Nothing: what a failure that has happened, or a wait that was released, leaves.
+    Passed,
+}
+
+impl Step {
+    /// A batch of these payloads, of partition 0.
+    pub fn events<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> Step {
+        Step::Batch(ScriptedBatch::new(payloads))
+    }
+
+    /// A failure that trying again helps against.
+    #[must_use]
+    pub fn unavailable(message: &str) -> Step {
+        Step::Fail(Failure::Unavailable(message.to_owned()))
+    }
+
+    /// A failure that says that the source is another one, or has lost events.
+    #[must_use]
+    pub fn changed(message: &str) -> Step {
+        Step::Fail(Failure::StreamChanged(message.to_owned()))
+    }
+}
+
+/// An error that a script can ask for.
+#[derive(Debug, Clone)]
+pub enum Failure {
+    /// [`Error::Unavailable`].
+    Unavailable(String),
+    /// [`Error::StreamChanged`].
+    StreamChanged(String),
+}
+
+impl Failure {
+    fn error(self, source_name: &str) -> Error {
+        let source_name = source_name.to_owned();
+        match self {
+            Failure::Unavailable(message) => Error::Unavailable { source_name, message },
+            Failure::StreamChanged(message) => Error::StreamChanged { source_name, message },
+        }
+    }
+}
+
+/// The events of one batch. Their sequences follow those of the batches before it in its partition.
+#[derive(Debug, Clone)]
+pub struct ScriptedBatch {
+    /// The partition.
+    pub partition: u32,
+    /// The payloads, decoded by the source's format.
+    pub payloads: Vec<Bytes>,
+    /// Sequences behind the events that hold none.
+    pub gap: u64,
+    /// The weight of each row; every payload must then give one.
+    pub weights: Option<Vec<i64>>,
+    /// After which events a commit may fall.
+    pub commits: CommitPoints,
+}
+
+impl ScriptedBatch {
+    /// Events of partition 0, behind any of which a commit may fall.
+    pub fn new<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> ScriptedBatch {
+        let payloads = payloads.into_iter().map(Into::into).collect();
+        ScriptedBatch { partition: 0, payloads, gap: 0, weights: None, commits: CommitPoints::AfterAny }
+    }
+
+    fn length(&self) -> u64 {
+        self.payloads.len() as u64 + self.gap
+    }
+}
+
+/// A source that follows a script. Clones share it.
+#[derive(Clone)]
+pub struct ScriptedSource {
+    config: Arc<SourceConfig>,
+    decoder: Arc<Decoder>,
+    promises: Promises,
+    script: Arc<Mutex<Script>>,
+    /// Sent whenever the script has changed.
+    changed: watch::Sender<()>,
+}
+
+struct Script {
+    steps: Vec<Step>,
+    /// Errors of the next calls of [`Source::read`].
+    refusals: VecDeque<Failure>,
+    /// Tells a source that was made anew from the one before it.
+    created: String,
+    /// The first sequence of partition 0 that is still there.
+    first: u64,
+}
+
+/// What the identity of a position in a script holds.
+#[derive(Serialize, Deserialize)]
+struct Known {
+    stream: String,
+    created: String,
+}
+
+impl fmt::Debug for ScriptedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScriptedSource").field("name", &self.config.name).finish_non_exhaustive()
+    }
+}
+
+impl ScriptedSource {
+    /// A source without any step. It promises what a stream does: order, replay, and to know its end.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a column or format that cannot be decoded.
+    pub fn new(config: SourceConfig) -> Result<ScriptedSource, Error> {
+        let promises = Promises { ordered: true, replayable: true, read_once: false, knows_end: true, partitions: 1 };
+        let script = Script { steps: Vec::new(), refusals: VecDeque::new(), created: "1".into(), first: 1 };
+        Ok(ScriptedSource {
+            decoder: Arc::new(Decoder::new(&config)?),
+            config: Arc::new(config),
+            promises,
+            script: Arc::new(Mutex::new(script)),
+            changed: watch::Sender::new(()),
+        })
+    }
+
+    /// The same with other promises.
+    #[must_use]
+    pub fn promising(self, promises: Promises) -> ScriptedSource {
+        ScriptedSource { promises, ..self }
+    }
+
+    /// Adds a step at the end of the script.
+    pub fn then(&self, step: Step) -> &ScriptedSource {
+        self.change(|script| script.steps.push(step))
+    }
+
+    /// Lets readers pass the first wait of the script that is still there.
+    pub fn release(&self) -> &ScriptedSource {
+        self.change(|script| {
+            if let Some(wait) = script.steps.iter_mut().find(|step| matches!(step, Step::Wait)) {
+                *wait = Step::Passed;
+            }
+        })
+    }
+
+    /// Lets the next attempt to read fail; several queue up.
+    pub fn refuse(&self, failure: Failure) -> &ScriptedSource {
+        self.change(|script| script.refusals.push_back(failure))
+    }
+
+    /// Makes the source anew, without any step: positions in the old one are of another source.
+    pub fn make_anew(&self, created: &str) -> &ScriptedSource {
+        self.change(|script| {
+            *script = Script { created: created.to_owned(), steps: Vec::new(), refusals: VecDeque::new(), first: 1 }
+        })
+    }
+
+    /// Lets the events of partition 0 before `first` be gone.
+    pub fn lose_before(&self, first: u64) -> &ScriptedSource {
+        self.change(|script| script.first = first)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Script)) -> &ScriptedSource {
+        change(&mut self.script());
+        self.changed.send_replace(());
+        self
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn open(&self, start: Start) -> Result<ScriptedReader, Error> {
+        let mut script = self.script();
+        if let Some(refusal) = script.refusals.pop_front() {
+            return Err(refusal.error(&self.config.name));
+        }
+        let known = Known { stream: self.config.name.clone(), created: script.created.clone() };
+        let identity = Identity::new(KIND, &known)?;
+        let changed = |message: String| Failure::StreamChanged(message).error(&self.config.name);
+        let position = match start {
+            Start::First => Position::new(script.first, identity),
+            Start::At(position) if !position.identity.same_source(&identity) => {
+                return Err(changed(format!("expected the source made at {}, found {:?}", script.created, position.identity)));
+            }
+            Start::At(position) if position.offset < script.first => {
+                return Err(changed(format!("expected sequence {}, found {} as the first", position.offset, script.first)));
+            }
+            Start::At(position) => position,
+        };
+        drop(script);
+        Ok(ScriptedReader {
+            source: self.clone(),
+            changed: self.changed.subscribe(),
+            position,
+            next: 0,
+            failed: false,
+            said: false,
+        })
+    }
+}
+
+impl Script {
+    /// The first sequence of the batch that a step is, and the end of its partition at the last step.
+    fn start_of(&self, step: usize, partition: u32) -> u64 {
+        let before = self.steps.iter().take(step).filter_map(|step| match step {
+            Step::Batch(batch) if batch.partition == partition => Some(batch.length()),
+            _ => None,
+        });
+        1 + before.sum::<u64>()
+    }
+}
+
+impl Source for ScriptedSource {
+    fn config(&self) -> &SourceConfig {
+        &self.config
+    }
+
+    fn promises(&self) -> Promises {
+        self.promises
+    }
+
+    fn extent(&self, partition: u32) -> BoxFuture<'_, Result<Extent, Error>> {
+        let script = self.script();
+        let first = if partition == 0 { script.first } else { 1 };
+        let extent = Extent { first, end: script.start_of(script.steps.len(), partition).max(first) };
+        drop(script);
+        Box::pin(std::future::ready(Ok(extent)))
+    }
+
+    fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {
+        let opened = self.open(start).map(|reader| Box::new(reader) as Box<dyn Reader>);
+        Box::pin(std::future::ready(opened))
+    }
+}
+
+/// Plays a script.
+#[derive(Debug)]
+struct ScriptedReader {
+    source: ScriptedSource,
+    changed: watch::Receiver<()>,
+    position: Position,
+    /// The step to play next.
+    next: usize,
+    failed: bool,
+    /// Whether it has said that it caught up since the last batch.
+    said: bool,
+}
+
+/// What comes of looking at the script.
+enum Now {
+    Give(Result<Read, Error>),
+    Wait,
+}
+
+impl ScriptedReader {
+    /// Plays steps until one gives something or has to be waited for.
+    fn play(&mut self) -> Now {
+        if self.failed {
+            return Now::Give(Err(Error::Bug("a reader was asked for more after it failed".into())));
+        }
+        let source = self.source.clone();
+        let mut script = source.script();
+        loop {
+            let at = self.next;
+            let Some(step) = script.steps.get(at).cloned() else { return self.caught_up() };
+            match step {
+                Step::Wait => return Now::Wait,
+                Step::End => return Now::Give(Ok(Read::End)),
+                Step::Passed => self.next += 1,
+                Step::CaughtUp => {
+                    self.next += 1;
+                    return Now::Give(Ok(Read::CaughtUp { offset: self.position.offset }));
+                }
+                Step::Fail(failure) => {
+                    script.steps[at] = Step::Passed;
+                    self.failed = true;
+                    return Now::Give(Err(failure.error(&source.config.name)));
+                }
+                Step::Batch(batch) => {
+                    self.next += 1;
+                    let start = script.start_of(at, batch.partition);
+                    let offset = self.position.offset_of(batch.partition);
+                    if start + batch.length() <= offset {
+                        continue;
+                    }
+                    return Now::Give(self.batch(batch, start).map(|batch| Read::Batch(batch.since(offset))));
+                }
+            }
+        }
+    }
+
+    fn caught_up(&mut self) -> Now {
+        if self.said {
+            return Now::Wait;
+        }
+        self.said = true;
+        Now::Give(Ok(Read::CaughtUp { offset: self.position.offset }))
+    }
+
+    fn batch(&mut self, batch: ScriptedBatch, start: u64) -> Result<Batch, Error> {
+        let end = start + batch.length();
+        let decoded = self.source.decoder.decode(batch.payloads.len(), (start..).zip(&batch.payloads).map(message))?;
+        if batch.weights.as_ref().is_some_and(|weights| weights.len() != decoded.rows.num_rows()) {
+            return Err(Error::Bug(format!("{} rows with weights {:?}", decoded.rows.num_rows(), batch.weights)));
+        }
+        match batch.partition {
+            0 => self.position.offset = end,
+            other => drop(self.position.partitions.insert(other, end)),
+        }
+        self.said = false;
+        Ok(Batch {
+            partition: batch.partition,
+            start,
+            end,
+            rows: decoded.rows,
+            sequences: decoded.sequences,
+            weights: batch.weights.map(Int64Array::from),
+            commits: batch.commits,
+            events: decoded.events,
+            bytes: decoded.bytes,
+            dead_letters: decoded.dead_letters,
+            newest_ns: (start..end).last().map(timestamp_ns),
+            position: self.position.clone(),
+            origin: Some(Arc::new(Payloads { start, payloads: batch.payloads })),
+        })
+    }
+}
+
+impl Reader for ScriptedReader {
+    fn next(&mut self) -> BoxFuture<'_, Result<Read, Error>> {
+        Box::pin(async {
+            loop {
+                self.changed.mark_unchanged();
+                if let Now::Give(read) = self.play() {
+                    return read;
+                }
+                if tokio::time::timeout(QUIET, self.changed.changed()).await.is_err() {
+                    self.said = false;
+                }
+            }
+        })
+    }
+
+    fn position(&self) -> &Position {
+        &self.position
+    }
+}
+
+/// Events are stored a second apart, from the first second of 1970 on.
+fn timestamp_ns(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX).saturating_mul(1_000_000_000)
+}
+
+fn message((sequence, payload): (u64, &Bytes)) -> Message<'_> {
+    Message { sequence, subject: "scripted", timestamp_ns: Some(timestamp_ns(sequence)), headers: None, payload }
+}
+
+/// The payloads of a batch.
+#[derive(Debug)]
+struct Payloads {
+    start: u64,
+    payloads: Vec<Bytes>,
+}
+
+impl Origin for Payloads {
+    fn letter(&self, sequence: u64) -> Option<DeadLetter> {
+        let index = usize::try_from(sequence.checked_sub(self.start)?).ok()?;
+        Some(message((sequence, self.payloads.get(index)?)).letter("", "expression", String::new()))
+    }
+}
+
+#[cfg(test)]
+mod tests;
