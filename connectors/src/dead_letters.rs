@@ -179,14 +179,6 @@ impl DeadLetterFolder {
         Ok(lost.len())
     }
 
-    /// Removes staged files of a commit that failed and will not be tried again.
-    ///
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn discard(&self, names: &[String]) -> Result<(), Error> {
-        names.iter().try_for_each(|name| durable::remove_file(&self.staged(name)))
-    }
-
     fn staged(&self, name: &str) -> PathBuf {
         self.folder.join(STAGED).join(name)
     }

@@ -6,7 +6,7 @@
 //! | [`decode`] | messages to Arrow rows: the contract of a format, the columns of the message, dead letters, and the formats: JSON |
 //! | [`dead_letters`] | events that could not be applied, kept as Parquet |
 //! | [`durable`] | files that survive a power failure: write, sync, rename, sync the folder |
-//! | [`views`] | the Parquet parts of a view, its snapshots, `current/` and `manifest.json` |
+//! | [`sink`] | the contract of a sink, and views as Parquet: parts, snapshots, `current/` and `manifest.json` |
 //!
 //! This crate knows nothing of SQL, of plans or of checkpoints: it is given an Arrow schema and an offset, and gives batches;
 //! it is given row changes and gives files. When to commit is decided elsewhere.
@@ -15,8 +15,8 @@ pub mod dead_letters;
 pub mod decode;
 pub mod durable;
 pub mod error;
+pub mod sink;
 pub mod source;
-pub mod views;
 
 pub use dead_letters::DeadLetter;
 pub use error::Error;

@@ -7,12 +7,13 @@
 mod letters;
 mod recovery;
 mod store;
+mod stored;
 mod twin;
 
 use std::collections::BTreeMap;
 
 use alluvium_connectors::Position;
-use alluvium_connectors::views::{Layout as PartLayout, Snapshot};
+use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::{Deserialize, Serialize};
 
 pub use letters::{DeadLetterOffset, dead_letter_key, decoded_key};
@@ -24,6 +25,7 @@ pub const FORMAT: u32 = 1;
 
 /// All that is recorded of one view at one commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "stored::StoredRecord")]
 pub struct Record {
     /// [`FORMAT`] when it was written.
     pub format: u32,
@@ -39,10 +41,13 @@ pub struct Record {
     pub positions: BTreeMap<String, Position>,
     /// The state tables and their batches.
     pub state: Vec<TableRecord>,
-    /// How the view's rows are laid out.
-    pub layout: PartLayout,
-    /// The view's parts, as they are published.
-    pub snapshot: Snapshot,
+    /// What the commit says of the view to its readers.
+    #[serde(rename = "snapshot")]
+    pub commit: CommitFacts,
+    /// What the view's sink has to know of the commit again.
+    pub sink: Token,
+    /// The size of the view.
+    pub size: Size,
     /// Dead-letter files staged by this commit, to be moved into place after it.
     pub dead_letters: Vec<String>,
 }

@@ -53,7 +53,7 @@ pub fn decoded_key(source: &SourceConfig) -> String {
 pub(super) fn kept_by(store: &Store, records: &[Record]) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
     let mut kept: BTreeMap<String, DeadLetterOffset> = BTreeMap::new();
     let mut by_time: Vec<&Record> = records.iter().collect();
-    by_time.sort_by_key(|record| record.snapshot.committed_ms);
+    by_time.sort_by_key(|record| record.commit.committed_ms);
     for record in by_time {
         for (source, position) in &record.positions {
             let told = DeadLetterOffset::at(position);

@@ -24,7 +24,6 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
 }
 
 fn status(record: &Record) -> ViewStatus {
-    let snapshot = &record.snapshot;
     ViewStatus {
         view: record.view.clone(),
         phase: Phase::Stopped,
@@ -39,12 +38,12 @@ fn status(record: &Record) -> ViewStatus {
                 )
             })
             .collect(),
-        rows: snapshot.parts.iter().map(|part| part.rows).sum(),
-        parts: snapshot.parts.len() as u64,
-        bytes: snapshot.parts.iter().map(|part| part.bytes).sum(),
+        rows: record.size.rows,
+        parts: record.size.parts,
+        bytes: record.size.bytes,
         state_rows: 0,
         state_bytes: 0,
-        committed_ms: Some(snapshot.committed_ms),
+        committed_ms: Some(record.commit.committed_ms),
         dead_letters: 0,
         error: None,
         rebuild: BTreeMap::new(),

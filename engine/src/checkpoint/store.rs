@@ -122,7 +122,7 @@ impl Store {
     fn complete_twins(&self, newest: &BTreeMap<String, Record>) -> Result<(), Error> {
         let mut commits: BTreeMap<(u64, Vec<String>), Vec<Record>> = BTreeMap::new();
         for record in self.records()? {
-            commits.entry((record.epoch, record.snapshot.committed_with.clone())).or_default().push(record);
+            commits.entry((record.epoch, record.commit.committed_with.clone())).or_default().push(record);
         }
         for records in commits.into_values() {
             let behind = |record: &Record| newest.get(&record.view).is_none_or(|twin| twin.epoch < record.epoch);

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 
-use alluvium_connectors::views::Manifest;
+use alluvium_connectors::sink::parquet::Manifest;
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{

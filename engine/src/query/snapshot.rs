@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use alluvium_connectors::views::{Manifest, read_manifest, read_snapshot};
+use alluvium_connectors::sink::parquet::{Manifest, read_manifest, read_snapshot};
 
 use super::open_files::OpenFiles;
 use crate::error::Error;

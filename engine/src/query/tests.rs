@@ -3,7 +3,7 @@
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use alluvium_connectors::views::{Manifest, Part};
+use alluvium_connectors::sink::parquet::{Manifest, Part};
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::ArrowWriter;

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alluvium_connectors::source::{Read, Start};
-use alluvium_connectors::views;
 use alluvium_connectors::{Batch, Position};
 use alluvium_projections::Delta;
 
@@ -145,7 +144,7 @@ impl Pipeline {
     async fn hand_over(&mut self, index: usize, anew: &BTreeSet<String>) -> Result<(), Error> {
         let (done, rest) = self.members.split_at_mut(index + 1);
         let Some(member) = done.last().filter(|member| !anew.contains(&member.view.name)) else { return Ok(()) };
-        let (upstream, parts) = (member.view.clone(), member.parts.clone());
+        let (upstream, sink, token) = (member.view.clone(), member.sink.clone(), member.token.clone());
         let name = &upstream.name;
         let mut readers: Vec<&mut Member> = rest
             .iter_mut()
@@ -154,7 +153,8 @@ impl Pipeline {
         if readers.is_empty() {
             return Ok(());
         }
-        for rows in views::read_parts(&self.shared.layout.view(name), upstream.plan.schema.clone(), &parts)? {
+        let Some(token) = token else { return Ok(()) };
+        for rows in sink.rows(upstream.plan.schema.clone(), &token)? {
             let delta = Delta { rows: rows?, weights: None };
             for reader in &mut readers {
                 push_upstream(reader, &upstream, &delta).await?;
@@ -198,7 +198,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Flushes the operators of a rebuild, all or some, and writes their parts, which no record names before the swap.
+    /// Flushes the operators of a rebuild, all or some, and stages their rows, which no record names before the swap.
     ///
     /// # Errors
     /// The operators' and the disk's.
@@ -206,7 +206,8 @@ impl Pipeline {
         let changes = self.flush(only).await?;
         for (member, changes) in self.members.iter_mut().zip(&changes) {
             if only.is_none_or(|only| only.contains(&member.view.name)) {
-                member.parts = member.writer.write(self.epoch + 1, changes)?;
+                let staged = member.writer.prepare(self.epoch + 1, changes)?;
+                member.stage(staged);
             }
         }
         self.forget_kept_letters()

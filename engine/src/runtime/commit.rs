@@ -6,14 +6,14 @@
 //! 3. the JSON twins, the dead letters and the snapshots are put in place: a crash before the end is repaired by doing it again
 //! 4. what no kept snapshot names is removed
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
-use alluvium_connectors::views::{self, Change, Part, Retention, Snapshot};
+use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged};
 
 use super::failpoint;
 use super::pipeline::{Member, Pipeline};
@@ -24,9 +24,9 @@ use crate::metrics::{self, Written};
 use crate::status::{Phase, SourceStatus};
 
 impl Member {
-    /// Writes the state and the parts of an epoch, side by side: both wait for the disk, and large ones keep a core busy each.
-    /// Gives the bytes of state, and the parts after it.
-    fn write(&mut self, epoch: u64, changes: &[Change]) -> Result<(u64, Vec<Part>), Error> {
+    /// Writes the state and stages the rows of an epoch, side by side: both wait for the disk, and large ones keep a core busy each.
+    /// Gives the bytes of state, and what is staged.
+    fn write(&mut self, epoch: u64, changes: &[Delta]) -> Result<(u64, Staged), Error> {
         let checkpoint = self.projection.checkpoint();
         let (state, writer) = (&mut self.state, &mut self.writer);
         let mut write_state = || {
@@ -35,15 +35,15 @@ impl Member {
             written
         };
         if checkpoint.iter().all(|table| table.added.is_empty()) {
-            return Ok((write_state()?, writer.write(epoch, changes)?));
+            return Ok((write_state()?, writer.prepare(epoch, changes)?));
         }
-        let (state, parts) = thread::scope(|scope| {
+        let (state, staged) = thread::scope(|scope| {
             let state = scope.spawn(write_state);
-            let parts = writer.write(epoch, changes);
-            (state.join(), parts)
+            let staged = writer.prepare(epoch, changes);
+            (state.join(), staged)
         });
         let state = state.map_err(|_| Error::bug("the thread that writes state broke off"))?;
-        Ok((state?, parts?))
+        Ok((state?, staged?))
     }
 }
 
@@ -70,11 +70,9 @@ impl Pipeline {
         failpoint::pass("before_state");
         let mut written = vec![Written::default(); self.members.len()];
         for ((member, changes), written) in self.members.iter_mut().zip(&changes).zip(&mut written) {
-            let (state, parts) = member.write(epoch, changes)?;
-            written.state = state;
-            let old: HashSet<&str> = member.parts.iter().map(|part| part.file.as_str()).collect();
-            written.view = parts.iter().filter(|part| !old.contains(part.file.as_str())).map(|part| part.bytes).sum();
-            member.parts = parts;
+            let (state, staged) = member.write(epoch, changes)?;
+            *written = Written { state, view: staged.written_bytes };
+            member.stage(staged);
         }
         failpoint::pass("after_parts");
         steps.done("state and parts");
@@ -85,8 +83,8 @@ impl Pipeline {
         self.epoch = epoch;
         self.shared.store.write_twins(&records)?;
         failpoint::pass("after_twin");
-        for record in &records {
-            views::publish(&self.shared.layout.view(&record.view), &record.snapshot)?;
+        for (member, record) in self.members.iter().zip(&records) {
+            member.sink.publish(&record.commit, &record.sink)?;
         }
         failpoint::pass("after_publish");
         steps.done("publish");
@@ -116,36 +114,32 @@ impl Pipeline {
         failpoint::pass("after_dead_letters");
         let committed_ms = now_ms();
         let names: Vec<String> = self.members.iter().map(|member| member.view.name.clone()).collect();
-        let records: Vec<Record> = self
-            .members
-            .iter()
-            .enumerate()
-            .map(|(index, member)| Record {
+        let mut records = Vec::with_capacity(self.members.len());
+        for (index, member) in self.members.iter().enumerate() {
+            let view = &member.view.name;
+            let offset = |source: String| self.positions.get(&source).map(|position| (source, position.offset));
+            let commit = CommitFacts {
+                view: view.clone(),
+                epoch,
+                offsets: self.component.sources_behind(view).into_iter().filter_map(offset).collect(),
+                fingerprint: member.view.plan.fingerprint.clone(),
+                committed_ms,
+                committed_with: names.clone(),
+            };
+            records.push(Record {
                 format: FORMAT,
-                view: member.view.name.clone(),
+                view: view.clone(),
                 epoch,
                 incarnation: member.incarnation.clone(),
                 fingerprint: member.view.plan.fingerprint.clone(),
                 positions: self.positions.clone(),
                 state: member.state.records(),
-                layout: member.layout.clone(),
-                snapshot: Snapshot {
-                    view: member.view.name.clone(),
-                    epoch,
-                    parts: member.parts.clone(),
-                    offsets: self
-                        .component
-                        .sources_behind(&member.view.name)
-                        .into_iter()
-                        .filter_map(|source| self.positions.get(&source).map(|position| (source, position.offset)))
-                        .collect(),
-                    fingerprint: member.view.plan.fingerprint.clone(),
-                    committed_ms,
-                    committed_with: names.clone(),
-                },
+                commit,
+                sink: member.token.clone().ok_or_else(|| Error::bug(format!("view {view} is committed without a token")))?,
+                size: member.size,
                 dead_letters: if index == 0 { staged.clone() } else { Vec::new() },
-            })
-            .collect();
+            });
+        }
         let rebuilds_done = if options.ends_rebuild { names } else { Vec::new() };
         self.shared.store.write(&Write { records: records.clone(), dead_letter_offsets: offsets, rebuilds_done })?;
         if let Some(writer) = &writer {
@@ -233,10 +227,8 @@ impl Pipeline {
         for member in &self.members {
             member.state.sweep()?;
             // While the view is rebuilt beside this run, parts of both lie in one folder: old snapshots wait until the swap.
-            if !options.keep_unnamed {
-                let root = self.shared.layout.view(&member.view.name);
-                let retention = retention(&self.shared, member.view.options.snapshots_kept);
-                views::sweep(&root, &member.parts, retention, SystemTime::now())?;
+            if let Some(token) = member.token.as_ref().filter(|_| !options.keep_unnamed) {
+                member.sink.sweep(token, SystemTime::now())?;
             }
         }
         Ok(())
@@ -247,12 +239,12 @@ impl Pipeline {
             let (rows, bytes) = member.projection.state_size();
             self.shared.board.update(&record.view, |status| {
                 status.epoch = Some(record.epoch);
-                status.rows = record.snapshot.parts.iter().map(|part| part.rows).sum();
-                status.parts = record.snapshot.parts.len() as u64;
-                status.bytes = record.snapshot.parts.iter().map(|part| part.bytes).sum();
+                status.rows = record.size.rows;
+                status.parts = record.size.parts;
+                status.bytes = record.size.bytes;
                 status.state_rows = rows;
                 status.state_bytes = bytes;
-                status.committed_ms = Some(record.snapshot.committed_ms);
+                status.committed_ms = Some(record.commit.committed_ms);
                 status.rebuild.clear();
                 if status.phase == Phase::Rebuilding {
                     status.phase = Phase::Live;
@@ -305,13 +297,7 @@ impl fmt::Display for Steps {
 /// # Errors
 /// The disk's.
 pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
-    let root = shared.layout.view(&record.view);
-    let shown = views::read_manifest(&root)?;
-    let current = root.join("current").exists();
-    if !current || shown.is_none_or(|shown| shown.epoch != record.epoch || shown.fingerprint != record.fingerprint) {
-        views::publish(&root, &record.snapshot)?;
-    }
-    views::sweep_orphans(&root, &record.snapshot.parts)?;
+    shared.sink(&record.view).recover(&record.commit, &record.sink)?;
     sweep_incarnations(&shared.layout.states(&record.view), &record.incarnation)?;
     Ok(())
 }
@@ -334,11 +320,6 @@ pub(super) fn sweep_incarnations(folder: &Path, keep: &str) -> Result<(), Error>
         }
     }
     Ok(())
-}
-
-fn retention(shared: &Shared, kept: Option<usize>) -> Retention {
-    let settings = &shared.project.settings;
-    Retention { kept: kept.unwrap_or(settings.snapshots_kept), min_age: settings.snapshots_min_age }
 }
 
 fn now_ms() -> u64 {

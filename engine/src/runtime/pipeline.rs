@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alluvium_connectors::dead_letters::DeadLetter;
-use alluvium_connectors::views::{Change, Layout as PartLayout, Part, ViewWriter};
+use alluvium_connectors::sink::parquet::ParquetSink;
+use alluvium_connectors::sink::{self, Sink, SinkWriter, Size, Staged, Token, ViewRows};
 use alluvium_connectors::{Batch, Position};
 use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
@@ -22,11 +23,13 @@ use crate::error::Error;
 pub(crate) struct Member {
     pub(crate) view: View,
     pub(crate) projection: Projection,
-    pub(crate) writer: ViewWriter,
+    pub(crate) sink: ParquetSink,
+    pub(crate) writer: Box<dyn SinkWriter>,
     pub(crate) state: StateFiles,
     pub(crate) incarnation: String,
-    pub(crate) layout: PartLayout,
-    pub(crate) parts: Vec<Part>,
+    /// What the sink staged last, or what the record holds; none before either.
+    pub(crate) token: Option<Token>,
+    pub(crate) size: Size,
 }
 
 impl Member {
@@ -36,19 +39,15 @@ impl Member {
     /// A plan that cannot run, a column that Parquet cannot hold, the disk's.
     pub(crate) async fn new(shared: &Shared, view: &View) -> Result<Member, Error> {
         let incarnation = new_incarnation(view);
-        let layout = if view.plan.root.retracts {
-            PartLayout::Hashed { columns: view.plan.root.key.clone().unwrap_or_default() }
-        } else {
-            PartLayout::Append
-        };
-        let writer = ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), layout.clone(), Vec::new())?;
+        let sink = shared.sink(&view.name);
         Ok(Member {
             projection: Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?,
-            writer,
+            writer: sink.writer(&view_rows(view), None)?,
+            sink,
             state: StateFiles::create(shared.layout.state(&view.name, &incarnation))?,
             incarnation,
-            layout,
-            parts: Vec::new(),
+            token: None,
+            size: Size::default(),
             view: view.clone(),
         })
     }
@@ -68,10 +67,16 @@ impl Member {
         let (state, tables) = StateFiles::open(folder, &record.state).map_err(|error| state_error(view, error))?;
         let mut projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
         projection.restore(tables).map_err(|error| projection_error(view, error))?;
-        let parts = record.snapshot.parts.clone();
-        let writer =
-            ViewWriter::open(&shared.layout.view(&view.name), view.plan.schema.clone(), record.layout.clone(), parts.clone())?;
-        Ok(Member { view: view.clone(), projection, writer, state, incarnation, layout: record.layout.clone(), parts })
+        let sink = shared.sink(&view.name);
+        let writer = sink.writer(&view_rows(view), Some(&record.sink))?;
+        let (token, size) = (Some(record.sink.clone()), record.size);
+        Ok(Member { view: view.clone(), projection, sink, writer, state, incarnation, token, size })
+    }
+
+    /// Takes over what the sink has staged.
+    pub(super) fn stage(&mut self, staged: Staged) {
+        self.token = Some(staged.token);
+        self.size = staged.size;
     }
 }
 
@@ -137,7 +142,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Pipeline::apply`].
-    pub(crate) async fn flush(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<Vec<Change>>, Error> {
+    pub(crate) async fn flush(&mut self, only: Option<&BTreeSet<String>>) -> Result<Vec<Vec<sink::Delta>>, Error> {
         let takes_part = |member: &Member| only.is_none_or(|only| only.contains(&member.view.name));
         let mut all = Vec::with_capacity(self.members.len());
         for index in 0..self.members.len() {
@@ -155,7 +160,7 @@ impl Pipeline {
                     push_upstream(reader, &member.view, delta).await?;
                 }
             }
-            all.push(deltas.into_iter().map(|delta| Change { rows: delta.rows, weights: delta.weights }).collect());
+            all.push(deltas.into_iter().map(|delta| sink::Delta { rows: delta.rows, weights: delta.weights }).collect());
         }
         Ok(all)
     }
@@ -191,6 +196,12 @@ fn state_error(view: &View, error: alluvium_connectors::Error) -> Error {
         ),
         other => other.into(),
     }
+}
+
+/// What a view's sink has to know of its rows.
+fn view_rows(view: &View) -> ViewRows {
+    let root = &view.plan.root;
+    ViewRows { schema: view.plan.schema.clone(), retracts: root.retracts, key: root.key.clone().unwrap_or_default() }
 }
 
 /// A name for a run of a view's operators from the first event, never used before: the time tells two of one version apart.

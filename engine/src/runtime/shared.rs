@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
+use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
 
 use super::feed::Feed;
 use crate::checkpoint::Store;
@@ -45,6 +46,14 @@ impl Shared {
     /// The feed of a declared source.
     pub(crate) fn feed(&self, source: &str) -> Result<&Feed, crate::Error> {
         self.feeds.get(source).ok_or_else(|| crate::Error::bug(format!("source {source} has no feed")))
+    }
+
+    /// Where a view's rows go.
+    pub(crate) fn sink(&self, view: &str) -> ParquetSink {
+        let settings = &self.project.settings;
+        let declared = self.project.catalog.views.iter().find(|declared| declared.name == view);
+        let kept = declared.and_then(|declared| declared.options.snapshots_kept).unwrap_or(settings.snapshots_kept);
+        ParquetSink::new(self.layout.view(view), Retention { kept, min_age: settings.snapshots_min_age })
     }
 
     /// The sources of which there can be only one reader.

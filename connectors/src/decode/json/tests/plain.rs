@@ -6,6 +6,7 @@ use crate::decode::json::depth::is_nested;
 use crate::decode::json::members::{Members, Target};
 use crate::decode::json::object::{walk_any, walk_object};
 use crate::decode::json::plain;
+use crate::decode::json::runs::is_plain;
 
 const NAMES: [&str; 9] = ["id", "date_time", "Price", "", "a name of more than sixteen bytes", "é", "x", "y", "skipped"];
 
@@ -110,7 +111,7 @@ fn every_byte_ends_a_text_or_does_not() {
             text.splice(place & !1..(place & !1) + 2, [byte, b'a']);
             let text = String::from_utf8(text).unwrap();
             let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
-            assert_eq!(plain::is_plain(&text), !ends, "byte {byte} at {place}");
+            assert_eq!(is_plain(&text), !ends, "byte {byte} at {place}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! [`ViewWriter`]: the net changes of an epoch become new parts.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -11,11 +11,13 @@ use arrow::record_batch::RecordBatch;
 
 use super::append::{self, Size};
 use super::cost::ChangeRate;
+use super::hashed;
 use super::part_file::{PARTS, PartFiles, StoredRows};
+use super::parts::{Part, PartLayout};
 use super::shape::Shape;
-use super::{Change, Layout, Part, hashed};
 use crate::Error;
 use crate::durable;
+use crate::sink::contract::Delta;
 
 /// Writes the parts of one view.
 ///
@@ -24,11 +26,10 @@ use crate::durable;
 ///   (checked by the property tests; a row to remove that is not there is an error).
 /// - What [`ViewWriter::write`] gave is committed before the next call. When that failed, drop the writer and open another one
 ///   with the parts of the last commit (unchecked).
-/// - Files that are neither committed nor in a snapshot are left to [`super::sweep_orphans`] or [`super::discard`].
-pub struct ViewWriter {
+/// - Files that are neither committed nor in a snapshot are left to [`super::sweep_orphans`].
+pub(super) struct ViewWriter {
     view: String,
-    root: PathBuf,
-    files: Arc<PartFiles>,
+    pub(super) files: Arc<PartFiles>,
     kind: Kind,
     parts: Vec<Part>,
 }
@@ -58,16 +59,17 @@ impl ViewWriter {
     /// # Errors
     /// [`Error::Config`] for a column that Parquet cannot hold, with a cast to write instead; [`Error::Corrupt`] for parts that
     /// do not fit the layout; [`Error::Io`].
-    pub fn open(root: &Path, schema: SchemaRef, layout: Layout, parts: Vec<Part>) -> Result<ViewWriter, Error> {
+    pub(super) fn open(root: &Path, schema: SchemaRef, layout: PartLayout, parts: Vec<Part>) -> Result<ViewWriter, Error> {
         let shape = Arc::new(Shape::new(schema, &layout)?);
         durable::create_folder(&root.join(PARTS))?;
         let (kind, parts) = match layout {
-            Layout::Append => (Kind::Append { merge: None }, parts),
-            Layout::Hashed { .. } => (Kind::Hashed { rate: ChangeRate::default() }, hashed::sorted(parts, &root.join(PARTS))?),
+            PartLayout::Append => (Kind::Append { merge: None }, parts),
+            PartLayout::Hashed { .. } => {
+                (Kind::Hashed { rate: ChangeRate::default() }, hashed::sorted(parts, &root.join(PARTS))?)
+            }
         };
         Ok(ViewWriter {
             view: root.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
-            root: root.to_owned(),
             files: Arc::new(PartFiles::new(root, shape)),
             kind,
             parts,
@@ -81,7 +83,7 @@ impl ViewWriter {
     /// # Errors
     /// [`Error::Bug`] for a row to remove that is not there, [`Error::Corrupt`] for a part that is damaged, [`Error::Io`]. The
     /// writer is as it was before.
-    pub fn write(&mut self, epoch: u64, changes: &[Change]) -> Result<Vec<Part>, Error> {
+    pub(super) fn write(&mut self, epoch: u64, changes: &[Delta]) -> Result<Vec<Part>, Error> {
         let parts = match &mut self.kind {
             Kind::Hashed { rate } => hashed::apply(&self.view, &self.files, rate, epoch, &self.parts, changes)?,
             Kind::Append { merge } => append_rows(&self.view, &self.files, merge, epoch, &self.parts, changes)?,
@@ -95,26 +97,8 @@ impl ViewWriter {
 
     /// The parts as of the last write.
     #[must_use]
-    pub fn parts(&self) -> &[Part] {
+    pub(super) fn parts(&self) -> &[Part] {
         &self.parts
-    }
-
-    /// Rows of the view as of the last write.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|part| part.rows).sum()
-    }
-
-    /// The view's folder.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The rows of the view as of the last write.
-    #[must_use]
-    pub fn read_all(&self) -> PartRows {
-        PartRows { files: Arc::clone(&self.files), parts: self.parts.clone().into_iter(), reading: None }
     }
 }
 
@@ -130,12 +114,12 @@ impl Drop for ViewWriter {
 ///
 /// # Errors
 /// [`Error::Config`] as [`ViewWriter::open`] gives it; reading gives [`Error::Io`] and [`Error::Corrupt`].
-pub fn read_parts(root: &Path, schema: SchemaRef, parts: &[Part]) -> Result<PartRows, Error> {
-    let shape = Arc::new(Shape::new(schema, &Layout::Append)?);
-    Ok(PartRows { files: Arc::new(PartFiles::new(root, shape)), parts: Vec::from(parts).into_iter(), reading: None })
+pub(super) fn read_parts(root: &Path, schema: SchemaRef, parts: &[Part]) -> Result<PartRows, Error> {
+    let shape = Arc::new(Shape::new(schema, &PartLayout::Append)?);
+    Ok(PartRows::new(Arc::new(PartFiles::new(root, shape)), parts.to_vec()))
 }
 
-/// Record batches of a view's schema, as [`read_parts`] gives them. Ends after the first error.
+/// Record batches of a view's schema, part by part. Ends after the first error.
 #[derive(Debug)]
 pub struct PartRows {
     files: Arc<PartFiles>,
@@ -144,6 +128,10 @@ pub struct PartRows {
 }
 
 impl PartRows {
+    pub(super) fn new(files: Arc<PartFiles>, parts: Vec<Part>) -> PartRows {
+        PartRows { files, parts: parts.into_iter(), reading: None }
+    }
+
     fn step(&mut self) -> Result<Option<RecordBatch>, Error> {
         loop {
             if let Some(batch) = self.reading.as_mut().and_then(Iterator::next) {
@@ -175,7 +163,7 @@ fn append_rows(
     merge: &mut Option<Merge>,
     epoch: u64,
     parts: &[Part],
-    changes: &[Change],
+    changes: &[Delta],
 ) -> Result<Vec<Part>, Error> {
     let mut parts = parts.to_vec();
     if let Some(done) = merge.take_if(|merge| merge.thread.is_finished()) {

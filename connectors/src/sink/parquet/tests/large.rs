@@ -6,8 +6,7 @@ use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{simple_rows, simple_schema};
-use crate::views::{Change, Layout, ViewWriter};
+use super::*;
 
 /// The keys and numbers of a view, in its order.
 fn held(writer: &ViewWriter) -> Vec<(i64, i64)> {
@@ -23,10 +22,10 @@ fn held(writer: &ViewWriter) -> Vec<(i64, i64)> {
 #[test]
 fn many_rows_that_arrive_become_one_part_in_their_order() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = ViewWriter::open(folder.path(), simple_schema(), Layout::Append, Vec::new()).unwrap();
+    let mut writer = ViewWriter::open(folder.path(), simple_schema(), PartLayout::Append, Vec::new()).unwrap();
     let all: Vec<(i64, i64)> = (0..300_000).map(|n| (n, n * 3)).collect();
     let changes = [&all[..7], &all[7..170_000], &all[170_000..]]
-        .map(|rows| Change { rows: simple_rows(rows.iter().copied()), weights: None });
+        .map(|rows| Delta { rows: simple_rows(rows.iter().copied()), weights: None });
     let parts = writer.write(1, &changes).unwrap();
     assert_eq!(parts.len(), 1);
     assert_eq!(parts[0].rows, 300_000);
@@ -41,10 +40,10 @@ fn many_rows_that_arrive_become_one_part_in_their_order() {
 #[test]
 fn many_rows_that_change_become_what_a_map_holds() {
     let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::Hashed { columns: vec![0] };
+    let layout = PartLayout::Hashed { columns: vec![0] };
     let mut writer = ViewWriter::open(folder.path(), simple_schema(), layout, Vec::new()).unwrap();
     let mut model: BTreeMap<i64, i64> = (0..700_000).map(|key| (key, key % 1000)).collect();
-    let first = Change { rows: simple_rows(model.iter().map(|(key, n)| (*key, *n))), weights: None };
+    let first = Delta { rows: simple_rows(model.iter().map(|(key, n)| (*key, *n))), weights: None };
     let parts = writer.write(1, &[first]).unwrap();
     assert!(parts.len() > 1, "{parts:?}");
     let mut random = fastrand::Rng::with_seed(3);
@@ -60,7 +59,7 @@ fn many_rows_that_change_become_what_a_map_holds() {
         // One that comes and goes within the epoch.
         rows.extend([(-1, 5), (-1, 5)]);
         weights.extend([1, -1]);
-        let change = Change { rows: simple_rows(rows), weights: Some(Int64Array::from(weights)) };
+        let change = Delta { rows: simple_rows(rows), weights: Some(Int64Array::from(weights)) };
         writer.write(epoch, &[change]).unwrap();
         let mut rows = held(&writer);
         rows.sort_unstable();

@@ -18,10 +18,12 @@ use rayon::prelude::*;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::cost::{self, ChangeRate, Cost};
+use super::parallel;
 use super::part_file::PartFiles;
+use super::parts::Part;
 use super::shape::Shape;
-use super::{Change, Part, parallel};
 use crate::Error;
+use crate::sink::contract::Delta;
 
 /// Parts of at most this many rows are written by many threads, which wait for the disk most of the time.
 const SMALL_ROWS: u64 = 16 << 10;
@@ -58,7 +60,7 @@ impl Encoded {
 }
 
 /// The changes in pieces, in their order, encoded on all cores.
-fn encode(changes: &[Change], shape: &Shape) -> Result<Vec<Encoded>, Error> {
+fn encode(changes: &[Delta], shape: &Shape) -> Result<Vec<Encoded>, Error> {
     let compared = changes
         .iter()
         .filter_map(|change| change.weights.as_ref())
@@ -146,7 +148,7 @@ pub(super) fn apply(
     rate: &mut ChangeRate,
     epoch: u64,
     parts: &[Part],
-    changes: &[Change],
+    changes: &[Delta],
 ) -> Result<Vec<Part>, Error> {
     let encoded = encode(changes, files.shape())?;
     rate.observe(distinct_keys(&encoded));

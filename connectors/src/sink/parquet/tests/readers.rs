@@ -5,8 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::super::*;
-use super::{change, rows_and_sum, simple_rows, simple_schema, snapshot};
+use super::*;
 
 const KEYS: i64 = 2_000;
 
@@ -15,9 +14,9 @@ const KEYS: i64 = 2_000;
 fn readers_never_see_a_wrong_answer() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("v");
-    let mut writer = ViewWriter::open(&root, simple_schema(), Layout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
+    let mut writer = ViewWriter::open(&root, simple_schema(), PartLayout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
     let mut values = vec![1_i64; KEYS as usize];
-    let parts = writer.write(1, &[Change { rows: simple_rows((0..KEYS).map(|key| (key, 1))), weights: None }]).unwrap();
+    let parts = writer.write(1, &[Delta { rows: simple_rows((0..KEYS).map(|key| (key, 1))), weights: None }]).unwrap();
     let now_ms = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
     publish(&root, &snapshot(1, now_ms(), &parts)).unwrap();
     let right = (KEYS as u64, KEYS);

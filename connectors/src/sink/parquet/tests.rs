@@ -13,7 +13,28 @@ use arrow::array::{Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::*;
+use super::parts::Snapshot;
+use super::snapshots::publish;
+use super::sweep::{Swept, sweep, sweep_orphans};
+use super::writer::{ViewWriter, read_parts};
+use super::{Part, PartLayout, PartRows, Retention, read_manifest, read_snapshot};
+use crate::sink::contract::{CommitFacts, Delta};
+
+/// What a writer holds as of its last write.
+trait Held {
+    fn rows(&self) -> u64;
+    fn read_all(&self) -> PartRows;
+}
+
+impl Held for ViewWriter {
+    fn rows(&self) -> u64 {
+        self.parts().iter().map(|part| part.rows).sum()
+    }
+
+    fn read_all(&self) -> PartRows {
+        PartRows::new(Arc::clone(&self.files), self.parts().to_vec())
+    }
+}
 
 /// A key and a number.
 pub(super) fn simple_schema() -> SchemaRef {
@@ -38,20 +59,20 @@ pub(super) fn simple_rows(rows: impl IntoIterator<Item = (i64, i64)>) -> RecordB
 }
 
 pub(super) fn snapshot(epoch: u64, committed_ms: u64, parts: &[Part]) -> Snapshot {
-    Snapshot {
+    let commit = CommitFacts {
         view: "v".to_owned(),
         epoch,
-        parts: parts.to_vec(),
         offsets: BTreeMap::from([("orders".to_owned(), epoch * 10)]),
         fingerprint: "f".to_owned(),
         committed_ms,
         committed_with: vec!["v".to_owned()],
-    }
+    };
+    Snapshot { commit, parts: parts.to_vec() }
 }
 
-pub(super) fn change(rows: RecordBatch, weight: i64) -> Change {
+pub(super) fn change(rows: RecordBatch, weight: i64) -> Delta {
     let weights = Some(Int64Array::from(vec![weight; rows.num_rows()]));
-    Change { rows, weights }
+    Delta { rows, weights }
 }
 
 /// Reads files as any reader of Parquet would, and gives (rows, sum of `n`).

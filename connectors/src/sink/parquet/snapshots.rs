@@ -13,9 +13,10 @@ use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::part_file::PARTS;
-use super::{Part, Snapshot};
+use super::parts::{Part, Snapshot};
 use crate::Error;
 use crate::durable::{self, io_error};
+use crate::sink::contract::CommitFacts;
 
 pub(super) const SNAPSHOTS: &str = "snapshots";
 pub(super) const CURRENT: &str = "current";
@@ -59,19 +60,20 @@ impl Manifest {
             message: format!("the path {} is not UTF-8, and JSON cannot hold it", parts.display()),
             help: Some("use a data folder whose path is UTF-8".to_owned()),
         })?;
-        let committed = OffsetDateTime::from_unix_timestamp_nanos(i128::from(snapshot.committed_ms) * 1_000_000)
+        let commit = &snapshot.commit;
+        let committed = OffsetDateTime::from_unix_timestamp_nanos(i128::from(commit.committed_ms) * 1_000_000)
             .ok()
             .and_then(|time| time.format(&Rfc3339).ok())
-            .ok_or_else(|| Error::Bug(format!("committed at {} ms", snapshot.committed_ms)))?;
+            .ok_or_else(|| Error::Bug(format!("committed at {} ms", commit.committed_ms)))?;
         Ok(Manifest {
             format: FORMAT,
-            view: snapshot.view.clone(),
-            epoch: snapshot.epoch,
-            fingerprint: snapshot.fingerprint.clone(),
-            offsets: snapshot.offsets.clone(),
+            view: commit.view.clone(),
+            epoch: commit.epoch,
+            fingerprint: commit.fingerprint.clone(),
+            offsets: commit.offsets.clone(),
             committed,
-            committed_ms: snapshot.committed_ms,
-            committed_with: snapshot.committed_with.clone(),
+            committed_ms: commit.committed_ms,
+            committed_with: commit.committed_with.clone(),
             rows: snapshot.parts.iter().map(|part| part.rows).sum(),
             files: snapshot.parts.iter().map(|part| format!("{folder}/{}", part.file)).collect(),
             parts: snapshot.parts.clone(),
@@ -90,12 +92,12 @@ pub(super) struct FolderName {
 impl FolderName {
     pub(super) fn of(snapshot: &Snapshot) -> FolderName {
         let mut digest = Xxh3::new();
-        digest.update(snapshot.fingerprint.as_bytes());
+        digest.update(snapshot.commit.fingerprint.as_bytes());
         for part in &snapshot.parts {
             digest.update(part.file.as_bytes());
             digest.update(b"/");
         }
-        let Snapshot { epoch, committed_ms, .. } = *snapshot;
+        let CommitFacts { epoch, committed_ms, .. } = snapshot.commit;
         FolderName { committed_ms, epoch, name: format!("{epoch:010}-{committed_ms:013}-{:016x}", digest.digest()) }
     }
 
@@ -116,7 +118,7 @@ impl FolderName {
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Corrupt`] when a part is gone. Trying again is safe.
-pub fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
+pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let manifest = Manifest::of(root, snapshot)?;
     let snapshots = root.join(SNAPSHOTS);
     durable::create_folder(&snapshots)?;

@@ -1,7 +1,7 @@
 //! What is removed, and when: old snapshots, the parts that only they named, and what a crash left.
 //!
 //! A snapshot's age counts from the commit that superseded it, since until then a reader may just have begun with it. Parts
-//! that no snapshot ever named are touched only by [`sweep_orphans`], at start, and by [`discard`]: they may be about to be committed.
+//! that no snapshot ever named are touched only by [`sweep_orphans`], at start: they may be about to be committed.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,9 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::parallel;
 use super::part_file::PARTS;
+use super::parts::Part;
 use super::snapshots::{self, FolderName, MANIFEST, SNAPSHOTS};
-use super::{Part, parallel};
 use crate::Error;
 use crate::durable::{self, io_error};
 
@@ -36,22 +37,22 @@ impl Default for Retention {
 
 /// What was removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Swept {
+pub(super) struct Swept {
     /// Snapshot folders.
-    pub snapshots: usize,
+    pub(super) snapshots: usize,
     /// Part files.
-    pub parts: usize,
+    pub(super) parts: usize,
     /// Temporary files of a crash.
-    pub temporary: usize,
+    pub(super) temporary: usize,
 }
 
 /// Removes the snapshots that need not be kept any more, and the parts that only they named. `live` are the parts of the last
 /// commit, and of a version of the view that is being rebuilt in the same folder. It may run beside a writer and beside
-/// [`super::publish`], on another thread than the one that commits.
+/// `publish`, on another thread than the one that commits.
 ///
 /// # Errors
 /// [`Error::Io`]; trying again is safe.
-pub fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) -> Result<Swept, Error> {
+pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) -> Result<Swept, Error> {
     let folders = snapshots::folders(root)?;
     let keep = retention.kept.max(1);
     if folders.len() <= keep {
@@ -104,7 +105,7 @@ fn is_linked_elsewhere(path: &Path) -> Result<bool, Error> {
 ///
 /// # Errors
 /// [`Error::Io`]; trying again is safe.
-pub fn sweep_orphans(root: &Path, live: &[Part]) -> Result<Swept, Error> {
+pub(super) fn sweep_orphans(root: &Path, live: &[Part]) -> Result<Swept, Error> {
     let mut swept = Swept { temporary: durable::remove_temporary(root)?, ..Swept::default() };
     let current = snapshots::current(root)?;
     for name in durable::names(&root.join(SNAPSHOTS))? {
@@ -124,26 +125,6 @@ pub fn sweep_orphans(root: &Path, live: &[Part]) -> Result<Swept, Error> {
     }
     swept.parts = orphans.len();
     Ok(swept)
-}
-
-/// Removes those of `parts` that are neither in `live` nor in a snapshot: parts of a rebuilt view that a later commit replaced
-/// before any was published, or those of a rebuild that was given up. Gives how many.
-///
-/// # Errors
-/// [`Error::Io`]; trying again is safe.
-pub fn discard(root: &Path, parts: &[Part], live: &[Part]) -> Result<usize, Error> {
-    let mut names: HashSet<String> = parts.iter().map(|part| part.file.clone()).collect();
-    let live_names: HashSet<&str> = live.iter().map(|part| part.file.as_str()).collect();
-    names.retain(|name| !live_names.contains(name.as_str()));
-    if names.is_empty() {
-        return Ok(0);
-    }
-    let kept = snapshots::folders(root)?;
-    keep_named(root, &mut names, live, kept.iter().map(|folder| folder.name.as_str()))?;
-    for name in &names {
-        durable::remove_file(&root.join(PARTS).join(name))?;
-    }
-    Ok(names.len())
 }
 
 /// Takes out of `candidates` what `live` or a kept snapshot names.

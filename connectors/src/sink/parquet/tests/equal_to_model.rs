@@ -10,8 +10,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use fastrand::Rng;
 
-use super::super::*;
-use super::{change, simple_rows, simple_schema};
+use super::*;
 use crate::Error;
 
 fn seeds() -> Vec<u64> {
@@ -163,7 +162,7 @@ fn hashed_parts_hold_what_a_multiset_holds() {
             let folder = tempfile::tempdir().unwrap();
             let (columns, schema) = random_schema(&mut rng);
             let key = (0..columns.len()).filter(|_| rng.bool()).collect();
-            let layout = Layout::Hashed { columns: key };
+            let layout = PartLayout::Hashed { columns: key };
             let mut writer = ViewWriter::open(folder.path(), Arc::clone(&schema), layout.clone(), Vec::new()).unwrap();
             let mut model = Model::default();
             let mut parts = Vec::new();
@@ -179,7 +178,7 @@ fn hashed_parts_hold_what_a_multiset_holds() {
                         .collect(),
                 );
                 let batch = batch.unwrap();
-                let mut changes = vec![Change { rows: batch.clone(), weights: None }];
+                let mut changes = vec![Delta { rows: batch.clone(), weights: None }];
                 let removes = if epoch % 9 == 0 { model.rows.len() } else { rng.usize(0..4).min(model.rows.len()) };
                 let mut removed = Vec::new();
                 for _ in 0..removes {
@@ -220,7 +219,7 @@ fn appended_parts_hold_what_arrived_and_stay_few() {
         let mut rng = Rng::with_seed(seed);
         let folder = tempfile::tempdir().unwrap();
         let (columns, schema) = random_schema(&mut rng);
-        let mut writer = ViewWriter::open(folder.path(), Arc::clone(&schema), Layout::Append, Vec::new()).unwrap();
+        let mut writer = ViewWriter::open(folder.path(), Arc::clone(&schema), PartLayout::Append, Vec::new()).unwrap();
         assert_eq!(writer.write(1, &[]).unwrap().len(), 1, "an empty view is one empty file");
         let mut model = Model::default();
         for epoch in 2..150 {
@@ -232,12 +231,12 @@ fn appended_parts_hold_what_arrived_and_stay_few() {
                 .collect();
             let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
             model.rows.extend(texts(&batch).into_iter().map(|text| (text, batch.slice(0, 0))));
-            let parts = writer.write(epoch, &[Change { rows: batch, weights: None }]).unwrap();
+            let parts = writer.write(epoch, &[Delta { rows: batch, weights: None }]).unwrap();
             assert!(parts.len() < 40, "{} parts", parts.len());
             if epoch % 30 == 0 {
                 let read: Vec<_> = writer.read_all().map(|batch| batch.unwrap()).collect();
                 check(&model, &read, &parts, &format!("seed {seed}, epoch {epoch}"));
-                writer = ViewWriter::open(folder.path(), Arc::clone(&schema), Layout::Append, parts).unwrap();
+                writer = ViewWriter::open(folder.path(), Arc::clone(&schema), PartLayout::Append, parts).unwrap();
             }
         }
     }
@@ -246,7 +245,7 @@ fn appended_parts_hold_what_arrived_and_stay_few() {
 #[test]
 fn large_appended_parts_are_merged_beside_the_commits() {
     let folder = tempfile::tempdir().unwrap();
-    let mut writer = ViewWriter::open(folder.path(), simple_schema(), Layout::Append, Vec::new()).unwrap();
+    let mut writer = ViewWriter::open(folder.path(), simple_schema(), PartLayout::Append, Vec::new()).unwrap();
     let mut sum = 0;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     let mut epoch = 0;
@@ -255,9 +254,8 @@ fn large_appended_parts_are_merged_beside_the_commits() {
         epoch += 1;
         let rows = if epoch <= 8 { 40_000 } else { 1 };
         sum += (0..rows).map(|n| n * epoch).sum::<i64>();
-        let parts = writer
-            .write(epoch as u64, &[Change { rows: simple_rows((0..rows).map(|n| (n, n * epoch))), weights: None }])
-            .unwrap();
+        let parts =
+            writer.write(epoch as u64, &[Delta { rows: simple_rows((0..rows).map(|n| (n, n * epoch))), weights: None }]).unwrap();
         assert_eq!(writer.rows(), if epoch <= 8 { 40_000 * epoch } else { 320_000 + epoch - 8 } as u64);
         if parts.iter().map(|part| part.rows).max().unwrap() >= 320_000 {
             let files: Vec<_> = parts.iter().map(|part| folder.path().join("parts").join(&part.file)).collect();
@@ -272,9 +270,9 @@ fn large_appended_parts_are_merged_beside_the_commits() {
 fn a_view_with_many_rows_and_few_changes_gets_many_parts_and_a_small_one_few() {
     let folder = tempfile::tempdir().unwrap();
     for (name, rows, parts_at_least, parts_at_most) in [("large", 300_000, 64, 1_024), ("small", 3_000, 1, 3)] {
-        let layout = Layout::Hashed { columns: vec![0] };
+        let layout = PartLayout::Hashed { columns: vec![0] };
         let mut writer = ViewWriter::open(&folder.path().join(name), simple_schema(), layout, Vec::new()).unwrap();
-        writer.write(1, &[Change { rows: simple_rows((0..rows).map(|key| (key, 0))), weights: None }]).unwrap();
+        writer.write(1, &[Delta { rows: simple_rows((0..rows).map(|key| (key, 0))), weights: None }]).unwrap();
         assert!(writer.parts().len() <= 2);
         let mut rng = Rng::with_seed(5);
         let mut values = vec![0; rows as usize];
@@ -296,14 +294,14 @@ fn a_view_with_many_rows_and_few_changes_gets_many_parts_and_a_small_one_few() {
 fn a_row_to_remove_that_is_not_there_is_an_error_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("revenue");
-    let mut writer = ViewWriter::open(&root, simple_schema(), Layout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
-    let before = writer.write(1, &[Change { rows: simple_rows([(1, 1), (2, 2)]), weights: None }]).unwrap();
+    let mut writer = ViewWriter::open(&root, simple_schema(), PartLayout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
+    let before = writer.write(1, &[Delta { rows: simple_rows([(1, 1), (2, 2)]), weights: None }]).unwrap();
     let error = writer.write(2, &[change(simple_rows([(2, 3)]), -1)]).unwrap_err();
     assert!(matches!(error, Error::Bug(_)));
     let message = error.to_string();
     assert!(message.contains("revenue") && message.contains(&before[0].file) && message.contains("key = 2"), "{message}");
     assert_eq!(writer.parts(), before);
-    let mut appends = ViewWriter::open(&folder.path().join("a"), simple_schema(), Layout::Append, Vec::new()).unwrap();
+    let mut appends = ViewWriter::open(&folder.path().join("a"), simple_schema(), PartLayout::Append, Vec::new()).unwrap();
     assert!(matches!(appends.write(1, &[change(simple_rows([(2, 3)]), -1)]).unwrap_err(), Error::Bug(_)));
 }
 
@@ -314,7 +312,7 @@ fn what_parquet_cannot_hold_is_refused_with_a_cast_to_write() {
     let nested = DataType::List(Arc::new(Field::new("item", interval.clone(), true)));
     for data_type in [interval, nested, DataType::Struct(Fields::empty())] {
         let schema = Arc::new(Schema::new(vec![Field::new("waited", data_type, true)]));
-        let error = ViewWriter::open(folder.path(), schema, Layout::Append, Vec::new()).unwrap_err();
+        let error = ViewWriter::open(folder.path(), schema, PartLayout::Append, Vec::new()).unwrap_err();
         let Error::Config { message, help } = error else { panic!("{error}") };
         assert!(message.contains("waited") && help.unwrap().contains("CAST(waited"), "{message}");
     }
@@ -344,8 +342,8 @@ fn every_type_without_a_value_is_held() {
         types.iter().enumerate().map(|(at, t)| Field::new(format!("c{at}"), t.clone(), true)).collect::<Vec<_>>(),
     ));
     let batch = RecordBatch::try_new(Arc::clone(&schema), types.iter().map(|t| new_null_array(t, 3)).collect()).unwrap();
-    let mut writer = ViewWriter::open(folder.path(), schema, Layout::Hashed { columns: vec![] }, Vec::new()).unwrap();
-    writer.write(1, &[Change { rows: batch.clone(), weights: None }]).unwrap();
+    let mut writer = ViewWriter::open(folder.path(), schema, PartLayout::Hashed { columns: vec![] }, Vec::new()).unwrap();
+    writer.write(1, &[Delta { rows: batch.clone(), weights: None }]).unwrap();
     writer.write(2, &[change(batch.slice(0, 2), -1)]).unwrap();
     let read: Vec<_> = writer.read_all().map(|batch| batch.unwrap()).collect();
     assert_eq!(read, [batch.slice(0, 1)]);
@@ -360,7 +358,8 @@ fn every_nan_is_the_same_and_zeros_are_not() {
         let deep = arrow::array::StructArray::from(vec![(Arc::new(Field::new("list", data_type(9), true)), Arc::clone(&list))]);
         RecordBatch::try_from_iter([("flat", flat), ("list", list), ("deep", Arc::new(deep) as ArrayRef)]).unwrap()
     };
-    let mut writer = ViewWriter::open(folder.path(), row(0.0).schema(), Layout::Hashed { columns: vec![] }, Vec::new()).unwrap();
+    let mut writer =
+        ViewWriter::open(folder.path(), row(0.0).schema(), PartLayout::Hashed { columns: vec![] }, Vec::new()).unwrap();
     writer.write(1, &[change(row(f64::NAN), 1), change(row(0.0), 1)]).unwrap();
     writer.write(2, &[change(row(-f64::NAN), -1)]).unwrap();
     assert_eq!(writer.rows(), 1);

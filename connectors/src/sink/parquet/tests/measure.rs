@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
 
-use super::super::*;
-use super::{change, simple_rows, simple_schema, snapshot};
+use super::*;
 
 #[test]
 fn commits_after_a_hundred_changed_keys() {
@@ -16,8 +15,8 @@ fn commits_after_a_hundred_changed_keys() {
     let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR").to_owned() + "/..").unwrap();
     for rows in sizes {
         let root = folder.path().join(format!("v{rows}"));
-        let mut writer = ViewWriter::open(&root, simple_schema(), Layout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
-        writer.write(1, &[Change { rows: simple_rows((0..rows).map(|key| (key, 0))), weights: None }]).unwrap();
+        let mut writer = ViewWriter::open(&root, simple_schema(), PartLayout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
+        writer.write(1, &[Delta { rows: simple_rows((0..rows).map(|key| (key, 0))), weights: None }]).unwrap();
         let mut values = vec![0; rows as usize];
         let mut rng = Rng::with_seed(9);
         let (mut writes, mut publishes, mut sweeps) = (Vec::new(), Vec::new(), Vec::new());

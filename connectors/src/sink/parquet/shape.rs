@@ -17,7 +17,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::ArrowSchemaConverter;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Layout;
+use super::parts::PartLayout;
 use crate::Error;
 
 /// What is known of a view's rows.
@@ -37,7 +37,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Checks that Parquet can hold every column.
-    pub(super) fn new(view: SchemaRef, layout: &Layout) -> Result<Shape, Error> {
+    pub(super) fn new(view: SchemaRef, layout: &PartLayout) -> Result<Shape, Error> {
         let mut fields = Vec::with_capacity(view.fields().len());
         for field in view.fields() {
             let refused = |why: String, help: String| Error::Config {
@@ -62,7 +62,7 @@ impl Shape {
         };
         let all: Vec<usize> = (0..fields.len()).collect();
         let key = match layout {
-            Layout::Hashed { columns } if !columns.is_empty() => {
+            PartLayout::Hashed { columns } if !columns.is_empty() => {
                 if let Some(column) = columns.iter().find(|column| **column >= fields.len()) {
                     return Err(Error::Bug(format!("key column {column} of {} columns", fields.len())));
                 }

@@ -12,10 +12,12 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 
-use super::part_file::{ROW_GROUP_BYTES, write_error};
 use super::shape::Shape;
 use crate::Error;
 use crate::durable::io_error;
+
+/// Bytes of a row group, at most.
+pub(super) const ROW_GROUP_BYTES: usize = 256 << 20;
 
 /// Rows that are worth a row group, and a thread, of their own.
 const LEAST_ROWS: usize = 64 << 10;
@@ -156,5 +158,16 @@ mod tests {
             let rows = pieces.iter().flatten().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
             assert_eq!(rows.collect::<Vec<_>>(), (0..next).collect::<Vec<_>>());
         }
+    }
+}
+
+/// What an error of the Parquet writer means.
+pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+            Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },
+            Err(source) => Error::Bug(format!("writing {}: {source}", path.display())),
+        },
+        error => Error::Bug(format!("writing {}: {error}", path.display())),
     }
 }

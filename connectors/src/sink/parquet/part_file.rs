@@ -17,8 +17,9 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 
+use super::parts::Part;
+use super::row_groups::{self, ROW_GROUP_BYTES, write_error};
 use super::shape::Shape;
-use super::{Part, row_groups};
 use crate::Error;
 use crate::durable::{self, io_error};
 
@@ -27,7 +28,6 @@ const PLAIN_ROWS: usize = 4_096;
 /// Parts of at most so many bytes are read as a whole.
 const READ_WHOLE_BYTES: u64 = 16 << 20;
 const ROW_GROUP_ROWS: usize = 1 << 20;
-pub(super) const ROW_GROUP_BYTES: usize = 256 << 20;
 const READ_ROWS: usize = 64 << 10;
 
 /// The folder `parts/` of a view, and how its files are written and read.
@@ -238,15 +238,5 @@ impl Iterator for StoredRows {
         let step = self.step().transpose();
         self.ended = !matches!(step, Some(Ok(_)));
         step
-    }
-}
-
-pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },
-            Err(source) => Error::Bug(format!("writing {}: {source}", path.display())),
-        },
-        error => Error::Bug(format!("writing {}: {error}", path.display())),
     }
 }

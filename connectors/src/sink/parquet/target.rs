@@ -1,0 +1,121 @@
+//! [`ParquetSink`]: a view's folder of parts and snapshots as a [`Sink`].
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
+
+use super::parts::{Part, PartLayout, Snapshot};
+use super::snapshots::{CURRENT, publish, read_manifest};
+use super::sweep::{Retention, sweep, sweep_orphans};
+use super::writer::{PartRows, ViewWriter, read_parts};
+use crate::Error;
+use crate::sink::contract::{CommitFacts, Delta, Sink, SinkWriter, Size, Staged, Token, ViewRows};
+
+/// One view's folder.
+#[derive(Debug, Clone)]
+pub struct ParquetSink {
+    root: PathBuf,
+    retention: Retention,
+}
+
+/// What a token says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Named {
+    layout: PartLayout,
+    parts: Vec<Part>,
+}
+
+impl ParquetSink {
+    /// Of a view's folder, which a writer makes if it is not there.
+    #[must_use]
+    pub fn new(root: PathBuf, retention: Retention) -> ParquetSink {
+        ParquetSink { root, retention }
+    }
+
+    /// The rows that a token names, part by part.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a token that is not ours; [`Error::Config`] for a column that Parquet cannot hold. Reading gives
+    /// [`Error::Io`] and [`Error::Corrupt`].
+    pub fn rows(&self, schema: SchemaRef, token: &Token) -> Result<PartRows, Error> {
+        read_parts(&self.root, schema, &self.named(token)?.parts)
+    }
+
+    fn named(&self, token: &Token) -> Result<Named, Error> {
+        token.content().map_err(|error| Error::Corrupt {
+            path: self.root.clone(),
+            message: format!("what the last commit recorded of it cannot be read: {error}"),
+        })
+    }
+}
+
+/// The token and the size of a view as the records of the first release tell them, which held no token.
+///
+/// # Errors
+/// [`Error::Bug`] only.
+pub fn token_of(layout: PartLayout, parts: Vec<Part>) -> Result<(Token, Size), Error> {
+    let size = size(&parts);
+    Ok((Token::new(&Named { layout, parts })?, size))
+}
+
+fn size(parts: &[Part]) -> Size {
+    Size {
+        rows: parts.iter().map(|part| part.rows).sum(),
+        parts: parts.len() as u64,
+        bytes: parts.iter().map(|part| part.bytes).sum(),
+    }
+}
+
+fn snapshot(commit: &CommitFacts, parts: Vec<Part>) -> Snapshot {
+    Snapshot { commit: commit.clone(), parts }
+}
+
+impl Sink for ParquetSink {
+    fn writer(&self, rows: &ViewRows, last: Option<&Token>) -> Result<Box<dyn SinkWriter>, Error> {
+        let Named { layout, parts } = match last {
+            Some(token) => self.named(token)?,
+            None if rows.retracts => Named { layout: PartLayout::Hashed { columns: rows.key.clone() }, parts: Vec::new() },
+            None => Named { layout: PartLayout::Append, parts: Vec::new() },
+        };
+        let writer = ViewWriter::open(&self.root, rows.schema.clone(), layout.clone(), parts)?;
+        Ok(Box::new(Stager { writer, layout }))
+    }
+
+    fn publish(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
+        publish(&self.root, &snapshot(commit, self.named(token)?.parts))
+    }
+
+    fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
+        let parts = self.named(token)?.parts;
+        let shown = read_manifest(&self.root)?;
+        let is_shown = shown.is_some_and(|shown| shown.epoch == commit.epoch && shown.fingerprint == commit.fingerprint);
+        if !is_shown || !self.root.join(CURRENT).exists() {
+            publish(&self.root, &snapshot(commit, parts.clone()))?;
+        }
+        sweep_orphans(&self.root, &parts).map(drop)
+    }
+
+    fn sweep(&self, kept: &Token, now: SystemTime) -> Result<(), Error> {
+        sweep(&self.root, &self.named(kept)?.parts, self.retention, now).map(drop)
+    }
+}
+
+/// A [`ViewWriter`] that says what it wrote in tokens.
+#[derive(Debug)]
+struct Stager {
+    writer: ViewWriter,
+    layout: PartLayout,
+}
+
+impl SinkWriter for Stager {
+    fn prepare(&mut self, epoch: u64, deltas: &[Delta]) -> Result<Staged, Error> {
+        let before: HashSet<String> = self.writer.parts().iter().map(|part| part.file.clone()).collect();
+        let parts = self.writer.write(epoch, deltas)?;
+        let written_bytes = parts.iter().filter(|part| !before.contains(&part.file)).map(|part| part.bytes).sum();
+        let (token, size) = token_of(self.layout.clone(), parts)?;
+        Ok(Staged { token, size, written_bytes })
+    }
+}
