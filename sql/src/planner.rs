@@ -42,7 +42,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
 use crate::catalog::{Emit, Source, ViewOptions, Watermark};
-use crate::plan::{Class, Node, RelationKind, ViewPlan, is_schema_only};
+use crate::plan::{Class, Node, Op, RelationKind, ViewPlan, is_schema_only};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
 /// What can be read: a source, or a view that is planned already.
@@ -52,6 +52,8 @@ pub(crate) struct Relation {
     pub(crate) schema: SchemaRef,
     pub(crate) retracts: bool,
     pub(crate) key: Option<Vec<usize>>,
+    /// Whether its rows come in the order of the events of one source.
+    pub(crate) by_arrival: bool,
     /// Of a source: its watermark.
     pub(crate) watermark: Option<Watermark>,
     /// The sources with a watermark from which its rows come.
@@ -67,22 +69,34 @@ impl Relation {
             schema: Arc::clone(&source.schema),
             retracts: false,
             key: None,
+            by_arrival: true,
             watermark: source.watermark,
             timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
             fingerprint: fingerprint::of_source(source),
         }
     }
 
-    pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>) -> Relation {
+    /// Of a view that reads `relations`.
+    pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>, relations: &BTreeMap<String, Relation>) -> Relation {
         Relation {
             kind: RelationKind::View,
             schema: Arc::clone(&plan.schema),
             retracts: plan.root.retracts,
             key: plan.root.key.clone(),
+            by_arrival: by_arrival(&plan.root, relations),
             watermark: None,
             timed,
             fingerprint: plan.fingerprint.clone(),
         }
+    }
+}
+
+/// Whether a view gives rows in the order of the events of one source: those of a relation that does, some of them and otherwise written.
+fn by_arrival(node: &Node, relations: &BTreeMap<String, Relation>) -> bool {
+    match (&node.op, node.inputs.as_slice()) {
+        (Op::Scan { relation, .. }, _) => relations.get(relation).is_some_and(|relation| relation.by_arrival),
+        (Op::Linear { .. }, [input]) => by_arrival(input, relations),
+        _ => false,
     }
 }
 
@@ -156,6 +170,7 @@ pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<()
         schema: Arc::clone(parameters),
         retracts: false,
         key: None,
+        by_arrival: true,
         watermark: None,
         timed: BTreeSet::new(),
         fingerprint: String::new(),

@@ -1,9 +1,15 @@
 //! How DataFusion is set up: one configuration and one set of functions for planning, running, querying and verifying, so that
 //! the same SQL means the same everywhere. Runs nothing.
 
+mod aggregates;
 mod filters;
+pub(crate) mod functions;
 mod join_properties;
 mod lost_sorts;
+mod operators;
+mod shifts;
+mod standard;
+mod syntax;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +20,8 @@ use datafusion::catalog::TableFunctionArgs;
 use datafusion::common::{DFSchema, DataFusionError, Result, TableReference};
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::SessionState;
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{FunctionRegistry, SessionState, SessionStateDefaults};
 use datafusion::logical_expr::planner::{ExprPlanner, RelationPlanner};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
@@ -29,6 +35,7 @@ use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 use self::filters::FiltersStayAboveOneRow;
 use self::join_properties::JoinsPromiseNoOrder;
 use self::lost_sorts::LostSortsComeBack;
+use self::operators::Operators;
 use crate::time_windows::TimeWindows;
 
 /// The configuration under which every plan of Alluvium is made and run.
@@ -72,10 +79,15 @@ pub fn reading_session(config: SessionConfig) -> Result<SessionState> {
     with_functions(with_rules(config, &[]).build())
 }
 
+/// Rules that move members of structs towards the scan. With two members of one struct about a window they give it the struct twice, and the
+/// query fails.
+const LEFT_OUT: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
+
 /// DataFusion's rules, those of ours in the place of what is wrong, without some by name.
 fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let stays: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(FiltersStayAboveOneRow::default());
-    let rules = Optimizer::new().rules.into_iter().filter(|rule| !left_out.contains(&rule.name()));
+    let wrong = |name: &str| LEFT_OUT.contains(&name) || left_out.contains(&name);
+    let rules = Optimizer::new().rules.into_iter().filter(|rule| !wrong(rule.name()));
     let rules = rules.map(|rule| if rule.name() == stays.name() { Arc::clone(&stays) } else { rule });
     let mut physical = PhysicalOptimizer::new().rules;
     // Of an aggregate over one that statistics answer it mixes up the columns, and the query fails.
@@ -83,16 +95,26 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     physical.insert(0, Arc::new(JoinsPromiseNoOrder));
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
     physical.insert(check, Arc::new(LostSortsComeBack));
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
     SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
         .with_optimizer_rules(rules.collect())
         .with_physical_optimizer_rules(physical)
+        .with_expr_planners(planners)
 }
 
 fn with_functions(mut state: SessionState) -> Result<SessionState> {
     datafusion_functions_json::register_all(&mut state)?;
     state.register_relation_planner(Arc::new(TimeWindows))?;
+    for function in aggregates::functions() {
+        state.register_udaf(Arc::new(function))?;
+    }
+    for function in shifts::functions() {
+        state.register_udwf(function)?;
+    }
+    state.register_udf(functions::date_part::date_part())?;
     Ok(state)
 }
 
@@ -106,8 +128,9 @@ pub fn plan_query(
     statement: Statement,
     tables: BTreeMap<String, Arc<dyn TableSource>>,
 ) -> Result<LogicalPlan> {
+    let statement = syntax::read(statement, &tables)?;
     let names = Names { state, tables };
-    SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)
+    standard::standard(SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)?)
 }
 
 /// A table of which only the schema is known. Plans over it cannot run: its scans are given another source first.

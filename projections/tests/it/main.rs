@@ -12,6 +12,7 @@
 //! | `search` | random queries over random events |
 //! | `suites` | Nexmark and TPC-H |
 //! | `watermarks` | views that the watermark bounds |
+//! | `upstream` | faults of DataFusion that our session mends |
 //! | `rejected` | rows whose expressions fail |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
@@ -26,4 +27,5 @@ mod rows;
 mod search;
 mod slt;
 mod suites;
+mod upstream;
 mod watermarks;

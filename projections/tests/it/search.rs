@@ -172,13 +172,13 @@ fn measure(random: &mut Rng) -> &'static str {
     let all = [
         "count(*)",
         "count(a)",
-        "sum(b)",
+        "CAST(sum(b) AS BIGINT)",
         "min(a)",
         "max(b)",
         "count(DISTINCT b)",
         "bit_xor(a)",
-        "sum(a) FILTER (WHERE b > 1)",
-        "sum(DISTINCT a)",
+        "CAST(sum(a) FILTER (WHERE b > 1) AS BIGINT)",
+        "CAST(sum(DISTINCT a) AS BIGINT)",
         "CAST(median(b) AS BIGINT)",
         "count(*) + max(a)",
     ];

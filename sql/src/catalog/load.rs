@@ -216,7 +216,8 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
         }
         match plan_view(&view.query, &known, &view.options) {
             Ok(plan) => {
-                relations.insert(name.clone(), Relation::of_view(&plan, timed));
+                let relation = Relation::of_view(&plan, timed, &relations);
+                relations.insert(name.clone(), relation);
                 catalog.views.push(View {
                     name,
                     options: view.options.clone(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
-use datafusion::functions_aggregate::first_last::first_value;
+use datafusion::functions_aggregate::first_last::{first_value, first_value_udaf};
 use datafusion::logical_expr::expr::{
     AggregateFunction, NullTreatment, Sort as SortExpr, WindowFunction, WindowFunctionDefinition,
 };
@@ -61,7 +61,7 @@ impl Ties<'_> {
             }
             LogicalPlan::Distinct(Distinct::On(on)) => distinct_on(on),
             LogicalPlan::Window(window) => self.positions(window),
-            LogicalPlan::Aggregate(_) => aggregate_orders(plan),
+            LogicalPlan::Aggregate(_) => self.aggregate_orders(plan),
             other => Ok(Transformed::no(other)),
         }
     }
@@ -139,6 +139,47 @@ impl Ties<'_> {
             .map(|((qualifier, field), column)| Expr::Column(column).alias_qualified(qualifier.cloned(), field.name()));
         let names: Vec<Expr> = names.collect();
         Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(names)?.build()?))
+    }
+
+    /// Aggregates over an order. Rows that tie come in the order of their events, where each is of an event of one source; else the value
+    /// itself decides. So do values without an order, where the events give none. DISTINCT values come in the order of the values.
+    fn aggregate_orders(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        let LogicalPlan::Aggregate(aggregate) = &plan else {
+            return Ok(Transformed::no(plan));
+        };
+        let input = Input {
+            schema: aggregate.input.schema(),
+            by_arrival: by_arrival(&aggregate.input, self.relations),
+            sequence: self.sequence(&aggregate.input),
+        };
+        let settled: Vec<Option<Expr>> = aggregate.aggr_expr.iter().map(|expression| settled_call(expression, &input)).collect();
+        if settled.iter().all(Option::is_none) {
+            return Ok(Transformed::no(plan));
+        }
+        let expressions = aggregate.aggr_expr.iter().zip(settled).map(|(expression, settled)| match settled {
+            Some(settled) => settled.alias(expression.schema_name().to_string()),
+            None => expression.clone(),
+        });
+        let settled = datafusion::logical_expr::Aggregate::try_new_with_schema(
+            Arc::clone(&aggregate.input),
+            aggregate.group_expr.clone(),
+            expressions.collect(),
+            Arc::clone(&aggregate.schema),
+        )?;
+        Ok(Transformed::yes(LogicalPlan::Aggregate(settled)))
+    }
+}
+
+/// Whether the rows of a plan come in the order of the events of one source.
+pub(super) fn by_arrival(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => relations.get(scan.table_name.table()).is_some_and(|relation| relation.by_arrival),
+        // One row, or a table that no event changes.
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => true,
+        LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Unnest(_) => {
+            plan.inputs().into_iter().all(|input| by_arrival(input, relations))
+        }
+        _ => false,
     }
 }
 
@@ -240,48 +281,47 @@ fn is_whole_partition(call: &WindowFunction) -> bool {
         && !matches!(call.fun.name(), "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg")
 }
 
-/// Aggregates over an order: the value itself decides a tie. DISTINCT values come in the order of the values.
-fn aggregate_orders(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let LogicalPlan::Aggregate(aggregate) = &plan else {
-        return Ok(Transformed::no(plan));
-    };
-    let schema = aggregate.input.schema();
-    if !aggregate.aggr_expr.iter().any(|expression| settled_call(expression, schema).is_some()) {
-        return Ok(Transformed::no(plan));
-    }
-    let aggr_expr: Vec<Expr> = aggregate
-        .aggr_expr
-        .iter()
-        .map(|expression| match settled_call(expression, schema) {
-            Some(settled) => settled.alias(expression.schema_name().to_string()),
-            None => expression.clone(),
-        })
-        .collect();
-    let written = Arc::clone(&aggregate.schema);
-    let settled = datafusion::logical_expr::Aggregate::try_new_with_schema(
-        Arc::clone(&aggregate.input),
-        aggregate.group_expr.clone(),
-        aggr_expr,
-        written,
-    )?;
-    Ok(Transformed::yes(LogicalPlan::Aggregate(settled)))
+/// What an aggregate reads.
+struct Input<'a> {
+    schema: &'a DFSchema,
+    by_arrival: bool,
+    /// The column of the sequence of each row's event.
+    sequence: Option<Column>,
 }
 
-fn settled_call(expression: &Expr, schema: &DFSchema) -> Option<Expr> {
+/// A call whose order decides; none where it does already, or where the order of arrival is what is meant.
+fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
     let Expr::AggregateFunction(call) = expression else {
         return None;
     };
     let AggregateFunction { func, params } = call;
-    if !matches!(func.name(), "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value") {
+    if !matches!(func.name(), "any_value" | "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value") {
         return None;
     }
     let value = params.args.first()?;
-    let lists_a_set = params.distinct && params.order_by.is_empty();
-    let ties = !params.distinct && !params.order_by.is_empty() && !params.order_by.iter().any(|key| key.expr == *value);
-    if !(lists_a_set || ties) || !is_sortable(&value.get_type(schema).ok()?) || matches!(value, Expr::Literal(_, _)) {
+    if !is_sortable(&value.get_type(input.schema).ok()?) || matches!(value, Expr::Literal(_, _)) {
         return None;
     }
     let mut settled = call.clone();
-    settled.params.order_by.push(value.clone().sort(true, false));
+    let decided = params.order_by.iter().any(|key| key.expr == *value);
+    let by_value = value.clone().sort(true, false);
+    match (params.order_by.is_empty(), params.distinct) {
+        (true, true) => settled.params.order_by.push(by_value),
+        (false, true) => return None,
+        (true, false) if input.by_arrival => return None,
+        (true, false) => {
+            if func.name() == "any_value" {
+                settled.func = first_value_udaf();
+            }
+            settled.params.order_by.push(by_value);
+        }
+        (false, false) if decided => return None,
+        (false, false) => match &input.sequence {
+            Some(sequence) => settled.params.order_by.push(Expr::Column(sequence.clone()).sort(true, false)),
+            // Those functions keep rows that tie in the order in which they came.
+            None if input.by_arrival && func.name() != "nth_value" => return None,
+            None => settled.params.order_by.push(by_value),
+        },
+    }
     Some(Expr::AggregateFunction(settled))
 }

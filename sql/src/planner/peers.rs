@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, WindowFrameUnits};
 
 use crate::plan::RelationKind;
 use crate::planner::keys::plain_column;
-use crate::planner::ordering::counts_positions;
+use crate::planner::ordering::{by_arrival, counts_positions};
 use crate::planner::{Refusal, Relation, Spot};
 
 /// Functions whose answer shows in which order the rows of a frame stand.
@@ -51,7 +51,7 @@ fn leaves_open(call: &WindowFunction, input: &LogicalPlan, relations: &BTreeMap<
     if !SHOW_ORDER.contains(&call.fun.name())
         || params.window_frame.units == WindowFrameUnits::Rows
         || counts_positions(call)
-        || params.order_by.is_empty()
+        || params.order_by.is_empty() && by_arrival(input, relations)
     {
         return false;
     }

@@ -1,0 +1,37 @@
+//! Aggregates of ours in the place of DataFusion's, under the same names. Each passes on to DataFusion's what that does right.
+//!
+//! | module | what it mends |
+//! | --- | --- |
+//! | [`extremes`] | `min` and `max` over NaN and zeros of both signs |
+//! | [`sums`] | frames that a NaN or an infinity has left |
+//! | [`sliding`] | sums over a moving frame, of what is in it and nothing else |
+//! | [`percentile`] | `percentile_cont` between two values |
+//! | [`last`] | `last_value` over rows that tie |
+//! | [`text`] | several orders of `string_agg` in one SELECT |
+
+mod extremes;
+mod last;
+mod percentile;
+mod sliding;
+mod sums;
+mod text;
+
+use datafusion::functions_aggregate::average::avg_udaf;
+use datafusion::functions_aggregate::first_last::last_value_udaf;
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::functions_aggregate::percentile_cont::percentile_cont_udaf;
+use datafusion::functions_aggregate::sum::sum_udaf;
+use datafusion::logical_expr::AggregateUDF;
+
+/// The functions that replace those of their names.
+pub(super) fn functions() -> Vec<AggregateUDF> {
+    vec![
+        AggregateUDF::new_from_impl(extremes::Extreme::of(min_udaf())),
+        AggregateUDF::new_from_impl(extremes::Extreme::of(max_udaf())),
+        AggregateUDF::new_from_impl(sums::Sum::of(sum_udaf())),
+        AggregateUDF::new_from_impl(sums::Average::of(avg_udaf())),
+        AggregateUDF::new_from_impl(percentile::Interpolated::of(percentile_cont_udaf())),
+        AggregateUDF::new_from_impl(last::Last::of(last_value_udaf())),
+        AggregateUDF::new_from_impl(text::Joined::default()),
+    ]
+}

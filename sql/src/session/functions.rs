@@ -1,0 +1,15 @@
+//! Scalar functions of ours.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`arithmetic`] | `+`, `-` and `*` of whole numbers that fail where they would wrap around |
+//! | [`quotient`] | division of DECIMALs that keeps its digits |
+//! | [`float_key`] | floats as values that are equal, less or greater as SQL says |
+//! | [`date_part`] | the parts of a time, with the seconds of a difference |
+//! | [`same`] | a value that the optimizer does not know |
+
+pub(super) mod arithmetic;
+pub(super) mod date_part;
+pub(super) mod float_key;
+pub(super) mod quotient;
+pub(super) mod same;

@@ -1,0 +1,74 @@
+//! What a query means by the standard, as PostgreSQL reads it, where DataFusion would answer something else: plans as they were written,
+//! before anything is optimized, with these parts written otherwise.
+//!
+//! | module | what it mends |
+//! | --- | --- |
+//! | [`copies`] | INTERSECT ALL and EXCEPT ALL count copies |
+//! | [`one_row`] | EXISTS and IN over an aggregate that always has one row |
+//! | [`unknown`] | NOT IN beside NULLs |
+//! | [`lists`] | IN and NOT IN of two lists beside NULLs |
+//! | [`floats`] | equality, peers, partitions and orders of floats |
+//! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
+//! | [`filters`] | FILTER before the argument |
+//! | [`by_comparison`] | subqueries of one value that are bound by more than equality |
+//! | [`laterals`] | UNNEST of a column of the row beside it |
+
+mod by_comparison;
+mod copies;
+mod filters;
+mod floats;
+mod laterals;
+mod lists;
+mod one_row;
+mod unknown;
+mod widened;
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+/// Writes a plan and its subqueries anew where the standard asks for it. A plan that was written anew stays as it is.
+///
+/// # Errors
+/// Those of DataFusion's builders: a bug.
+pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let mut number = 0;
+    let mended = plan.transform_up_with_subqueries(|plan| {
+        // What is below may have other types now.
+        let plan = plan.recompute_schema()?;
+        let plan = copies::counted(plan)?.data;
+        let plan = laterals::unnested(plan)?.data;
+        let plan = each(plan, |expression, _| one_row::asked_of_its_value(expression))?.data;
+        let plan = unknown::three_valued(plan)?.data;
+        let plan = expressions(plan)?.data;
+        let plan = by_comparison::joined(plan, &mut number)?.data;
+        Ok(Transformed::yes(floats::compared_by_key(plan)?.data))
+    })?;
+    Ok(mended.data)
+}
+
+/// The rules for expressions.
+fn expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    each(plan, |expression, schema| {
+        let apart = lists::kept_apart(expression)?;
+        let guarded = apart.transform_data(filters::first)?;
+        let widened = guarded.transform_data(|expression| widened::sums(expression, schema))?;
+        let divided = widened.transform_data(|expression| widened::quotients(expression, schema))?;
+        let divided = divided.transform_data(|expression| widened::medians(expression, schema))?;
+        divided.transform_data(|expression| floats::equal_by_key(expression, schema))
+    })
+}
+
+/// A rule for every expression of a node, from the inside out; names of columns stay.
+fn each(plan: LogicalPlan, rule: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>) -> Result<Transformed<LogicalPlan>> {
+    let names = NamePreserver::new(&plan);
+    let schema = merge_schema(&plan.inputs());
+    plan.map_expressions(|expression| {
+        let name = names.save(&expression);
+        let mended = expression.transform_up(|expression| rule(expression, &schema))?;
+        Ok(mended.update_data(|expression| name.restore(expression)))
+    })?
+    .map_data(LogicalPlan::recompute_schema)
+}

@@ -1,0 +1,110 @@
+//! Comparisons, windows and orders over floats read their keys: zeros of both signs are equal, peers and in one partition, and NaN comes last.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr::Sort as SortExpr;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Window};
+
+use crate::session::functions::float_key::compared;
+
+/// The node with its partitions and orders over keys.
+pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Window(window) => {
+            let input = Arc::clone(window.input.schema());
+            let mut changed = false;
+            let window_expr = window
+                .window_expr
+                .iter()
+                .map(|expression| {
+                    let keyed = expression.clone().transform_up(|expression| match expression {
+                        Expr::WindowFunction(mut call) => {
+                            let partitions = call.params.partition_by.iter_mut();
+                            let orders = call.params.order_by.iter_mut().map(|sort| &mut sort.expr);
+                            let mut any = false;
+                            for key in partitions.chain(orders) {
+                                any |= by_key(key, &input);
+                            }
+                            changed |= any;
+                            let call = Expr::WindowFunction(call);
+                            Ok(if any { Transformed::yes(call) } else { Transformed::no(call) })
+                        }
+                        other => Ok(Transformed::no(other)),
+                    })?;
+                    // The operators above know the column by the name that it had.
+                    let named = |keyed: Expr| keyed.alias(expression.schema_name().to_string());
+                    Ok(if keyed.transformed { named(keyed.data) } else { keyed.data })
+                })
+                .collect::<Result<Vec<_>>>()?;
+            if !changed {
+                return Ok(Transformed::no(LogicalPlan::Window(window)));
+            }
+            let keyed = Window::try_new_with_schema(window_expr, window.input, window.schema)?;
+            Ok(Transformed::yes(LogicalPlan::Window(keyed)))
+        }
+        LogicalPlan::Join(mut join) => {
+            for (left, right) in &mut join.on {
+                by_key(left, &join.left.schema().clone());
+                by_key(right, &join.right.schema().clone());
+            }
+            Ok(Transformed::yes(LogicalPlan::Join(join)))
+        }
+        LogicalPlan::Sort(mut sort) => {
+            let input = Arc::clone(sort.input.schema());
+            let mut changed = false;
+            for SortExpr { expr, .. } in &mut sort.expr {
+                changed |= by_key(expr, &input);
+            }
+            let sort = LogicalPlan::Sort(sort);
+            Ok(if changed { Transformed::yes(sort) } else { Transformed::no(sort) })
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+/// A comparison of floats, by their keys; an aggregate in an order of floats, by theirs.
+pub(super) fn equal_by_key(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expression {
+        Expr::BinaryExpr(mut comparison) if compares(comparison.op) => {
+            let changed = by_key(&mut comparison.left, schema) | by_key(&mut comparison.right, schema);
+            Ok(marked(Expr::BinaryExpr(comparison), changed))
+        }
+        Expr::Between(mut between) => {
+            let sides = [&mut between.expr, &mut between.low, &mut between.high];
+            let changed = sides.into_iter().fold(false, |changed, side| by_key(side, schema) | changed);
+            Ok(marked(Expr::Between(between), changed))
+        }
+        Expr::InList(mut list) => {
+            let changed = by_key(&mut list.expr, schema);
+            let changed = list.list.iter_mut().fold(changed, |changed, item| by_key(item, schema) | changed);
+            Ok(marked(Expr::InList(list), changed))
+        }
+        Expr::AggregateFunction(mut call) => {
+            let keys = call.params.order_by.iter_mut();
+            let changed = keys.fold(false, |changed, key| by_key(&mut key.expr, schema) | changed);
+            Ok(marked(Expr::AggregateFunction(call), changed))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn compares(operator: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(operator, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+fn marked(expression: Expr, changed: bool) -> Transformed<Expr> {
+    if changed { Transformed::yes(expression) } else { Transformed::no(expression) }
+}
+
+/// Puts the key of a float in the place of an expression; whether it is one.
+fn by_key(expression: &mut Expr, schema: &DFSchema) -> bool {
+    let Ok(data_type @ (DataType::Float32 | DataType::Float64)) = expression.get_type(schema) else { return false };
+    let keyed = compared(expression.clone(), &data_type);
+    let changed = keyed != *expression;
+    *expression = keyed;
+    changed
+}

@@ -1,0 +1,43 @@
+//! `a IN (1) AND a IN (2)` is unknown where a is NULL. DataFusion 55.2 makes one list of the two, and of an empty one false (its issue
+//! 24246); NOT around it is then true. So lists that are asked of one value are kept apart.
+
+use datafusion::common::Result;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::InList;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
+
+use crate::session::functions::same::same;
+
+/// AND and OR of two lists that are asked of one value: the second is asked of a function of it.
+pub(super) fn kept_apart(expression: Expr) -> Result<Transformed<Expr>> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) = expression else {
+        return Ok(Transformed::no(expression));
+    };
+    let asked = lists_of(&left)?;
+    let right = right.transform_up(|expression| match expression {
+        Expr::InList(InList { expr, list, negated }) if asked.contains(&*expr) => {
+            let expr = Box::new(same().call(vec![*expr]));
+            Ok(Transformed::yes(Expr::InList(InList { expr, list, negated })))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    let changed = right.transformed;
+    let merged = Expr::BinaryExpr(BinaryExpr { left, op, right: Box::new(right.data) });
+    Ok(if changed { Transformed::yes(merged) } else { Transformed::no(merged) })
+}
+
+/// The values of which lists, or constants, are asked.
+fn lists_of(expression: &Expr) -> Result<Vec<Expr>> {
+    let mut values = Vec::new();
+    expression.apply(|expression| {
+        match expression {
+            Expr::InList(list) => values.push(list.expr.as_ref().clone()),
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq | Operator::NotEq, right }) => {
+                values.extend([left.as_ref().clone(), right.as_ref().clone()]);
+            }
+            _ => {}
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(values)
+}

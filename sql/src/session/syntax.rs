@@ -1,0 +1,69 @@
+//! What people write, as DataFusion reads it: statements rewritten before names are resolved. What needs types is in
+//! [`standard`](super::standard) and [`operators`](super::operators).
+//!
+//! | module | what it reads |
+//! | --- | --- |
+//! | [`arrows`] | `->` and `->>` binding as in PostgreSQL |
+//! | [`members`] | `items[1].sku`; a member that is selected goes by its own name |
+//! | [`named_windows`] | `OVER (w ORDER BY x)` |
+//! | [`merged_keys`] | the key of FULL and RIGHT JOIN USING |
+//! | [`other_names`] | functions by the names that they have elsewhere |
+
+mod arrows;
+mod members;
+mod merged_keys;
+mod named_windows;
+mod other_names;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::common::{DataFusionError, Result};
+use datafusion::logical_expr::TableSource;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, Statement as SqlStatement, VisitMut, VisitorMut};
+
+/// The statement as it is meant. `tables` are the relations that it may name.
+///
+/// # Errors
+/// What cannot be read one way only, with what to write instead.
+pub(super) fn read(statement: Statement, tables: &BTreeMap<String, Arc<dyn TableSource>>) -> Result<Statement> {
+    let Statement::Statement(mut statement) = statement else {
+        return Ok(statement);
+    };
+    let mut reader = Reader { tables };
+    match SqlStatement::visit(&mut statement, &mut reader) {
+        ControlFlow::Continue(()) => Ok(Statement::Statement(statement)),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Reader<'a> {
+    tables: &'a BTreeMap<String, Arc<dyn TableSource>>,
+}
+
+impl VisitorMut for Reader<'_> {
+    type Break = DataFusionError;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<DataFusionError> {
+        named_windows::refine(select);
+        members::name(select);
+        match merged_keys::merge(select, self.tables) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<DataFusionError> {
+        arrows::bind(expression);
+        members::dot(expression);
+        other_names::translate(expression);
+        ControlFlow::Continue(())
+    }
+}
+
+/// A name as it is compared: as written in quotes, else in lower case.
+fn normalized(name: &Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}

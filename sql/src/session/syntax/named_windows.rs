@@ -1,0 +1,51 @@
+//! `OVER (w ORDER BY x)` with `WINDOW w AS (PARTITION BY y)`: the window of that name, refined. DataFusion 55.2 passes over the name.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType, visit_expressions_mut,
+};
+
+use super::normalized;
+
+/// Writes out the windows that a SELECT refines.
+pub(super) fn refine(select: &mut Select) {
+    if select.named_window.is_empty() {
+        return;
+    }
+    let mut known: BTreeMap<String, WindowSpec> = BTreeMap::new();
+    for NamedWindowDefinition(name, definition) in &mut select.named_window {
+        let spec = match definition {
+            NamedWindowExpr::NamedWindow(other) => known.get(&normalized(other)).cloned(),
+            NamedWindowExpr::WindowSpec(spec) => Some(refined(spec, &known)),
+        };
+        if let Some(spec) = spec {
+            *definition = NamedWindowExpr::WindowSpec(spec.clone());
+            known.insert(normalized(name), spec);
+        }
+    }
+    for item in &mut select.projection {
+        let _ = visit_expressions_mut(item, |expression| {
+            if let Expr::Function(function) = expression
+                && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+            {
+                *spec = refined(spec, &known);
+            }
+            ControlFlow::<()>::Continue(())
+        });
+    }
+}
+
+fn refined(spec: &WindowSpec, known: &BTreeMap<String, WindowSpec>) -> WindowSpec {
+    let Some(base) = spec.window_name.as_ref().and_then(|name| known.get(&normalized(name))) else {
+        return spec.clone();
+    };
+    let or = |own: &Vec<_>, other: &Vec<_>| if own.is_empty() { other.clone() } else { own.clone() };
+    WindowSpec {
+        window_name: None,
+        partition_by: if spec.partition_by.is_empty() { base.partition_by.clone() } else { spec.partition_by.clone() },
+        order_by: or(&spec.order_by, &base.order_by),
+        window_frame: spec.window_frame.clone().or_else(|| base.window_frame.clone()),
+    }
+}
