@@ -21,6 +21,14 @@ pub enum Error {
         /// What did not answer, and how.
         message: String,
     },
+    /// What a source names is not there: it may be made later, or the name is wrong.
+    #[error("{message}")]
+    Absent {
+        /// What is not there, and where.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
     /// The stream is not the one the checkpoint knows, or events that were not yet read are gone. Never retried.
     #[error("source {source_name}: {message}")]
     StreamChanged {

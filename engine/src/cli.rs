@@ -6,10 +6,12 @@ mod check;
 mod client;
 mod drop;
 mod explain;
+mod global;
 mod init;
 mod query;
 mod rebuild;
 mod report;
+mod restart;
 mod run;
 mod signals;
 mod status;
@@ -18,16 +20,13 @@ mod table;
 mod tests;
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
+use self::global::{Global, print};
 use crate::error::Error;
-use crate::layout::Layout;
 use crate::logging::{self, LogFormat};
-use crate::project::Project;
-use crate::settings::{Overrides, Settings};
 
 /// Materialized views of an event stream: SQL files in, Parquet out.
 #[derive(Debug, Parser)]
@@ -49,25 +48,6 @@ Examples:
 Every setting of alluvium.toml is also an environment variable (ALLUVIUM_COMMIT_INTERVAL, ALLUVIUM_HTTP, ...), as are the options
 of sources (ALLUVIUM_NATS_URL, ALLUVIUM_NATS_CREDS, ALLUVIUM_SOURCE_<NAME>_<OPTION>).";
 
-#[derive(Debug, Args)]
-struct Global {
-    /// The folder with alluvium.toml and the SQL files
-    #[arg(short = 'C', long, global = true, env = "ALLUVIUM_DIR", default_value = ".", value_name = "DIR")]
-    dir: PathBuf,
-    /// The data folder [default: the setting `data`, DIR/data]
-    #[arg(long, global = true, env = "ALLUVIUM_DATA", value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// How log lines are written, on standard error
-    #[arg(long, global = true, env = "ALLUVIUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
-    /// Log more; twice: everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Log errors only, and show no progress
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every view until stopped: catch up, then follow
@@ -82,6 +62,8 @@ enum Command {
     Query(query::Query),
     /// Make a view anew from the first event; the old one serves until it has caught up
     Rebuild(rebuild::Rebuild),
+    /// Start a view again that has failed, from its last commit
+    Restart(restart::Restart),
     /// Remove a view whose SQL is gone
     Drop(drop::Drop),
     /// Make a folder that runs as it stands, with no server
@@ -92,30 +74,6 @@ enum Command {
         /// Of which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// How rows of a small answer are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Shape {
-    /// For people
-    Table,
-    /// For programs
-    Json,
-}
-
-impl Global {
-    fn overrides(&self) -> Overrides {
-        Overrides { data: self.data.clone(), ..Overrides::from_environment() }
-    }
-
-    fn project(&self) -> Result<Project, Error> {
-        Project::load(&self.dir, &self.overrides())
-    }
-
-    /// The data folder, for commands that need no SQL file.
-    fn layout(&self) -> Result<Layout, Error> {
-        Ok(Layout::new(Settings::load(&self.dir, &self.overrides())?.data))
-    }
 }
 
 /// Parses the command line, does what it says, and says how that went.
@@ -153,6 +111,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),
         Command::Rebuild(command) => command.run(global, &progress),
+        Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),
         Command::Init(command) => command.run(),
         Command::Completions { shell } => {
@@ -161,21 +120,4 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
             print(&String::from_utf8_lossy(&text))
         }
     }
-}
-
-/// To standard output, whole.
-fn print(text: &str) -> Result<(), Error> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::io("writing", "standard output", error))
-}
-
-/// As JSON, one value a line or one in all.
-fn json(value: &impl serde::Serialize) -> Result<String, Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::bug(format!("writing JSON: {error}")))?;
-    Ok(text + "\n")
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|error| Error::unavailable(format!("starting threads: {error}"), "see the limits of this user (ulimit -a)"))
 }

@@ -1,17 +1,23 @@
-//! One error for the program, by what its operator has to do. How it looks on a terminal is decided in `cli::report`.
+//! One error for the program, by what its operator has to do. What each error of a crate or a library is to the operator is decided in
+//! `sort`, how it looks on a terminal in `cli::report`.
 
-use datafusion::common::DataFusionError;
+mod events;
+mod sort;
+
+pub use events::Events;
 
 /// What the operator of the program has to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Mend a file or an option.
+    /// Mend a file or an option; trying again does not help.
     Config,
-    /// Wait or mend the outside: tried again by us where that can help.
+    /// An expression fails on a row that cannot be set aside by itself.
+    BadData,
+    /// The outside is away or full: tried again by us for as long as it lasts.
     Unavailable,
     /// The data is not what was recorded: stopped; a person has to decide.
     Corrupt,
-    /// Report it.
+    /// A fault of the program: started again a bounded number of times; report it.
     Bug,
 }
 
@@ -42,6 +48,16 @@ pub enum Error {
         view: String,
         /// What failed.
         error: std::sync::Arc<alluvium_connectors::Error>,
+    },
+    /// A panic of a pipeline.
+    #[error("view {view}: the program panicked with {events} in hand: {message}")]
+    Panic {
+        /// The view, or the first of those that are committed together.
+        view: String,
+        /// What was taken in since the last commit.
+        events: Events,
+        /// What the panic said.
+        message: String,
     },
     /// Anything else, sorted.
     #[error("{message}")]
@@ -81,109 +97,24 @@ impl Error {
         Error::Connector(alluvium_connectors::Error::Io { action, path: path.into(), error })
     }
 
-    /// What has to be done.
+    /// Whether what a source names is not there yet: it may be made later.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Error::Sql(_) | Error::Settings(_) => Kind::Config,
-            Error::Connector(error) => connector_kind(error),
-            Error::Source { error, .. } => connector_kind(error),
-            Error::Projection { error, .. } => match error {
-                alluvium_projections::Error::Row(_) | alluvium_projections::Error::Plan(_) => Kind::Config,
-                alluvium_projections::Error::Corrupt { .. } => Kind::Corrupt,
-                alluvium_projections::Error::Resources(_) => Kind::Unavailable,
-                alluvium_projections::Error::Bug(_) => Kind::Bug,
-            },
-            Error::Other { kind, .. } => *kind,
-        }
+    pub fn is_absence(&self) -> bool {
+        matches!(self.of_connector(), Some(alluvium_connectors::Error::Absent { .. }))
     }
 
-    /// What to do, in words; none where the message says it already or nothing is known.
+    /// Whether a stream is not the one of the checkpoint, or has lost events that were not yet read.
     #[must_use]
-    pub fn help(&self) -> Option<String> {
+    pub fn is_stream_change(&self) -> bool {
+        matches!(self.of_connector(), Some(alluvium_connectors::Error::StreamChanged { .. }))
+    }
+
+    /// The error of a source, of a view's files or of the disk behind this one.
+    fn of_connector(&self) -> Option<&alluvium_connectors::Error> {
         match self {
-            Error::Sql(_) | Error::Settings(_) => None,
-            Error::Connector(error) => connector_help(error),
-            Error::Source { error, .. } => connector_help(error),
-            Error::Projection { view, error } => match error {
-                alluvium_projections::Error::Corrupt { .. } => {
-                    Some(format!("`alluvium rebuild {view}` makes it anew from the first event"))
-                }
-                alluvium_projections::Error::Resources(_) => {
-                    Some("the last commit is whole; give the process more memory, or narrow the query".into())
-                }
-                _ => None,
-            },
-            Error::Other { help, .. } => help.clone(),
+            Error::Connector(error) => Some(error),
+            Error::Source { error, .. } => Some(error),
+            _ => None,
         }
-    }
-}
-
-fn connector_kind(error: &alluvium_connectors::Error) -> Kind {
-    use alluvium_connectors::Error as E;
-    match error {
-        E::Config { .. } => Kind::Config,
-        E::Unavailable { .. } | E::Io { .. } => Kind::Unavailable,
-        E::StreamChanged { .. } | E::Corrupt { .. } => Kind::Corrupt,
-        E::Bug(_) => Kind::Bug,
-    }
-}
-
-fn connector_help(error: &alluvium_connectors::Error) -> Option<String> {
-    use alluvium_connectors::Error as E;
-    use std::io::ErrorKind;
-    match error {
-        E::Config { help, .. } => help.clone(),
-        E::Unavailable { .. } => Some("see that the server runs and answers at this address".into()),
-        E::StreamChanged { .. } => Some(
-            "`alluvium rebuild VIEW` makes a view anew from the first event that the stream has; \
-             `on_stream_change = \"rebuild\"` in alluvium.toml does so by itself"
-                .into(),
-        ),
-        E::Io { error, .. } => Some(
-            match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                    "make room on the disk and start again; the last commit is whole"
-                }
-                ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-                    "let this user read and write there, or choose another folder with --data"
-                }
-                ErrorKind::NotFound => "see that the path is right",
-                _ => return None,
-            }
-            .into(),
-        ),
-        E::Corrupt { .. } => Some(
-            "`alluvium rebuild VIEW` makes the view anew from the first event; keep a copy of the file if you report this".into(),
-        ),
-        E::Bug(_) => None,
-    }
-}
-
-/// The one place where DataFusion's errors are sorted.
-impl From<DataFusionError> for Error {
-    fn from(error: DataFusionError) -> Error {
-        use DataFusionError as D;
-        let (message, help) = match error.find_root() {
-            D::SQL(parser, _) => {
-                (format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")), None)
-            }
-            // Its name says where to look, which words for a user of SQL would leave out.
-            D::Internal(_) | D::IoError(_) | D::ObjectStore(_) | D::ParquetError(_) => (error.strip_backtrace(), None),
-            _ => {
-                let worded = alluvium_sql::wording::of_error(&error);
-                (worded.message, worded.help)
-            }
-        };
-        let kind = match error.find_root() {
-            D::ResourcesExhausted(_) => {
-                return Error::unavailable(message, "give the process more memory, or narrow the query");
-            }
-            D::IoError(_) | D::ObjectStore(_) => Kind::Unavailable,
-            D::ParquetError(_) => Kind::Corrupt,
-            D::Internal(_) => Kind::Bug,
-            _ => Kind::Config,
-        };
-        Error::Other { kind, message, help }
     }
 }

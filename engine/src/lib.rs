@@ -6,20 +6,18 @@
 //! | [`project`] | a folder: settings and SQL files, loaded and checked |
 //! | [`settings`] | `alluvium.toml`, the environment, defaults |
 //! | [`runtime`] | everything that runs: readers, pipelines, commits, rebuilds |
-//! | [`checkpoint`] | what is recorded of a commit |
+//! | [`record`] | what is recorded of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
 //! | [`layout`] | the paths of the data folder |
 //! | [`lock`] | one process at a time writes there |
 //! | [`status`] | what every view is doing, shared by the HTTP server, the progress bars and `status` |
-//! | [`http`] | metrics, health, status and commands of a running engine |
+//! | [`serve`] | metrics, health, status and commands of a running engine, over HTTP |
 //! | [`metrics`] | every metric, with its help text |
 //! | [`progress`], [`logging`] | what is shown while it runs |
 //! | [`error`] | one error for the program, by what its operator has to do |
 
-pub mod checkpoint;
 pub mod cli;
 pub mod error;
-pub mod http;
 pub mod layout;
 pub mod lock;
 pub mod logging;
@@ -27,7 +25,9 @@ pub mod metrics;
 pub mod progress;
 pub mod project;
 pub mod query;
+pub mod record;
 pub mod runtime;
+pub mod serve;
 pub mod settings;
 pub mod status;
 

@@ -9,11 +9,12 @@ use alluvium_connectors::Batch;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::status::{Board, Phase, SourceStatus, ViewStatus};
+use crate::status::{Board, Committed, Phase, SourceStatus, ViewStatus};
 
 const EVENTS: &str = "alluvium_events_total";
 const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
 const DEAD_LETTERS: &str = "alluvium_dead_letters_total";
+const RESTARTS: &str = "alluvium_view_restarts_total";
 const READER_RESTARTS: &str = "alluvium_reader_restarts_total";
 const BATCH_SECONDS: &str = "alluvium_batch_duration_seconds";
 const COMMIT_SECONDS: &str = "alluvium_commit_duration_seconds";
@@ -30,6 +31,7 @@ const BYTES: &str = "alluvium_view_bytes";
 const STATE_ROWS: &str = "alluvium_view_state_rows";
 const STATE_BYTES: &str = "alluvium_view_state_bytes";
 const REBUILD: &str = "alluvium_rebuild_progress_ratio";
+const RETRYING: &str = "alluvium_view_retrying";
 const FAILED: &str = "alluvium_view_failed";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
@@ -39,6 +41,7 @@ const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad; a view that reads for itself counts them again."),
     (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of these events."),
     (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
+    (RESTARTS, Unit::Count, "Times that the views named by the first of them were started again after an error, by kind."),
     (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
     (COMMITS, Unit::Count, "Commits of a view."),
     (STATE_WRITTEN, Unit::Bytes, "Bytes of operator state that the commits of a view have written."),
@@ -61,6 +64,7 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (STATE_ROWS, Unit::Count, "Rows of operator state."),
     (STATE_BYTES, Unit::Bytes, "Bytes of operator state in memory."),
     (REBUILD, Unit::Count, "How far the rebuild of a view is, from 0 to 1; 1 when none is under way."),
+    (RETRYING, Unit::Count, "1 while a view waits to try again after an error, else 0."),
     (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "1; the version of the program is its label."),
@@ -110,11 +114,6 @@ pub fn batch_read(source: &str, batch: &Batch) {
     counter!(RECEIVED_BYTES, "source" => source.to_owned()).increment(batch.bytes);
 }
 
-/// One event of `source` was set aside. `kind` is one of a bounded set of words.
-pub fn dead_letter(source: &str, kind: &'static str) {
-    counter!(DEAD_LETTERS, "source" => source.to_owned(), "kind" => kind).increment(1);
-}
-
 /// The reader of `source` was made anew.
 pub fn reader_restarted(source: &str) {
     counter!(READER_RESTARTS, "source" => source.to_owned()).increment(1);
@@ -125,28 +124,22 @@ pub fn batch_applied(view: &str, took: Duration) {
     histogram!(BATCH_SECONDS, "view" => view.to_owned()).record(took);
 }
 
-/// What one commit of a view wrote, in bytes.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Written {
-    /// Operator state.
-    pub state: u64,
-    /// Parquet files of the view.
-    pub view: u64,
+/// A pipeline was committed.
+pub fn committed(committed: &Committed) {
+    for view in &committed.views {
+        histogram!(COMMIT_SECONDS, "view" => view.view.clone()).record(committed.took);
+        counter!(COMMITS, "view" => view.view.clone()).increment(1);
+        counter!(STATE_WRITTEN, "view" => view.view.clone()).increment(view.state_written);
+        counter!(VIEW_WRITTEN, "view" => view.view.clone()).increment(view.view_written);
+    }
+    for (source, kind) in &committed.dead_letters {
+        counter!(DEAD_LETTERS, "source" => source.clone(), "kind" => *kind).increment(1);
+    }
 }
 
-/// A view was committed.
-pub fn committed(status: &ViewStatus, took: Duration, written: Written) {
-    histogram!(COMMIT_SECONDS, "view" => status.view.clone()).record(took);
-    counter!(COMMITS, "view" => status.view.clone()).increment(1);
-    counter!(STATE_WRITTEN, "view" => status.view.clone()).increment(written.state);
-    counter!(VIEW_WRITTEN, "view" => status.view.clone()).increment(written.view);
-    show(status, now_ms());
-}
-
-/// A rebuild of `view` has read `done` of `all` sequences.
-pub fn rebuild_progress(view: &str, done: u64, all: u64) {
-    let ratio = if all == 0 { 1.0 } else { (done as f64 / all as f64).min(1.0) };
-    gauge!(REBUILD, "view" => view.to_owned()).set(ratio);
+/// The pipeline of `view` is started again after an error. `kind` is one of a bounded set of words.
+pub fn restarted(view: &str, kind: &'static str) {
+    counter!(RESTARTS, "view" => view.to_owned(), "kind" => kind).increment(1);
 }
 
 /// Brings every gauge up to now. A view that has left the board shows no rows, no lag and no failure from then on.
@@ -159,7 +152,7 @@ pub fn refresh(board: &Board) {
     }
     let mut shown = SHOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for gone in shown.iter().filter(|name| !views.iter().any(|status| status.view == **name)) {
-        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, FAILED] {
+        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, FAILED] {
             gauge!(name, "view" => gone.clone()).set(0.0);
         }
     }
@@ -188,12 +181,24 @@ fn show(status: &ViewStatus, now_ms: u64) {
         (BYTES, status.bytes),
         (STATE_ROWS, status.state_rows),
         (STATE_BYTES, status.state_bytes),
+        (RETRYING, u64::from(status.phase == Phase::Retrying)),
         (FAILED, u64::from(status.phase == Phase::Failed)),
     ] {
         gauge!(name, "view" => view.clone()).set(value as f64);
     }
-    if status.phase != Phase::Rebuilding {
-        gauge!(REBUILD, "view" => view.clone()).set(1.0);
+    gauge!(REBUILD, "view" => view.clone()).set(rebuild_progress(status));
+}
+
+/// From 0 to 1; 1 where no rebuild is under way.
+fn rebuild_progress(status: &ViewStatus) -> f64 {
+    let (done, all) = status.rebuild.values().fold((0, 0), |(done, all), place| (done + place.offset, all + place.end));
+    let under_way = status.phase == Phase::Rebuilding;
+    if !under_way {
+        1.0
+    } else if all == 0 {
+        0.0
+    } else {
+        (done as f64 / all as f64).min(1.0)
     }
 }
 

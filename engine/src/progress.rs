@@ -160,15 +160,15 @@ fn rows(views: &[ViewStatus]) -> BTreeMap<String, Way> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::SourceStatus;
 
     fn board(count: usize, phase: Phase) -> Vec<ViewStatus> {
         let board = Board::default();
         for index in 0..count {
-            board.update(&format!("v{index:02}"), |status| {
-                status.phase = phase;
-                status.sources.insert("orders".into(), SourceStatus { offset: 11, applied: 11, end: 101, newest_ns: None });
-            });
+            let view = format!("v{index:02}");
+            board.applied(&view, "orders", 11, Some(101));
+            if phase == Phase::Live {
+                board.live(&view);
+            }
         }
         board.all()
     }

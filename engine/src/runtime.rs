@@ -2,78 +2,36 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`feed`], [`intake`] | one live reader a source, and each pipeline's way to it |
 //! | [`component`] | which views are committed together |
-//! | [`pipeline`], [`assemble`] | the operators of such views; from nothing, from a checkpoint, for a rebuild |
-//! | [`driver`] | takes events, decides when to commit, swaps a rebuilt pipeline in |
-//! | [`commit`], [`state_files`] | the commit, step by step |
-//! | [`supervisor`] | starts and ends pipelines, answers commands |
-//! | [`failpoint`] | crash points for tests |
+//! | [`request`] | what a run is asked for, what it can be told, how it ends |
+//! | [`supervise`] | starts and ends pipelines, answers commands |
+//! | [`drive`] | takes events, decides when to commit, swaps a rebuilt pipeline in; feeds, intakes, the pipeline itself |
+//! | [`commit`] | the commit, step by step; state files, crash points for tests |
+//! | [`shared`] | what all pipelines of a process share |
+//! | [`suspects`] | finds the event on which a pipeline panics |
+//! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock and randomness |
 
-mod assemble;
+mod backoff;
 mod commit;
 mod component;
-mod driver;
-pub mod failpoint;
-mod feed;
-mod intake;
-mod pipeline;
+mod drive;
+mod panics;
+mod request;
 mod shared;
-mod state_files;
-mod supervisor;
+mod supervise;
+mod surroundings;
+mod suspects;
 
-use std::sync::Arc;
-
-use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+pub use commit::failpoint::COMMIT_POINTS;
+pub use request::{Command, Outcome, RunRequest};
 
 use crate::error::Error;
-use crate::project::Project;
-use crate::status::Board;
-
-/// What `run` (and `rebuild` without a running engine) asks for.
-#[derive(Debug)]
-pub struct RunRequest {
-    /// The folder.
-    pub project: Arc<Project>,
-    /// End when every view has applied all that its sources held when it started.
-    pub until_caught_up: bool,
-    /// Rebuild these views from the first event, whatever their checkpoint says.
-    pub rebuild: Vec<String>,
-    /// Run only the pipelines of these views; empty: all.
-    pub only: Vec<String>,
-    /// Where every view's status is shown.
-    pub board: Arc<Board>,
-    /// Commands while it runs.
-    pub commands: mpsc::Receiver<Command>,
-    /// Commit and end.
-    pub shutdown: CancellationToken,
-}
-
-/// What a running engine can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Rebuild a view; answered as soon as it has begun or was refused.
-    Rebuild {
-        /// The view.
-        view: String,
-        /// The answer.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-    /// Remove a view whose SQL file is gone; answered when it is removed or was refused.
-    Drop {
-        /// The view.
-        view: String,
-        /// The answer.
-        reply: oneshot::Sender<Result<(), Error>>,
-    },
-}
 
 /// Runs until shut down, caught up where so asked, or until nothing is left that could run. The caller holds the lock of the
-/// data folder.
+/// data folder, and does not let go of it before the process has ended where the run was cut short.
 ///
 /// # Errors
-/// The first error of any pipeline, once all have ended; the others have gone on in the meantime.
-pub async fn run(request: RunRequest) -> Result<(), Error> {
-    supervisor::Supervisor::start(request).await?.run().await
+/// The first error of any pipeline that has not been mended since, once all have ended; the others have gone on in the meantime.
+pub async fn run(request: RunRequest) -> Result<Outcome, Error> {
+    supervise::Supervisor::start(request).await?.run().await
 }

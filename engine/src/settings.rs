@@ -42,6 +42,8 @@ pub struct Settings {
     pub http_chosen: bool,
     /// What to do when a stream is not the one of the checkpoint or has lost unread events.
     pub on_stream_change: OnStreamChange,
+    /// How long a run that is told to end may take to commit.
+    pub shutdown_timeout: Duration,
     /// Events in a micro-batch, at most.
     pub batch_events: usize,
     /// Bytes of bodies in a micro-batch, at most.
@@ -96,6 +98,7 @@ impl fmt::Debug for Settings {
             .field("snapshots_min_age", &self.snapshots_min_age)
             .field("http", &self.http)
             .field("on_stream_change", &self.on_stream_change)
+            .field("shutdown_timeout", &self.shutdown_timeout)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -171,6 +174,7 @@ impl Settings {
                 "rebuild" => Ok(OnStreamChange::Rebuild),
                 _ => Err("write \"stop\" or \"rebuild\"".into()),
             })?,
+            shutdown_timeout: read.parsed("shutdown_timeout", duration)?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,

@@ -1,11 +1,15 @@
-//! What every view is doing now, and in [`failures`] what stopped it in the last run.
+//! What every view is doing now: the types that are shown, the [`Board`] that owns them, and in [`failures`] what stopped a view in
+//! the last run.
 
+mod board;
 pub mod failures;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use board::Board;
 
 /// The state of one view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +23,8 @@ pub enum Phase {
     Live,
     /// The old view serves while a new one is built.
     Rebuilding,
+    /// Something is away or went wrong: it is tried again, and `error` says what it was.
+    Retrying,
     /// An error stopped it.
     Failed,
     /// Its SQL file is gone; its data is left alone.
@@ -64,25 +70,24 @@ pub struct ViewStatus {
     pub committed_ms: Option<u64>,
     /// Dead letters since the start of this process.
     pub dead_letters: u64,
-    /// What stopped it.
+    /// What stopped it, or what it is tried again after.
     pub error: Option<String>,
+    /// Times that its pipeline was started again after an error, since the start of this process.
+    #[serde(default)]
+    pub restarts: u64,
     /// Of a rebuild under way: offset reached, by source.
     pub rebuild: BTreeMap<String, SourceStatus>,
+    /// What the last rebuild failed with, or is tried again after; the view that serves goes on.
+    #[serde(default)]
+    pub rebuild_error: Option<String>,
 }
 
-/// Every view's status, shared by those who write it (the pipelines) and those who show it.
-#[derive(Debug, Default)]
-pub struct Board {
-    views: Mutex<BTreeMap<String, ViewStatus>>,
-}
-
-impl Board {
-    /// Changes one view's status, making it when it is not there.
-    pub fn update(&self, view: &str, change: impl FnOnce(&mut ViewStatus)) {
-        let mut views = self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let status = views.entry(view.to_owned()).or_insert_with(|| ViewStatus {
-            view: view.to_owned(),
-            phase: Phase::CatchingUp,
+impl ViewStatus {
+    /// Of a view of which nothing is known yet.
+    pub fn new(view: impl Into<String>, phase: Phase) -> ViewStatus {
+        ViewStatus {
+            view: view.into(),
+            phase,
             epoch: None,
             sources: BTreeMap::new(),
             rows: 0,
@@ -93,19 +98,51 @@ impl Board {
             committed_ms: None,
             dead_letters: 0,
             error: None,
+            restarts: 0,
             rebuild: BTreeMap::new(),
-        });
-        change(status);
+            rebuild_error: None,
+        }
     }
+}
 
-    /// Takes a dropped view off.
-    pub fn remove(&self, view: &str) {
-        self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(view);
-    }
+/// What one commit of a pipeline did: told to the board and to the metrics.
+#[derive(Debug, Clone, Default)]
+pub struct Committed {
+    /// The epoch.
+    pub epoch: u64,
+    /// When, milliseconds since the epoch of Unix.
+    pub committed_ms: u64,
+    /// From the beginning of the commit until it was published.
+    pub took: Duration,
+    /// The committed offset of each source.
+    pub offsets: BTreeMap<String, u64>,
+    /// When the newest applied event of each source was stored, nanoseconds since the epoch, where known.
+    pub newest_ns: BTreeMap<String, i64>,
+    /// Each view of the pipeline.
+    pub views: Vec<CommittedView>,
+    /// Source and kind of each dead letter that was kept.
+    pub dead_letters: Vec<(String, &'static str)>,
+}
 
-    /// A copy of all, by name.
-    #[must_use]
-    pub fn all(&self) -> Vec<ViewStatus> {
-        self.views.lock().unwrap_or_else(std::sync::PoisonError::into_inner).values().cloned().collect()
-    }
+/// What one commit did to one view.
+#[derive(Debug, Clone, Default)]
+pub struct CommittedView {
+    /// Its name.
+    pub view: String,
+    /// Rows of the view after it.
+    pub rows: u64,
+    /// Its Parquet parts.
+    pub parts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows of operator state.
+    pub state_rows: u64,
+    /// Bytes of operator state in memory.
+    pub state_bytes: u64,
+    /// Bytes of operator state that were written.
+    pub state_written: u64,
+    /// Bytes of Parquet files that were written.
+    pub view_written: u64,
+    /// Dead letters that concern it.
+    pub dead_letters: u64,
 }

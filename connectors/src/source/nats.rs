@@ -89,8 +89,8 @@ impl NatsSource {
     /// What the stream holds now, as its leader tells. Tries once, for at most the connect and the request timeout.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the server does not answer; [`Error::Config`] where it refuses us, is too old, has no
-    /// such stream, or the stream's retention would let reading delete.
+    /// [`Error::Unavailable`] where the server does not answer; [`Error::Absent`] where it has no such stream;
+    /// [`Error::Config`] where it refuses us, is too old, or the stream's retention would let reading delete.
     pub async fn extent(&self) -> Result<Extent, Error> {
         match OpenStream::find(&self.connection).await? {
             Some((_, facts)) => Ok(facts.extent),
@@ -141,7 +141,7 @@ impl NatsSource {
 
     fn not_there(&self) -> Error {
         let options = self.connection.options();
-        Error::Config {
+        Error::Absent {
             message: format!("source {}: {} has no stream {}", self.config.name, options.servers_text(), options.stream),
             help: Some("create the stream, or name another in LOCATION 'nats://host:4222/STREAM'".into()),
         }

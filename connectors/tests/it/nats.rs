@@ -186,3 +186,10 @@ fn config_error(error: Error) -> (String, String) {
         other => panic!("expected an error of the declaration, found {other}"),
     }
 }
+
+fn absent_error(error: Error) -> (String, String) {
+    match error {
+        Error::Absent { message, help } => (message, help.unwrap_or_default()),
+        other => panic!("expected a stream that is not there, found {other}"),
+    }
+}

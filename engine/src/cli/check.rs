@@ -4,7 +4,8 @@ use alluvium_sql::View;
 use alluvium_sql::explain::{ViewSummary, summary};
 use clap::Args;
 
-use super::{Global, print, table};
+use super::global::{Global, print};
+use super::table;
 use crate::error::Error;
 
 const EXAMPLES: &str = "\

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::Error;
-use crate::http::COMMAND_HEADER;
 use crate::layout::RunInfo;
+use crate::serve::http::COMMAND_HEADER;
 use crate::status::ViewStatus;
 
 /// A running engine that can be asked.
@@ -32,7 +32,7 @@ impl Client {
         response.body_mut().read_json().map_err(|error| self.silent(&error))
     }
 
-    /// Sends `rebuild` or `drop`.
+    /// Sends `rebuild`, `restart` or `drop`.
     pub(super) fn command(&self, command: &str, view: &str) -> Result<(), Error> {
         let url = format!("{}/{command}/{}", self.base, percent_encoded(view));
         let mut response = self.agent.post(url).header(COMMAND_HEADER, "1").send_empty().map_err(|error| self.silent(&error))?;

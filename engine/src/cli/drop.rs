@@ -5,12 +5,12 @@ use std::io::{BufRead, IsTerminal, Write};
 use clap::Args;
 
 use super::client::Client;
-use super::{Global, print};
-use crate::checkpoint::{Store, drop_view};
+use super::global::{Global, print};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::lock::{lock, running};
 use crate::project::Project;
+use crate::record::{Store, drop_view};
 
 const EXAMPLES: &str = "\
 Examples:

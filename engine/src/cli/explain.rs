@@ -3,7 +3,8 @@
 use alluvium_sql::explain;
 use clap::{Args, ValueEnum};
 
-use super::{Global, print, rebuild::must_be_declared};
+use super::global::{Global, print};
+use super::rebuild::must_be_declared;
 use crate::error::Error;
 
 const EXAMPLES: &str = "\
@@ -44,7 +45,7 @@ impl Explain {
                 let mut plan = explain::to_json(view);
                 let interval = humantime::format_duration(project.commit_interval(&view.name)).to_string();
                 plan["commit_interval"] = interval.into();
-                print(&super::json(&plan)?)
+                print(&super::global::json(&plan)?)
             }
             Format::Mermaid => print(&explain::to_mermaid(view)),
             Format::Text => print(&format!("{}\n{}", view.name, explain::explain(view))),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::print;
+use super::global::print;
 use crate::error::Error;
 use crate::settings::keys::KEYS;
 

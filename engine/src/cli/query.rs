@@ -10,7 +10,7 @@ use datafusion::arrow::util::display::FormatOptions;
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use futures::TryStreamExt;
 
-use super::{Global, runtime};
+use super::global::{Global, runtime};
 use crate::error::Error;
 
 const EXAMPLES: &str = "\

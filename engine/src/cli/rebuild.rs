@@ -5,8 +5,8 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::client::Client;
+use super::global::{Global, print};
 use super::run::{Work, run};
-use super::{Global, print};
 use crate::error::Error;
 use crate::lock::running;
 use crate::progress::Progress;

@@ -7,13 +7,14 @@ use clap::Args;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Global, runtime, signals};
+use super::global::{Global, runtime};
+use super::signals;
 use crate::error::Error;
-use crate::http::{Engine, Server};
 use crate::lock::lock;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::runtime::RunRequest;
+use crate::runtime::{Outcome, RunRequest};
+use crate::serve::http::{Engine, Server};
 use crate::settings::Settings;
 use crate::status::Board;
 
@@ -23,7 +24,7 @@ Examples:
   alluvium -C my-views run --until-caught-up        what a nightly job does
   alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` for none
 
-Ctrl-C and SIGTERM commit and end with 0; a second Ctrl-C ends at once, which loses nothing that was committed.";
+Ctrl-C and SIGTERM commit and end with 0, within `shutdown_timeout`; a second Ctrl-C ends at once. Nothing that was committed is lost.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -57,7 +58,8 @@ pub(super) struct Work {
 pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<(), Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         signals::install(shutdown.clone())?;
         let server = if work.serve { bind(&project.settings).await? } else { None };
@@ -96,11 +98,17 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             // A client that keeps its connection open does not keep the engine from ending.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), serving).await;
         }
-        if result.is_ok() {
+        if matches!(result, Ok(Outcome::Complete)) {
             tracing::info!(seconds = began.elapsed().as_secs_f64(), "ended; everything that was applied is committed");
         }
         result
-    })
+    });
+    if matches!(result, Ok(Outcome::CutShort)) {
+        // Threads are still at work, as at a kill: the lock is held until the process has ended, and nobody waits for them.
+        std::mem::forget(guard);
+        std::mem::forget(runtime);
+    }
+    result.map(|_| ())
 }
 
 /// The HTTP server; a default port that is taken by another program is not worth failing for.

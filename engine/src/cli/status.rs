@@ -1,18 +1,19 @@
 //! `alluvium status`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 
 use super::client::Client;
-use super::{Global, Shape, json, print, table};
-use crate::checkpoint::read_records;
+use super::global::{Global, Shape, json, print};
+use super::table;
 use crate::error::Error;
 use crate::layout::{Layout, RunInfo};
 use crate::lock::running;
-use crate::status::{Board, Phase, SourceStatus, ViewStatus, failures};
+use crate::record::read_records;
+use crate::status::{Phase, SourceStatus, ViewStatus, failures};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,27 +53,23 @@ impl Status {
 /// What the records beside the views say, with what stopped them in the last run, views that are
 /// declared and were never committed, and those no longer declared.
 fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
-    let board = Board::default();
-    for status in read_records(layout)? {
-        board.update(&status.view.clone(), |shown| *shown = status);
-    }
+    let mut views: BTreeMap<String, ViewStatus> =
+        read_records(layout)?.into_iter().map(|status| (status.view.clone(), status)).collect();
     match global.project() {
         Ok(project) => {
-            let declared: BTreeSet<&str> = project.catalog.views.iter().map(|view| view.name.as_str()).collect();
-            let failures = failures::read(layout);
-            for view in &declared {
-                board.update(view, |shown| {
-                    shown.error = failures.get(*view).cloned();
-                    shown.phase = if shown.error.is_some() { Phase::Failed } else { Phase::Stopped };
-                });
+            for status in views.values_mut() {
+                status.phase = Phase::Orphaned;
             }
-            for view in board.all().into_iter().map(|status| status.view).filter(|view| !declared.contains(view.as_str())) {
-                board.update(&view, |shown| shown.phase = Phase::Orphaned);
+            let failures = failures::read(layout);
+            for view in &project.catalog.views {
+                let shown = views.entry(view.name.clone()).or_insert_with(|| ViewStatus::new(&view.name, Phase::Stopped));
+                shown.error = failures.get(&view.name).cloned();
+                shown.phase = if shown.error.is_some() { Phase::Failed } else { Phase::Stopped };
             }
         }
         Err(error) => tracing::warn!("the SQL files do not load, so which views they declare is not known: {error}"),
     }
-    Ok(board.all())
+    Ok(views.into_values().collect())
 }
 
 /// The names of the views whose data is there.
@@ -126,6 +123,12 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
         if let Some(error) = &view.error {
             text.push_str(&format!("{}: {error}\n", view.view));
         }
+        if let Some(error) = &view.rebuild_error {
+            text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
+        }
+        if view.restarts > 0 {
+            text.push_str(&format!("{}: started again after an error {} times\n", view.view, view.restarts));
+        }
         if view.dead_letters > 0 {
             text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
         }
@@ -145,6 +148,7 @@ fn phase(view: &ViewStatus) -> String {
         Phase::CatchingUp => "catching up",
         Phase::Live => "live",
         Phase::Rebuilding => "rebuilding",
+        Phase::Retrying => "retrying",
         Phase::Failed => "failed",
         Phase::Orphaned => "orphaned",
     };

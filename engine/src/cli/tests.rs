@@ -5,6 +5,9 @@ use std::sync::Arc;
 use alluvium_sql::{Errors, Location, SqlFile};
 
 use super::*;
+use crate::layout::Layout;
+use crate::project::Project;
+use crate::settings::{Overrides, Settings};
 
 const PLAIN: report::Style = report::Style { color: false, width: 100 };
 
@@ -25,6 +28,7 @@ fn what_can_be_said() {
         "alluvium status -C views --format json -v",
         "alluvium query SELECT --format csv",
         "alluvium drop v --yes",
+        "alluvium restart v",
         "alluvium completions fish",
         "alluvium explain v --format json",
         "alluvium explain v --format mermaid",

@@ -5,23 +5,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
 use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
+use alluvium_connectors::source::SourceConfig;
 
-use super::feed::Feed;
-use crate::checkpoint::Store;
+use super::drive::feed::Feed;
+use super::surroundings::Surroundings;
 use crate::layout::Layout;
 use crate::project::Project;
+use crate::record::Store;
+use crate::settings::Settings;
 use crate::status::Board;
 
 /// The folder, its store, its sources and the board.
 pub(crate) struct Shared {
-    pub(crate) project: Arc<Project>,
-    pub(crate) layout: Layout,
-    pub(crate) store: Store,
-    pub(crate) board: Arc<Board>,
-    pub(crate) feeds: BTreeMap<String, Feed>,
+    project: Arc<Project>,
+    layout: Layout,
+    store: Store,
+    board: Arc<Board>,
+    feeds: BTreeMap<String, Feed>,
     /// Held from the staging of dead letters to the commit that names them, so that each is kept once however many
     /// pipelines read it.
     dead_letters: Mutex<DeadLetterFolder>,
+    surroundings: Arc<dyn Surroundings>,
 }
 
 impl Shared {
@@ -35,12 +39,47 @@ impl Shared {
         store: Store,
         board: Arc<Board>,
         dead_letters: DeadLetterFolder,
+        surroundings: Arc<dyn Surroundings>,
     ) -> Result<Shared, crate::Error> {
         let mut feeds = BTreeMap::new();
         for source in project.connect()? {
             feeds.insert(source.config().name.clone(), Feed::start(source));
         }
-        Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters) })
+        Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters), surroundings })
+    }
+
+    /// What the SQL files and the settings say.
+    pub(crate) fn project(&self) -> &Project {
+        &self.project
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.project.settings
+    }
+
+    /// The declaration of a source.
+    pub(crate) fn source(&self, name: &str) -> Option<&SourceConfig> {
+        self.project.sources.get(name)
+    }
+
+    /// The paths of the data folder.
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Where commits are recorded.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Where every view's status is shown.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The clock and the randomness.
+    pub(crate) fn surroundings(&self) -> Arc<dyn Surroundings> {
+        Arc::clone(&self.surroundings)
     }
 
     /// The feed of a declared source.
@@ -61,6 +100,7 @@ impl Shared {
         self.feeds.iter().filter(|(_, feed)| feed.source().promises().read_once).map(|(name, _)| name.clone()).collect()
     }
 
+    /// The dead letters, for as long as the caller stages and commits some.
     pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }

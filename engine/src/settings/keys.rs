@@ -49,6 +49,12 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "When a stream was made anew or lost events that were not yet read: \"stop\" or \"rebuild\".",
     },
+    Key {
+        name: "shutdown_timeout",
+        default: "10 seconds",
+        quoted: true,
+        help: "How long a run that is told to end may take to commit; then it ends, and reads again what was not committed.",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];

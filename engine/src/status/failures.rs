@@ -49,15 +49,12 @@ mod tests {
         let layout = Layout::new(folder.path());
         let board = Board::default();
         for view in ["a", "b", "c"] {
-            board.update(view, |status| {
-                status.phase = Phase::Failed;
-                status.error = Some(format!("{view} is broken"));
-            });
+            board.failed(view, &format!("{view} is broken"));
         }
         keep(&layout, &board.all());
         assert_eq!(read(&layout).len(), 3);
 
-        board.update("a", |status| status.phase = Phase::Live);
+        board.live("a");
         let run: Vec<ViewStatus> = board.all().into_iter().filter(|status| status.view != "c").collect();
         keep(&layout, &run);
         let kept = read(&layout);

@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
-use alluvium::runtime::failpoint::COMMIT_POINTS;
+use alluvium::runtime::COMMIT_POINTS;
 
 use crate::orders::{Orders, VIEWS};
 

@@ -15,3 +15,4 @@ mod recovery;
 #[path = "../../../connectors/tests/it/server.rs"]
 mod server;
 mod signals;
+mod supervision;

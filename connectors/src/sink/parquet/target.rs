@@ -90,7 +90,11 @@ impl Sink for ParquetSink {
 
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
         let parts = self.named(token)?.parts;
-        let shown = read_manifest(&self.root)?;
+        // A damaged manifest is written again like one that is missing: the token says what belongs in it.
+        let shown = match read_manifest(&self.root) {
+            Err(Error::Corrupt { .. }) => None,
+            shown => shown?,
+        };
         let is_shown = shown.is_some_and(|shown| shown.epoch == commit.epoch && shown.fingerprint == commit.fingerprint);
         if !is_shown || !self.root.join(CURRENT).exists() {
             publish(&self.root, &snapshot(commit, parts.clone()))?;

@@ -113,9 +113,9 @@ async fn a_stream_made_anew_is_an_error_at_the_start() {
         context.delete_stream("S").await.unwrap();
         let message = changed(source.read(Start::At(position.clone())).await.unwrap_err());
         assert!(message.contains("no longer there"), "{message}");
-        let (message, _) = config_error(source.read(Start::First).await.unwrap_err());
+        let (message, _) = absent_error(source.read(Start::First).await.unwrap_err());
         assert!(message.contains("no stream S"), "{message}");
-        config_error(source.extent().await.unwrap_err());
+        absent_error(source.extent().await.unwrap_err());
 
         // Anew with the same name and more events.
         stream(&context).await;

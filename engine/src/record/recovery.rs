@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::store::io;
+use super::files::io;
 use super::{Record, Store, twin};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -20,33 +20,27 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
             newest.insert(record.view.clone(), record);
         }
     }
-    Ok(newest.into_values().filter(|record| layout.record(&record.view).exists()).map(|record| status(&record)).collect())
+    newest.retain(|view, _| layout.record(view).exists());
+    Ok(newest.values().map(ViewStatus::of_record).collect())
 }
 
-fn status(record: &Record) -> ViewStatus {
-    ViewStatus {
-        view: record.view.clone(),
-        phase: Phase::Stopped,
-        epoch: Some(record.epoch),
-        sources: record
-            .positions
-            .iter()
-            .map(|(source, position)| {
-                (
-                    source.clone(),
-                    SourceStatus { offset: position.offset, applied: position.offset, end: position.offset, newest_ns: None },
-                )
-            })
-            .collect(),
-        rows: record.size.rows,
-        parts: record.size.parts,
-        bytes: record.size.bytes,
-        state_rows: 0,
-        state_bytes: 0,
-        committed_ms: Some(record.commit.committed_ms),
-        dead_letters: 0,
-        error: None,
-        rebuild: BTreeMap::new(),
+impl ViewStatus {
+    /// Of a view as its last commit left it.
+    #[must_use]
+    pub fn of_record(record: &Record) -> ViewStatus {
+        let sources = record.positions.iter().map(|(source, position)| {
+            let offset = position.offset;
+            (source.clone(), SourceStatus { offset, applied: offset, end: offset, newest_ns: None })
+        });
+        ViewStatus {
+            epoch: Some(record.epoch),
+            sources: sources.collect(),
+            rows: record.size.rows,
+            parts: record.size.parts,
+            bytes: record.size.bytes,
+            committed_ms: Some(record.commit.committed_ms),
+            ..ViewStatus::new(&record.view, Phase::Stopped)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! A pipeline: the operators of views that read each other, where they stand, and how events go through them.
 //!
-//! It knows no channel and no clock but the one that stamps its commits: the [driver](super::driver) feeds it and says when to
-//! commit.
+//! It knows no channel: the [driver](super) feeds it and says when to commit. What puts a pipeline together is in `assemble`, its
+//! commit in `runtime::commit`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use alluvium_connectors::{Batch, Position};
 use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
-use super::component::{Component, sources_read, views_read};
-use super::shared::Shared;
-use super::state_files::StateFiles;
-use crate::checkpoint::Record;
 use crate::error::Error;
+use crate::record::Record;
+use crate::runtime::commit::failpoint;
+use crate::runtime::commit::state_files::StateFiles;
+use crate::runtime::component::{Component, sources_read, views_read};
+use crate::runtime::panics;
+use crate::runtime::shared::Shared;
 
 /// One view of a pipeline, running.
 pub(crate) struct Member {
@@ -38,13 +40,13 @@ impl Member {
     /// # Errors
     /// A plan that cannot run, a column that Parquet cannot hold, the disk's.
     pub(crate) async fn new(shared: &Shared, view: &View) -> Result<Member, Error> {
-        let incarnation = new_incarnation(view);
+        let incarnation = new_incarnation(shared, view);
         let sink = shared.sink(&view.name);
         Ok(Member {
             projection: Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?,
             writer: sink.writer(&view_rows(view), None)?,
             sink,
-            state: StateFiles::create(shared.layout.state(&view.name, &incarnation))?,
+            state: StateFiles::create(shared.layout().state(&view.name, &incarnation))?,
             incarnation,
             token: None,
             size: Size::default(),
@@ -58,10 +60,10 @@ impl Member {
     /// # Errors
     /// As [`Member::new`], and files that are missing or damaged.
     pub(crate) async fn restore(shared: &Shared, view: &View, record: &Record, copy: bool) -> Result<Member, Error> {
-        let incarnation = if copy { new_incarnation(view) } else { record.incarnation.clone() };
-        let folder = shared.layout.state(&view.name, &incarnation);
+        let incarnation = if copy { new_incarnation(shared, view) } else { record.incarnation.clone() };
+        let folder = shared.layout().state(&view.name, &incarnation);
         if copy {
-            StateFiles::link(&shared.layout.state(&view.name, &record.incarnation), &folder, &record.state)
+            StateFiles::link(&shared.layout().state(&view.name, &record.incarnation), &folder, &record.state)
                 .map_err(|error| state_error(view, error))?;
         }
         let (state, tables) = StateFiles::open(folder, &record.state).map_err(|error| state_error(view, error))?;
@@ -74,7 +76,7 @@ impl Member {
     }
 
     /// Takes over what the sink has staged.
-    pub(super) fn stage(&mut self, staged: Staged) {
+    pub(crate) fn stage(&mut self, staged: Staged) {
         self.token = Some(staged.token);
         self.size = staged.size;
     }
@@ -82,33 +84,146 @@ impl Member {
 
 /// Views that are committed together, and where they stand.
 pub(crate) struct Pipeline {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) component: Component,
+    shared: Arc<Shared>,
+    component: Component,
     /// Each after those that it reads.
-    pub(crate) members: Vec<Member>,
+    members: Vec<Member>,
     /// After the last batch that was applied, by source.
-    pub(crate) positions: BTreeMap<String, Position>,
+    positions: BTreeMap<String, Position>,
     /// The last commit; 0 before the first.
-    pub(crate) epoch: u64,
+    epoch: u64,
     /// Of the batches since the last commit.
-    pub(crate) letters: Vec<DeadLetter>,
+    letters: Vec<DeadLetter>,
     /// When the newest applied event of each source was stored, nanoseconds since the epoch.
-    pub(crate) newest_ns: BTreeMap<String, i64>,
+    newest_ns: BTreeMap<String, i64>,
 }
 
 impl Pipeline {
+    /// Of members that have applied all events before `positions`, and of which `epoch` is the last commit.
+    pub(super) fn of(
+        shared: Arc<Shared>,
+        component: Component,
+        members: Vec<Member>,
+        positions: BTreeMap<String, Position>,
+        epoch: u64,
+    ) -> Pipeline {
+        Pipeline { shared, component, members, positions, epoch, letters: Vec::new(), newest_ns: BTreeMap::new() }
+    }
+
+    /// What it shares with the others.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Its views and what they read.
+    pub(crate) fn component(&self) -> &Component {
+        &self.component
+    }
+
+    /// The name of its first view, which stands for all.
+    pub(crate) fn name(&self) -> &str {
+        self.component.name()
+    }
+
+    /// The names of its views.
+    pub(crate) fn views(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.view.name.as_str())
+    }
+
+    /// Its views, each after those that it reads.
+    pub(crate) fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    pub(crate) fn members_mut(&mut self) -> &mut [Member] {
+        &mut self.members
+    }
+
+    /// After the last batch of a source that was applied.
+    pub(crate) fn position(&self, source: &str) -> Option<&Position> {
+        self.positions.get(source)
+    }
+
+    /// The same of every source.
+    pub(crate) fn positions(&self) -> &BTreeMap<String, Position> {
+        &self.positions
+    }
+
+    /// Reading of a source begins here.
+    pub(crate) fn begin_at(&mut self, source: &str, position: Position) {
+        self.positions.insert(source.to_owned(), position);
+    }
+
+    /// The last commit; 0 before the first.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The commit of this epoch holds.
+    pub(crate) fn advance_to(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
+    /// The dead letters of what was applied since the last commit, which are the caller's to keep from now on.
+    pub(crate) fn take_letters(&mut self) -> Vec<DeadLetter> {
+        std::mem::take(&mut self.letters)
+    }
+
+    /// Dead letters for the next commit to keep.
+    pub(crate) fn add_letters(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
+        self.letters.extend(letters);
+    }
+
+    /// When the newest applied event of each source was stored, nanoseconds since the epoch.
+    pub(crate) fn newest_ns(&self) -> &BTreeMap<String, i64> {
+        &self.newest_ns
+    }
+
     /// Applies a batch of one source to every view that reads it. `columns` are the source's columns that the batch carries.
     ///
     /// # Errors
     /// A view's operators'; then the pipeline is to be dropped.
     pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
         self.push(source, columns, batch, None).await?;
+        self.applied(source, batch);
+        Ok(())
+    }
+
+    /// The same without the events that are set aside since the program panics on them: each becomes a dead letter of every view that
+    /// reads the source.
+    ///
+    /// # Errors
+    /// As [`Pipeline::apply`].
+    pub(crate) async fn apply_without(
+        &mut self,
+        aside: &BTreeSet<u64>,
+        source: &str,
+        columns: &[usize],
+        batch: &Batch,
+    ) -> Result<(), Error> {
+        let mut rest = batch.clone();
+        for sequence in aside.range(batch.start..batch.end) {
+            let Ok(row) = batch.sequences.values().binary_search(sequence) else { continue };
+            self.push(source, columns, &rest.until(*sequence), None).await?;
+            rest = rest.since(*sequence + 1);
+            let readers = self.members.iter().filter(|member| sources_read(&member.view).any(|name| name == source));
+            let letters = readers.map(|member| {
+                let error = "the program panics on it".to_owned();
+                DeadLetter { kind: "crash", ..batch.expression_letter(source, &member.view.name, row, error) }
+            });
+            self.letters.extend(letters);
+        }
+        self.push(source, columns, &rest, None).await?;
+        self.applied(source, batch);
+        Ok(())
+    }
+
+    fn applied(&mut self, source: &str, batch: &Batch) {
         self.letters.extend(batch.dead_letters.iter().cloned());
         if let Some(newest) = batch.newest_ns {
             self.newest_ns.insert(source.to_owned(), newest);
         }
         self.positions.insert(source.to_owned(), batch.position.clone());
-        Ok(())
     }
 
     /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names.
@@ -119,15 +234,17 @@ impl Pipeline {
         batch: &Batch,
         only: Option<&BTreeSet<String>>,
     ) -> Result<(), Error> {
-        if batch.rows.num_rows() == 0 {
+        let (Some(first), Some(last)) = (batch.sequences.values().first(), batch.sequences.values().last()) else {
             return Ok(());
-        }
+        };
+        panics::take_in_hand(source, *first..last + 1);
         let delta = Delta { rows: batch.rows.clone(), weights: batch.weights.clone() };
         for member in &mut self.members {
             let wanted = only.is_none_or(|only| only.contains(&member.view.name));
             if !wanted || !sources_read(&member.view).any(|name| name == source) {
                 continue;
             }
+            failpoint::pass_events(&member.view.name, batch.sequences.values());
             let rejected =
                 member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
             for row in rejected {
@@ -181,7 +298,7 @@ pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &
     }
 }
 
-pub(super) fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
+fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
     Error::Projection { view: view.name.clone(), error }
 }
 
@@ -205,7 +322,7 @@ fn view_rows(view: &View) -> ViewRows {
 }
 
 /// A name for a run of a view's operators from the first event, never used before: the time tells two of one version apart.
-fn new_incarnation(view: &View) -> String {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+fn new_incarnation(shared: &Shared, view: &View) -> String {
+    let now = shared.surroundings().now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{}-{now:x}", &view.plan.fingerprint[..view.plan.fingerprint.len().min(8)])
 }

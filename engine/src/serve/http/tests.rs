@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
-use crate::status::SourceStatus;
+use crate::status::{Committed, CommittedView};
 
 struct Running {
     base: String,
@@ -49,17 +49,24 @@ async fn get_url(running: &Running, path: &str) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_can_be_scraped() {
     let running = start(&[]).await;
-    running.board.update("scraped", |status| {
-        status.phase = Phase::Live;
-        status.rows = 7;
-        status.committed_ms = Some(1);
-        status.sources.insert("orders".into(), SourceStatus { offset: 11, applied: 11, end: 21, newest_ns: Some(1) });
-    });
-    crate::metrics::dead_letter("scraped_source", "not_json");
+    let view = CommittedView { view: "scraped".into(), rows: 7, state_written: 5, view_written: 7, ..CommittedView::default() };
+    let committed = Committed {
+        committed_ms: 1,
+        took: Duration::from_millis(2),
+        offsets: [("orders".to_owned(), 11)].into(),
+        newest_ns: [("orders".to_owned(), 1)].into(),
+        views: vec![view],
+        dead_letters: vec![("scraped_source".to_owned(), "not_json")],
+        ..Committed::default()
+    };
+    running.board.applied("scraped", "orders", 11, Some(21));
+    running.board.committed(&committed);
+    running.board.live("scraped");
+    running.board.rebuild_began("being_rebuilt");
+    running.board.rebuild_applied("being_rebuilt", "orders", 1, Some(4));
     crate::metrics::reader_restarted("scraped_source");
     crate::metrics::batch_applied("scraped", Duration::from_millis(3));
-    crate::metrics::rebuild_progress("being_rebuilt", 1, 4);
-    crate::metrics::committed(&running.board.all()[0], Duration::from_millis(2), crate::metrics::Written { state: 5, view: 7 });
+    crate::metrics::committed(&committed);
 
     let (code, text) = get_url(&running, "/metrics").await;
     assert_eq!(code, 200);
@@ -98,17 +105,18 @@ async fn metrics_can_be_scraped() {
 async fn ready_when_every_view_was_live_once() {
     let running = start(&["a", "b"]).await;
     assert_eq!(get_url(&running, "/healthz").await.0, 200);
-    running.board.update("a", |status| status.phase = Phase::Live);
+    running.board.declare("b");
+    running.board.live("a");
     let (code, text) = get_url(&running, "/readyz").await;
     assert_eq!(code, 503);
     let answer: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(answer["not_ready"], json!([{"view": "b", "phase": "catching_up"}]));
 
-    running.board.update("b", |status| status.phase = Phase::Live);
+    running.board.live("b");
     assert_eq!(get_url(&running, "/readyz").await.0, 200);
-    running.board.update("b", |status| status.phase = Phase::Rebuilding);
+    running.board.rebuild_began("b");
     assert_eq!(get_url(&running, "/readyz").await.0, 200, "the old view serves");
-    running.board.update("b", |status| status.phase = Phase::Failed);
+    running.board.failed("b", "damaged");
     assert_eq!(get_url(&running, "/readyz").await.0, 503);
 
     let status: Vec<crate::status::ViewStatus> = serde_json::from_str(&get_url(&running, "/status").await.1).unwrap();
@@ -176,4 +184,25 @@ async fn a_taken_port_says_how_to_choose_another() {
     let first = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let error = Server::bind(first.address()).await.unwrap_err();
     assert!(error.to_string().contains("taken") && error.help().unwrap().contains("--http"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_are_closed() {
+    use tokio::io::AsyncReadExt;
+
+    let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = server.address();
+    let (commands, _receiver) = mpsc::channel(1);
+    let engine = Engine { board: Arc::default(), views: Vec::new(), commands, metrics: crate::metrics::install() };
+    let shutdown = CancellationToken::new();
+    tokio::spawn(server.serve_with(engine, shutdown.clone(), Duration::from_millis(100)));
+    let mut silent = Vec::new();
+    for _ in 0..50 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    for mut connection in silent {
+        let closed = tokio::time::timeout(Duration::from_secs(20), connection.read(&mut [0; 16])).await.unwrap();
+        assert!(matches!(closed, Ok(0) | Err(_)), "{closed:?}");
+    }
+    shutdown.cancel();
 }

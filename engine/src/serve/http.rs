@@ -1,14 +1,14 @@
-//! The HTTP server of a running engine: metrics, health, status, and the commands of `alluvium rebuild` and `alluvium drop`.
+//! The HTTP server of a running engine: metrics, health, status, and the commands of `alluvium rebuild`, `restart` and `drop`.
 //!
 //! Commands are taken from this machine only, and not from web pages: they need a header that a page cannot send to another
 //! origin, and a Host that is an address of ours, so that no name that was pointed here can ask.
 
+mod idle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -25,12 +25,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind};
 use crate::runtime::Command;
-use crate::status::{Board, Phase};
+use crate::status::Board;
+
+use self::idle::{IdleListener, Peer};
 
 /// Commands carry this header.
 pub const COMMAND_HEADER: &str = "x-alluvium-command";
-/// How often the board is looked at for views that have caught up.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A connection on which nothing moves for so long is closed.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// What the handlers need.
 #[derive(Debug)]
@@ -83,108 +85,75 @@ impl Server {
     /// # Errors
     /// The listener's.
     pub async fn serve(self, engine: Engine, shutdown: CancellationToken) -> Result<(), Error> {
-        let shared = Arc::new(Shared { engine, address: self.address, caught_up: Mutex::default() });
-        let look = Arc::clone(&shared);
-        let ended = shutdown.clone();
-        let looking = tokio::spawn(async move {
-            loop {
-                look.note_caught_up();
-                tokio::select! {
-                    () = ended.cancelled() => break,
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
-                }
-            }
-        });
-        let service = routes(shared).into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(self.listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-        looking.abort();
+        self.serve_with(engine, shutdown, IDLE).await
+    }
+
+    async fn serve_with(self, engine: Engine, shutdown: CancellationToken, idle: Duration) -> Result<(), Error> {
+        let app = Arc::new(App { engine, address: self.address });
+        let service = routes(app).into_make_service_with_connect_info::<Peer>();
+        let listener = IdleListener::new(self.listener, idle);
+        let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
         served.map_err(|error| Error::unavailable(format!("the HTTP server ended: {error}"), "start the engine again"))
     }
 }
 
-struct Shared {
+struct App {
     engine: Engine,
     address: SocketAddr,
-    /// Views that were live once; they stay ready while they rebuild or fall behind.
-    caught_up: Mutex<BTreeSet<String>>,
 }
 
-impl Shared {
-    fn note_caught_up(&self) -> BTreeSet<String> {
-        let mut caught_up = self.caught_up.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        caught_up
-            .extend(self.engine.board.all().into_iter().filter(|status| status.phase == Phase::Live).map(|status| status.view));
-        caught_up.clone()
-    }
-}
-
-fn routes(shared: Arc<Shared>) -> Router {
+fn routes(app: Arc<App>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/rebuild/{view}", post(rebuild))
+        .route("/restart/{view}", post(restart))
         .route("/drop/{view}", post(drop_view))
-        .with_state(shared)
+        .with_state(app)
 }
 
-async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    crate::metrics::refresh(&shared.engine.board);
-    shared.engine.metrics.run_upkeep();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], shared.engine.metrics.render()).into_response()
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    crate::metrics::refresh(&app.engine.board);
+    app.engine.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.engine.metrics.render()).into_response()
 }
 
-async fn ready(State(shared): State<Arc<Shared>>) -> Response {
-    let caught_up = shared.note_caught_up();
-    let board = shared.engine.board.all();
-    let waiting: Vec<_> = shared
-        .engine
-        .views
-        .iter()
-        .filter_map(|view| {
-            let phase = board.iter().find(|status| status.view == *view).map(|status| status.phase);
-            let ready = phase != Some(Phase::Failed) && caught_up.contains(view);
-            (!ready).then(|| json!({"view": view, "phase": phase.unwrap_or(Phase::CatchingUp)}))
-        })
-        .collect();
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let waiting = app.engine.board.not_ready(&app.engine.views);
+    let waiting: Vec<_> = waiting.into_iter().map(|(view, phase)| json!({"view": view, "phase": phase})).collect();
     let code = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(json!({"ready": waiting.is_empty(), "not_ready": waiting}))).into_response()
 }
 
-async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    Json(shared.engine.board.all()).into_response()
+async fn status(State(app): State<Arc<App>>) -> Response {
+    Json(app.engine.board.all()).into_response()
 }
 
-async fn rebuild(
-    state: State<Arc<Shared>>,
-    peer: ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Path(view): Path<String>,
-) -> Response {
-    command(&state, peer.0, &headers, |reply| Command::Rebuild { view, reply }).await
+async fn rebuild(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
+    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, reply }).await
 }
 
-async fn drop_view(
-    state: State<Arc<Shared>>,
-    peer: ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-    Path(view): Path<String>,
-) -> Response {
-    command(&state, peer.0, &headers, |reply| Command::Drop { view, reply }).await
+async fn restart(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
+    command(&state, peer.0.0, &headers, |reply| Command::Restart { view, reply }).await
+}
+
+async fn drop_view(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
+    command(&state, peer.0.0, &headers, |reply| Command::Drop { view, reply }).await
 }
 
 async fn command(
-    shared: &Shared,
+    app: &App,
     peer: SocketAddr,
     headers: &HeaderMap,
     make: impl FnOnce(oneshot::Sender<Result<(), Error>>) -> Command,
 ) -> Response {
-    if let Err(reason) = allowed(shared.address.ip(), peer.ip(), headers) {
+    if let Err(reason) = allowed(app.address.ip(), peer.ip(), headers) {
         return refuse(StatusCode::FORBIDDEN, reason, None);
     }
     let (reply, answer) = oneshot::channel();
-    let sent = shared.engine.commands.send(make(reply)).await;
+    let sent = app.engine.commands.send(make(reply)).await;
     match (sent, answer.await) {
         (Ok(()), Ok(Ok(()))) => Json(json!({"ok": true})).into_response(),
         (Ok(()), Ok(Err(error))) => {

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::store::io;
+use super::files::io;
 use super::{Commit, FORMAT, Record};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -15,13 +15,14 @@ struct Twin {
     commit: Box<serde_json::value::RawValue>,
 }
 
-/// Writes the twin of each record's view; each holds all records.
+/// Writes the twin of each record's view; each holds all records. A view's folder that is gone is made again.
 pub(super) fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let bug = |error: serde_json::Error| Error::bug(format!("a checkpoint record does not encode: {error}"));
     let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
     let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
     let bytes = serde_json::to_vec(&twin).map_err(bug)?;
     for record in records {
+        durable::create_folder(&layout.view(&record.view))?;
         durable::write_atomically(&layout.record(&record.view), &bytes)?;
     }
     Ok(())

@@ -7,9 +7,11 @@ use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
+use alluvium_connectors::durable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::files::io;
 use super::letters::{DeadLetterOffset, kept_by};
 use super::{Commit, FORMAT, Record, twin};
 use crate::error::Error;
@@ -42,53 +44,53 @@ impl Store {
     /// than its twin is replaced by it.
     ///
     /// # Errors
-    /// The disk's, and [`crate::error::Kind::Corrupt`] where a record can be had from neither place.
+    /// The disk's (a full one, for instance, leaves the database as it is), and [`crate::error::Kind::Corrupt`] where a record can
+    /// be had from neither place.
     pub fn open(layout: &Layout) -> Result<Store, Error> {
         let folder = layout.checkpoints();
         fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
         set_aside_unfinished_snapshots(&folder)?;
         let twins = twin::read_all(layout)?;
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(layout, &folder)));
-        let store = match opened.unwrap_or_else(|_| Err("sled panicked over it".into())) {
+        let store = match opened.unwrap_or_else(|_| Err(Unopened::Damaged("sled panicked over it".into()))) {
             Ok(store) => store,
-            Err(reason) => {
+            Err(Unopened::Outside(error)) => return Err(io("opening", &folder, &error)),
+            Err(Unopened::Damaged(reason)) => {
+                // A full disk makes a whole database look damaged.
+                see_that_files_can_be_written(layout.root())?;
                 let aside = free_name(&folder);
                 tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and made anew from the records beside the views");
                 fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
                 fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
-                Self::try_open(layout, &folder).map_err(|reason| {
-                    Error::corrupt(
+                Self::try_open(layout, &folder).map_err(|unopened| match unopened {
+                    Unopened::Outside(error) => io("making", &folder, &error),
+                    Unopened::Damaged(reason) => Error::corrupt(
                         format!("cannot make {}: {reason}", folder.display()),
                         "check the disk and the folder's permissions",
-                    )
+                    ),
                 })?
             }
         };
         store.adopt(twins)?;
         if let Some(parent) = folder.parent() {
-            alluvium_connectors::durable::sync_folder(parent)?;
+            durable::sync_folder(parent)?;
         }
         Ok(store)
     }
 
-    fn try_open(layout: &Layout, folder: &Path) -> Result<Store, String> {
+    fn try_open(layout: &Layout, folder: &Path) -> Result<Store, Unopened> {
         // sled makes another `conf` where it is missing, and may then lose what it writes.
         if folder.join("db").exists() && !folder.join("conf").exists() {
-            return Err("its file conf is missing".to_owned());
+            return Err(Unopened::Damaged("its file conf is missing".to_owned()));
         }
         // A cache of a few MiB serves: there is one small value a view.
-        let db = sled::Config::new()
-            .path(folder)
-            .cache_capacity(16 << 20)
-            .flush_every_ms(None)
-            .open()
-            .map_err(|error| error.to_string())?;
+        let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
         let store = Store { layout: layout.clone(), db };
         for entry in store.db.iter() {
-            let (key, value) = entry.map_err(|error| error.to_string())?;
-            let json = checked(&value)?;
+            let (key, value) = entry.map_err(Unopened::of)?;
+            let json = checked(&value).map_err(Unopened::Damaged)?;
             if key.starts_with(VIEW.as_bytes()) {
-                serde_json::from_slice::<Record>(json).map_err(|error| error.to_string())?;
+                serde_json::from_slice::<Record>(json).map_err(|error| Unopened::Damaged(error.to_string()))?;
             }
         }
         Ok(store)
@@ -114,7 +116,7 @@ impl Store {
         if lost.is_empty() {
             return Ok(());
         }
-        let dead_letter_offsets = kept_by(self, &lost)?;
+        let dead_letter_offsets = kept_by(&lost, |key| self.dead_letter_offset(key))?;
         self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })
     }
 
@@ -238,7 +240,12 @@ impl Store {
         value.map(|value| decode(&value).map_err(|reason| self.damaged(key.as_bytes(), &reason))).transpose()
     }
 
-    fn failed(&self, doing: &str, error: &sled::Error) -> Error {
+    fn failed(&self, doing: &'static str, error: &sled::Error) -> Error {
+        if let sled::Error::Io(error) = error
+            && is_outside(error)
+        {
+            return io(doing, &self.layout.checkpoints(), error);
+        }
         Error::corrupt(
             format!("{doing} the checkpoint database {}: {error}", self.layout.checkpoints().display()),
             "start again: the database is then restored from the records beside the views",
@@ -255,6 +262,50 @@ impl Store {
             "start again: the database is then restored from the records beside the views",
         )
     }
+}
+
+/// Why the database did not open.
+enum Unopened {
+    /// Not by its own fault: it is left as it is.
+    Outside(std::io::Error),
+    /// Its content is not what was written.
+    Damaged(String),
+}
+
+impl Unopened {
+    fn of(error: sled::Error) -> Unopened {
+        match error {
+            sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
+            other => Unopened::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// Whether the system refused, whatever the file holds: no room, no permission, no descriptor, a disk that fails.
+fn is_outside(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    use std::io::ErrorKind as E;
+    let codes = [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM].map(|code| Some(code.raw_os_error()));
+    codes.contains(&error.raw_os_error())
+        || matches!(
+            error.kind(),
+            E::StorageFull
+                | E::QuotaExceeded
+                | E::FileTooLarge
+                | E::PermissionDenied
+                | E::ReadOnlyFilesystem
+                | E::ResourceBusy
+                | E::OutOfMemory
+                | E::WriteZero
+        )
+}
+
+/// Writes about as much as a database begins with, and takes it away again.
+fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(format!(".room.{}.tmp", durable::unique()));
+    let written = durable::write_new(&path, &vec![0x5a; 1 << 20]);
+    let removed = durable::remove_file(&path);
+    written.and(removed).map_err(Error::from)
 }
 
 /// A value: its CRC-32 in four bytes, little-endian, then its JSON.
@@ -304,10 +355,24 @@ fn free_name(folder: &Path) -> PathBuf {
     }
 }
 
-pub(super) fn io(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
-    Error::Connector(alluvium_connectors::Error::Io {
-        action,
-        path: path.to_path_buf(),
-        error: std::io::Error::new(error.kind(), error.to_string()),
-    })
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_database_that_the_disk_refuses_is_not_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path());
+        fs::create_dir_all(layout.checkpoints()).unwrap();
+        // Each write to it finds the disk full.
+        std::os::unix::fs::symlink("/dev/full", layout.checkpoints().join("conf")).unwrap();
+        let error = Store::open(&layout).err().expect("a full disk");
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("make room")), "{error}: {:?}", error.help());
+        assert!(layout.checkpoints().join("conf").exists());
+        assert!(!folder.path().join("checkpoints.damaged-1").exists());
+    }
 }

@@ -5,11 +5,13 @@
 //! asks again. A subscriber that keeps the others waiting is let go, and comes back in the same way.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alluvium_connectors::source::{Read, Reader, Source, Start};
 use alluvium_connectors::{Batch, Error, Position};
+use futures::FutureExt;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics;
@@ -66,7 +68,7 @@ impl Feed {
     /// Starts the task. Nothing is read before someone is attached.
     pub(crate) fn start(source: Arc<dyn Source>) -> Feed {
         let (requests, receiver) = mpsc::channel(64);
-        tokio::spawn(Task { source: source.clone(), requests: receiver, live: None }.run());
+        tokio::spawn(Task { source: source.clone(), requests: receiver, live: None }.watched());
         Feed { source, requests }
     }
 
@@ -126,7 +128,15 @@ struct Task {
 }
 
 impl Task {
-    async fn run(mut self) {
+    /// Runs, and goes on without its reader after a panic: its subscribers read for themselves then.
+    async fn watched(mut self) {
+        while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
+            tracing::error!(source = self.source.config().name, "the live reader panicked: its views read for themselves");
+            self.live = None;
+        }
+    }
+
+    async fn run(&mut self) {
         loop {
             let Some(live) = &mut self.live else {
                 match self.requests.recv().await {

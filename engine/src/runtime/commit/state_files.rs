@@ -12,7 +12,7 @@ use arrow::ipc::reader::FileReader;
 use arrow::ipc::writer::FileWriter;
 use arrow::record_batch::RecordBatch;
 
-use crate::checkpoint::TableRecord;
+use crate::record::TableRecord;
 
 /// The batches of each state table, as a projection takes them back.
 pub(crate) type TableBatches = HashMap<String, Vec<(BatchId, RecordBatch)>>;

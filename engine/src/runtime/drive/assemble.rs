@@ -11,11 +11,11 @@ use alluvium_connectors::source::{Read, Start};
 use alluvium_connectors::{Batch, Position};
 use alluvium_projections::Delta;
 
-use super::component::{Component, sources_read, views_read};
 use super::pipeline::{Member, Pipeline, push_upstream};
-use super::shared::Shared;
-use crate::checkpoint::Record;
 use crate::error::Error;
+use crate::record::Record;
+use crate::runtime::component::{Component, sources_read, views_read};
+use crate::runtime::shared::Shared;
 
 /// Events between two flushes while views are brought to one position.
 const ALIGN_EVENTS: u64 = 1_000_000;
@@ -30,7 +30,7 @@ impl Pipeline {
         for view in &component.views {
             members.push(Member::new(&shared, view).await?);
         }
-        Ok(Self::of(shared, component, members, BTreeMap::new(), 0))
+        Ok(Pipeline::of(shared, component, members, BTreeMap::new(), 0))
     }
 
     /// A component whose views were all committed together.
@@ -53,7 +53,7 @@ impl Pipeline {
         }
         let sources = component.sources();
         positions.retain(|source, _| sources.contains(source));
-        Ok(Self::of(shared, component, members, positions, epoch))
+        Ok(Pipeline::of(shared, component, members, positions, epoch))
     }
 
     /// A component of which the views in `anew` begin at the first event, and the others where their records say.
@@ -77,72 +77,52 @@ impl Pipeline {
                 None => members.push(Member::new(&shared, view).await?),
             }
         }
-        let mut pipeline = Self::of(shared, component, members, BTreeMap::new(), 0);
+        let mut pipeline = Pipeline::of(shared, component, members, BTreeMap::new(), 0);
         if !kept.is_empty() {
             pipeline.align(&kept, anew).await?;
         }
         Ok(pipeline)
     }
 
-    fn of(
-        shared: Arc<Shared>,
-        component: Component,
-        members: Vec<Member>,
-        positions: BTreeMap<String, Position>,
-        epoch: u64,
-    ) -> Pipeline {
-        Pipeline { shared, component, members, positions, epoch, letters: Vec::new(), newest_ns: BTreeMap::new() }
-    }
-
     /// Brings every member to one position: the farthest that any of the kept ones has reached.
     async fn align(&mut self, kept: &[(String, BTreeMap<String, Position>)], anew: &BTreeSet<String>) -> Result<(), Error> {
-        for (_, positions) in kept {
-            for (source, position) in positions {
-                let farthest = self.positions.entry(source.clone()).or_insert_with(|| position.clone());
-                if !farthest.identity.same_source(&position.identity) {
-                    return Err(Error::config(
-                        format!("source {source} was made anew between the commits of views that are read together"),
-                        format!("rebuild the views that read {source} as well"),
-                    ));
-                }
-                if !farthest.reaches(position) {
-                    *farthest = position.clone();
-                }
-            }
+        let farthest = farthest(kept)?;
+        for (source, position) in &farthest {
+            self.begin_at(source, position.clone());
         }
         // First the kept ones among themselves. The new ones must not see their deltas: they are handed the rows that result.
         let old: BTreeSet<String> = kept.iter().map(|(view, _)| view.clone()).collect();
-        for (source, end) in self.positions.clone() {
+        for (source, end) in &farthest {
             for (view, positions) in kept {
-                let from = positions.get(&source).filter(|from| !from.reaches(&end));
-                if let Some(from) = from.filter(|_| self.reads(view, &source)) {
+                let from = positions.get(source).filter(|from| !from.reaches(end));
+                if let Some(from) = from.filter(|_| self.reads(view, source)) {
                     let view = BTreeSet::from([view.clone()]);
-                    self.read_into(&source, Start::At(from.clone()), &end, &view, &old).await?;
+                    self.read_into(source, Start::At(from.clone()), end, &view, &old).await?;
                 }
             }
         }
         self.build(Some(&old)).await?;
         // Then the new ones: what the kept ones hold arrives as one delta, and the events from the first on.
-        for index in 0..self.members.len() {
+        for index in 0..self.members().len() {
             self.hand_over(index, anew).await?;
         }
-        for (source, end) in self.positions.clone() {
-            let readers: BTreeSet<String> = anew.iter().filter(|view| self.reads(view, &source)).cloned().collect();
+        for (source, end) in &farthest {
+            let readers: BTreeSet<String> = anew.iter().filter(|view| self.reads(view, source)).cloned().collect();
             if !readers.is_empty() {
-                self.read_into(&source, Start::First, &end, &readers, anew).await?;
+                self.read_into(source, Start::First, end, &readers, anew).await?;
             }
         }
         self.build(Some(anew)).await
     }
 
     fn reads(&self, view: &str, source: &str) -> bool {
-        let member = self.members.iter().find(|member| member.view.name == view);
+        let member = self.members().iter().find(|member| member.view.name == view);
         member.is_some_and(|member| sources_read(&member.view).any(|name| name == source))
     }
 
     /// Pushes a kept view's present rows into the new views that read it.
     async fn hand_over(&mut self, index: usize, anew: &BTreeSet<String>) -> Result<(), Error> {
-        let (done, rest) = self.members.split_at_mut(index + 1);
+        let (done, rest) = self.members_mut().split_at_mut(index + 1);
         let Some(member) = done.last().filter(|member| !anew.contains(&member.view.name)) else { return Ok(()) };
         let (upstream, sink, token) = (member.view.clone(), member.sink.clone(), member.token.clone());
         let name = &upstream.name;
@@ -172,7 +152,7 @@ impl Pipeline {
         views: &BTreeSet<String>,
         flushed: &BTreeSet<String>,
     ) -> Result<(), Error> {
-        let origin = self.shared.feed(source)?.source().clone();
+        let origin = self.shared().feed(source)?.source().clone();
         let mut reader = origin.read(start).await?;
         let mut since_flush = 0;
         while !reader.position().reaches(end) {
@@ -188,7 +168,7 @@ impl Pipeline {
                 Read::CaughtUp { .. } | Read::End => break,
             };
             self.push(source, &origin.config().columns, &batch, Some(views)).await?;
-            self.letters.extend(batch.dead_letters.iter().cloned());
+            self.add_letters(batch.dead_letters.iter().cloned());
             since_flush += batch.events;
             if since_flush >= ALIGN_EVENTS {
                 since_flush = 0;
@@ -204,9 +184,10 @@ impl Pipeline {
     /// The operators' and the disk's.
     pub(crate) async fn build(&mut self, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
         let changes = self.flush(only).await?;
-        for (member, changes) in self.members.iter_mut().zip(&changes) {
+        let epoch = self.epoch() + 1;
+        for (member, changes) in self.members_mut().iter_mut().zip(&changes) {
             if only.is_none_or(|only| only.contains(&member.view.name)) {
-                let staged = member.writer.prepare(self.epoch + 1, changes)?;
+                let staged = member.writer.prepare(epoch, changes)?;
                 member.stage(staged);
             }
         }
@@ -218,11 +199,31 @@ impl Pipeline {
     /// # Errors
     /// The store's.
     pub(crate) fn continue_epochs(&mut self) -> Result<(), Error> {
-        for member in &self.members {
-            if let Some(record) = self.shared.store.record(&member.view.name)? {
-                self.epoch = self.epoch.max(record.epoch);
+        let mut last = self.epoch();
+        for view in self.views() {
+            if let Some(record) = self.shared().store().record(view)? {
+                last = last.max(record.epoch);
             }
         }
+        self.advance_to(last);
         Ok(())
     }
+}
+
+/// The farthest position of each source.
+fn farthest(kept: &[(String, BTreeMap<String, Position>)]) -> Result<BTreeMap<String, Position>, Error> {
+    let mut all: BTreeMap<String, Position> = BTreeMap::new();
+    for (source, position) in kept.iter().flat_map(|(_, positions)| positions) {
+        let farthest = all.entry(source.clone()).or_insert_with(|| position.clone());
+        if !farthest.identity.same_source(&position.identity) {
+            return Err(Error::config(
+                format!("source {source} was made anew between the commits of views that are read together"),
+                format!("rebuild the views that read {source} as well"),
+            ));
+        }
+        if !farthest.reaches(position) {
+            *farthest = position.clone();
+        }
+    }
+    Ok(all)
 }

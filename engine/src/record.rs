@@ -4,6 +4,7 @@
 //! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
 
+mod files;
 mod letters;
 mod recovery;
 mod store;

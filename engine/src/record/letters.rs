@@ -6,7 +6,7 @@ use alluvium_connectors::Position;
 use alluvium_connectors::source::SourceConfig;
 use serde::{Deserialize, Serialize};
 
-use super::{Record, Store};
+use super::Record;
 use crate::error::Error;
 
 /// Up to where the dead letters of a source, or of a view on a source, have been kept.
@@ -46,11 +46,14 @@ pub fn decoded_key(source: &SourceConfig) -> String {
 }
 
 /// Up to where letters are kept at least, as the records of commits tell: each commit keeps those of all that it has applied. For a
-/// store that has lost its own account of it.
+/// store that has lost its own account of it, of which `known` gives what is left.
 ///
 /// # Errors
-/// As [`Store::dead_letter_offset`].
-pub(super) fn kept_by(store: &Store, records: &[Record]) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
+/// Those of `known`.
+pub(super) fn kept_by(
+    records: &[Record],
+    known: impl Fn(&str) -> Result<Option<DeadLetterOffset>, Error>,
+) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
     let mut kept: BTreeMap<String, DeadLetterOffset> = BTreeMap::new();
     let mut by_time: Vec<&Record> = records.iter().collect();
     by_time.sort_by_key(|record| record.commit.committed_ms);
@@ -59,11 +62,11 @@ pub(super) fn kept_by(store: &Store, records: &[Record]) -> Result<BTreeMap<Stri
             let told = DeadLetterOffset::at(position);
             let version = Some((record.view.as_str(), record.fingerprint.as_str()));
             for key in [dead_letter_key(source, None), dead_letter_key(source, version)] {
-                let known = match kept.remove(&key) {
-                    Some(known) => Some(known),
-                    None => store.dead_letter_offset(&key)?,
+                let before = match kept.remove(&key) {
+                    Some(before) => Some(before),
+                    None => known(&key)?,
                 };
-                let farther = known.filter(|known| known.stream == told.stream && known.offset > told.offset);
+                let farther = before.filter(|known| known.stream == told.stream && known.offset > told.offset);
                 kept.insert(key, farther.unwrap_or_else(|| told.clone()));
             }
         }

@@ -1,0 +1,133 @@
+//! The one place where errors are sorted: what each is to the operator of the program, and what to do about it.
+
+use std::io;
+
+use alluvium_connectors::Error as Connector;
+use alluvium_projections::Error as Projection;
+use datafusion::common::DataFusionError;
+
+use super::{Error, Kind};
+
+impl Error {
+    /// What has to be done.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        kind(self)
+    }
+
+    /// What to do, in words; none where the message says it already or nothing is known.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        help(self)
+    }
+}
+
+fn kind(error: &Error) -> Kind {
+    match error {
+        Error::Sql(_) | Error::Settings(_) => Kind::Config,
+        Error::Connector(error) => of_connector(error),
+        Error::Source { error, .. } => of_connector(error),
+        Error::Projection { error, .. } => match error {
+            Projection::Row(_) => Kind::BadData,
+            Projection::Plan(_) => Kind::Config,
+            Projection::Corrupt { .. } => Kind::Corrupt,
+            Projection::Resources(_) => Kind::Unavailable,
+            Projection::Bug(_) => Kind::Bug,
+        },
+        Error::Panic { .. } => Kind::Bug,
+        Error::Other { kind, .. } => *kind,
+    }
+}
+
+fn help(error: &Error) -> Option<String> {
+    match error {
+        Error::Sql(_) | Error::Settings(_) | Error::Panic { .. } => None,
+        Error::Connector(error) => help_of_connector(error),
+        Error::Source { error, .. } => help_of_connector(error),
+        Error::Projection { view, error } => match error {
+            Projection::Corrupt { .. } => Some(format!("`alluvium rebuild {view}` makes it anew from the first event")),
+            Projection::Resources(_) => {
+                Some("the last commit is whole; give the process more memory, or narrow the query".into())
+            }
+            Projection::Row(_) => Some("guard the expression, for instance with TRY_CAST, NULLIF or CASE".into()),
+            Projection::Plan(_) | Projection::Bug(_) => None,
+        },
+        Error::Other { help, .. } => help.clone(),
+    }
+}
+
+fn of_connector(error: &Connector) -> Kind {
+    match error {
+        Connector::Config { .. } => Kind::Config,
+        Connector::Unavailable { .. } | Connector::Absent { .. } => Kind::Unavailable,
+        Connector::Io { error, .. } => of_io(error.kind()),
+        Connector::StreamChanged { .. } | Connector::Corrupt { .. } => Kind::Corrupt,
+        Connector::Bug(_) => Kind::Bug,
+    }
+}
+
+/// The system's errors that stay until somebody mends a path or a permission; the others may pass (a full disk, a limit reached).
+fn of_io(kind: io::ErrorKind) -> Kind {
+    use io::ErrorKind as E;
+    match kind {
+        E::PermissionDenied | E::ReadOnlyFilesystem | E::NotFound | E::NotADirectory | E::IsADirectory | E::InvalidInput => {
+            Kind::Config
+        }
+        _ => Kind::Unavailable,
+    }
+}
+
+fn help_of_connector(error: &Connector) -> Option<String> {
+    match error {
+        Connector::Config { help, .. } | Connector::Absent { help, .. } => help.clone(),
+        Connector::Unavailable { .. } => Some("see that the server runs and answers at this address".into()),
+        Connector::StreamChanged { .. } => Some(
+            "`alluvium rebuild VIEW` makes a view anew from the first event that the stream has; \
+             `on_stream_change = \"rebuild\"` in alluvium.toml does so by itself"
+                .into(),
+        ),
+        Connector::Io { error, .. } => help_of_io(error.kind()).map(str::to_owned),
+        Connector::Corrupt { .. } => Some(
+            "`alluvium rebuild VIEW` makes the view anew from the first event; keep a copy of the file if you report this".into(),
+        ),
+        Connector::Bug(_) => None,
+    }
+}
+
+fn help_of_io(kind: io::ErrorKind) -> Option<&'static str> {
+    use io::ErrorKind as E;
+    Some(match kind {
+        E::StorageFull | E::QuotaExceeded => "make room on the disk and start again; the last commit is whole",
+        E::PermissionDenied | E::ReadOnlyFilesystem => "let this user read and write there, or choose another folder with --data",
+        E::NotFound => "see that the path is right",
+        _ => return None,
+    })
+}
+
+/// Errors of DataFusion while a query of a user runs; those of a view's operators are sorted in the crate `projections`.
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Error {
+        use DataFusionError as D;
+        let (message, help) = match error.find_root() {
+            D::SQL(parser, _) => {
+                (format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")), None)
+            }
+            // No fault of the statement: DataFusion's own text says more than words about SQL would.
+            D::Internal(_) | D::IoError(_) | D::ObjectStore(_) | D::ParquetError(_) => (error.strip_backtrace(), None),
+            _ => {
+                let worded = alluvium_sql::wording::of_error(&error);
+                (worded.message, worded.help)
+            }
+        };
+        let kind = match error.find_root() {
+            D::ResourcesExhausted(_) => {
+                return Error::unavailable(message, "give the process more memory, or narrow the query");
+            }
+            D::IoError(_) | D::ObjectStore(_) => Kind::Unavailable,
+            D::ParquetError(_) => Kind::Corrupt,
+            D::Internal(_) => Kind::Bug,
+            _ => Kind::Config,
+        };
+        Error::Other { kind, message, help }
+    }
+}

@@ -1,0 +1,62 @@
+//! Faults on demand, for tests of the real binary; unset, a point costs one comparison.
+//!
+//! | `ALLUVIUM_FAILPOINT` | what happens |
+//! | --- | --- |
+//! | `name`, `name:n` | the process ends at the n-th passing of that point of a commit, as a kill would end it |
+//! | `panic:VIEW:SEQUENCE` | the view panics on the event of that sequence; on every one with `*` |
+//! | `hang:VIEW:SEQUENCE` | the view computes for ten minutes on it |
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The points of a commit, in order; `after_state` is passed for each view, while its parts are being written.
+pub const COMMIT_POINTS: [&str; 7] =
+    ["before_state", "after_state", "after_parts", "after_dead_letters", "after_commit", "after_twin", "after_publish"];
+
+struct Armed {
+    name: String,
+    left: AtomicU64,
+}
+
+/// Passes the point `name`; does not return when it is the armed one and its turn has come.
+pub(crate) fn pass(name: &str) {
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+    let armed = ARMED.get_or_init(|| {
+        let text = std::env::var("ALLUVIUM_FAILPOINT").ok()?;
+        let (name, count) = text.split_once(':').unwrap_or((&text, "1"));
+        Some(Armed { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
+    });
+    if let Some(armed) = armed
+        && armed.name == name
+        && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
+    {
+        // Abort runs no destructor and flushes nothing: what a kill leaves is what this leaves.
+        std::process::abort();
+    }
+}
+
+/// A fault of one view on one event.
+struct OnEvent {
+    hangs: bool,
+    view: String,
+    /// None: each.
+    sequence: Option<u64>,
+}
+
+/// Events with these sequences, which rise, are about to reach a view.
+pub(crate) fn pass_events(view: &str, sequences: &[u64]) {
+    static ARMED: OnceLock<Option<OnEvent>> = OnceLock::new();
+    let armed = ARMED.get_or_init(|| {
+        let text = std::env::var("ALLUVIUM_FAILPOINT").ok()?;
+        let (fault, place) = text.split_once(':')?;
+        let (view, sequence) = place.rsplit_once(':')?;
+        let hangs = fault == "hang";
+        (hangs || fault == "panic").then(|| OnEvent { hangs, view: view.to_owned(), sequence: sequence.parse().ok() })
+    });
+    let Some(armed) = armed else { return };
+    if armed.view == view && armed.sequence.is_none_or(|sequence| sequences.binary_search(&sequence).is_ok()) {
+        assert!(armed.hangs, "capacity overflow, as a test asked for");
+        std::thread::sleep(Duration::from_secs(600));
+    }
+}

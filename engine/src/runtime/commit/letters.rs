@@ -1,0 +1,78 @@
+//! Which dead letters a commit keeps: each once, whoever reads its source and however often.
+
+use std::collections::BTreeMap;
+
+use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
+
+use crate::error::Error;
+use crate::record::{DeadLetterOffset, dead_letter_key, decoded_key};
+use crate::runtime::drive::pipeline::Pipeline;
+
+impl Pipeline {
+    /// The letters that no commit has kept yet, and up to where they are kept with this one.
+    pub(super) fn not_yet_kept(
+        &self,
+        folder: &DeadLetterFolder,
+        letters: Vec<DeadLetter>,
+        offsets: &mut BTreeMap<String, DeadLetterOffset>,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        let mut known: BTreeMap<String, u64> = BTreeMap::new();
+        let mut new = Vec::new();
+        // Of sources, with sequences up to which letters have been kept while other columns were decoded, by source.
+        let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
+        for letter in letters {
+            let stream = self.position(&letter.source).map(|position| position.identity.lineage()).unwrap_or_default();
+            let key = self.letter_key(&letter);
+            let decoded = letter.view.is_none().then(|| self.shared().source(&letter.source).map(decoded_key)).flatten();
+            let from = self.kept_up_to(&key, &stream, &mut known)?;
+            let from_decoded = decoded.as_ref().map(|key| self.kept_up_to(key, &stream, &mut known)).transpose()?;
+            if letter.sequence < from_decoded.unwrap_or(from) {
+                continue;
+            }
+            for (key, least) in decoded.map(|key| (key, 0)).into_iter().chain([(key, from)]) {
+                let offset = offsets.entry(key).or_insert_with(|| DeadLetterOffset { offset: least, stream: stream.clone() });
+                offset.offset = offset.offset.max(letter.sequence + 1);
+            }
+            if letter.sequence < from {
+                uncertain.entry(letter.source.clone()).or_default().push(letter);
+            } else {
+                new.push(letter);
+            }
+        }
+        for letters in uncertain.into_values() {
+            let kept = folder.kept(&letters.iter().collect::<Vec<_>>())?;
+            new.extend(letters.into_iter().filter(|letter| !kept.contains(&letter.sequence)));
+        }
+        Ok(new)
+    }
+
+    /// Up to where the letters of a key have been kept; `known` holds what was asked before.
+    fn kept_up_to(&self, key: &str, stream: &str, known: &mut BTreeMap<String, u64>) -> Result<u64, Error> {
+        if let Some(from) = known.get(key) {
+            return Ok(*from);
+        }
+        let recorded = self.shared().store().dead_letter_offset(key)?;
+        let from = recorded.filter(|recorded| recorded.stream == stream).map_or(0, |recorded| recorded.offset);
+        known.insert(key.to_owned(), from);
+        Ok(from)
+    }
+
+    /// What a letter is counted under: its source, or its view in its present version.
+    fn letter_key(&self, letter: &DeadLetter) -> String {
+        let version = letter.view.as_ref().and_then(|view| self.members().iter().find(|member| member.view.name == *view));
+        dead_letter_key(&letter.source, version.map(|member| (member.view.name.as_str(), member.view.plan.fingerprint.as_str())))
+    }
+
+    /// Forgets the letters that some commit has kept already: a rebuild reads them all again and must not hold them.
+    ///
+    /// # Errors
+    /// sled's.
+    pub(in crate::runtime) fn forget_kept_letters(&mut self) -> Result<(), Error> {
+        let letters = self.take_letters();
+        if !letters.is_empty() {
+            let new = self.not_yet_kept(&self.shared().dead_letters(), letters, &mut BTreeMap::new())?;
+            self.add_letters(new);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! How a pipeline receives one source: from the live feed when it is near, by a reader of its own when it is behind. A source that
+//! is away is tried again for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alluvium_connectors::source::{self, BatchLimits, Read, Reader, Source, SourceConfig, Start};
+use alluvium_connectors::{Batch, Error, Position};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use super::feed::{Attached, Feed, Item};
+use crate::metrics;
+use crate::runtime::backoff::Backoff;
+use crate::runtime::surroundings::Surroundings;
+
+enum Mode {
+    Live(mpsc::Receiver<Item>),
+    Own(Box<dyn Reader>),
+    /// A reader of our own is being opened. Kept here, so that an answer of the server is not lost when another source is faster.
+    Opening(BoxFuture<'static, Result<Box<dyn Reader>, Error>>),
+    /// Standard input has ended.
+    Ended,
+}
+
+/// What a pipeline does next about a source.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// Apply these events: they begin at the pipeline's offset.
+    Batch(Arc<Batch>),
+    /// Nothing new at the intake's position.
+    CaughtUp,
+    /// The source is away, for this reason; it is tried again.
+    Away(String),
+    /// There will never be more.
+    End,
+}
+
+/// One pipeline's way to one source.
+pub(crate) struct Intake {
+    feed: Feed,
+    mode: Mode,
+    position: Position,
+    /// Whether the live feed is to be asked before the next read of our own, and the question.
+    ask_feed: bool,
+    asked: Option<BoxFuture<'static, Result<Attached, Arc<Error>>>>,
+    /// The source with a bound of its own on batches: read without the live feed until [`Intake::join_the_others`].
+    alone: Option<Arc<dyn Source>>,
+    backoff: Backoff,
+    surroundings: Arc<dyn Surroundings>,
+}
+
+impl Intake {
+    /// Opens the way: attaches to the live feed, or begins to read where the pipeline stands.
+    ///
+    /// # Errors
+    /// Those of the source: unavailable, or changed since the position was recorded.
+    pub(crate) async fn open(feed: Feed, start: Start, surroundings: Arc<dyn Surroundings>) -> Result<Intake, Arc<Error>> {
+        let (mode, position) = match feed.attach(start.clone(), false).await? {
+            Attached::Live { items, start: began } => {
+                let position = match start {
+                    Start::First => began,
+                    Start::At(position) => position,
+                };
+                (Mode::Live(items), position)
+            }
+            Attached::Behind => {
+                let reader = feed.source().read(start).await?;
+                let position = reader.position().clone();
+                (Mode::Own(reader), position)
+            }
+        };
+        Ok(Intake { feed, mode, position, ask_feed: true, asked: None, alone: None, backoff: Backoff::default(), surroundings })
+    }
+
+    /// Opens a way that gives at most so many events in a batch.
+    ///
+    /// # Errors
+    /// As [`Intake::open`].
+    pub(crate) async fn open_alone(
+        feed: Feed,
+        start: Start,
+        max_events: usize,
+        surroundings: Arc<dyn Surroundings>,
+    ) -> Result<Intake, Arc<Error>> {
+        let config = feed.source().config();
+        let limits = BatchLimits { max_events, ..config.limits };
+        let source = source::open(SourceConfig { limits, ..config.clone() })?;
+        let reader = source.read(start).await?;
+        let position = reader.position().clone();
+        let (mode, backoff) = (Mode::Own(reader), Backoff::default());
+        Ok(Intake { feed, mode, position, ask_feed: false, asked: None, alone: Some(source), backoff, surroundings })
+    }
+
+    /// From the next batch on there is no bound of its own any more.
+    pub(crate) fn join_the_others(&mut self) {
+        self.alone = None;
+    }
+
+    /// The source's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.feed.source().config().name
+    }
+
+    /// The columns of the source that batches carry.
+    pub(crate) fn columns(&self) -> &[usize] {
+        &self.feed.source().config().columns
+    }
+
+    /// After all that has been taken.
+    pub(crate) fn position(&self) -> &Position {
+        &self.position
+    }
+
+    /// The next item; waits while there is none. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// The source's, for good: never that it is away.
+    pub(crate) async fn next(&mut self) -> Result<Taken, Arc<Error>> {
+        match self.try_next().await {
+            Err(error) if matches!(*error, Error::Unavailable { .. }) => {
+                let wait = self.backoff.wait(self.surroundings.as_ref());
+                self.mode = self.opening(wait);
+                tracing::warn!(source = self.name(), offset = self.position.offset, %error, again_in = %seconds(wait), "trying again");
+                Ok(Taken::Away(error.to_string()))
+            }
+            taken => taken,
+        }
+    }
+
+    async fn try_next(&mut self) -> Result<Taken, Arc<Error>> {
+        loop {
+            if self.ask_feed && self.alone.is_none() && matches!(self.mode, Mode::Own(_)) {
+                self.join().await?;
+            }
+            let taken = match &mut self.mode {
+                Mode::Live(items) => match items.recv().await {
+                    Some(Item::Batch(batch)) if batch.end <= self.position.offset_of(batch.partition) => continue,
+                    Some(Item::Batch(batch)) => self.take(batch),
+                    Some(Item::CaughtUp) => Taken::CaughtUp,
+                    Some(Item::End) => Taken::End,
+                    Some(Item::Failed(error)) => return Err(error),
+                    // Let go by the feed: behind now.
+                    None => {
+                        self.mode = self.opening(Duration::ZERO);
+                        continue;
+                    }
+                },
+                Mode::Own(reader) => match reader.next().await? {
+                    Read::Batch(batch) => {
+                        metrics::batch_read(&self.feed.source().config().name, &batch);
+                        self.ask_feed = true;
+                        self.take(Arc::new(batch))
+                    }
+                    Read::CaughtUp { .. } => {
+                        self.ask_feed = true;
+                        Taken::CaughtUp
+                    }
+                    Read::End => Taken::End,
+                },
+                Mode::Opening(opening) => {
+                    self.mode = Mode::Own(opening.await?);
+                    continue;
+                }
+                Mode::Ended => return std::future::pending().await,
+            };
+            self.backoff.reset();
+            if matches!(taken, Taken::End) {
+                self.mode = Mode::Ended;
+            }
+            return Ok(taken);
+        }
+    }
+
+    /// Goes over to the live feed when it has what comes next.
+    async fn join(&mut self) -> Result<(), Arc<Error>> {
+        let asked = self.asked.get_or_insert_with(|| {
+            let (feed, start) = (self.feed.clone(), Start::At(self.position.clone()));
+            Box::pin(async move { feed.attach(start, true).await })
+        });
+        let attached = asked.await;
+        self.asked = None;
+        self.ask_feed = false;
+        if let Attached::Live { items, .. } = attached? {
+            self.mode = Mode::Live(items);
+        }
+        Ok(())
+    }
+
+    /// A reader of our own, after a wait.
+    fn opening(&self, wait: Duration) -> Mode {
+        let source = self.alone.as_ref().unwrap_or_else(|| self.feed.source()).clone();
+        let start = Start::At(self.position.clone());
+        Mode::Opening(Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            source.read(start).await
+        }))
+    }
+
+    fn take(&mut self, batch: Arc<Batch>) -> Taken {
+        let offset = self.position.offset_of(batch.partition);
+        assert!(batch.start <= offset, "source {} skips from {offset} to {}", self.name(), batch.start);
+        let batch = if batch.start < offset { Arc::new(batch.since(offset)) } else { batch };
+        self.position = batch.position.clone();
+        Taken::Batch(batch)
+    }
+}
+
+/// A wait for people, to a tenth of a second.
+pub(crate) fn seconds(wait: Duration) -> String {
+    format!("{:.1}s", wait.as_secs_f64())
+}

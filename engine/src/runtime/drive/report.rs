@@ -1,0 +1,48 @@
+//! What a driver tells the board and the metrics.
+
+use super::{Driver, Role};
+use crate::metrics;
+use crate::status::{Board, Committed};
+
+impl Driver {
+    fn each_view(&self, tell: impl Fn(&Board, &str)) {
+        for view in self.pipeline.views() {
+            tell(self.pipeline.shared().board(), view);
+        }
+    }
+
+    fn serves(&self) -> bool {
+        matches!(self.role, Role::Main)
+    }
+
+    pub(super) fn show_catching_up(&self) {
+        if self.serves() {
+            self.each_view(Board::catching_up);
+        }
+    }
+
+    pub(super) fn show_live(&self) {
+        self.each_view(Board::live);
+    }
+
+    pub(super) fn show_retrying(&self, reason: &str) {
+        if self.serves() {
+            self.each_view(|board, view| board.retrying(view, reason));
+        } else {
+            self.each_view(|board, view| board.rebuild_retrying(view, reason));
+        }
+    }
+
+    pub(super) fn show_applied(&self, source: &str, offset: u64, end: Option<u64>) {
+        if self.serves() {
+            self.each_view(|board, view| board.applied(view, source, offset, end));
+        } else {
+            self.each_view(|board, view| board.rebuild_applied(view, source, offset, end));
+        }
+    }
+
+    pub(super) fn show_committed(&self, committed: &Committed) {
+        self.pipeline.shared().board().committed(committed);
+        metrics::committed(committed);
+    }
+}

@@ -1,0 +1,118 @@
+//! How a rebuilt pipeline takes the place of the ones that serve: by one commit, at or after the positions that readers see.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use alluvium_connectors::Position;
+use futures::future::FutureExt;
+use tokio::sync::oneshot;
+
+use super::intake::Taken;
+use super::turns::next_in_turn;
+use super::{Driver, Reading, Role, TakeOver};
+use crate::error::Error;
+use crate::runtime::commit::{CommitOptions, sweep_incarnations};
+
+impl Driver {
+    /// Takes over from the old pipeline: waits until it has ended, goes at least as far as it did, and commits. False when
+    /// told to stop meanwhile.
+    pub(super) async fn swap(&mut self, sources: &mut [Reading]) -> Result<bool, Error> {
+        let Role::Rebuild { take_over, .. } = &self.role else { return Ok(true) };
+        let (reply, answer) = oneshot::channel();
+        let request = TakeOver { component: self.pipeline.name().to_owned(), reply };
+        if take_over.send(request).await.is_err() || answer.await.is_err() {
+            return Ok(false);
+        }
+        let mut turn = 0;
+        while !self.ahead(sources).await?.is_empty() {
+            let (index, taken) = tokio::select! {
+                () = self.stop.cancelled() => return Ok(false),
+                next = next_in_turn(sources, &mut turn, |source| source.intake.next().boxed()) => next,
+            };
+            let taken: Taken = taken.map_err(|error| self.source_error(error))?;
+            self.take(&mut sources[index], taken).await?;
+        }
+        self.pipeline.continue_epochs()?;
+        self.commit(CommitOptions { ends_rebuild: true, keep_unnamed: false }).await?;
+        for member in self.pipeline.members() {
+            let name = &member.view.name;
+            sweep_incarnations(&self.pipeline.shared().layout().states(name), &member.incarnation)?;
+            self.pipeline.shared().board().swapped(name);
+            tracing::info!(view = name, epoch = self.pipeline.epoch(), "rebuilt and swapped in");
+        }
+        self.role = Role::Main;
+        self.rebuilder.store(0, Ordering::SeqCst);
+        Ok(true)
+    }
+
+    /// The positions that readers see and this pipeline has yet to reach: a swap never takes readers back. One of a stream that was made
+    /// anew since does not count, nor one beyond the end of a stream that has lost its tail.
+    ///
+    /// # Errors
+    /// A source that has ended before such a position, and the store's.
+    pub(super) async fn ahead(&self, sources: &[Reading]) -> Result<BTreeMap<String, Position>, Error> {
+        let mut ahead = self.recorded_positions()?;
+        ahead.retain(|source, old| {
+            let new = self.pipeline.position(source);
+            new.is_some_and(|new| new.identity.same_source(&old.identity) && !new.reaches(old))
+        });
+        if !ahead.is_empty() && sources.iter().all(|source| source.ended) {
+            return Err(self.too_short(&ahead));
+        }
+        for source in sources.iter().filter(|source| source.at_end) {
+            let name = source.intake.name();
+            let Some(old) = ahead.get(name) else { continue };
+            // One that does not answer is asked again at the next look at its end.
+            let Some(end) = self.end_before(name, old).await? else { continue };
+            tracing::warn!(
+                source = name,
+                end,
+                served = old.progress(),
+                "the source has lost its tail: the rebuilt view is of fewer events than the one that serves"
+            );
+            ahead.remove(name);
+        }
+        Ok(ahead)
+    }
+
+    /// The end of a partition that the source holds less of than a position says.
+    async fn end_before(&self, source: &str, position: &Position) -> Result<Option<u64>, Error> {
+        let source = self.pipeline.shared().feed(source)?.source();
+        for partition in 0..source.promises().partitions {
+            match source.extent(partition).await {
+                Ok(extent) if extent.end < position.offset_of(partition) => return Ok(Some(extent.end)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the views stand that readers see now.
+    fn recorded_positions(&self) -> Result<BTreeMap<String, Position>, Error> {
+        let mut farthest: BTreeMap<String, Position> = BTreeMap::new();
+        for view in self.pipeline.views() {
+            let record = self.pipeline.shared().store().record(view)?;
+            for (source, position) in record.into_iter().flat_map(|record| record.positions) {
+                if farthest.get(&source).is_none_or(|known| !known.reaches(&position)) {
+                    farthest.insert(source, position);
+                }
+            }
+        }
+        Ok(farthest)
+    }
+
+    /// A rebuild's sources have ended before what the view that serves has applied.
+    fn too_short(&self, ahead: &BTreeMap<String, Position>) -> Error {
+        let (source, served) = ahead.first_key_value().map_or(("", 1), |(source, old)| (source.as_str(), old.progress()));
+        let read = self.pipeline.position(source).map_or(1, Position::progress);
+        Error::config(
+            format!(
+                "view {}: source {source} ended after {} events, but the view that serves was made from {}",
+                self.pipeline.name(),
+                read - 1,
+                served - 1
+            ),
+            "to rebuild, give the same events from the first on, or drop the view",
+        )
+    }
+}

@@ -1,0 +1,290 @@
+//! Starts and ends pipelines, starts those again that fail, swaps rebuilt ones in, answers commands.
+//!
+//! Each pipeline runs on a thread of its own: its operators compute for long stretches, and what the server, the readers and the
+//! other pipelines do must not wait for them. Every thread is joined, and a panic on it is an error like any other; what is done
+//! about an error stands in [`policy`].
+
+mod commands;
+mod ended;
+mod launch;
+mod policy;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use alluvium_connectors::dead_letters::DeadLetterFolder;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::policy::Troubles;
+use super::commit::repair;
+use super::component::Component;
+use super::drive::TakeOver;
+use super::panics;
+use super::request::{Command, Outcome, RunRequest};
+use super::shared::Shared;
+use super::surroundings::Machine;
+use super::suspects::Suspects;
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::record::{Record, Store};
+use crate::status::{ViewStatus, failures};
+
+/// A pipeline's end.
+struct Ended {
+    /// Which start it was.
+    task: u64,
+    result: Result<(), Error>,
+}
+
+/// A pipeline that runs, waits to run again, or has failed.
+struct Running {
+    component: Component,
+    /// The component that it belongs to, whole.
+    whole: String,
+    /// It was started to rebuild the component, and may have been swapped in since.
+    rebuilds: bool,
+    began: Instant,
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A pipeline that is started again at a time.
+struct Waiting {
+    at: Instant,
+    task: u64,
+    pipeline: Running,
+}
+
+/// A pipeline that has failed, and what stopped it.
+struct Failed {
+    pipeline: Running,
+    error: Error,
+}
+
+/// What holds for a component while it is swapped.
+struct Swap {
+    /// Pipelines of it that have to end before the swap.
+    waits_for: BTreeSet<u64>,
+    reply: oneshot::Sender<()>,
+}
+
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    components: Vec<Component>,
+    /// The task that rebuilds a component, from its start until it is swapped in or given up, by the component's name; 0: none.
+    rebuilders: BTreeMap<String, Arc<AtomicU64>>,
+    running: BTreeMap<u64, Running>,
+    waiting: Vec<Waiting>,
+    failed: Vec<Failed>,
+    /// Views whose last commit could not be put in place again at the start.
+    broken: BTreeSet<String>,
+    /// By the name of the pipeline and whether it rebuilds.
+    troubles: BTreeMap<(String, bool), Troubles>,
+    /// Where pipelines have panicked, by their name.
+    suspects: BTreeMap<String, Suspects>,
+    swaps: BTreeMap<String, Swap>,
+    next_task: u64,
+    until_caught_up: bool,
+    commands: mpsc::Receiver<Command>,
+    shutdown: CancellationToken,
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
+    take_overs: (mpsc::Sender<TakeOver>, mpsc::Receiver<TakeOver>),
+}
+
+/// What the supervisor wakes up for.
+enum Wake {
+    Ended(Ended),
+    TakeOver(TakeOver),
+    Command(Command),
+    /// A pipeline that waits is due.
+    Due,
+    Shutdown,
+    /// The time that a shutdown may take is over.
+    Overdue,
+}
+
+impl Supervisor {
+    /// Opens the store, mends what a crash left, and starts every pipeline.
+    pub(super) async fn start(request: RunRequest) -> Result<Supervisor, Error> {
+        panics::install_hook();
+        let layout = Layout::new(&request.project.settings.data);
+        let store = Store::open(&layout)?;
+        let letters = DeadLetterFolder::open(&layout.dead_letters())?;
+        let (project, board) = (Arc::clone(&request.project), Arc::clone(&request.board));
+        let shared = Arc::new(Shared::new(project, layout, store, board, letters, Arc::new(Machine))?);
+        let mut components = Component::all(&request.project.catalog, &shared.read_once());
+        if !request.only.is_empty() {
+            components.retain(|component| request.only.iter().any(|view| component.holds(view)));
+        }
+        for view in &request.rebuild {
+            shared.store().request_rebuild(view)?;
+        }
+        let mut supervisor = Supervisor {
+            shared,
+            components,
+            rebuilders: BTreeMap::new(),
+            running: BTreeMap::new(),
+            waiting: Vec::new(),
+            failed: Vec::new(),
+            broken: BTreeSet::new(),
+            troubles: BTreeMap::new(),
+            suspects: BTreeMap::new(),
+            swaps: BTreeMap::new(),
+            next_task: 1,
+            until_caught_up: request.until_caught_up,
+            commands: request.commands,
+            shutdown: request.shutdown,
+            ended: mpsc::unbounded_channel(),
+            take_overs: mpsc::channel(64),
+        };
+        let records = supervisor.records()?;
+        supervisor.recover_letters(&records)?;
+        supervisor.show(&records);
+        supervisor.repair(&records);
+        supervisor.keep_failures();
+        let requested: BTreeSet<String> = supervisor.shared.store().rebuilds_requested()?.into_iter().collect();
+        for component in supervisor.components.clone() {
+            supervisor.start_component(&component, &records, &requested, true);
+        }
+        Ok(supervisor)
+    }
+
+    /// The last record of each view.
+    fn records(&self) -> Result<BTreeMap<String, Record>, Error> {
+        Ok(self.shared.store().records()?.into_iter().map(|record| (record.view.clone(), record)).collect())
+    }
+
+    /// Puts dead letters in place that were committed and not moved, and forgets those that were not committed.
+    fn recover_letters(&self, records: &BTreeMap<String, Record>) -> Result<(), Error> {
+        let staged: HashSet<String> = records.values().flat_map(|record| record.dead_letters.iter().cloned()).collect();
+        self.shared.dead_letters().recover(&staged)?;
+        Ok(())
+    }
+
+    /// Puts every recorded and every declared view on the board.
+    fn show(&self, records: &BTreeMap<String, Record>) {
+        let declared = |view: &str| self.components.iter().any(|component| component.holds(view));
+        for record in records.values() {
+            self.shared.board().show_recorded(ViewStatus::of_record(record), declared(&record.view));
+        }
+        for view in self.components.iter().flat_map(|component| &component.views) {
+            self.shared.board().declare(&view.name);
+        }
+    }
+
+    /// Puts the last commit of each view in place again. One that cannot be stops by itself, until it is rebuilt.
+    fn repair(&mut self, records: &BTreeMap<String, Record>) {
+        for (view, record) in records {
+            let Err(error) = repair(&self.shared, record) else { continue };
+            let Some(component) = self.components.iter().find(|component| component.holds(view)).cloned() else {
+                tracing::warn!(view, %error, "the last commit of a view that no SQL file declares cannot be put in place again");
+                continue;
+            };
+            tracing::error!(view, %error, help = error.help(), "the last commit cannot be put in place again: stopped");
+            self.broken.insert(view.clone());
+            // Those that read it cannot go on either.
+            let readers = component.downstream(&BTreeSet::from([view.clone()]));
+            for reader in &readers {
+                self.shared.board().failed(reader, &error.to_string());
+            }
+            let readers = readers.iter().map(String::as_str).collect();
+            let only = component.parts_of(&readers, &BTreeSet::new()).into_iter().find(|part| part.holds(view));
+            let pipeline = Running {
+                whole: component.name().to_owned(),
+                component: only.unwrap_or(component),
+                rebuilds: false,
+                began: Instant::now(),
+                stop: CancellationToken::new(),
+                thread: None,
+            };
+            self.failed.push(Failed { pipeline, error });
+        }
+    }
+
+    /// Keeps what stopped views of this run, for when it has ended.
+    fn keep_failures(&self) {
+        let mut views: Vec<ViewStatus> = self.shared.board().all();
+        views.retain(|status| self.components.iter().any(|component| component.holds(&status.view)));
+        failures::keep(self.shared.layout(), &views);
+    }
+
+    /// Until every pipeline has ended, or the time that a shutdown may take is over.
+    pub(super) async fn run(mut self) -> Result<Outcome, Error> {
+        let mut commands_open = true;
+        let mut deadline = None;
+        while !self.running.is_empty() || !self.waiting.is_empty() {
+            let due = self.waiting.iter().map(|waiting| waiting.at).min();
+            let wake = tokio::select! {
+                biased;
+                Some(ended) = self.ended.1.recv() => Wake::Ended(ended),
+                Some(take_over) = self.take_overs.1.recv() => Wake::TakeOver(take_over),
+                command = self.commands.recv(), if commands_open => match command {
+                    Some(command) => Wake::Command(command),
+                    None => { commands_open = false; continue }
+                },
+                () = sleep_until(due) => Wake::Due,
+                () = self.shutdown.cancelled(), if deadline.is_none() => Wake::Shutdown,
+                () = sleep_until(deadline) => Wake::Overdue,
+            };
+            match wake {
+                Wake::Ended(ended) => self.take_end(ended),
+                Wake::TakeOver(take_over) => self.begin_swap(take_over),
+                Wake::Command(command) => self.obey(command),
+                Wake::Due => self.start_waiting(),
+                Wake::Shutdown => {
+                    deadline = Some(Instant::now() + self.shared.settings().shutdown_timeout);
+                    // Dropping the replies tells the rebuilt pipelines that there will be no swap.
+                    self.swaps.clear();
+                    self.waiting.clear();
+                }
+                Wake::Overdue => {
+                    let busy: Vec<&str> = self.running.values().map(|running| running.component.name()).collect();
+                    tracing::warn!(
+                        busy = busy.join(", "),
+                        "the shutdown took too long: what was not committed is given up, and read again at the next start"
+                    );
+                    return Ok(Outcome::CutShort);
+                }
+            }
+        }
+        self.keep_failures();
+        let board = self.shared.board();
+        let lasting = self.failed.into_iter().find(|failed| {
+            // What was rebuilt or started again since has not failed any more.
+            failed.pipeline.component.views.iter().any(|view| board.has_failed(&view.name))
+        });
+        lasting.map_or(Ok(Outcome::Complete), |failed| Err(failed.error))
+    }
+
+    /// Whether a rebuild of the component is under way: from its start until it is swapped in or given up.
+    fn is_rebuilding(&self, whole: &str) -> bool {
+        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Whether this task rebuilds its component and is not swapped in.
+    fn rebuilds(&self, task: u64, whole: &str) -> bool {
+        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) == task)
+    }
+
+    fn rebuilder(&mut self, whole: &str) -> Arc<AtomicU64> {
+        Arc::clone(self.rebuilders.entry(whole.to_owned()).or_default())
+    }
+
+    /// Whether a pipeline that follows the view, and does not rebuild it, runs or is started again.
+    fn is_followed(&self, view: &str) -> bool {
+        let running =
+            self.running.iter().any(|(task, running)| running.component.holds(view) && !self.rebuilds(*task, &running.whole));
+        running || self.waiting.iter().any(|waiting| waiting.pipeline.component.holds(view) && !waiting.pipeline.rebuilds)
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

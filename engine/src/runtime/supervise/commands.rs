@@ -1,0 +1,100 @@
+//! What the supervisor is told while it runs: rebuild, restart, drop.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use super::Supervisor;
+use crate::error::Error;
+use crate::record::drop_view;
+use crate::runtime::request::Command;
+
+impl Supervisor {
+    pub(super) fn obey(&mut self, command: Command) {
+        // Whoever asked may have hung up.
+        match command {
+            Command::Rebuild { view, reply } => {
+                let _ = reply.send(self.rebuild_view(&view));
+            }
+            Command::Restart { view, reply } => {
+                let _ = reply.send(self.restart_view(&view));
+            }
+            Command::Drop { view, reply } => {
+                let _ = reply.send(self.drop_view(&view));
+            }
+        }
+    }
+
+    fn rebuild_view(&mut self, view: &str) -> Result<(), Error> {
+        let Some(component) = self.components.iter().find(|component| component.holds(view)) else {
+            return Err(Error::config(format!("there is no view {view}"), "`alluvium status` lists the views"));
+        };
+        let whole = component.name().to_owned();
+        self.rebuild(&whole, &BTreeSet::from([view.to_owned()]))
+    }
+
+    /// Rebuilds these views of a component, and those that read them.
+    ///
+    /// # Errors
+    /// A rebuild of the component that is under way: what the second one would read, the swap of the first one removes.
+    pub(super) fn rebuild(&mut self, whole: &str, views: &BTreeSet<String>) -> Result<(), Error> {
+        if self.is_rebuilding(whole) {
+            return Err(Error::config(
+                format!("a rebuild of {whole} and the views committed with it is under way"),
+                "wait until it has been swapped in; `alluvium status` shows how far it is",
+            ));
+        }
+        let Some(component) = self.components.iter().find(|component| component.name() == whole).cloned() else {
+            return Err(Error::bug(format!("there is no pipeline {whole}")));
+        };
+        for view in views {
+            self.shared.store().request_rebuild(view)?;
+        }
+        let records = self.records()?;
+        self.start_component(&component, &records, views, false);
+        Ok(())
+    }
+
+    /// Starts the pipeline of a view again that has failed, or that waits to be tried again.
+    fn restart_view(&mut self, view: &str) -> Result<(), Error> {
+        if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.pipeline.component.holds(view)) {
+            waiting.at = Instant::now();
+            return Ok(());
+        }
+        if self.is_followed(view) || self.running.values().any(|running| running.component.holds(view)) {
+            return Err(Error::config(
+                format!("view {view} is running"),
+                "a view is restarted after it has failed; `alluvium rebuild` makes it anew from the first event",
+            ));
+        }
+        let Some(index) = self.failed.iter().position(|failed| failed.pipeline.component.holds(view)) else {
+            return Err(Error::config(format!("there is no view {view} that has failed"), "`alluvium status` lists the views"));
+        };
+        let started = self.failed.remove(index);
+        if let Err(error) = self.start_again(&started.pipeline) {
+            self.failed.insert(index, started);
+            return Err(error);
+        }
+        self.troubles.remove(&(started.pipeline.component.name().to_owned(), started.pipeline.rebuilds));
+        for view in &started.pipeline.component.views {
+            self.broken.remove(&view.name);
+            self.shared.board().restarted(&view.name);
+            self.shared.board().catching_up(&view.name);
+        }
+        Ok(())
+    }
+
+    fn drop_view(&mut self, view: &str) -> Result<(), Error> {
+        if self.shared.project().catalog.views.iter().any(|one| one.name == view) {
+            return Err(Error::config(
+                format!("view {view} is declared by a SQL file"),
+                "remove its statement and start the engine again, then drop it",
+            ));
+        }
+        if self.shared.store().record(view)?.is_none() {
+            return Err(Error::config(format!("there is no view {view}"), "`alluvium status` lists the views"));
+        }
+        drop_view(self.shared.layout(), self.shared.store(), view)?;
+        self.shared.board().remove(view);
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! The clock and the randomness of the runtime: handed in, so that a test can own them.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::time::SystemTime;
+
+/// What the runtime takes from outside beside files and sources.
+///
+/// # Contract
+/// - [`Surroundings::now`] may go back (unchecked): nothing but timestamps, names and retention depends on it.
+/// - [`Surroundings::random`] gives numbers that two processes do not share (unchecked).
+pub(crate) trait Surroundings: Debug + Send + Sync {
+    /// The wall clock.
+    fn now(&self) -> SystemTime;
+    /// A number, spread evenly over all of them.
+    fn random(&self) -> u64;
+}
+
+/// Those of the machine.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Machine;
+
+impl Surroundings for Machine {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn random(&self) -> u64 {
+        RandomState::new().hash_one(0_u8)
+    }
+}

@@ -1,0 +1,3 @@
+//! What a running engine answers to the outside: over HTTP.
+
+pub mod http;

@@ -1,0 +1,272 @@
+//! Every view's status, shared by those who tell (the runtime) and those who show it (HTTP, progress bars, metrics).
+//!
+//! The board owns phases: callers say what happened, and the phase follows. A view has two facts beside each other, what the pipeline
+//! does whose commits readers see, and whether a rebuild runs beside it; neither overwrites the other.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Committed, Phase, SourceStatus, ViewStatus};
+
+/// One view on the board.
+#[derive(Debug)]
+struct Entry {
+    status: ViewStatus,
+    /// What the pipeline that serves is doing; never [`Phase::Rebuilding`].
+    serving: Phase,
+    rebuilding: bool,
+    was_live: bool,
+}
+
+impl Entry {
+    fn phase(&self) -> Phase {
+        if self.rebuilding { Phase::Rebuilding } else { self.serving }
+    }
+
+    /// Whether readers of the view see what its sources hold, or held a moment ago.
+    fn is_ready(&self) -> bool {
+        self.was_live && !matches!(self.serving, Phase::Failed | Phase::Retrying)
+    }
+}
+
+/// Every view's status.
+#[derive(Debug, Default)]
+pub struct Board {
+    views: Mutex<BTreeMap<String, Entry>>,
+}
+
+impl Board {
+    fn entries(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, view: &str, change: impl FnOnce(&mut Entry)) {
+        let mut entries = self.entries();
+        let entry = entries.entry(view.to_owned()).or_insert_with(|| Entry {
+            status: ViewStatus::new(view, Phase::CatchingUp),
+            serving: Phase::CatchingUp,
+            rebuilding: false,
+            was_live: false,
+        });
+        change(entry);
+        entry.status.phase = entry.phase();
+    }
+
+    /// Puts a declared view on the board.
+    pub fn declare(&self, view: &str) {
+        self.change(view, |_| {});
+    }
+
+    /// Puts on the board what the last commit of a view recorded.
+    pub fn show_recorded(&self, status: ViewStatus, declared: bool) {
+        self.change(&status.view.clone(), |entry| {
+            entry.status = status;
+            entry.serving = if declared { Phase::CatchingUp } else { Phase::Orphaned };
+        });
+    }
+
+    /// Takes a dropped view off.
+    pub fn remove(&self, view: &str) {
+        self.entries().remove(view);
+    }
+
+    /// The sources of the view's pipeline are open.
+    pub fn catching_up(&self, view: &str) {
+        self.change(view, |entry| {
+            entry.serving = Phase::CatchingUp;
+            entry.status.error = None;
+        });
+    }
+
+    /// The view has applied all that its sources held.
+    pub fn live(&self, view: &str) {
+        self.change(view, |entry| {
+            entry.serving = Phase::Live;
+            entry.was_live = true;
+            entry.status.error = None;
+        });
+    }
+
+    /// The view's pipeline waits before it tries again, for this reason.
+    pub fn retrying(&self, view: &str, reason: &str) {
+        self.change(view, |entry| {
+            entry.serving = Phase::Retrying;
+            entry.status.error = Some(reason.to_owned());
+        });
+    }
+
+    /// The view's pipeline is started again after an error.
+    pub fn restarted(&self, view: &str) {
+        self.change(view, |entry| entry.status.restarts += 1);
+    }
+
+    /// An error has stopped the view.
+    pub fn failed(&self, view: &str, reason: &str) {
+        self.change(view, |entry| {
+            entry.serving = Phase::Failed;
+            entry.status.error = Some(reason.to_owned());
+        });
+    }
+
+    /// A new version of the view is being built.
+    pub fn rebuild_began(&self, view: &str) {
+        self.change(view, |entry| {
+            entry.rebuilding = true;
+            entry.status.rebuild.clear();
+        });
+    }
+
+    /// The rebuild waits before it tries again, for this reason.
+    pub fn rebuild_retrying(&self, view: &str, reason: &str) {
+        self.change(view, |entry| entry.status.rebuild_error = Some(reason.to_owned()));
+    }
+
+    /// The rebuild of the view is given up; what serves goes on as it did.
+    pub fn rebuild_failed(&self, view: &str, reason: &str) {
+        self.change(view, |entry| {
+            entry.rebuilding = false;
+            entry.status.rebuild.clear();
+            entry.status.rebuild_error = Some(reason.to_owned());
+        });
+    }
+
+    /// The rebuilt view is what readers see from now on.
+    pub fn swapped(&self, view: &str) {
+        self.change(view, |entry| {
+            entry.rebuilding = false;
+            entry.serving = Phase::CatchingUp;
+            entry.status.error = None;
+            entry.status.rebuild_error = None;
+            for (source, place) in std::mem::take(&mut entry.status.rebuild) {
+                entry.status.sources.insert(source, place);
+            }
+        });
+    }
+
+    /// Events of a source below `applied` have been applied; `end` is its end as far as known.
+    pub fn applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
+        self.change(view, |entry| reached(&mut entry.status.sources, source, applied, end));
+    }
+
+    /// The same of the version that is being built.
+    pub fn rebuild_applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
+        self.change(view, |entry| {
+            reached(&mut entry.status.rebuild, source, applied, end);
+            if let Some(place) = entry.status.rebuild.get_mut(source) {
+                place.offset = applied;
+            }
+        });
+    }
+
+    /// A commit is published.
+    pub fn committed(&self, committed: &Committed) {
+        for view in &committed.views {
+            self.change(&view.view, |entry| {
+                let status = &mut entry.status;
+                status.epoch = Some(committed.epoch);
+                status.committed_ms = Some(committed.committed_ms);
+                status.rows = view.rows;
+                status.parts = view.parts;
+                status.bytes = view.bytes;
+                status.state_rows = view.state_rows;
+                status.state_bytes = view.state_bytes;
+                status.dead_letters += view.dead_letters;
+                for (source, offset) in &committed.offsets {
+                    let place = status.sources.entry(source.clone()).or_insert_with(SourceStatus::default);
+                    place.offset = *offset;
+                    place.applied = place.applied.max(*offset);
+                    place.end = place.end.max(*offset);
+                    place.newest_ns = committed.newest_ns.get(source).copied().or(place.newest_ns);
+                }
+            });
+        }
+    }
+
+    /// A copy of all, by name.
+    #[must_use]
+    pub fn all(&self) -> Vec<ViewStatus> {
+        self.entries().values().map(|entry| entry.status.clone()).collect()
+    }
+
+    /// Whether the view, or its rebuild, has been given up.
+    #[must_use]
+    pub fn has_failed(&self, view: &str) -> bool {
+        let entries = self.entries();
+        entries
+            .get(view)
+            .is_some_and(|entry| entry.serving == Phase::Failed || (!entry.rebuilding && entry.status.rebuild_error.is_some()))
+    }
+
+    /// Those of `views` whose readers do not see what the sources hold, with what they are doing: failed, tried again, or never live
+    /// since the start. A view that was live once stays ready while it falls behind or is rebuilt.
+    #[must_use]
+    pub fn not_ready(&self, views: &[String]) -> Vec<(String, Phase)> {
+        let entries = self.entries();
+        let waiting = views.iter().filter_map(|view| match entries.get(view) {
+            Some(entry) if entry.is_ready() => None,
+            Some(entry) => Some((view.clone(), entry.status.phase)),
+            None => Some((view.clone(), Phase::CatchingUp)),
+        });
+        waiting.collect()
+    }
+}
+
+fn reached(places: &mut BTreeMap<String, SourceStatus>, source: &str, applied: u64, end: Option<u64>) {
+    let place = places.entry(source.to_owned()).or_insert_with(SourceStatus::default);
+    place.end = place.end.max(end.unwrap_or(0)).max(applied);
+    place.applied = applied;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::status::CommittedView;
+
+    fn status(board: &Board) -> ViewStatus {
+        board.all().into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_rebuild_and_the_view_that_serves_do_not_overwrite_each_other() {
+        let board = Board::default();
+        board.live("a");
+        board.rebuild_began("a");
+        board.rebuild_applied("a", "orders", 30, Some(101));
+        // What the old pipeline does meanwhile.
+        let view = CommittedView { view: "a".into(), ..CommittedView::default() };
+        board.committed(&Committed { epoch: 7, views: vec![view], ..Committed::default() });
+        board.live("a");
+        assert_eq!(status(&board).phase, Phase::Rebuilding);
+        assert_eq!(status(&board).rebuild["orders"].offset, 30);
+
+        board.rebuild_failed("a", "no room");
+        assert_eq!((status(&board).phase, status(&board).error), (Phase::Live, None));
+        assert_eq!(status(&board).rebuild_error.as_deref(), Some("no room"));
+        assert!(board.not_ready(&["a".into()]).is_empty() && board.has_failed("a"));
+
+        board.rebuild_began("a");
+        board.failed("a", "the old one is damaged");
+        assert_eq!(status(&board).phase, Phase::Rebuilding);
+        assert_eq!(board.not_ready(&["a".into()]), [("a".into(), Phase::Rebuilding)]);
+        board.swapped("a");
+        board.live("a");
+        assert!(board.not_ready(&["a".into()]).is_empty() && !board.has_failed("a"));
+    }
+
+    #[test]
+    fn ready_is_what_was_live_once_and_has_not_stopped() {
+        let board = Board::default();
+        let views = ["a".to_owned()];
+        board.declare("a");
+        assert_eq!(board.not_ready(&views), [("a".into(), Phase::CatchingUp)]);
+        board.live("a");
+        board.catching_up("a");
+        assert!(board.not_ready(&views).is_empty(), "it fell behind");
+        board.retrying("a", "the server is away");
+        assert_eq!(board.not_ready(&views), [("a".into(), Phase::Retrying)]);
+        board.catching_up("a");
+        board.failed("a", "damaged");
+        assert_eq!(board.not_ready(&views), [("a".into(), Phase::Failed)]);
+    }
+}

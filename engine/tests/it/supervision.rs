@@ -1,0 +1,271 @@
+//! What the program does about faults of its own and of its surroundings, and that it says so.
+
+use std::path::Path;
+
+use crate::duckdb;
+use crate::orders::{Orders, Running, VIEWS, wait_until};
+
+/// A run that serves HTTP, with a fault on demand.
+struct Served {
+    running: Running,
+    url: String,
+}
+
+impl Served {
+    fn start(orders: &Orders, variables: &[(&str, &str)]) -> Served {
+        let mut command = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
+        command.envs(variables.iter().copied());
+        let running = Running(orders.logging(&mut command).spawn().unwrap());
+        let mut url = None;
+        wait_until("it serves HTTP", || {
+            let text = std::fs::read(orders.dir().join("data/run.lock")).unwrap_or_default();
+            let info: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+            url = (info["pid"] == running.0.id()).then(|| info["http"].as_str().map(str::to_owned)).flatten();
+            url.is_some()
+        });
+        Served { running, url: format!("http://{}", url.unwrap()) }
+    }
+
+    /// Status code and text.
+    fn get(&self, path: &str) -> (u16, String) {
+        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let agent: ureq::Agent = config.into();
+        let mut response = agent.get(format!("{}{path}", self.url)).call().unwrap();
+        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+    }
+
+    fn view(&self, name: &str) -> serde_json::Value {
+        let views: Vec<serde_json::Value> = serde_json::from_str(&self.get("/status").1).unwrap();
+        views.into_iter().find(|view| view["view"] == name).unwrap_or_default()
+    }
+
+    fn phase(&self, name: &str) -> String {
+        self.view(name)["phase"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn ready(&self) -> bool {
+        self.get("/readyz").0 == 200
+    }
+}
+
+#[test]
+fn a_panic_is_said_and_stops_only_its_own_pipeline() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    let mut served = Served::start(&orders, &[("ALLUVIUM_FAILPOINT", "panic:by_country:*")]);
+    wait_until("the pipeline has failed", || served.phase("by_country") == "failed");
+    let view = served.view("by_country");
+    let error = view["error"].as_str().unwrap();
+    assert!(error.contains("of orders") && error.contains("capacity overflow"), "{error}");
+    assert!(view["restarts"].as_u64().unwrap() >= 3, "{view}");
+    let others = || VIEWS.iter().map(|(name, _)| *name).filter(|name| *name != "by_country");
+    wait_until("the others have committed everything", || others().all(|view| orders.offset(view) == 1_001));
+    let (code, text) = served.get("/readyz");
+    assert!(code == 503 && text.contains("by_country"), "{code}: {text}");
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.contains("alluvium_view_failed{view=\"by_country\"} 1"), "{metrics}");
+    assert!(metrics.contains("alluvium_view_restarts_total{view=\"by_country\",kind=\"bug\"}"), "{metrics}");
+
+    // Started again by a command, it fails again; the others never notice.
+    let told = orders.succeed(&["restart", "by_country"]);
+    assert!(told.contains("restarting by_country"), "{told}");
+    let refused = orders.ask(&["restart", "totals"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is running"));
+    wait_until("it has failed again", || served.phase("by_country") == "failed");
+    orders.publish(100);
+    wait_until("the others go on", || others().all(|view| orders.offset(view) == 1_101));
+    assert_eq!(served.running.end(), Some(1), "{}", orders.log());
+    assert!(orders.log().contains("panic: capacity overflow"), "{}", orders.log());
+
+    let mut command = orders.alluvium(&["run", "--until-caught-up"]);
+    let ended = command.env("ALLUVIUM_FAILPOINT", "panic:by_country:*").output().unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{}", String::from_utf8_lossy(&ended.stderr));
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn the_event_on_which_a_view_panics_is_set_aside() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    let mut served = Served::start(&orders, &[("ALLUVIUM_FAILPOINT", "panic:by_country:2345")]);
+    wait_until("every view has committed everything", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 5_001));
+    orders.publish(100);
+    wait_until("every view goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 5_101));
+    wait_until("it is ready", || served.ready());
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.contains("alluvium_dead_letters_total{source=\"orders\",kind=\"crash\"} 1"), "{metrics}");
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    let letters = format!(
+        "SELECT CAST(sequence AS BIGINT) AS sequence, view, kind FROM read_parquet('{}/data/dead_letters/*.parquet')",
+        orders.dir().display()
+    );
+    let letters = duckdb::rows(&letters).unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(
+        (&letters[0]["sequence"], &letters[0]["view"], &letters[0]["kind"]),
+        (&2_345.into(), &"by_country".into(), &"crash".into())
+    );
+    let others: Vec<_> = VIEWS.iter().copied().filter(|(name, _)| *name != "by_country").collect();
+    orders.assert_equal(&others);
+    // Its SQL over all the other events.
+    let file = std::fs::read_to_string(orders.file()).unwrap();
+    let left: String = file.lines().enumerate().filter(|(line, _)| *line != 2_344).map(|(_, text)| format!("{text}\n")).collect();
+    std::fs::write(orders.file(), left).unwrap();
+    orders.assert_equal(&VIEWS[..1]);
+}
+
+#[test]
+fn a_second_rebuild_is_refused_until_the_first_is_swapped_in() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(20_000);
+    let mut served = Served::start(&orders, &[]);
+    wait_until("every view is live", || served.ready());
+    let mut begun = 0;
+    for _ in 0..10 {
+        for view in ["by_bucket", "best"] {
+            let answer = orders.ask(&["rebuild", view]);
+            let error = String::from_utf8(answer.stderr).unwrap();
+            begun += usize::from(answer.status.success());
+            assert!(answer.status.success() || error.contains("is under way"), "{error}");
+        }
+        orders.publish(50);
+    }
+    assert!(begun > 1, "{begun}");
+    wait_until("all is swapped in", || orders.log().matches("rebuilt and swapped in").count() == 2 * begun);
+    wait_until("every view goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 20_501));
+    assert!(served.ready(), "{}", served.get("/readyz").1);
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn a_server_that_is_away_while_a_view_reads_for_itself_is_waited_for() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(20_000);
+    orders.catch_up();
+    let mut views = VIEWS.to_vec();
+    views.push(("sized", "SELECT o.order_id, b.n FROM orders o JOIN by_bucket b ON o.customer % 1000 = b.bucket"));
+    orders.declare("sized", views[VIEWS.len()].1);
+    orders.server.stop();
+    let mut served = Served::start(&orders, &[]);
+    wait_until("the rebuild is tried again", || served.view("sized")["rebuild_error"].as_str().is_some());
+    wait_until("the others say what they wait for", || {
+        served.phase("totals") == "retrying"
+            && served.view("totals")["error"].as_str().is_some_and(|text| text.contains("orders"))
+    });
+    assert!(!served.ready());
+    orders.server.resume();
+    orders.publish(100);
+    wait_until("every view has committed everything", || views.iter().all(|(name, _)| orders.offset(name) == 20_101));
+    wait_until("it is ready", || served.ready());
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(&views);
+}
+
+#[test]
+fn a_stream_that_is_not_there_yet_is_waited_for() {
+    let mut orders = Orders::new(VIEWS);
+    orders.with_jetstream(async |context| {
+        context.delete_stream("ORDERS").await.unwrap();
+    });
+    let ended = orders.ask(&["run", "--until-caught-up"]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(1) && error.contains("no stream ORDERS"), "{error}");
+
+    let mut served = Served::start(&orders, &[]);
+    wait_until("it says what it waits for", || {
+        served.phase("totals") == "retrying"
+            && served.view("totals")["error"].as_str().is_some_and(|text| text.contains("no stream ORDERS"))
+    });
+    orders.make_stream();
+    orders.publish(1_000);
+    wait_until("every view has committed everything", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 1_001));
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn a_view_that_is_damaged_stops_alone_and_can_be_rebuilt() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    orders.catch_up();
+    std::fs::remove_dir_all(orders.view("by_country")).unwrap();
+    std::fs::write(orders.view("totals").join("manifest.json"), "no manifest").unwrap();
+    let parts = orders.view("large_orders").join("parts");
+    for part in std::fs::read_dir(parts).unwrap() {
+        std::fs::remove_file(part.unwrap().path()).unwrap();
+    }
+    orders.publish(500);
+    let ended = orders.ask(&["run", "--until-caught-up"]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+    assert!(error.contains("by_country") && error.contains("rebuild"), "{error}");
+    for view in ["totals", "by_customer", "best"] {
+        assert_eq!(orders.offset(view), 5_501, "{view}: {error}");
+    }
+    for view in ["by_country", "large_orders"] {
+        orders.succeed(&["rebuild", view]);
+    }
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn a_signal_ends_a_run_that_is_busy_with_a_batch() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    let fault = [("ALLUVIUM_FAILPOINT", "hang:totals:500"), ("ALLUVIUM_SHUTDOWN_TIMEOUT", "300ms")];
+    let mut served = Served::start(&orders, &fault);
+    wait_until("the others have committed everything", || orders.offset("by_country") == 1_001);
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    assert!(orders.log().contains("totals") && orders.log().contains("the shutdown took too long"), "{}", orders.log());
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, target) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).unwrap();
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            {
+                std::fs::copy(path, target).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rebuild_after_a_lost_tail_ends() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    // The store goes back to an earlier state, as after a power cut.
+    orders.server.stop();
+    let (store, earlier) = (orders.server.folder().join("store"), orders.server.folder().join("earlier"));
+    copy(&store, &earlier);
+    let published = std::fs::read(orders.file()).unwrap();
+    orders.server.resume();
+    orders.publish(500);
+    orders.catch_up();
+    orders.server.stop();
+    std::fs::remove_dir_all(&store).unwrap();
+    copy(&earlier, &store);
+    std::fs::write(orders.file(), published).unwrap();
+    orders.server.resume();
+
+    let ended = orders.ask(&["run", "--until-caught-up"]);
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(1) && error.contains("lost its end"), "{error}");
+    assert_eq!(orders.offset("totals"), 1_501);
+    for (name, _) in VIEWS {
+        orders.succeed(&["rebuild", name]);
+    }
+    assert_eq!(orders.offset("totals"), 1_001);
+    orders.assert_equal(VIEWS);
+    orders.publish(10);
+    orders.catch_up();
+    assert_eq!(orders.offset("totals"), 1_011);
+}
