@@ -26,6 +26,8 @@ pub(crate) struct Full {
     inputs: Vec<Store>,
     output: Multiset,
     schema: SchemaRef,
+    /// Whether rows that it gave can be taken back.
+    retracts: bool,
     /// Whether there is an answer, be it to no row at all.
     answered: bool,
 }
@@ -101,6 +103,7 @@ impl Full {
             inputs: inputs.collect::<Result<_, Error>>()?,
             output: Multiset::new(format!("n{}-output", node.id), &node.schema)?,
             schema: Arc::clone(&node.schema),
+            retracts: node.retracts,
             answered: false,
         })
     }
@@ -125,7 +128,12 @@ impl Full {
         if change.rows.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        Ok(vec![renamed_delta(change, &self.schema)?])
+        let change = renamed_delta(change, &self.schema)?;
+        if self.retracts {
+            return Ok(vec![change]);
+        }
+        // Rows that only arrive come one by one, copies too.
+        Ok(repeated(change)?.into_iter().map(Delta::insertions).collect())
     }
 }
 
