@@ -4,6 +4,7 @@
 //! | written | read as |
 //! | --- | --- |
 //! | `body ? 'key'` | the operator, not a parameter |
+//! | `key VARCHAR` of a source, `body.user`, `SELECT interval,` | the same in quotes |
 //! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; so with HOP and SESSION |
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
 
@@ -12,6 +13,7 @@ use std::ops::Range;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// The functions of FROM that cut time into windows.
@@ -44,6 +46,11 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             token.token = Token::Question;
         }
     }
+    for index in 0..tokens.len() {
+        if is_name(tokens, index) {
+            quote(&mut tokens[index]);
+        }
+    }
     let mut index = 0;
     while index + 1 < tokens.len() {
         if TIME_WINDOWS.iter().any(|name| is_word(&tokens[index], name)) && tokens[index + 1].token == Token::LParen {
@@ -56,6 +63,44 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             }
         }
         index += 1;
+    }
+}
+
+/// Whether a word of the grammar can only be the name of a column where it stands: a member after a dot, `interval` with nothing that would be
+/// its length, `key` and the like before a type.
+fn is_name(tokens: &[TokenWithSpan], index: usize) -> bool {
+    let Token::Word(word) = &tokens[index].token else { return false };
+    if word.quote_style.is_some() || word.keyword == Keyword::NoKeyword {
+        return false;
+    }
+    let before = index.checked_sub(1).map(|before| &tokens[before].token);
+    let after = tokens.get(index + 1).map(|after| &after.token);
+    if before == Some(&Token::Period) {
+        return after != Some(&Token::LParen);
+    }
+    match word.keyword {
+        Keyword::INTERVAL => match after {
+            None | Some(Token::Comma | Token::RParen | Token::Period | Token::Eq | Token::Lt | Token::Gt | Token::Neq) => true,
+            Some(Token::Word(after)) => {
+                matches!(after.keyword, Keyword::FROM | Keyword::AS | Keyword::IS | Keyword::GROUP | Keyword::ORDER)
+            }
+            _ => false,
+        },
+        Keyword::KEY | Keyword::INDEX | Keyword::CHECK | Keyword::UNIQUE => {
+            let begins = matches!(before, Some(Token::LParen | Token::Comma));
+            let in_source = tokens.iter().take(5).any(|token| is_word(token, "EXTERNAL"));
+            begins && in_source && matches!(after, Some(Token::Word(_)))
+        }
+        _ => false,
+    }
+}
+
+/// Makes a word a name in quotes, which reads the same.
+fn quote(token: &mut TokenWithSpan) {
+    if let Token::Word(word) = &mut token.token {
+        word.value = word.value.to_lowercase();
+        word.quote_style = Some('"');
+        word.keyword = Keyword::NoKeyword;
     }
 }
 
