@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`copies`] | INTERSECT ALL and EXCEPT ALL count copies |
 //! | [`one_row`] | EXISTS and IN over an aggregate that always has one row |
+//! | [`existence`] | EXISTS in SELECT |
 //! | [`unknown`] | NOT IN beside NULLs |
 //! | [`lists`] | IN and NOT IN of two lists beside NULLs |
 //! | [`floats`] | equality, peers, partitions and orders of floats |
@@ -15,6 +16,7 @@
 
 mod by_comparison;
 mod copies;
+mod existence;
 mod filters;
 mod floats;
 mod laterals;
@@ -42,6 +44,10 @@ pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
         let plan = laterals::unnested(plan)?.data;
         let plan = each(plan, |expression, _| one_row::asked_of_its_value(expression))?.data;
         let plan = unknown::three_valued(plan)?.data;
+        let plan = match plan {
+            LogicalPlan::Projection(_) => each(plan, |expression, _| existence::counted(expression))?.data,
+            other => other,
+        };
         let plan = expressions(plan)?.data;
         let plan = by_comparison::joined(plan, &mut number)?.data;
         Ok(Transformed::yes(floats::compared_by_key(plan)?.data))
