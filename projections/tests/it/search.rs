@@ -160,7 +160,22 @@ fn aggregate(random: &mut Rng, from: &str) -> String {
     let (one, two) = (measure(random), measure(random));
     let having = if random.u8(..3) == 0 { " HAVING count(*) > 1" } else { "" };
     let filter = if random.u8(..3) == 0 { " FILTER (WHERE a > 0)" } else { "" };
-    match random.u8(..4) {
+    // One of several values, or all of them in a row.
+    let gathered = one_of(
+        random,
+        &[
+            "string_agg(s, ',')",
+            "string_agg(s, ',' ORDER BY b)",
+            "first_value(s)",
+            "any_value(s)",
+            "last_value(s ORDER BY b)",
+            "first_value(s ORDER BY f DESC, b)",
+            "array_to_string(array_agg(s), '-', '.')",
+        ],
+    );
+    match random.u8(..6) {
+        4 => format!("SELECT a, {one} AS b, CAST({gathered} AS VARCHAR) AS s, min(f) AS f FROM {from} GROUP BY a{having}"),
+        5 => format!("SELECT {one} AS a, {two} AS b, CAST({gathered} AS VARCHAR) AS s, max(f) AS f FROM {from}"),
         0 => format!("SELECT a, {one} AS b, max(s) AS s, sum(f){filter} AS f FROM {from} GROUP BY a{having}"),
         1 => format!("SELECT {one} AS a, {two} AS b, s, min(f) AS f FROM {from} GROUP BY s{having}"),
         2 => format!("SELECT a, b, min(s) AS s, avg(f){filter} AS f FROM {from} GROUP BY a, b{having}"),
@@ -200,6 +215,17 @@ fn predicate(random: &mut Rng) -> &'static str {
     )
 }
 
+/// Few texts, among them the empty one and one that is stored outside of its row.
+fn text_value(random: &mut Rng) -> &'static str {
+    one_of(random, &["p", "q", "r", "", "p", "q", "a text that is longer than what a view of it holds by itself"])
+}
+
+/// A quarter of a whole number, or a float that is none. Of the huge ones all have one sign: the sum of two depends on the order of the others.
+fn float_value(random: &mut Rng, number: i64) -> f64 {
+    let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e300, 5e-324, -f64::NAN];
+    if random.u8(..4) == 0 { odd[random.usize(..odd.len())] } else { number as f64 * 0.25 }
+}
+
 fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
     let number = |random: &mut Rng| (random.u8(..4) > 0).then(|| random.i64(-1..4));
     (0..random.usize(..40))
@@ -207,9 +233,8 @@ fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
             let source = one_of(random, &["t", "t", "u"]).to_owned();
             let a: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
             let b: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
-            let s: ArrayRef =
-                Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| one_of(random, &["p", "q", "r", ""]))]));
-            let f: ArrayRef = Arc::new(Float64Array::from(vec![number(random).map(|value| value as f64 * 0.25)]));
+            let s: ArrayRef = Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| text_value(random))]));
+            let f: ArrayRef = Arc::new(Float64Array::from(vec![number(random).map(|value| float_value(random, value))]));
             let rows = RecordBatch::try_new(Arc::clone(&catalog.sources[&source].schema), vec![a, b, s, f]).unwrap();
             Event { source, rows }
         })

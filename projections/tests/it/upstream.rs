@@ -63,6 +63,11 @@ const FAULTS: &[Fault] = &[
         &["1"],
     ),
     fault(
+        "25471, LEAD with IGNORE NULLS",
+        "WITH t(i, x) AS (VALUES (1, 1), (2, 2), (3, 3), (4, 4), (5, NULL), (6, 6)) SELECT i, lead(x, 2) IGNORE NULLS OVER (ORDER BY i), max(i) OVER (ORDER BY i ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM t",
+        &["1 3 1", "2 4 2", "3 6 3", "4 NULL 4", "5 NULL 5", "6 NULL 6"],
+    ),
+    fault(
         "min over NaN",
         "WITH t(g, f) AS (VALUES (1, 2.0), (1, CAST('NaN' AS DOUBLE)), (1, 3.0)) SELECT min(f) FROM t GROUP BY g",
         &["2"],
