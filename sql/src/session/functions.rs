@@ -8,8 +8,8 @@
 //! | [`date_part`] | the parts of a time, with the seconds of a difference |
 //! | [`same`] | a value that the optimizer does not know |
 
-pub(super) mod arithmetic;
-pub(super) mod date_part;
-pub(super) mod float_key;
-pub(super) mod quotient;
-pub(super) mod same;
+pub(crate) mod arithmetic;
+pub(crate) mod date_part;
+pub(crate) mod float_key;
+pub(crate) mod quotient;
+pub(crate) mod same;

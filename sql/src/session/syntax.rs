@@ -7,11 +7,13 @@
 //! | [`members`] | `items[1].sku`; a member that is selected goes by its own name |
 //! | [`named_windows`] | `OVER (w ORDER BY x)` |
 //! | [`merged_keys`] | the key of FULL and RIGHT JOIN USING |
+//! | [`name`] | names as they are compared |
 //! | [`other_names`] | functions by the names that they have elsewhere |
 
 mod arrows;
 mod members;
 mod merged_keys;
+mod name;
 mod named_windows;
 mod other_names;
 
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Select, Statement as SqlStatement, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Select, Statement as SqlStatement, VisitMut, VisitorMut};
 
 /// The statement as it is meant. `tables` are the relations that it may name.
 ///
@@ -61,9 +63,4 @@ impl VisitorMut for Reader<'_> {
         other_names::translate(expression);
         ControlFlow::Continue(())
     }
-}
-
-/// A name as it is compared: as written in quotes, else in lower case.
-fn normalized(name: &Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr_common::datum::apply;
 
 /// The function of an operator; none where the operator cannot wrap around.
-pub(in crate::session) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
+pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
         [Operator::Plus, Operator::Minus, Operator::Multiply]
             .map(|operator| Arc::new(ScalarUDF::new_from_impl(Checked::of(operator))))

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 };
 
 /// The function that replaces that of its name.
-pub(in crate::session) fn date_part() -> Arc<ScalarUDF> {
+pub(crate) fn date_part() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(DatePart(datafusion_date_part()))));
     Arc::clone(&FUNCTION)

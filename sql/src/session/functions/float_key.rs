@@ -13,14 +13,14 @@ use datafusion::logical_expr::{
 };
 
 /// The function.
-pub(in crate::session) fn float_key() -> Arc<ScalarUDF> {
+pub(crate) fn float_key() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(FloatKey { signature: Signature::any(1, Volatility::Immutable) })));
     Arc::clone(&FUNCTION)
 }
 
 /// An expression of this type as it is to be compared.
-pub(in crate::session) fn compared(expression: Expr, data_type: &DataType) -> Expr {
+pub(crate) fn compared(expression: Expr, data_type: &DataType) -> Expr {
     let is_key = matches!(&expression, Expr::ScalarFunction(call) if call.func.name() == "float_key");
     if is_key || !matches!(data_type, DataType::Float32 | DataType::Float64) || is_plain_literal(&expression) {
         return expression;

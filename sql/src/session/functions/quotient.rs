@@ -19,7 +19,7 @@ const DIGITS: u8 = 38;
 const PLACES: i8 = 16;
 
 /// The function.
-pub(in crate::session) fn quotient() -> Arc<ScalarUDF> {
+pub(crate) fn quotient() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         Arc::new(ScalarUDF::new_from_impl(Quotient { signature: Signature::user_defined(Volatility::Immutable) }))
     });
@@ -27,7 +27,7 @@ pub(in crate::session) fn quotient() -> Arc<ScalarUDF> {
 }
 
 /// A number as a DECIMAL that holds it; none where it is no DECIMAL of up to 38 digits and no whole number.
-pub(in crate::session) fn as_decimal(data_type: &DataType) -> Option<DataType> {
+pub(crate) fn as_decimal(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Decimal32(precision, scale)
         | DataType::Decimal64(precision, scale)

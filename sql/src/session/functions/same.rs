@@ -9,7 +9,7 @@ use datafusion::logical_expr::{
 };
 
 /// The function.
-pub(in crate::session) fn same() -> Arc<ScalarUDF> {
+pub(crate) fn same() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Same { signature: Signature::any(1, Volatility::Immutable) })));
     Arc::clone(&FUNCTION)

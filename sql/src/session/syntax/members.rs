@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Ident, Select, SelectItem, Subscript, TableFactor, TableWithJoins, Value,
 };
 
-use super::normalized;
+use super::name::normalized;
 
 /// Reads a dot after brackets as the member in brackets.
 pub(super) fn dot(expression: &mut Expr) {

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
 };
 
-use super::normalized;
+use super::name::normalized;
 
 type Tables = BTreeMap<String, Arc<dyn TableSource>>;
 

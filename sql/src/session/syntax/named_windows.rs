@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
     Expr, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType, visit_expressions_mut,
 };
 
-use super::normalized;
+use super::name::normalized;
 
 /// Writes out the windows that a SELECT refines.
 pub(super) fn refine(select: &mut Select) {
