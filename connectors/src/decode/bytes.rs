@@ -15,6 +15,9 @@ use arrow::error::ArrowError;
 use super::fault::Refusal;
 
 /// A column of text or bytes being built, whatever its offsets.
+///
+/// # Contract
+/// - After [`Bytes::truncate`] the column is as it was when it had that length (checked by `bodies` in the tests of JSON).
 pub(crate) trait Bytes: Send {
     /// Appends a value as it is to be stored; UTF-8 where the column is text.
     fn append(&mut self, value: &[u8]) -> Result<(), Refusal>;

@@ -46,9 +46,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::connection::Connection;
-use self::follower::{Follower, LOOK_AHEAD, NotOpen, no_stream};
+use self::follower::{Follower, LOOK_AHEAD, NotOpen};
 use self::options::NatsOptions;
-use self::stream::OpenStream;
+use self::stream::{OpenStream, no_stream};
 use self::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;

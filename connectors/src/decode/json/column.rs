@@ -15,6 +15,10 @@ use arrow::error::ArrowError;
 use crate::decode::fault::{Fault, Refusal};
 
 /// One column being built.
+///
+/// # Contract
+/// - A value that does not fit leaves the column such that truncating it to the length before makes it as it was (checked by `bodies`).
+/// - The finished array has the column's type and as many values as were appended and not cut (checked by `oracle`).
 pub(super) trait Column: Send {
     /// Appends a value, given as the text of a JSON value other than `null`, without white space around it. On a fault the
     /// column may have grown, in parts, and has to be truncated.

@@ -16,7 +16,7 @@ use super::options::{Credentials, NatsOptions};
 use crate::Error;
 
 /// Messages that may wait in the client for one reader: beyond them the library drops what arrives.
-const SUBSCRIPTION_CAPACITY: usize = 4 * super::consumer::MAX_PULL;
+const SUBSCRIPTION_CAPACITY: usize = 4 * super::pulls::MAX_PULL;
 
 /// The oldest server that is supported.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 0);

@@ -14,12 +14,10 @@ use bytes::Bytes;
 use tracing::debug;
 
 use super::options::NatsOptions;
-use super::pulls::{Place, Pulls};
+use super::pulls::{Delivered, MAX_PULL, Pulls};
 use super::stream::{Facts, OpenStream};
 
-/// Messages asked for at a time, at most: half as many again can be on their way.
-pub(super) const MAX_PULL: usize = 20_000;
-/// And at least, where messages are large.
+/// Messages asked for at a time, at least, where messages are large.
 const MIN_PULL: usize = 64;
 /// Bytes asked for at a time, about: the client keeps them in memory when the reader is slow.
 const PULL_BYTES: u64 = 64 << 20;
@@ -163,13 +161,13 @@ impl Consumer {
 
     fn check(&mut self, message: Message) -> Result<Delivery, String> {
         let async_nats::Message { subject, reply, headers, payload, .. } = message;
-        let place = reply.as_ref().and_then(|reply| Place::parse(reply.as_str()));
-        let place = place.ok_or_else(|| format!("a message without its place in the stream: reply {reply:?}"))?;
-        if place.consumer_sequence != self.received + 1 {
-            return Err(format!("expected message {} of the consumer, found {}", self.received + 1, place.consumer_sequence));
+        let delivered = reply.as_ref().and_then(|reply| Delivered::parse(reply.as_str()));
+        let delivered = delivered.ok_or_else(|| format!("a message without its place in the stream: reply {reply:?}"))?;
+        if delivered.consumer_sequence != self.received + 1 {
+            return Err(format!("expected message {} of the consumer, found {}", self.received + 1, delivered.consumer_sequence));
         }
         self.received += 1;
-        let Place { stream_sequence: sequence, timestamp_ns, pending, .. } = place;
+        let Delivered { stream_sequence: sequence, timestamp_ns, pending, .. } = delivered;
         Ok(Delivery { event: Event { sequence, timestamp_ns, subject, headers, payload }, pending })
     }
 }

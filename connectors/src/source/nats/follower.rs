@@ -19,14 +19,13 @@ use tracing::{info, warn};
 use super::connection::{Connection, Health};
 use super::consumer::{Consumer, NotCreated};
 use super::gathered::Gathered;
-use super::stream::{Confirmation, Holes, OpenStream};
+use super::stream::{Confirmation, Holes, OpenStream, gone, no_stream};
 use super::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;
 use crate::source::batch::Batch;
 use crate::source::declaration::BatchLimits;
 use crate::source::decoding::Item;
-use crate::source::position::LastEvent;
 
 /// Batches that wait for the reader or are being decoded, one more being gathered.
 pub(super) const LOOK_AHEAD: usize = 2;
@@ -442,22 +441,4 @@ async fn decoded_and_held(
         }
     }
     decoding.await.map_err(|error| Error::Bug(format!("decoding: {error}")))?
-}
-
-/// Events were purged or have expired before they were read.
-fn gone(connection: &Connection, expected: u64, first: u64) -> Error {
-    connection.changed(format!(
-        "stream {} has lost events that were not read: expected sequence {expected}, and the first that is still there is {first}",
-        connection.options().stream
-    ))
-}
-
-/// There is no stream of that name, and one was read before.
-pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> Error {
-    let stream = &connection.options().stream;
-    connection.changed(format!(
-        "stream {stream} is no longer there: expected the one created at {}, read up to sequence {}",
-        position.created,
-        position.last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
-    ))
 }

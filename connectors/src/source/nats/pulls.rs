@@ -12,6 +12,8 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
+/// Messages asked for at a time, at most: half as many again can be on their way.
+pub(super) const MAX_PULL: usize = 20_000;
 /// How often an idle server says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// After so long without a word the server or the request is taken for lost.
@@ -141,7 +143,7 @@ impl Pulls {
 
 /// What a delivered message's reply subject says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Delivered {
     pub(super) stream_sequence: u64,
     pub(super) consumer_sequence: u64,
     /// When the stream stored it, nanoseconds since the epoch.
@@ -150,10 +152,10 @@ pub(super) struct Place {
     pub(super) pending: u64,
 }
 
-impl Place {
+impl Delivered {
     /// From `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<timestamp>.<pending>`, or the newer
     /// form with `<domain>.<account hash>` after `ACK` and perhaps one more token at the end (ADR-15). None where it is neither.
-    pub(super) fn parse(reply: &str) -> Option<Place> {
+    pub(super) fn parse(reply: &str) -> Option<Delivered> {
         let mut tokens = [""; 12];
         let mut count = 0;
         for token in reply.split('.') {
@@ -168,7 +170,7 @@ impl Place {
         if tokens[..2] != ["$JS", "ACK"] {
             return None;
         }
-        Some(Place {
+        Some(Delivered {
             stream_sequence: tokens[first].parse().ok()?,
             consumer_sequence: tokens[first + 1].parse().ok()?,
             timestamp_ns: tokens[first + 2].parse().ok()?,
@@ -183,10 +185,10 @@ mod tests {
 
     #[test]
     fn both_forms_of_reply_subjects_are_read() {
-        let place = Place { stream_sequence: 20, consumer_sequence: 10, timestamp_ns: 1_700_000_000_000_000_000, pending: 3 };
-        assert_eq!(Place::parse("$JS.ACK.ORDERS.c1.1.20.10.1700000000000000000.3"), Some(place));
-        assert_eq!(Place::parse("$JS.ACK.hub.h4sh.ORDERS.c1.1.20.10.1700000000000000000.3"), Some(place));
-        assert_eq!(Place::parse("$JS.ACK.hub.h4sh.ORDERS.c1.1.20.10.1700000000000000000.3.r4nd0m"), Some(place));
+        let place = Delivered { stream_sequence: 20, consumer_sequence: 10, timestamp_ns: 1_700_000_000_000_000_000, pending: 3 };
+        assert_eq!(Delivered::parse("$JS.ACK.ORDERS.c1.1.20.10.1700000000000000000.3"), Some(place));
+        assert_eq!(Delivered::parse("$JS.ACK.hub.h4sh.ORDERS.c1.1.20.10.1700000000000000000.3"), Some(place));
+        assert_eq!(Delivered::parse("$JS.ACK.hub.h4sh.ORDERS.c1.1.20.10.1700000000000000000.3.r4nd0m"), Some(place));
         for other in [
             "",
             "$JS.ACK.ORDERS.c1.1.20.10.1700000000000000000",
@@ -195,7 +197,7 @@ mod tests {
             "$JS.FC.ORDERS.c1.1.20.10.1700000000000000000.3",
             "$JS.ACK.a.b.c.d.e.f.g.h.i.j.k.l.m",
         ] {
-            assert_eq!(Place::parse(other), None, "{other}");
+            assert_eq!(Delivered::parse(other), None, "{other}");
         }
     }
 }

@@ -304,6 +304,24 @@ pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, foun
     }
 }
 
+/// Events were purged or have expired before they were read.
+pub(super) fn gone(connection: &Connection, expected: u64, first: u64) -> Error {
+    connection.changed(format!(
+        "stream {} has lost events that were not read: expected sequence {expected}, and the first that is still there is {first}",
+        connection.options().stream
+    ))
+}
+
+/// There is no stream of that name, and one was read before.
+pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> Error {
+    let stream = &connection.options().stream;
+    connection.changed(format!(
+        "stream {stream} is no longer there: expected the one created at {}, read up to sequence {}",
+        position.created,
+        position.last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
+    ))
+}
+
 /// Nanoseconds since the epoch.
 pub(super) fn nanoseconds(time: time::OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX)
