@@ -26,6 +26,8 @@ pub struct Batch {
     /// several (an update: the row before and the row after) share its sequence.
     pub sequences: UInt64Array,
     /// The weight of each row (+n in, -n out), as long as `rows`; none means all +1.
+    ///
+    /// Whoever applies it must have planned for rows that go away: no kind of source that SQL can declare gives weights yet.
     pub weights: Option<Int64Array>,
     /// After which events a commit may fall.
     pub commits: CommitPoints,

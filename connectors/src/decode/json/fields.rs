@@ -2,7 +2,7 @@
 
 use super::column::Column;
 use super::members::{Members, Target};
-use super::{depth, object};
+use super::{depth, object, plain};
 use crate::decode::fault::Fault;
 
 /// A column filled from members: decoded, or checked for NOT NULL only.
@@ -64,20 +64,17 @@ impl Fields {
     /// Appends a value to every column, which all have `length` now; or to some, and fails.
     /// `whole`: the text is a body, whose nesting is to be checked.
     pub(super) fn append(&mut self, text: &str, length: usize, whole: bool) -> Result<(), Fault> {
-        let slots = &mut self.slots;
+        let slots = self.slots.as_mut_slice();
         for slot in slots.iter_mut() {
             slot.seen = UNSEEN;
         }
         let mut faulty = false;
-        let walked = object::walk_object(text, &mut self.members, |target, raw| {
-            if whole && depth::is_nested(raw) && depth::is_too_deep(raw) {
-                return Err(Fault::too_deep(raw, depth::MAX_DEPTH));
-            }
-            if let Some(slot) = target.column.and_then(|index| slots.get_mut(index)) {
-                faulty |= !slot.take(target, raw, length);
-            }
-            Ok(())
-        });
+        // Two closures of one call, so that the one for plainly written texts is compiled into their loop.
+        let plainly = plain::walk(text, &mut self.members, |target, raw| take(slots, target, raw, length, whole, &mut faulty));
+        let walked = match plainly {
+            Some(walked) => walked,
+            None => object::walk_any(text, &mut self.members, |target, raw| take(slots, target, raw, length, whole, &mut faulty)),
+        };
         if faulty {
             // All are taken, so that none is left for the next object.
             let faults = slots.iter_mut().filter_map(|slot| slot.fault.take().map(|fault| fault.in_member(&slot.name)));
@@ -104,6 +101,18 @@ impl Fields {
         }
         Ok(())
     }
+}
+
+/// Takes the value of a member of an object into its slot; says in `faulty` where it does not fit.
+#[inline(always)]
+fn take(slots: &mut [Slot], target: Target, raw: &str, length: usize, whole: bool, faulty: &mut bool) -> Result<(), Fault> {
+    if whole && depth::is_nested(raw) && depth::is_too_deep(raw) {
+        return Err(Fault::too_deep(raw, depth::MAX_DEPTH));
+    }
+    if let Some(slot) = target.column.and_then(|index| slots.get_mut(index)) {
+        *faulty |= !slot.take(target, raw, length);
+    }
+    Ok(())
 }
 
 impl Slot {

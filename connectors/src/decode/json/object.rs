@@ -1,6 +1,6 @@
 //! Walks the members of a JSON object and the elements of an array, each value given as its text.
 //!
-//! serde_json checks the grammar, except where `plain` sees at once that a text keeps it; what the values mean is left to the
+//! serde_json checks the grammar; what the values mean is left to the
 //! columns. A value is skipped by a loop of serde_json's that does not recurse, so that no nesting can exhaust the stack; how deep
 //! a body may be is checked apart.
 
@@ -8,23 +8,9 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
 
 use super::members::{Members, Target};
-use super::plain;
 use crate::decode::fault::Fault;
 
-/// Calls `each` with the target and the value of the members of a text, which must be one object and nothing else. Members
-/// that no column reads may be passed over, unless they are nested.
-#[inline]
-pub(super) fn walk_object<'a, F>(text: &'a str, members: &mut Members, mut each: F) -> Result<(), Fault>
-where
-    F: FnMut(Target, &'a str) -> Result<(), Fault>,
-{
-    let Some(found) = plain::members_of(text, members) else { return walk_any(text, members, each) };
-    let walked = found.iter().try_for_each(|found| each(found.target, &text[found.value.clone()]));
-    members.keep(found);
-    walked
-}
-
-/// As [`walk_object`], however the text is written.
+/// Calls `each` with the target and the value of each member of a text, which must be one object and nothing else.
 pub(super) fn walk_any<'a, F>(body: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
 where
     F: FnMut(Target, &'a str) -> Result<(), Fault>,

@@ -6,8 +6,22 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::members::{Found, Members};
+use super::members::{Found, Members, Target};
 use super::runs::run_end;
+use crate::decode::fault::Fault;
+
+/// Calls `each` with the target and the value of the members that columns read, and of all nested ones, in their order. None, before any
+/// call, where the text is written in another way or is not an object; whether it is one is not known then.
+#[inline]
+pub(super) fn walk<'a, F>(text: &'a str, members: &mut Members, mut each: F) -> Option<Result<(), Fault>>
+where
+    F: FnMut(Target, &'a str) -> Result<(), Fault>,
+{
+    let found = members_of(text, members)?;
+    let walked = found.iter().try_for_each(|found| each(found.target, &text[found.value.clone()]));
+    members.keep(found);
+    Some(walked)
+}
 
 /// The values of the members that columns read, and all nested ones, in their order. None where the text is written in another
 /// way or is not an object; whether it is one is not known then.
