@@ -9,15 +9,19 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools build acceptance bench steps nexmark
+.PHONY: demo test check tools program build acceptance bench steps nexmark
 
 tools:
 	@.ci/tools
 
+# The program and the publisher of the flights example: neither tests nor benches.
+program: tools
+	cargo build --release -p alluvium -p alluvium-example-flights
+
 build: tools
 	cargo build --release --workspace
 
-demo: build
+demo: program
 	@examples/flights/demo.sh
 
 # Measures beside DuckDB and beside a client that only drains the stream; writes benches/RESULTS.md. Some minutes.
@@ -48,5 +52,5 @@ test: tools
 	cargo test --release --workspace
 
 # The views of the flights example, against the same SQL run by DuckDB over the same events.
-acceptance: build
+acceptance: program
 	@examples/flights/acceptance.sh
