@@ -313,17 +313,11 @@ struct ScriptedReader {
     said: bool,
 }
 
-/// What comes of looking at the script.
-enum Now {
-    Give(Result<Read, Error>),
-    Wait,
-}
-
 impl ScriptedReader {
-    /// Plays steps until one gives something or has to be waited for.
-    fn play(&mut self) -> Now {
+    /// Plays steps until one gives something; none where that has to be waited for.
+    fn play(&mut self) -> Option<Result<Read, Error>> {
         if self.failed {
-            return Now::Give(Err(Error::Bug("a reader was asked for more after it failed".into())));
+            return Some(Err(Error::Bug("a reader was asked for more after it failed".into())));
         }
         let source = self.source.clone();
         let mut script = source.script();
@@ -331,17 +325,17 @@ impl ScriptedReader {
             let at = self.next;
             let Some(step) = script.steps.get(at).cloned() else { return self.caught_up() };
             match step {
-                Step::Wait => return Now::Wait,
-                Step::End => return Now::Give(Ok(Read::End)),
+                Step::Wait => return None,
+                Step::End => return Some(Ok(Read::End)),
                 Step::Passed => self.next += 1,
                 Step::CaughtUp => {
                     self.next += 1;
-                    return Now::Give(Ok(Read::CaughtUp { offset: self.position.offset }));
+                    return Some(Ok(Read::CaughtUp { offset: self.position.offset }));
                 }
                 Step::Fail(failure) => {
                     script.steps[at] = Step::Passed;
                     self.failed = true;
-                    return Now::Give(Err(failure.error(&source.config.name)));
+                    return Some(Err(failure.error(&source.config.name)));
                 }
                 Step::Batch(batch) => {
                     self.next += 1;
@@ -350,18 +344,18 @@ impl ScriptedReader {
                     if start + batch.length() <= offset {
                         continue;
                     }
-                    return Now::Give(self.batch(batch, start).map(|batch| Read::Batch(batch.since(offset))));
+                    return Some(self.batch(batch, start).map(|batch| Read::Batch(batch.since(offset))));
                 }
             }
         }
     }
 
-    fn caught_up(&mut self) -> Now {
+    fn caught_up(&mut self) -> Option<Result<Read, Error>> {
         if self.said {
-            return Now::Wait;
+            return None;
         }
         self.said = true;
-        Now::Give(Ok(Read::CaughtUp { offset: self.position.offset }))
+        Some(Ok(Read::CaughtUp { offset: self.position.offset }))
     }
 
     fn batch(&mut self, batch: ScriptedBatch, start: u64) -> Result<Batch, Error> {
@@ -398,7 +392,7 @@ impl Reader for ScriptedReader {
         Box::pin(async {
             loop {
                 self.changed.mark_unchanged();
-                if let Now::Give(read) = self.play() {
+                if let Some(read) = self.play() {
                     return read;
                 }
                 if tokio::time::timeout(QUIET, self.changed.changed()).await.is_err() {

@@ -172,7 +172,7 @@ impl Board {
                 status.state_bytes = view.state_bytes;
                 status.dead_letters += view.dead_letters;
                 for (source, offset) in &committed.offsets {
-                    let place = status.sources.entry(source.clone()).or_insert_with(SourceStatus::default);
+                    let place = status.sources.entry(source.clone()).or_default();
                     place.offset = *offset;
                     place.applied = place.applied.max(*offset);
                     place.end = place.end.max(*offset);
@@ -212,7 +212,7 @@ impl Board {
 }
 
 fn reached(places: &mut BTreeMap<String, SourceStatus>, source: &str, applied: u64, end: Option<u64>) {
-    let place = places.entry(source.to_owned()).or_insert_with(SourceStatus::default);
+    let place = places.entry(source.to_owned()).or_default();
     place.end = place.end.max(end.unwrap_or(0)).max(applied);
     place.applied = applied;
 }

@@ -81,50 +81,18 @@ fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Erro
             });
             continue;
         }
-        let refused =
-            match name.as_str() {
-                "commit_interval" => match duration(value) {
-                    Some(interval) => {
-                        found.commit_interval = Some(interval);
-                        None
-                    }
-                    None => Some("commit_interval = '1 second', or '50 ms', at least 1 ms and at most a day"),
-                },
-                "snapshots_kept" => match literal(value).and_then(|text| text.parse::<usize>().ok()).filter(|kept| *kept > 0) {
-                    Some(kept) => {
-                        found.snapshots_kept = Some(kept);
-                        None
-                    }
-                    None => Some("snapshots_kept = 10, at least 1"),
-                },
-                "emit" => match literal(value).map(|text| text.to_lowercase()).as_deref() {
-                    Some("changes") => None,
-                    Some("final") => {
-                        found.emit = Emit::Final;
-                        None
-                    }
-                    _ => Some("emit = 'final' for windows that the watermark has passed, or emit = 'changes'"),
-                },
-                "retain" => match literal(value).and_then(|text| humantime::parse_duration(text.trim()).ok()) {
-                    Some(retain) => {
-                        found.retain = Some(retain);
-                        None
-                    }
-                    None => Some("retain = '7 days'"),
-                },
-                _ => {
-                    errors.push(Error {
-                        message: format!("a view has no option {name}"),
-                        help: Some(nearest(&name, OPTIONS).map_or_else(
-                            || format!("options are {}", OPTIONS.join(", ")),
-                            |near| format!("did you mean {near}?"),
-                        )),
-                        at,
-                    });
-                    continue;
-                }
-            };
-        if let Some(write) = refused {
+        if !OPTIONS.contains(&name.as_str()) {
+            errors.push(Error {
+                message: format!("a view has no option {name}"),
+                help: Some(
+                    nearest(&name, OPTIONS)
+                        .map_or_else(|| format!("options are {}", OPTIONS.join(", ")), |near| format!("did you mean {near}?")),
+                ),
+                at,
+            });
+            continue;
+        }
+        if let Err(write) = set(&mut found, &name, value) {
             errors.push(Error {
                 message: format!("{name} cannot be {value}"),
                 help: Some(format!("write {write}")),
@@ -134,6 +102,33 @@ fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Erro
         seen.push(name);
     }
     found
+}
+
+/// Sets one of [`OPTIONS`].
+///
+/// # Errors
+/// What to write, where the value is not one of the option's.
+fn set(options: &mut ViewOptions, name: &str, value: &Expr) -> Result<(), &'static str> {
+    match name {
+        "commit_interval" => {
+            let interval = duration(value).ok_or("commit_interval = '1 second', or '50 ms', at least 1 ms and at most a day")?;
+            options.commit_interval = Some(interval);
+        }
+        "snapshots_kept" => {
+            let kept = literal(value).and_then(|text| text.parse().ok()).filter(|kept: &usize| *kept > 0);
+            options.snapshots_kept = Some(kept.ok_or("snapshots_kept = 10, at least 1")?);
+        }
+        "emit" => match literal(value).map(|text| text.to_lowercase()).as_deref() {
+            Some("changes") => {}
+            Some("final") => options.emit = Emit::Final,
+            _ => return Err("emit = 'final' for windows that the watermark has passed, or emit = 'changes'"),
+        },
+        _ => {
+            let retain = literal(value).and_then(|text| humantime::parse_duration(text.trim()).ok());
+            options.retain = Some(retain.ok_or("retain = '7 days'")?);
+        }
+    }
+    Ok(())
 }
 
 fn literal(value: &Expr) -> Option<String> {

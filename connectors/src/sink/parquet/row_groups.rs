@@ -127,6 +127,17 @@ fn cut(batches: &[RecordBatch], rows: usize) -> Vec<Vec<RecordBatch>> {
     pieces
 }
 
+/// What an error of the Parquet writer means.
+pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
+            Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },
+            Err(source) => Error::Bug(format!("writing {}: {source}", path.display())),
+        },
+        error => Error::Bug(format!("writing {}: {error}", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -158,16 +169,5 @@ mod tests {
             let rows = pieces.iter().flatten().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec());
             assert_eq!(rows.collect::<Vec<_>>(), (0..next).collect::<Vec<_>>());
         }
-    }
-}
-
-/// What an error of the Parquet writer means.
-pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
-    match error {
-        ParquetError::External(source) => match source.downcast::<std::io::Error>() {
-            Ok(error) => Error::Io { action: "writing", path: path.to_owned(), error: *error },
-            Err(source) => Error::Bug(format!("writing {}: {source}", path.display())),
-        },
-        error => Error::Bug(format!("writing {}: {error}", path.display())),
     }
 }
