@@ -126,7 +126,8 @@ fn each_bad_event_is_kept_exactly_once() {
     mixture.publish(50_000);
     running.kill();
     let mut running = mixture.orders.start();
-    std::thread::sleep(std::time::Duration::from_millis(mixture.orders.rng.u64(100..800)));
+    let commits = mixture.orders.rng.u64(0..=3);
+    mixture.orders.wait_for_commits(&mut running, "totals", commits, mixture.sequence + 1);
     running.kill();
     mixture.orders.catch_up();
     mixture.assert_right();

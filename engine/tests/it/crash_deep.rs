@@ -1,9 +1,9 @@
 //! Killed at random moments, views that read each other through every class of operator end up as if nothing had happened: what
 //! joins, first rows, distinct values and windows remember is committed with the rows that follow from it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::orders::{Orders, Running, publish_to};
+use crate::orders::{Orders, Paced, Running};
 
 const EVENTS: usize = 50_000;
 const KILLS: usize = 16;
@@ -85,33 +85,26 @@ const WINDOWS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Publishes bodies over some seconds, and kills the program again and again meanwhile; then lets it catch up.
-fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &str) {
+/// Publishes bodies while the program works, and kills it again and again meanwhile; then lets it catch up.
+fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &'static str) {
     let began = Instant::now();
     let mut lines = bodies.join(&b'\n');
     lines.push(b'\n');
     orders.append(std::str::from_utf8(&lines).unwrap());
-    let url = orders.server.url();
-    // Events go on arriving all the time, so that there is something to lose whenever it is killed.
-    let publisher = std::thread::spawn(move || {
-        for chunk in bodies.chunks(EVENTS / 100) {
-            publish_to(&url, chunk.to_vec());
-            std::thread::sleep(Duration::from_millis(70));
-        }
-    });
+    let publisher = Paced::start(orders, last, bodies);
 
     let (mut epochs, mut while_behind) = (vec![0], 0);
     for _ in 0..KILLS {
         let mut command = orders.alluvium(&["run"]);
         // Many commits, so that many kills come within one.
         let mut running = Running(orders.logging(command.env("ALLUVIUM_COMMIT_INTERVAL", "20ms")).spawn().unwrap());
-        std::thread::sleep(Duration::from_millis(orders.rng.u64(20..900)));
-        assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", orders.log());
+        let commits = orders.rng.u64(0..=4);
+        orders.wait_for_commits(&mut running, last, commits, EVENTS as u64 + 1);
         running.kill();
         epochs.push(orders.epoch(last));
         while_behind += usize::from(orders.offset(last) <= EVENTS as u64);
     }
-    publisher.join().unwrap();
+    publisher.finish();
     println!("epochs after each kill: {epochs:?}, {while_behind} while events were left, after {:?}", began.elapsed());
     assert!(epochs.is_sorted(), "a commit was lost: {epochs:?}");
     let working = epochs.windows(2).filter(|pair| pair[0] < pair[1]).count();
@@ -133,7 +126,6 @@ fn killed_at_random_moments_with_state_of_every_class() {
     killed_while_publishing(&mut orders, bodies, "leaders");
     orders.assert_equal(VIEWS);
     println!("took {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -171,5 +163,4 @@ fn killed_at_random_moments_while_state_expires() {
     let expected: Vec<(&str, &str)> = expected.iter().map(|(name, query)| (*name, query.as_str())).collect();
     orders.assert_equal(&expected);
     println!("took {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(60));
 }

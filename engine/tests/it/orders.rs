@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
@@ -190,6 +192,19 @@ impl Orders {
         self.manifest(view).map_or(0, |manifest| manifest["offsets"]["orders"].as_u64().unwrap())
     }
 
+    /// Waits until a run has committed a view `commits` times more, or once more and up to `end`; then a random moment of at most
+    /// three commits, so that what follows falls anywhere within a commit.
+    pub(crate) fn wait_for_commits(&mut self, running: &mut Running, view: &str, commits: u64, end: u64) {
+        let before = self.epoch(view);
+        wait_until("it commits", || {
+            assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", self.log());
+            let risen = self.epoch(view) - before;
+            risen >= commits || (risen > 0 && self.offset(view) >= end)
+        });
+        std::thread::sleep(Duration::from_millis(self.rng.u64(..60)));
+        assert!(running.0.try_wait().unwrap().is_none(), "it ended by itself: {}", self.log());
+    }
+
     fn manifest(&self, view: &str) -> Option<serde_json::Value> {
         let bytes = std::fs::read(self.view(view).join("manifest.json")).ok()?;
         Some(serde_json::from_slice(&bytes).unwrap())
@@ -269,6 +284,50 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(90), "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Events that a [`Paced`] publisher sends at once.
+const CHUNK: u64 = 100;
+
+/// Publishes events, the first of a stream, as a view commits them: a few are always left, so that there is something to commit and
+/// to lose, however slow the machine is.
+pub(crate) struct Paced {
+    /// No longer waits for the view.
+    hurry: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Paced {
+    pub(crate) fn start(orders: &Orders, view: &str, bodies: Vec<Vec<u8>>) -> Paced {
+        let hurry = Arc::new(AtomicBool::new(false));
+        let (url, manifest) = (orders.server.url(), orders.view(view).join("manifest.json"));
+        let hurried = Arc::clone(&hurry);
+        let thread = std::thread::spawn(move || {
+            let mut published = 0;
+            for chunk in bodies.chunks(CHUNK as usize) {
+                let left = || published + 1 - offset_in(&manifest).max(1);
+                while left() > CHUNK && !hurried.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                publish_to(&url, chunk.to_vec());
+                published += chunk.len() as u64;
+            }
+        });
+        Paced { hurry, thread }
+    }
+
+    /// Publishes what is left.
+    pub(crate) fn finish(self) {
+        self.hurry.store(true, Ordering::SeqCst);
+        self.thread.join().unwrap();
+    }
+}
+
+/// The next order that a view reads, by its manifest; 0 where there is none yet.
+pub(crate) fn offset_in(manifest: &Path) -> u64 {
+    let Ok(bytes) = std::fs::read(manifest) else { return 0 };
+    let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    manifest["offsets"]["orders"].as_u64().unwrap()
 }
 
 /// Publishes to the server at `url`, from any thread.

@@ -1,7 +1,5 @@
 //! The server goes away and comes back; the stream is made anew.
 
-use std::time::Duration;
-
 use crate::orders::{Orders, VIEWS, wait_until};
 
 #[test]
@@ -11,8 +9,10 @@ fn a_server_that_was_away_is_found_again() {
     let mut running = orders.start();
     wait_until("something is committed", || orders.epoch("totals") > 0);
     for _ in 0..2 {
+        let refused = |orders: &Orders| orders.log().matches("cannot read").count();
+        let before = refused(&orders);
         orders.server.stop();
-        std::thread::sleep(Duration::from_secs(3));
+        wait_until("it finds the server away", || refused(&orders) > before);
         assert!(running.0.try_wait().unwrap().is_none(), "it ended: {}", orders.log());
         orders.server.resume();
         orders.publish(20_000);

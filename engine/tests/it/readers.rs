@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::duckdb;
-use crate::orders::{Orders, publish_to};
+use crate::orders::{Orders, offset_in, publish_to};
 
 /// Of each kind.
 const QUERIES: usize = 2_000;
@@ -40,14 +40,19 @@ fn every_answer_is_one_commit() {
     let stop = Arc::new(AtomicBool::new(false));
     let bodies: Vec<Vec<u8>> = (0..1_000_000).map(|_| orders.next().into_bytes()).collect();
     let publisher = std::thread::spawn({
-        let (stop, url) = (Arc::clone(&stop), orders.server.url());
+        let (stop, url, manifest) = (Arc::clone(&stop), orders.server.url(), orders.view("numbers").join("manifest.json"));
         move || {
-            for chunk in bodies.chunks(200) {
+            // There is always something to commit, and a million lasts for more commits than are ever needed.
+            let mut published = 5_000;
+            for chunk in bodies.chunks(100) {
+                while published + 1 > offset_in(&manifest) + 500 && !stop.load(Ordering::SeqCst) {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
                 publish_to(&url, chunk.to_vec());
-                std::thread::sleep(std::time::Duration::from_millis(40));
+                published += chunk.len() as u64;
             }
         }
     });
