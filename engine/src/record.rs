@@ -4,6 +4,7 @@
 //! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
 
+mod database;
 mod files;
 mod letters;
 mod recovery;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use letters::{DeadLetterOffset, dead_letter_key, decoded_key};
 pub use recovery::{drop_view, read_records};
-pub use store::{Store, Write};
+pub use store::Store;
 
 /// Version of the format of records and state files. A record of another version means: rebuild.
 pub const FORMAT: u32 = 1;
@@ -72,4 +73,15 @@ pub struct TableRecord {
 pub struct Commit {
     /// One for each view of the pipeline.
     pub records: Vec<Record>,
+}
+
+/// What one commit writes, atomically.
+#[derive(Debug, Default)]
+pub struct Write {
+    /// Records of views.
+    pub records: Vec<Record>,
+    /// For each stream of dead letters, the sequence below which all are kept.
+    pub dead_letter_offsets: BTreeMap<String, DeadLetterOffset>,
+    /// Requests for a rebuild that are done with this commit.
+    pub rebuilds_done: Vec<String>,
 }

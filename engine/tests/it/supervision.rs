@@ -15,6 +15,10 @@ impl Served {
     fn start(orders: &Orders, variables: &[(&str, &str)]) -> Served {
         let mut command = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
         command.envs(variables.iter().copied());
+        Served::of(orders, command)
+    }
+
+    fn of(orders: &Orders, mut command: std::process::Command) -> Served {
         let running = Running(orders.logging(&mut command).spawn().unwrap());
         let mut url = None;
         wait_until("it serves HTTP", || {
@@ -221,6 +225,46 @@ fn a_signal_ends_a_run_that_is_busy_with_a_batch() {
     assert_eq!(served.running.end(), Some(0), "{}", orders.log());
     assert!(orders.log().contains("totals") && orders.log().contains("the shutdown took too long"), "{}", orders.log());
     orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+/// The disk refuses what lies beyond so many bytes of a file: views and state are smaller, the checkpoint database grows beyond.
+#[cfg(target_os = "linux")]
+const LIMIT_BYTES: u64 = 200 << 10;
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_goes_on_when_the_disk_takes_its_commits_again() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(100);
+    let program = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
+    // Without the signal, a write beyond the limit is an error.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
+    command.env_clear().env("ALLUVIUM_COMMIT_INTERVAL", "20ms").stdin(std::process::Stdio::null());
+    let mut served = Served::of(&orders, command);
+    wait_until("every view is live", || served.ready());
+
+    let pid = Pid::from_child(&served.running.0);
+    let limit = |bytes| prlimit(Some(pid), Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+    limit(Some(LIMIT_BYTES));
+    let refused = |view: &serde_json::Value| {
+        view["phase"] == "retrying" && view["error"].as_str().is_some_and(|text| text.contains("checkpoints"))
+    };
+    let mut published = 100;
+    wait_until("the database cannot be written", || {
+        orders.publish(1);
+        published += 1;
+        VIEWS.iter().any(|(name, _)| refused(&served.view(name)))
+    });
+    limit(None);
+    orders.publish(100);
+    wait_until("every view goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == published + 101));
+    wait_until("it is ready", || served.ready());
+    assert!(orders.log().contains("opened again"), "{}", orders.log());
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
     orders.assert_equal(VIEWS);
 }
 

@@ -1,0 +1,375 @@
+//! The sled database: one value a view, written atomically and synced. It does not outlive an error of its disk: see [`super::Store`].
+//!
+//! sled's own `flush` is `sync_file_range` on Linux, which power loss can undo: after it the database file itself is synced.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use alluvium_connectors::durable;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::files::io;
+use super::letters::{DeadLetterOffset, kept_by};
+use super::{Commit, FORMAT, Record, Write, twin};
+use crate::error::Error;
+use crate::layout::Layout;
+
+const VIEW: &str = "view/";
+const DEAD_LETTERS: &str = "dead_letters/";
+const REBUILD: &str = "rebuild/";
+/// What sled says where the lock of a database that was closed just now is not free yet.
+const LOCKED: &str = "could not acquire lock";
+
+/// The open database; held by the one process that runs the folder.
+pub(super) struct Database {
+    layout: Layout,
+    db: sled::Db,
+    /// The disk refused something: sled refuses everything from then on, also when there is room again.
+    refused: AtomicBool,
+}
+
+impl Database {
+    /// Opens the store of a data folder, mending what a crash or damage left: half-written sled snapshots are set aside, an
+    /// unreadable database is set aside and made anew from the JSON records beside the views, and a record that is older there
+    /// than its twin is replaced by it.
+    ///
+    /// # Errors
+    /// The disk's (a full one, for instance, leaves the database as it is), and [`crate::error::Kind::Corrupt`] where a record can
+    /// be had from neither place.
+    pub(super) fn open(layout: &Layout) -> Result<Database, Error> {
+        let folder = layout.checkpoints();
+        fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+        set_aside_unfinished_snapshots(&folder)?;
+        let twins = twin::read_all(layout)?;
+        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(layout, &folder)));
+        let store = match opened.unwrap_or_else(|_| Err(Unopened::Damaged("sled panicked over it".into()))) {
+            Ok(store) => store,
+            Err(Unopened::Outside(error)) => return Err(io("opening", &folder, &error)),
+            Err(Unopened::Damaged(reason)) => {
+                // A full disk makes a whole database look damaged.
+                see_that_files_can_be_written(layout.root())?;
+                let aside = free_name(&folder);
+                tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and made anew from the records beside the views");
+                fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
+                fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+                Self::try_open(layout, &folder).map_err(|unopened| match unopened {
+                    Unopened::Outside(error) => io("making", &folder, &error),
+                    Unopened::Damaged(reason) => Error::corrupt(
+                        format!("cannot make {}: {reason}", folder.display()),
+                        "check the disk and the folder's permissions",
+                    ),
+                })?
+            }
+        };
+        store.adopt(twins)?;
+        if let Some(parent) = folder.parent() {
+            durable::sync_folder(parent)?;
+        }
+        Ok(store)
+    }
+
+    fn try_open(layout: &Layout, folder: &Path) -> Result<Database, Unopened> {
+        // sled makes another `conf` where it is missing, and may then lose what it writes.
+        if folder.join("db").exists() && !folder.join("conf").exists() {
+            return Err(Unopened::Damaged("its file conf is missing".to_owned()));
+        }
+        // A cache of a few MiB serves: there is one small value a view.
+        let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
+        let store = Database { layout: layout.clone(), db, refused: AtomicBool::new(false) };
+        for entry in store.db.iter() {
+            let (key, value) = entry.map_err(Unopened::of)?;
+            let json = checked(&value).map_err(Unopened::Damaged)?;
+            if key.starts_with(VIEW.as_bytes()) {
+                serde_json::from_slice::<Record>(json).map_err(|error| Unopened::Damaged(error.to_string()))?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// Takes over each record that its twin knows better: sled never holds less than the twins but when it lost something.
+    fn adopt(&self, twins: Vec<Commit>) -> Result<(), Error> {
+        let mut newest: BTreeMap<String, Record> = BTreeMap::new();
+        for record in twins.into_iter().flat_map(|commit| commit.records) {
+            if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
+                newest.insert(record.view.clone(), record);
+            }
+        }
+        self.complete_twins(&newest)?;
+        let mut lost = Vec::new();
+        for (view, record) in newest {
+            let known = self.record(&view)?;
+            if known.is_none_or(|known| known.epoch < record.epoch) && self.layout.record(&view).exists() {
+                tracing::warn!(view, epoch = record.epoch, "the checkpoint is taken from the record beside the view");
+                lost.push(record);
+            }
+        }
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let dead_letter_offsets = kept_by(&lost, |key| self.dead_letter_offset(key))?;
+        self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })
+    }
+
+    /// Writes the twins that a crash just after a commit left out: else they would name files that are removed from now on.
+    fn complete_twins(&self, newest: &BTreeMap<String, Record>) -> Result<(), Error> {
+        let mut commits: BTreeMap<(u64, Vec<String>), Vec<Record>> = BTreeMap::new();
+        for record in self.records()? {
+            commits.entry((record.epoch, record.commit.committed_with.clone())).or_default().push(record);
+        }
+        for records in commits.into_values() {
+            let behind = |record: &Record| newest.get(&record.view).is_none_or(|twin| twin.epoch < record.epoch);
+            if records.iter().any(behind) {
+                twin::write(&self.layout, &records)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The last record of a view.
+    ///
+    /// # Errors
+    /// sled's, and a checksum that does not hold.
+    pub(super) fn record(&self, view: &str) -> Result<Option<Record>, Error> {
+        self.get(&format!("{VIEW}{view}"))
+    }
+
+    /// All records whose format is ours.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub(super) fn records(&self) -> Result<Vec<Record>, Error> {
+        let mut records = Vec::new();
+        for entry in self.db.scan_prefix(VIEW) {
+            let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
+            let record: Record = decode(&value).map_err(|reason| self.damaged(&key, &reason))?;
+            if record.format == FORMAT {
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Up to where dead letters named `key` have been kept.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub(super) fn dead_letter_offset(&self, key: &str) -> Result<Option<DeadLetterOffset>, Error> {
+        self.get(&format!("{DEAD_LETTERS}{key}"))
+    }
+
+    /// The commit: atomic, and synced when it returns.
+    ///
+    /// # Errors
+    /// sled's or the disk's; then it is not known whether the commit holds, and the process must read it again.
+    pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        for record in &write.records {
+            batch.insert(format!("{VIEW}{}", record.view).as_bytes(), encode(record)?);
+        }
+        for (key, offset) in &write.dead_letter_offsets {
+            batch.insert(format!("{DEAD_LETTERS}{key}").as_bytes(), encode(offset)?);
+        }
+        for view in &write.rebuilds_done {
+            batch.remove(format!("{REBUILD}{view}").as_bytes());
+        }
+        self.apply(batch)
+    }
+
+    /// Remembers that a rebuild was asked for, until a commit says that it is done.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub(super) fn request_rebuild(&self, view: &str) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        batch.insert(format!("{REBUILD}{view}").as_bytes(), encode(&view)?);
+        self.apply(batch)
+    }
+
+    /// The views whose rebuild was asked for and is not done.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub(super) fn rebuilds_requested(&self) -> Result<Vec<String>, Error> {
+        self.db
+            .scan_prefix(REBUILD)
+            .map(|entry| {
+                let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
+                decode(&value).map_err(|reason| self.damaged(&key, &reason))
+            })
+            .collect()
+    }
+
+    /// Forgets a view.
+    ///
+    /// # Errors
+    /// As [`Database::write`].
+    pub(super) fn forget(&self, view: &str) -> Result<(), Error> {
+        let mut batch = sled::Batch::default();
+        batch.remove(format!("{VIEW}{view}").as_bytes());
+        batch.remove(format!("{REBUILD}{view}").as_bytes());
+        self.apply(batch)
+    }
+
+    fn apply(&self, batch: sled::Batch) -> Result<(), Error> {
+        self.db.apply_batch(batch).map_err(|error| self.failed("writing", &error))?;
+        self.db.flush().map_err(|error| self.failed("syncing", &error))?;
+        let file = self.layout.checkpoints().join("db");
+        File::open(&file).and_then(|file| file.sync_all()).map_err(|error| {
+            self.refused.store(true, Ordering::SeqCst);
+            io("syncing", &file, &error)
+        })
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        let value = self.db.get(key).map_err(|error| self.failed("reading", &error))?;
+        value.map(|value| decode(&value).map_err(|reason| self.damaged(key.as_bytes(), &reason))).transpose()
+    }
+
+    /// Whether the disk has refused something since it was opened.
+    pub(super) fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    fn failed(&self, doing: &'static str, error: &sled::Error) -> Error {
+        if let sled::Error::Io(error) = error
+            && is_outside(error)
+        {
+            self.refused.store(true, Ordering::SeqCst);
+            return io(doing, &self.layout.checkpoints(), error);
+        }
+        Error::corrupt(
+            format!("{doing} the checkpoint database {}: {error}", self.layout.checkpoints().display()),
+            "start again: the database is then restored from the records beside the views",
+        )
+    }
+
+    fn damaged(&self, key: &[u8], reason: &str) -> Error {
+        Error::corrupt(
+            format!(
+                "the checkpoint database {} is damaged at {}: {reason}",
+                self.layout.checkpoints().display(),
+                String::from_utf8_lossy(key)
+            ),
+            "start again: the database is then restored from the records beside the views",
+        )
+    }
+}
+
+/// Why the database did not open.
+enum Unopened {
+    /// Not by its own fault: it is left as it is.
+    Outside(std::io::Error),
+    /// Its content is not what was written.
+    Damaged(String),
+}
+
+impl Unopened {
+    fn of(error: sled::Error) -> Unopened {
+        match error {
+            sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
+            other => Unopened::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// Whether the system refused, whatever the file holds: no room, no permission, no descriptor, a disk that fails.
+fn is_outside(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    use std::io::ErrorKind as E;
+    // By kind: sled's copies of an error have lost its number.
+    let codes = [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM];
+    codes.iter().any(|code| std::io::Error::from_raw_os_error(code.raw_os_error()).kind() == error.kind())
+        || error.to_string().contains(LOCKED)
+        || matches!(
+            error.kind(),
+            E::StorageFull
+                | E::QuotaExceeded
+                | E::FileTooLarge
+                | E::PermissionDenied
+                | E::ReadOnlyFilesystem
+                | E::ResourceBusy
+                | E::OutOfMemory
+                | E::WriteZero
+        )
+}
+
+/// Writes about as much as a database begins with, and takes it away again.
+fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(format!(".room.{}.tmp", durable::unique()));
+    let written = durable::write_new(&path, &vec![0x5a; 1 << 20]);
+    let removed = durable::remove_file(&path);
+    written.and(removed).map_err(Error::from)
+}
+
+/// A value: its CRC-32 in four bytes, little-endian, then its JSON.
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    let json = serde_json::to_vec(value).map_err(|error| Error::bug(format!("a checkpoint record does not encode: {error}")))?;
+    let mut bytes = crc32fast::hash(&json).to_le_bytes().to_vec();
+    bytes.extend_from_slice(&json);
+    Ok(bytes)
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(checked(bytes)?).map_err(|error| error.to_string())
+}
+
+/// The JSON of a value whose checksum holds.
+fn checked(bytes: &[u8]) -> Result<&[u8], String> {
+    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is cut off")?;
+    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not hold".into()) }
+}
+
+/// A kill while sled writes a snapshot leaves `snap.*.generating`, which the next open takes for a damaged snapshot.
+fn set_aside_unfinished_snapshots(folder: &Path) -> Result<(), Error> {
+    let entries = fs::read_dir(folder).map_err(|error| io("reading", folder, &error))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| io("reading", folder, &error))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            let aside = folder.with_file_name(format!("{name}.aside"));
+            tracing::warn!(
+                file = name,
+                "the checkpoint database was killed while it wrote this file, which is set aside: nothing is lost"
+            );
+            fs::rename(entry.path(), &aside).map_err(|error| io("moving aside", &entry.path(), &error))?;
+        }
+    }
+    Ok(())
+}
+
+fn free_name(folder: &Path) -> PathBuf {
+    let mut number = 1;
+    loop {
+        let name = folder.with_file_name(format!("checkpoints.damaged-{number}"));
+        if !name.exists() {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_database_that_the_disk_refuses_is_not_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(folder.path());
+        fs::create_dir_all(layout.checkpoints()).unwrap();
+        // Each write to it finds the disk full.
+        std::os::unix::fs::symlink("/dev/full", layout.checkpoints().join("conf")).unwrap();
+        let error = Database::open(&layout).err().expect("a full disk");
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert!(error.help().is_some_and(|help| help.contains("make room")), "{error}: {:?}", error.help());
+        assert!(layout.checkpoints().join("conf").exists());
+        assert!(!folder.path().join("checkpoints.damaged-1").exists());
+    }
+}
