@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::files::io;
-use super::letters::{DeadLetterOffset, kept_by};
+use super::letters::{DeadLetterOffset, is_of_source, kept_by};
 use super::{Commit, FORMAT, Record, Write, twin};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -159,6 +159,22 @@ impl Database {
     /// As [`Database::record`].
     pub(super) fn dead_letter_offset(&self, key: &str) -> Result<Option<DeadLetterOffset>, Error> {
         self.get(&format!("{DEAD_LETTERS}{key}"))
+    }
+
+    /// The same for all that letters of a source are counted under.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub(super) fn dead_letter_offsets(&self, source: &str) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
+        let mut offsets = BTreeMap::new();
+        for entry in self.db.scan_prefix(format!("{DEAD_LETTERS}{source}")) {
+            let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
+            let name = String::from_utf8_lossy(&key[DEAD_LETTERS.len()..]).into_owned();
+            if is_of_source(&name, source) {
+                offsets.insert(name, decode(&value).map_err(|reason| self.damaged(&key, &reason))?);
+            }
+        }
+        Ok(offsets)
     }
 
     /// The commit: atomic, and synced when it returns.

@@ -26,6 +26,14 @@ impl DeadLetterOffset {
     }
 }
 
+/// Those of some offsets of a stream that lie beyond its end, lowered to it. The stream has lost its tail and will use those sequences
+/// for other events, whose letters have not been kept.
+#[must_use]
+pub fn lowered(known: &BTreeMap<String, DeadLetterOffset>, stream: &str, end: u64) -> BTreeMap<String, DeadLetterOffset> {
+    let beyond = known.iter().filter(|(_, known)| known.stream == stream && known.offset > end);
+    beyond.map(|(key, known)| (key.clone(), DeadLetterOffset { offset: end, stream: known.stream.clone() })).collect()
+}
+
 /// What letters are counted under: their source, or a view and its fingerprint on that source.
 #[must_use]
 pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
@@ -43,6 +51,11 @@ pub fn decoded_key(source: &SourceConfig) -> String {
         .map(|field| format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" }))
         .collect();
     format!("{}?{}", source.name, columns.join(","))
+}
+
+/// Whether letters of a source are counted under a key, in any of its views and with any of its columns.
+pub(super) fn is_of_source(key: &str, source: &str) -> bool {
+    key.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
 /// Up to where letters are kept at least, as the records of commits tell: each commit keeps those of all that it has applied. For a
@@ -72,4 +85,23 @@ pub(super) fn kept_by(
         }
     }
     Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_beyond_the_end_of_its_stream_is_lowered() {
+        let at = |offset, stream: &str| DeadLetterOffset { offset, stream: stream.to_owned() };
+        let known = BTreeMap::from([
+            ("orders".to_owned(), at(1_501, "ORDERS 1")),
+            ("orders?total".to_owned(), at(1_001, "ORDERS 1")),
+            ("orders/best/f00".to_owned(), at(1_002, "ORDERS 1")),
+            ("orders/old/f01".to_owned(), at(1_501, "ORDERS 0")),
+        ]);
+        let expected =
+            BTreeMap::from([("orders".to_owned(), at(1_001, "ORDERS 1")), ("orders/best/f00".to_owned(), at(1_001, "ORDERS 1"))]);
+        assert_eq!(lowered(&known, "ORDERS 1", 1_001), expected);
+    }
 }

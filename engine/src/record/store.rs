@@ -4,6 +4,7 @@
 //! again, the next call after such an error closes the database and opens it as a start does. What that finds is what was
 //! committed: a caller whose write failed does not know whether it holds, and reads its record again.
 
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{PoisonError, RwLock};
 
@@ -54,6 +55,14 @@ impl Store {
     /// As [`Store::record`].
     pub fn dead_letter_offset(&self, key: &str) -> Result<Option<DeadLetterOffset>, Error> {
         self.with(|database| database.dead_letter_offset(key))
+    }
+
+    /// The same for all that letters of a source are counted under.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn dead_letter_offsets(&self, source: &str) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
+        self.with(|database| database.dead_letter_offsets(source))
     }
 
     /// The commit: atomic, and synced when it returns.
@@ -115,5 +124,24 @@ impl Store {
             Some(database) => work(database),
             None => Err(Error::bug("the checkpoint database is not open")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_offsets_of_a_source_are_those_of_its_views_and_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(folder.path())).unwrap();
+        let keys = ["orders", "orders/best/f00", "orders?total", "orders_old", "order"];
+        let offset = DeadLetterOffset { offset: 7, stream: "ORDERS 1".to_owned() };
+        let dead_letter_offsets = keys.iter().map(|key| ((*key).to_owned(), offset.clone())).collect();
+        store.write(&Write { dead_letter_offsets, ..Write::default() }).unwrap();
+        let found: Vec<String> = store.dead_letter_offsets("orders").unwrap().into_keys().collect();
+        assert_eq!(found, keys[..3]);
     }
 }

@@ -8,7 +8,7 @@ mod report;
 mod swap;
 mod turns;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -254,7 +254,15 @@ impl Driver {
         for name in self.pipeline.component().sources() {
             let feed = self.pipeline.shared().feed(&name)?.clone();
             let start = self.pipeline.position(&name).map_or(Start::First, |position| Start::At(position.clone()));
+            // Before the source is asked for its end: what others keep meanwhile may lie beyond it.
+            let kept = match self.role {
+                Role::Rebuild { .. } => self.pipeline.shared().store().dead_letter_offsets(&name)?,
+                Role::Main => BTreeMap::new(),
+            };
             let Some((intake, target)) = self.open(&feed, start).await? else { return Ok(None) };
+            if let Some(end) = target.iter().flatten().max() {
+                self.pipeline.keep_letters_from(&kept, &intake.position().identity.lineage(), *end)?;
+            }
             self.pipeline.begin_at(&name, intake.position().clone());
             let read_once = feed.source().promises().read_once;
             sources.push(Reading {

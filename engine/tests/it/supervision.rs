@@ -293,6 +293,7 @@ fn a_rebuild_after_a_lost_tail_ends() {
     let published = std::fs::read(orders.file()).unwrap();
     orders.server.resume();
     orders.publish(500);
+    orders.publish_bodies(vec![b"lost".to_vec()]);
     orders.catch_up();
     orders.server.stop();
     std::fs::remove_dir_all(&store).unwrap();
@@ -303,13 +304,23 @@ fn a_rebuild_after_a_lost_tail_ends() {
     let ended = orders.ask(&["run", "--until-caught-up"]);
     let error = String::from_utf8(ended.stderr).unwrap();
     assert!(ended.status.code() == Some(1) && error.contains("lost its end"), "{error}");
-    assert_eq!(orders.offset("totals"), 1_501);
+    assert_eq!(orders.offset("totals"), 1_502);
     for (name, _) in VIEWS {
         orders.succeed(&["rebuild", name]);
     }
     assert_eq!(orders.offset("totals"), 1_001);
     orders.assert_equal(VIEWS);
     orders.publish(10);
+    // The stream has used this sequence before.
+    orders.publish_bodies(vec![b"bad".to_vec()]);
     orders.catch_up();
-    assert_eq!(orders.offset("totals"), 1_011);
+    assert_eq!(orders.offset("totals"), 1_012);
+    let letters = format!(
+        "SELECT CAST(sequence AS BIGINT) AS sequence, decode(payload) AS body FROM read_parquet('{}/data/dead_letters/*.parquet') \
+         ORDER BY sequence",
+        orders.dir().display()
+    );
+    let letters: Vec<String> =
+        duckdb::rows(&letters).unwrap().iter().map(|row| format!("{} {}", row["sequence"], row["body"])).collect();
+    assert_eq!(letters, ["1011 \"bad\"", "1501 \"lost\""]);
 }

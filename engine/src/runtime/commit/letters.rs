@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
 
 use crate::error::Error;
-use crate::record::{DeadLetterOffset, dead_letter_key, decoded_key};
+use crate::record::{DeadLetterOffset, Write, dead_letter_key, decoded_key, lowered};
 use crate::runtime::drive::pipeline::Pipeline;
 
 impl Pipeline {
@@ -61,6 +61,31 @@ impl Pipeline {
     fn letter_key(&self, letter: &DeadLetter) -> String {
         let version = letter.view.as_ref().and_then(|view| self.members().iter().find(|member| member.view.name == *view));
         dead_letter_key(&letter.source, version.map(|member| (member.view.name.as_str(), member.view.plan.fingerprint.as_str())))
+    }
+
+    /// Lets letters be kept again from the end of a stream on, where offsets that were recorded before that end was asked for lie
+    /// beyond it: the stream has lost its tail.
+    ///
+    /// # Errors
+    /// sled's.
+    pub(in crate::runtime) fn keep_letters_from(
+        &self,
+        known: &BTreeMap<String, DeadLetterOffset>,
+        stream: &str,
+        end: u64,
+    ) -> Result<(), Error> {
+        // No pipeline keeps a letter between the look at the offsets and the write.
+        let _writer = self.shared().dead_letters();
+        let mut dead_letter_offsets = BTreeMap::new();
+        for (key, offset) in lowered(known, stream, end) {
+            if self.shared().store().dead_letter_offset(&key)?.as_ref() == known.get(&key) {
+                dead_letter_offsets.insert(key, offset);
+            }
+        }
+        if dead_letter_offsets.is_empty() {
+            return Ok(());
+        }
+        self.shared().store().write(&Write { dead_letter_offsets, ..Write::default() })
     }
 
     /// Forgets the letters that some commit has kept already: a rebuild reads them all again and must not hold them.
