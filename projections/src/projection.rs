@@ -4,11 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-use alluvium_sql::{Node, Op, RelationKind, ViewPlan};
+use alluvium_sql::{RelationKind, ViewPlan};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::Column;
-use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use crate::consolidate::net;
 use crate::delta::Delta;
@@ -54,7 +52,7 @@ impl Projection {
         Ok(Projection {
             root: Operator::new(&plan.root).await?,
             sources: sources.collect(),
-            consolidate: consolidates(&plan.root).then(|| KeyEncoder::new(plan.root.schema.fields())).transpose()?,
+            consolidate: plan.root.needs_consolidation().then(|| KeyEncoder::new(plan.root.schema.fields())).transpose()?,
             schema: Arc::clone(&plan.root.schema),
             pending: Vec::new(),
             flushed: false,
@@ -166,66 +164,6 @@ impl Projection {
     #[must_use]
     pub fn state_size(&self) -> (u64, u64) {
         self.root.size()
-    }
-}
-
-/// Whether what comes out of a node in an epoch may hold a row both in and out. An aggregate gives each key once, and only what
-/// differs; so do ranks by position, and what filters and renames their columns.
-fn consolidates(node: &Node) -> bool {
-    if !node.retracts {
-        return false;
-    }
-    match (&node.op, node.inputs.as_slice()) {
-        (Op::Merge { .. } | Op::Ranks { .. }, _) => false,
-        (Op::Linear { plan }, [input]) if keeps_every_column(plan, constant_column(input)) => consolidates(input),
-        _ => true,
-    }
-}
-
-/// A column that has the same value in every row: the first rank, where no other is given.
-fn constant_column(node: &Node) -> Option<usize> {
-    match (&node.op, node.inputs.first()) {
-        (Op::Ranks { plan, function, bound: 1, .. }, Some(_)) => {
-            let ranks = plan.schema().fields().len() - plan.inputs().first()?.schema().fields().len();
-            Some(plan.schema().fields().len() - ranks + function)
-        }
-        _ => None,
-    }
-}
-
-/// Whether a plan over one leaf gives each of its rows at most once, with every column but the one at `constant`, under any names and
-/// in any order.
-fn keeps_every_column(plan: &LogicalPlan, constant: Option<usize>) -> bool {
-    columns_kept(plan)
-        .is_some_and(|(width, kept)| (0..width).all(|column| constant == Some(column) || kept.contains(&Some(column))))
-}
-
-/// How many columns the leaf has, and which of them each column of the plan is.
-fn columns_kept(plan: &LogicalPlan) -> Option<(usize, Vec<Option<usize>>)> {
-    match plan {
-        LogicalPlan::TableScan(scan) => {
-            let width = scan.projected_schema.fields().len();
-            Some((width, (0..width).map(Some).collect()))
-        }
-        LogicalPlan::SubqueryAlias(alias) => columns_kept(&alias.input),
-        LogicalPlan::Filter(filter) => columns_kept(&filter.input),
-        LogicalPlan::Projection(projection) => {
-            let (width, below) = columns_kept(&projection.input)?;
-            let schema = projection.input.schema();
-            let column = |expression| {
-                plain_column(expression).and_then(|column| schema.maybe_index_of_column(column)).and_then(|index| below[index])
-            };
-            Some((width, projection.expr.iter().map(column).collect()))
-        }
-        _ => None,
-    }
-}
-
-fn plain_column(expression: &Expr) -> Option<&Column> {
-    match expression {
-        Expr::Column(column) => Some(column),
-        Expr::Alias(alias) => plain_column(&alias.expr),
-        _ => None,
     }
 }
 

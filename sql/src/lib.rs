@@ -3,10 +3,10 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, views in the order in which they feed each other |
-//! | [`plan`] | the incremental plan: nodes with a class each |
+//! | [`plan`] | the incremental plan: facts only |
 //! | [`dialect`] | what is read beyond DataFusion's grammar |
 //! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
-//! | [`explain`] | how a view is kept, for people |
+//! | [`describe`] | how a view is kept, for people |
 //! | [`error`] | errors that point into a file |
 //! | `planner` | from a view's query to its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
@@ -16,9 +16,9 @@
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
 pub mod catalog;
+pub mod describe;
 pub mod dialect;
 pub mod error;
-pub mod explain;
 mod names;
 pub mod plan;
 mod planner;
@@ -29,7 +29,8 @@ pub mod wording;
 pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark, query_error};
 pub use error::{Error, Errors, Location};
 pub use plan::{
-    Class, Expiry, KeyedInput, Lateness, Node, Op, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name, leaf_scan,
+    Class, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name,
+    leaf_scan,
 };
 pub use session::{plan_query, session_config, session_state};
 pub use time_windows::relations_named;

@@ -7,12 +7,12 @@
 //! | [`peers`] | window functions that would pick one of several rows that tie |
 //! | [`scalars`] | subqueries of one value as joins |
 //! | [`grouping_sets`] | GROUPING SETS, ROLLUP and CUBE taken apart |
-//! | [`regions`] | the optimized plan cut into nodes, each in the cheapest class that is right |
+//! | [`regions`] | the optimized plan cut into nodes, each with the cheapest operator that is right |
 //! | [`aggregates`] | which aggregates merge |
 //! | [`split`] | by which keys an operator's answer splits |
 //! | [`keys`] | which columns identify a row |
 //! | [`watermarks`] | windows that are shown when they are over, and go when they are old |
-//! | [`expiry`] | what need not be remembered once they have gone |
+//! | [`expiry`] | which rows can be evicted once they have gone |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
 //! Trusts that names were resolved: every relation that the query reads is given.
@@ -230,9 +230,9 @@ fn relations_read(
     Ok(read.into_iter().filter_map(|name| relations.get(&name).map(|relation| (relation.kind, name))).collect())
 }
 
-/// The worst class of a tree, and how many nodes have it.
+/// The class of the most expensive operator of a tree, and how many operators have it.
 fn cost(node: &Node) -> (Class, usize) {
-    let own = if node.inputs.is_empty() && node.class == Class::FullRecompute { Class::Linear } else { node.class };
+    let own = if node.is_constant() { Class::Linear } else { node.class() };
     node.inputs.iter().map(cost).fold((own, 1), |(class, count), (other, more)| match class.cmp(&other) {
         std::cmp::Ordering::Less => (other, more),
         std::cmp::Ordering::Equal => (class, count + more),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alluvium_projections::{Delta, Projection};
-use alluvium_sql::{Catalog, Class, Node, SqlFile, ViewPlan};
+use alluvium_sql::{Catalog, SqlFile, ViewPlan};
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
@@ -159,7 +159,7 @@ async fn steps(sql: &str, rows: usize) -> Result<Measured> {
     let count = times.len();
     times.sort();
     Ok(Measured {
-        class: class(&plan.root).to_string(),
+        class: plan.root.most_expensive_class().to_string(),
         median: times[count / 2],
         late: times[count * 95 / 100],
         changes: changes / count,
@@ -202,11 +202,4 @@ impl<'a> Filled<'a> {
         self.projection.checkpoint();
         Ok((began.elapsed(), changes.iter().map(|delta| delta.rows.num_rows()).sum()))
     }
-}
-
-/// The worst class of a plan.
-/// The dearest class of a tree, but for rows that no event changes.
-fn class(node: &Node) -> Class {
-    let own = if node.inputs.is_empty() { Class::Linear } else { node.class };
-    node.inputs.iter().map(class).fold(own, Class::max)
 }

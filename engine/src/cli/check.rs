@@ -1,7 +1,7 @@
 //! `alluvium check`.
 
 use alluvium_sql::View;
-use alluvium_sql::explain::{ViewSummary, summary};
+use alluvium_sql::describe::{ViewSummary, summary};
 use clap::Args;
 
 use super::global::{Global, print};

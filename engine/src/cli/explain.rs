@@ -1,6 +1,6 @@
 //! `alluvium explain`.
 
-use alluvium_sql::explain;
+use alluvium_sql::describe;
 use clap::{Args, ValueEnum};
 
 use super::global::{Global, print};
@@ -42,13 +42,13 @@ impl Explain {
         };
         match self.format {
             Format::Json => {
-                let mut plan = explain::to_json(view);
+                let mut plan = describe::to_json(view);
                 let interval = humantime::format_duration(project.commit_interval(&view.name)).to_string();
                 plan["commit_interval"] = interval.into();
                 print(&super::global::json(&plan)?)
             }
-            Format::Mermaid => print(&explain::to_mermaid(view)),
-            Format::Text => print(&format!("{}\n{}", view.name, explain::explain(view))),
+            Format::Mermaid => print(&describe::to_mermaid(view)),
+            Format::Text => print(&format!("{}\n{}", view.name, describe::explain(view))),
         }
     }
 }

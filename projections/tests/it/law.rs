@@ -50,9 +50,9 @@ impl Prefixes {
     }
 }
 
-/// The worst class in a tree.
+/// The class of the most expensive operator of a tree, constant rows included.
 pub fn class(node: &Node) -> Class {
-    node.inputs.iter().map(class).fold(node.class, Class::max)
+    node.inputs.iter().map(class).fold(node.class(), Class::max)
 }
 
 /// Runs the views over the events and compares with the oracle at every flush; gives what they hold in the end and how many

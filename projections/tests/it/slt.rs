@@ -142,7 +142,7 @@ impl Streams {
 
 /// How many aggregates a tree merges: one for each grouping set.
 fn merges(node: &Node) -> usize {
-    usize::from(node.class == Class::Merge) + node.inputs.iter().map(merges).sum::<usize>()
+    usize::from(node.class() == Class::Merge) + node.inputs.iter().map(merges).sum::<usize>()
 }
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {

@@ -331,7 +331,7 @@ async fn what_is_old_is_dropped() {
         let kept = held("emit = 'final'", &query, 1).await;
         let dropped = held("emit = 'final', retain = '5 seconds'", &query, 1).await;
         let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH (retain = '5 seconds') AS {query};"));
-        let warnings = alluvium_sql::explain::summary(&catalog.views[0]).warnings;
+        let warnings = alluvium_sql::describe::summary(&catalog.views[0]).warnings;
         let warned = warnings.iter().any(|warning| warning.reason.contains("retain takes"));
         assert_eq!(warned, remembers == Remembers::More, "{query}: {warnings:?}");
         if remembers != Remembers::More {

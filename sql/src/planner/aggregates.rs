@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 
+use crate::plan::Reason;
 use crate::planner::split::is_exact;
 
 /// Aggregates of DataFusion whose states merge exactly (floats but for rounding), with DISTINCT, FILTER and ORDER BY as they allow
@@ -70,9 +71,9 @@ pub(crate) fn call(expression: &Expr) -> Option<&AggregateFunction> {
 }
 
 /// Why an aggregate cannot be merged, whatever its input; none: it can.
-pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<String> {
+pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<Reason> {
     if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
-        return Some("grouping sets".to_owned());
+        return Some(Reason::GroupingSets);
     }
     let schema = aggregate.input.schema();
     aggregate.aggr_expr.iter().find_map(|expression| match call(expression) {
@@ -85,14 +86,12 @@ pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<String> {
                     .iter()
                     .any(|argument| argument.get_type(schema.as_ref()).is_ok_and(|data_type| data_type.is_nested())) =>
         {
-            Some(format!("{} of nested values", call.func.name()))
+            Some(Reason::NestedExtreme(call.func.name().to_owned()))
         }
         Some(call) if MERGING.contains(&call.func.name()) => None,
-        Some(call) if call.func.name().starts_with("approx_") => {
-            Some(format!("{}, whose answer depends on how its input is cut", call.func.name()))
-        }
-        Some(call) => Some(format!("{}, whose partial answers cannot be put together", call.func.name())),
-        None => Some(format!("the aggregate {expression}")),
+        Some(call) if call.func.name().starts_with("approx_") => Some(Reason::DependsOnCuts(call.func.name().to_owned())),
+        Some(call) => Some(Reason::DoesNotMerge(call.func.name().to_owned())),
+        None => Some(Reason::OtherAggregate(expression.to_string())),
     })
 }
 
@@ -126,15 +125,9 @@ fn whole_number(expression: &Expr) -> Option<&Expr> {
     }
 }
 
-/// What an aggregate is called in a reason: its functions, or DISTINCT.
-pub(crate) fn title(aggregate: &Aggregate) -> String {
-    let mut names: Vec<&str> = Vec::new();
-    for name in aggregate.aggr_expr.iter().filter_map(call).map(|call| call.func.name()) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    if names.is_empty() { "DISTINCT".to_owned() } else { names.join(", ") }
+/// The functions of an aggregate, each once; none for DISTINCT.
+pub(crate) fn functions(aggregate: &Aggregate) -> Vec<String> {
+    calls_where(aggregate, |_| true).into_iter().map(str::to_owned).collect()
 }
 
 /// Functions without ORDER BY whose answer is in order of arrival.

@@ -16,8 +16,7 @@ use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
 use crate::catalog::watermarks::units_of_nanos;
-use crate::plan::{Expiry, Node, Op, RowTime, leaf_index};
-use crate::planner::keys::plain_column;
+use crate::plan::{Expiry, Node, Op, RowTime, given_leaf, leaf_index, plain_column};
 use crate::planner::split;
 
 /// Marks what a node and those below it can forget, given the time of its rows.
@@ -36,14 +35,6 @@ pub(super) fn mark(node: &mut Node, time: &RowTime) {
             continue;
         }
         mark(&mut node.inputs[input], &time);
-    }
-    tell(node);
-}
-
-/// Says in words that what is stored goes with its windows.
-pub(super) fn tell(node: &mut Node) {
-    if let (false, Some(state)) = (node.expiries.is_empty(), &mut node.state) {
-        state.push_str(", until their windows are gone");
     }
 }
 
@@ -74,13 +65,11 @@ fn plain_time(time: &Expr) -> Option<&Column> {
 
 /// Whether what is stored of an input has the columns of the time: of one side of a semi join only the keys are.
 fn can_drop(node: &Node, input: usize, time: &RowTime) -> bool {
-    let Op::Semi { plan: LogicalPlan::Join(join), keys } = &node.op else { return true };
-    use JoinType::{RightAnti, RightMark, RightSemi};
-    let outer = usize::from(matches!(join.join_type, RightSemi | RightAnti | RightMark));
+    let Op::Semi { plan, keys } = &node.op else { return true };
     let is_key = |column: &&Column| {
         node.inputs[input].schema.index_of(&column.name).is_ok_and(|index| keys[input].columns.contains(&index))
     };
-    input == outer || time.time.column_refs().iter().all(is_key)
+    input == given_leaf(plan) || time.time.column_refs().iter().all(is_key)
 }
 
 /// Whether a time of an input's rows can be computed for any of them, but for times beyond the range of their type: it is for those too of

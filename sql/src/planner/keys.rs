@@ -1,9 +1,8 @@
 //! Which columns identify a row of a plan at any time. Conservative: none where it is not certain.
 
-use datafusion::common::Column;
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
-use crate::plan::leaf_index;
+use crate::plan::{leaf_index, plain_column};
 use crate::planner::split::is_exact;
 
 /// Indexes into the plan's columns, given the keys of its leaves; empty where there is at most one row.
@@ -67,13 +66,4 @@ fn meets_one<'a>(key: &Option<Vec<usize>>, on: impl Iterator<Item = &'a Expr>, s
     let equal: Vec<usize> =
         on.filter_map(|on| plain_column(on).and_then(|column| schema.maybe_index_of_column(column))).collect();
     key.iter().all(|column| equal.contains(column) && is_exact(schema.field(*column).data_type()))
-}
-
-/// The column that an expression is, under another name or not.
-pub(crate) fn plain_column(expression: &Expr) -> Option<&Column> {
-    match expression {
-        Expr::Column(column) => Some(column),
-        Expr::Alias(alias) => plain_column(&alias.expr),
-        _ => None,
-    }
 }

@@ -15,9 +15,8 @@ use datafusion::logical_expr::{
     Distinct, DistinctOn, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Sort, Window, WindowFrameBound, WindowFrameUnits,
 };
 
-use crate::plan::RelationKind;
+use crate::plan::{RelationKind, plain_column};
 use crate::planner::Relation;
-use crate::planner::keys::plain_column;
 
 /// The plan, as it was written, with its orders settled.
 pub(crate) fn settle(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {

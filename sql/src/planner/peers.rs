@@ -8,8 +8,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, LogicalPlan, WindowFrameUnits};
 
-use crate::plan::RelationKind;
-use crate::planner::keys::plain_column;
+use crate::plan::{RelationKind, plain_column};
 use crate::planner::ordering::{by_arrival, counts_positions};
 use crate::planner::{Refusal, Relation, Spot};
 

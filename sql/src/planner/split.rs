@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
 
+use crate::plan::Reason;
 use crate::planner::aggregates;
 
 /// The key of an operator, as expressions over each of its inputs.
@@ -14,33 +15,35 @@ pub(crate) struct Split {
     pub(crate) keys: Vec<Vec<Expr>>,
     /// Whether rows whose keys are NULL belong together.
     pub(crate) nulls_match: bool,
-    /// What the operator is called in a reason.
-    pub(crate) title: String,
+    /// Why the operator is in no cheaper class than a recompute by key, where it is in none.
+    pub(crate) reason: Reason,
 }
 
-/// How an operator splits, or why it does not.
-pub(crate) fn of_operator(plan: &LogicalPlan) -> Result<Split, String> {
+impl Split {
+    /// All rows under one key.
+    pub(crate) fn of_all_rows() -> Split {
+        Split { keys: vec![Vec::new()], nulls_match: true, reason: Reason::FirstRows }
+    }
+}
+
+/// How an operator splits, where it does.
+pub(crate) fn of_operator(plan: &LogicalPlan) -> Option<Split> {
     match plan {
         LogicalPlan::Window(window) => {
-            let title = "a window function".to_owned();
             let keys = common_partition(&window.window_expr);
-            if !all_split(&keys, window.input.schema()) {
-                return Err(format!("{title} over all rows"));
-            }
-            Ok(Split { keys: vec![keys], nulls_match: true, title })
+            all_split(&keys, window.input.schema()).then(|| Split { keys: vec![keys], nulls_match: true, reason: Reason::Window })
         }
         LogicalPlan::Join(join) => of_join(join),
         LogicalPlan::Aggregate(aggregate) => {
             let keys = aggregate.group_expr.clone();
             let sets = keys.iter().any(|key| matches!(key, Expr::GroupingSet(_)));
             if sets || !all_split(&keys, aggregate.input.schema()) {
-                return Err("an aggregate over all rows".to_owned());
+                return None;
             }
-            let title = aggregates::obstacle(aggregate)
-                .unwrap_or_else(|| format!("{} over rows that can be taken back", aggregates::title(aggregate)));
-            Ok(Split { keys: vec![keys], nulls_match: true, title })
+            let reason = aggregates::obstacle(aggregate).unwrap_or_else(|| Reason::Retracts(aggregates::functions(aggregate)));
+            Some(Split { keys: vec![keys], nulls_match: true, reason })
         }
-        _ => Err("a query of another shape".to_owned()),
+        _ => None,
     }
 }
 
@@ -51,7 +54,7 @@ pub(crate) fn of_inner(join: &Join) -> Split {
         matches!(types, (Ok(left), Ok(right)) if left == right && splits(&left))
     };
     let (left, right): (Vec<Expr>, Vec<Expr>) = join.on.iter().filter(usable).cloned().unzip();
-    Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title: "a join".to_owned() }
+    Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, reason: Reason::Join }
 }
 
 /// The keys of a semi, anti or mark join that has no further condition, where equal keys are alike bit for bit.
@@ -67,25 +70,21 @@ pub(crate) fn of_semi(join: &Join) -> Option<Split> {
 }
 
 /// Joins on equal keys: rows of one key meet no others. NOT IN by its NULL rule does not split: one NULL empties the answer.
-fn of_join(join: &Join) -> Result<Split, String> {
-    let title = match join.join_type {
-        JoinType::Inner => "a join".to_owned(),
-        JoinType::Left | JoinType::Right | JoinType::Full => format!("a {} join", join.join_type.to_string().to_lowercase()),
-        JoinType::LeftMark | JoinType::RightMark => "EXISTS or IN".to_owned(),
-        _ => "IN, EXISTS, INTERSECT or EXCEPT".to_owned(),
+fn of_join(join: &Join) -> Option<Split> {
+    let reason = match join.join_type {
+        JoinType::Inner => Reason::Join,
+        JoinType::Left | JoinType::Right | JoinType::Full => Reason::OuterJoin(join.join_type),
+        JoinType::LeftMark | JoinType::RightMark => Reason::Mark,
+        _ => Reason::Semi,
     };
-    if join.null_aware {
-        return Err("NOT IN with values that may be NULL".to_owned());
-    }
     let (left, right): (Vec<Expr>, Vec<Expr>) = join.on.iter().cloned().unzip();
     let alike = left.iter().zip(&right).all(|(left, right)| {
         let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
         matches!(types, (Ok(left), Ok(right)) if left == right)
     });
-    if !alike || !all_split(&left, join.left.schema()) {
-        return Err(format!("{title} on no equal keys"));
-    }
-    Ok(Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, title })
+    let splits = !join.null_aware && alike && all_split(&left, join.left.schema());
+    let nulls_match = join.null_equality == NullEquality::NullEqualsNull;
+    splits.then(|| Split { keys: vec![left, right], nulls_match, reason })
 }
 
 /// Whether a window operator stands directly over another one with the same key, so that both are one region.

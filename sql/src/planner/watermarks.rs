@@ -27,7 +27,7 @@ use datafusion::logical_expr::{
 
 use crate::catalog::watermarks::units;
 use crate::catalog::{Emit, ViewOptions};
-use crate::plan::{Class, Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
+use crate::plan::{Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
 use crate::planner::{Refusal, Relation, Spot, expiry, fingerprint, optimized, regions, relations_read};
 use crate::session::{SchemaOnly, session_state};
 
@@ -100,12 +100,7 @@ pub(super) fn bounded(
     let rows = &inputs[0];
     let mut root = Node {
         id: 0,
-        class: Class::Linear,
-        reason: None,
-        cost: "O(changes + rows that the watermark passes)".to_owned(),
-        state: Some(
-            if retain.is_some() { "rows of windows that are retained" } else { "rows of windows that are not over" }.to_owned(),
-        ),
+        reasons: Vec::new(),
         expiries: Vec::new(),
         schema: Arc::clone(&plan.schema),
         retracts: rows.retracts || retain.is_some(),
@@ -136,10 +131,7 @@ fn latest(name: &str, relation: &Relation, column: usize) -> Result<Expr> {
 fn scan(name: &str, relation: &Relation, column: usize) -> Node {
     Node {
         id: 0,
-        class: Class::Linear,
-        reason: None,
-        cost: "O(changes)".to_owned(),
-        state: None,
+        reasons: Vec::new(),
         op: Op::Scan { relation: name.to_owned(), kind: RelationKind::Source, projection: vec![column], lateness: None },
         expiries: Vec::new(),
         schema: Arc::new(Schema::new(vec![relation.schema.field(column).clone()])),
@@ -188,7 +180,6 @@ fn sessions_in_time(node: &mut Node, relations: &BTreeMap<String, Relation>, sou
         if let Some(found) = found.collect::<Option<Vec<_>>>().filter(|found| !found.is_empty()) {
             sources.extend(found);
             node.expiries.push(Expiry { input: 0, time: RowTime { time, slack: *gap }, groups: None });
-            expiry::tell(node);
         }
     }
     node.inputs.iter_mut().for_each(|input| sessions_in_time(input, relations, sources));

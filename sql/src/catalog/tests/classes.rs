@@ -4,7 +4,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::*;
-use crate::explain::summary;
+use crate::describe::{cost, reasons, state, summary};
 use crate::plan::Class;
 
 /// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
@@ -31,16 +31,7 @@ fn shape(node: &Node) -> String {
 
 /// Each node's leaves are its inputs, in order and with their schemas.
 fn check_leaves(node: &Node, query: &str) {
-    if let Op::Linear { plan }
-    | Op::Merge { plan }
-    | Op::Weighted { plan }
-    | Op::Join { plan, .. }
-    | Op::Semi { plan, .. }
-    | Op::Top { plan, .. }
-    | Op::Ranks { plan, .. }
-    | Op::Keyed { plan, .. }
-    | Op::Full { plan } = &node.op
-    {
+    if let Some(plan) = node.op.plan() {
         let mut leaves = Vec::new();
         plan.apply_with_subqueries(|plan| {
             if let LogicalPlan::TableScan(scan) = plan
@@ -69,16 +60,16 @@ fn check(query: &str, expected: &str, reason: Option<&str>, key: Option<&[&str]>
     let view = view(query);
     let root = &view.plan.root;
     assert_eq!(shape(root), expected, "{query}\n{}", view.plan.batch.display_indent());
-    let mut reasons = Vec::new();
-    gather(root, &mut reasons);
-    assert_eq!(reasons.first().map(String::as_str), reason, "{query}");
+    let mut found = Vec::new();
+    gather(root, &mut found);
+    assert_eq!(found.first().map(String::as_str), reason, "{query}");
     assert_eq!(summary(&view).key, key.map(|key| key.iter().map(|name| (*name).to_owned()).collect()), "key of {query}");
     check_leaves(root, query);
 }
 
-fn gather(node: &Node, reasons: &mut Vec<String>) {
-    reasons.extend(node.reason.clone());
-    node.inputs.iter().for_each(|input| gather(input, reasons));
+fn gather(node: &Node, found: &mut Vec<String>) {
+    found.extend(reasons(node));
+    node.inputs.iter().for_each(|input| gather(input, found));
 }
 
 #[test]
@@ -320,8 +311,8 @@ fn recomputed_queries() {
 
 #[test]
 fn every_node_says_what_it_costs_and_stores() {
-    fn gather(node: &Node, found: &mut Vec<(String, Option<String>)>) {
-        found.push((node.cost.clone(), node.state.clone()));
+    fn gather(node: &Node, found: &mut Vec<(&'static str, Option<String>)>) {
+        found.push((cost(node), state(node)));
         node.inputs.iter().for_each(|input| gather(input, found));
     }
     let of = |query: &str| {
@@ -354,7 +345,7 @@ fn every_node_says_what_it_costs_and_stores() {
         ("SELECT id FROM orders ORDER BY total LIMIT 3", "O(changes + first rows of the touched keys)", "the first rows"),
         ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "O(all input)", "all input, and the last answer"),
     ] {
-        assert_eq!(of(query), (cost.to_owned(), Some(state.to_owned())), "{query}");
+        assert_eq!(of(query), (cost, Some(state.to_owned())), "{query}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What people are told of a view that is right: its tree, its summary, its warnings.
 
 use super::*;
-use crate::explain::{ViewSummary, explain, summary, to_json, to_mermaid};
+use crate::describe::{ViewSummary, explain, summary, to_json, to_mermaid};
 use crate::plan::Class;
 
 /// The text that a warning points at, and its reason.

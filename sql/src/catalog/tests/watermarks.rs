@@ -46,7 +46,7 @@ fn check_tells_where_retain_leaves_state() {
     let warned = |options: &str, query: &str| {
         let text = format!("{SEEN} CREATE MATERIALIZED VIEW v WITH ({options}) AS {query}");
         let catalog = load(&text).unwrap();
-        crate::explain::summary(catalog.views.last().unwrap())
+        crate::describe::summary(catalog.views.last().unwrap())
             .warnings
             .iter()
             .any(|warning| warning.reason.contains("retain takes"))

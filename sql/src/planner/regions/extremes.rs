@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     Aggregate, Expr, ExprSchemable, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, SortExpr, lit,
 };
 
-use super::Cut;
+use super::cut::Cut;
 use crate::planner::{aggregates, split};
 
 /// Names that no user can write.

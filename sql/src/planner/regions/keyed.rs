@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchemaRef, DataFusionError, JoinType, Result};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result};
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Projection};
 
-use super::{Cut, renamed_leaf, top, unique_schema};
-use crate::plan::{Class, KeyedInput, Node, Op};
+use super::cut::Cut;
+use super::leaves::{renamed_leaf, unique_schema};
+use crate::plan::{KeyedInput, Node, Op, Reason, plain_column};
 use crate::planner::split::{self, Split};
 use crate::planner::{Refusal, keys};
 
@@ -22,29 +23,17 @@ pub(super) struct Cores {
 impl Cut<'_> {
     /// An operator that splits by a key, with the linear ones above it.
     pub(super) fn keyed(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
-        let mut found: Option<(Cores, String)> = None;
+        let mut found: Option<(Cores, Reason)> = None;
         let over_leaves = self.over_keyed(plan.clone(), &mut found)?;
-        let Some((cores, title)) = found else {
+        let Some((cores, reason)) = found else {
             return Err(DataFusionError::Internal("a keyed region has no core".to_owned()).into());
         };
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
         let keep = self.keep(plan, &cores)?;
-        let (reason, cost, state) = if keep.is_some() {
-            let state = match key_names(&cores, 0) {
-                names if names.is_empty() => "the first rows".to_owned(),
-                names => format!("the first rows by {names}"),
-            };
-            (None, "O(changes + first rows of the touched keys)", state)
-        } else {
-            (Some(title), "O(rows of the touched keys)", stored(&cores))
-        };
         Ok(Node {
             id: 0,
             expiries: Vec::new(),
-            class: Class::KeyedRecompute,
-            reason,
-            cost: cost.to_owned(),
-            state: Some(state),
+            reasons: if keep.is_some() { Vec::new() } else { vec![reason] },
             schema: unique_schema(plan.schema()),
             retracts: self.retracts(plan),
             key: keys::of_plan(&over_leaves, &input_keys),
@@ -64,10 +53,7 @@ impl Cut<'_> {
         Ok(Node {
             id: 0,
             expiries: Vec::new(),
-            class: Class::Join,
-            reason: (!has_keys).then(|| "a join on no equal keys".to_owned()),
-            cost: if has_keys { "O(changes + matches)" } else { "O(changes x rows of the other side)" }.to_owned(),
-            state: Some(if is_semi { counted(&cores, join.join_type) } else { stored(&cores) }),
+            reasons: if has_keys { Vec::new() } else { vec![Reason::JoinWithoutKeys] },
             schema: unique_schema(plan.schema()),
             retracts: self.retracts(plan),
             key: keys::of_plan(&cores.plan, &input_keys),
@@ -80,7 +66,7 @@ impl Cut<'_> {
         })
     }
 
-    fn over_keyed(&self, plan: LogicalPlan, found: &mut Option<(Cores, String)>) -> Result<LogicalPlan, Refusal> {
+    fn over_keyed(&self, plan: LogicalPlan, found: &mut Option<(Cores, Reason)>) -> Result<LogicalPlan, Refusal> {
         let is_above = matches!(
             plan,
             LogicalPlan::Projection(_)
@@ -91,12 +77,13 @@ impl Cut<'_> {
         ) || split::shares_key(&plan);
         if !is_above {
             let split = match plan {
-                LogicalPlan::Sort(_) => top::of_all_rows(),
-                _ => split::of_operator(&plan).map_err(DataFusionError::Internal)?,
+                LogicalPlan::Sort(_) => Split::of_all_rows(),
+                _ => split::of_operator(&plan)
+                    .ok_or_else(|| DataFusionError::Internal("the core of a keyed region does not split".to_owned()))?,
             };
             let cores = self.over_arranged(plan, &split)?;
             let plan = cores.plan.clone();
-            *found = Some((cores, split.title));
+            *found = Some((cores, split.reason));
             return Ok(plan);
         }
         let mut refusal = None;
@@ -148,7 +135,7 @@ impl Cut<'_> {
         let mut computed: Vec<Expr> = Vec::new();
         let mut columns = Vec::new();
         for expression in key {
-            let column = keys::plain_column(expression).and_then(|column| schema.maybe_index_of_column(column));
+            let column = plain_column(expression).and_then(|column| schema.maybe_index_of_column(column));
             columns.push(column.unwrap_or_else(|| {
                 computed.push(expression.clone().unalias().alias(format!("$key{}", computed.len())));
                 schema.fields().len() + computed.len() - 1
@@ -163,25 +150,4 @@ impl Cut<'_> {
         let leaf = renamed_leaf(leaf, &node.schema, &schema)?;
         Ok((node, columns, leaf))
     }
-}
-
-/// What is stored of arranged inputs, in words.
-fn stored(cores: &Cores) -> String {
-    let sides = (0..cores.inputs.len()).map(|side| match key_names(cores, side) {
-        names if names.is_empty() => "all rows".to_owned(),
-        names => format!("rows by {names}"),
-    });
-    sides.collect::<Vec<_>>().join("; ")
-}
-
-/// What is stored of a semi join, in words: the rows of one side, and how many rows of the other have each key.
-fn counted(cores: &Cores, join_type: JoinType) -> String {
-    let outer = usize::from(matches!(join_type, JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark));
-    format!("rows by {}; counts of {}", key_names(cores, outer), key_names(cores, 1 - outer))
-}
-
-fn key_names(cores: &Cores, side: usize) -> String {
-    let (input, key) = (&cores.inputs[side], &cores.keys[side]);
-    let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
-    names.join(", ")
 }

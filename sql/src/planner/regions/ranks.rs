@@ -7,12 +7,11 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, LogicalPlan, Window, lit};
 
-use super::top::{ranks_alike, upper_bound};
-use super::{Cut, unique_schema};
-use crate::plan::{Class, KeyedInput, Node, Op};
-use crate::planner::Refusal;
-use crate::planner::keys::{self, plain_column};
-use crate::planner::split;
+use super::cut::Cut;
+use super::leaves::unique_schema;
+use super::sorts::{ranks_alike, upper_bound};
+use crate::plan::{KeyedInput, Node, Op, plain_column};
+use crate::planner::{Refusal, keys, split};
 
 /// Ranks that may stand in one window operator.
 const MOST_FUNCTIONS: usize = 3;
@@ -108,7 +107,7 @@ impl Cut<'_> {
     }
 
     pub(super) fn ranks(&self, bounded: &Bounded<'_>) -> Result<Node, Refusal> {
-        let split = split::of_operator(bounded.plan).map_err(DataFusionError::Internal)?;
+        let split = split::of_operator(bounded.plan).ok_or_else(|| DataFusionError::Internal("ranks do not split".to_owned()))?;
         let mut cores = self.over_arranged(bounded.plan.clone(), &split)?;
         let (Some(input), Some(key)) = (cores.inputs.pop(), cores.keys.pop()) else {
             return Err(DataFusionError::Internal("ranks have no input".to_owned()).into());
@@ -121,14 +120,10 @@ impl Cut<'_> {
         let by_key = is_first && key.columns.iter().all(|column| *column < columns);
         let row_key =
             if by_key { Some(key.columns.clone()) } else { keys::of_plan(&cores.plan, std::slice::from_ref(&input.key)) };
-        let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
         Ok(Node {
             id: 0,
             expiries: Vec::new(),
-            class: Class::KeyedRecompute,
-            reason: None,
-            cost: "O(changes + first rows of the touched keys)".to_owned(),
-            state: Some(format!("the first rows by {}", names.join(", "))),
+            reasons: Vec::new(),
             schema: unique_schema(bounded.plan.schema()),
             retracts: true,
             key: row_key,

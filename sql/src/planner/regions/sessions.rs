@@ -4,11 +4,10 @@ use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window, WindowFrameBound};
 
-use super::{Cut, unique_schema};
-use crate::plan::{Class, KeyedInput, Node, Op};
-use crate::planner::Refusal;
-use crate::planner::keys::plain_column;
-use crate::planner::split;
+use super::cut::Cut;
+use super::leaves::unique_schema;
+use crate::plan::{KeyedInput, Node, Op, Reason, plain_column};
+use crate::planner::{Refusal, split};
 use crate::time_windows::{NEAREST, OPENED, STARTS, TIME};
 
 /// The window operators of a session, over their input.
@@ -122,14 +121,10 @@ impl Cut<'_> {
         if input.schema.field(sessions.time).data_type() != &arrow::datatypes::DataType::Int64 {
             return Err(DataFusionError::Internal("the time of a session is no number".to_owned()).into());
         }
-        let names: Vec<&str> = key.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
         Ok(Node {
             id: 0,
             expiries: Vec::new(),
-            class: Class::KeyedRecompute,
-            reason: Some("sessions, which late rows change".to_owned()),
-            cost: "O(changes + times of the touched keys)".to_owned(),
-            state: Some(format!("rows by {}", names.join(", "))),
+            reasons: vec![Reason::Sessions],
             schema: unique_schema(plan.schema()),
             retracts: true,
             key: None,

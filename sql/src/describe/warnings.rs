@@ -1,33 +1,16 @@
-//! What `check` says of a view: how it is kept as a whole, and what could surprise its user later. Not its tree.
+//! What could surprise the user of a view later: what grows, what rounds, what is recomputed.
 
 use std::collections::BTreeSet;
 
 use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::{Aggregate, JoinType, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, LogicalPlan};
 
-use super::key_names;
+use super::words::reasons;
 use crate::catalog::View;
 use crate::catalog::statements::Text;
 use crate::error::Location;
-use crate::plan::{Class, Node, Op, RelationKind};
+use crate::plan::{Node, Op, Reason, RelationKind, given_leaf};
 use crate::planner::aggregates;
-
-/// What `check` says of a view.
-#[derive(Debug, Clone)]
-pub struct ViewSummary {
-    /// The dearest class of its nodes; rows that no event changes do not count.
-    pub class: Class,
-    /// The names of the columns that identify a row, where known; empty for a view of at most one row.
-    pub key: Option<Vec<String>>,
-    /// What its nodes store, in words, from the root down, each once; empty: nothing.
-    pub state: Vec<String>,
-    /// The sources and views that it reads, by name.
-    pub reads: Vec<String>,
-    /// Whether rows that it showed can be taken back.
-    pub retracts: bool,
-    /// What a user should know.
-    pub warnings: Vec<Warning>,
-}
 
 /// Something that a user should know of a view, and what could be done.
 #[derive(Debug, Clone)]
@@ -40,49 +23,20 @@ pub struct Warning {
     pub at: Location,
 }
 
-/// What `check` says of a view.
-#[must_use]
-pub fn summary(view: &View) -> ViewSummary {
-    let root = &view.plan.root;
+/// What a user should know of a view.
+pub(super) fn warnings(view: &View) -> Vec<Warning> {
     let mut warnings = Warnings { view, text: Text::of(&view.at), found: Vec::new() };
-    warnings.about(root);
-    warnings.about_kept_rows(root);
-    let mut state = Vec::new();
-    states(root, &mut state);
-    ViewSummary {
-        class: dearest(root),
-        key: key_names(root),
-        state,
-        reads: view.plan.reads.iter().map(|(_, name)| name.clone()).collect(),
-        retracts: root.retracts,
-        warnings: warnings.found,
-    }
-}
-
-fn is_constant(node: &Node) -> bool {
-    node.inputs.is_empty() && matches!(node.op, Op::Full { .. })
-}
-
-fn dearest(node: &Node) -> Class {
-    let own = if is_constant(node) { Class::Linear } else { node.class };
-    node.inputs.iter().map(dearest).fold(own, Class::max)
+    warnings.about(&view.plan.root);
+    warnings.about_kept_rows(&view.plan.root);
+    warnings.found
 }
 
 /// Whether a node stores rows that the watermark does not take out, or one below it does.
 fn stores_for_good(node: &Node) -> bool {
-    let own = node.state.is_some()
-        && !is_constant(node)
+    let own = node.op.kind().has_state()
+        && !node.is_constant()
         && (node.inputs.is_empty() || (0..node.inputs.len()).any(|input| !node.expires(input)));
     own || node.inputs.iter().any(stores_for_good)
-}
-
-fn states(node: &Node, found: &mut Vec<String>) {
-    found.extend(
-        node.state.iter().filter(|_| !is_constant(node)).filter(|state| !found.contains(state)).cloned().collect::<Vec<_>>(),
-    );
-    for input in &node.inputs {
-        states(input, found);
-    }
 }
 
 struct Warnings<'a> {
@@ -111,12 +65,12 @@ impl Warnings<'_> {
 
     fn about(&mut self, node: &Node) {
         match &node.op {
-            Op::Full { plan } if !is_constant(node) => {
-                let reason = node.reason.as_deref().unwrap_or("its shape");
+            Op::Full { plan } if !node.is_constant() => {
+                let reason = reasons(node).unwrap_or_default();
                 self.add(
                     format!("all input is kept and the query is run again over it at each commit, because of {reason}"),
                     "filter and aggregate each input in a view of its own first, so that less is kept and read",
-                    self.places_of(reason),
+                    self.places_of(&node.reasons),
                 );
                 self.about_aggregates(plan, false);
             }
@@ -134,12 +88,23 @@ impl Warnings<'_> {
         }
     }
 
-    /// Where the words of a reason stand in the statement.
-    fn places_of(&self, reason: &str) -> Vec<Option<Location>> {
-        let calls = reason.split(|c: char| !(c.is_alphanumeric() || c == '_')).map(|word| self.call(word));
-        let words = [("window", "OVER"), ("NOT IN", "NOT"), ("EXISTS", "EXISTS"), ("LIMIT", "LIMIT"), ("join", "JOIN")];
-        let words = words.into_iter().filter(|(part, _)| reason.contains(part)).map(|(_, word)| self.word(word));
-        calls.chain(words).collect()
+    /// Where what some reasons are about stands in the statement, the most telling first.
+    fn places_of(&self, reasons: &[Reason]) -> Vec<Option<Location>> {
+        let of_one = |reason: &Reason| match reason {
+            Reason::NestedExtreme(function) | Reason::DependsOnCuts(function) | Reason::DoesNotMerge(function) => {
+                vec![self.call(function)]
+            }
+            Reason::Retracts(functions) => functions.iter().map(|function| self.call(function)).collect(),
+            Reason::Join | Reason::OuterJoin(_) | Reason::JoinWithoutKeys => vec![self.word("JOIN")],
+            Reason::NullAwareNotIn => vec![self.word("NOT")],
+            Reason::Mark | Reason::Semi => ["EXISTS", "IN", "INTERSECT", "EXCEPT"].map(|word| self.word(word)).into(),
+            Reason::Window => vec![self.word("OVER")],
+            Reason::FirstRows => vec![self.word("LIMIT")],
+            Reason::Distinct => vec![self.word("DISTINCT")],
+            Reason::GroupingSets => ["ROLLUP", "CUBE", "SETS"].map(|word| self.word(word)).into(),
+            Reason::Constant | Reason::OtherShape | Reason::Subquery | Reason::Sessions | Reason::OtherAggregate(_) => Vec::new(),
+        };
+        reasons.iter().flat_map(of_one).collect()
     }
 
     fn about_aggregates(&mut self, plan: &LogicalPlan, merges: bool) {
@@ -202,7 +167,7 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
         let keeps_rows = match &node.op {
             Op::Join { .. } | Op::Top { .. } | Op::Sessions { .. } | Op::Keyed { keep: None, .. } => true,
             // The other side is counted by key.
-            Op::Semi { plan, .. } => is_outer(plan, index),
+            Op::Semi { plan, .. } => given_leaf(plan) == index,
             _ => false,
         };
         if keeps_rows && !node.expires(index) {
@@ -210,16 +175,6 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
         }
         kept_for_good(input, relations);
     }
-}
-
-/// Whether leaf `index` is the side whose rows a semi join gives.
-fn is_outer(plan: &LogicalPlan, index: usize) -> bool {
-    use JoinType::{RightAnti, RightMark, RightSemi};
-    let outer = match plan {
-        LogicalPlan::Join(join) => usize::from(matches!(join.join_type, RightSemi | RightAnti | RightMark)),
-        _ => 0,
-    };
-    index == outer
 }
 
 /// The relations whose events each add rows to what a node gives. Groups, first rows and views with a key are taken to be few.

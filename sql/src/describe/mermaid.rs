@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{class_name, key_words, state_words, title};
+use super::title::title;
+use super::words::{class_name, cost, key_words, reasons, state_words};
 use crate::catalog::View;
-use crate::plan::{Class, Node, Op};
+use crate::plan::{Node, Op};
 
 /// The tree of a view's nodes as a flowchart.
 #[must_use]
@@ -20,11 +21,11 @@ pub fn to_mermaid(view: &View) -> String {
 
 fn draw(node: &Node, text: &mut String) {
     let mut lines = vec![class_name(node), title(node)];
-    lines.extend(node.reason.as_ref().map(|reason| format!("because of {reason}")));
-    lines.extend([key_words(node), state_words(node), node.cost.clone()]);
+    lines.extend(reasons(node).map(|reason| format!("because of {reason}")));
+    lines.extend([key_words(node), state_words(node), cost(node).to_owned()]);
     let lines: Vec<String> = lines.iter().map(|line| escaped(line)).collect();
     let (open, close) = if matches!(node.op, Op::Scan { .. }) { ("[(", ")]") } else { ("[", "]") };
-    let mark = if node.class == Class::FullRecompute && !node.inputs.is_empty() { ":::recompute" } else { "" };
+    let mark = if matches!(node.op, Op::Full { .. }) && !node.is_constant() { ":::recompute" } else { "" };
     let _ = writeln!(text, "  n{}{open}\"{}\"{close}{mark}", node.id, lines.join("<br/>"));
     for input in &node.inputs {
         let arrow = if input.retracts { "-. rows come and go .->" } else { "-->" };

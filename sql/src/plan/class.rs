@@ -1,0 +1,66 @@
+//! Which operator keeps a node up to date. Its class follows from it.
+
+/// How much work a change costs, from cheap to expensive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// O(changes): filter, projection, UNNEST, UNION ALL.
+    Linear,
+    /// O(changes): aggregates over insert-only input by merging partial states, counts and exact sums over any input.
+    Merge,
+    /// O(changes + matches): inner joins, both sides stored by key.
+    Join,
+    /// O(rows of the touched keys): the query is run again over the rows of the keys that changed.
+    KeyedRecompute,
+    /// O(all input): the query is run again over the stored input.
+    FullRecompute,
+}
+
+/// The operator of a node. Its class follows from it; the operator that runs it, its cost and its description follow from the
+/// [`Op`](super::Op) of this kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperatorKind {
+    /// Columns of a relation.
+    Scan,
+    /// Filters, projections, unnests and unions.
+    Linear,
+    /// Aggregates that merge partial states.
+    Merge,
+    /// Counts, exact sums and DISTINCT over input that retracts.
+    Weighted,
+    /// Inner joins.
+    Join,
+    /// Semi, anti and mark joins on equal keys.
+    Semi,
+    /// The first rows of an order over input that retracts.
+    Top,
+    /// The first rows by key over insert-only input.
+    Ranks,
+    /// Sessions over insert-only input.
+    Sessions,
+    /// A plan that splits by a key, or keeps the first rows, run again for the touched keys; linear operators above it included.
+    Keyed,
+    /// A filter on windows by the watermark.
+    Watermark,
+    /// Any plan, run again over all input.
+    Full,
+}
+
+impl OperatorKind {
+    /// How much work a change costs.
+    #[must_use]
+    pub fn class(self) -> Class {
+        match self {
+            OperatorKind::Scan | OperatorKind::Linear | OperatorKind::Watermark => Class::Linear,
+            OperatorKind::Merge | OperatorKind::Weighted => Class::Merge,
+            OperatorKind::Join | OperatorKind::Semi => Class::Join,
+            OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Sessions | OperatorKind::Keyed => Class::KeyedRecompute,
+            OperatorKind::Full => Class::FullRecompute,
+        }
+    }
+
+    /// Whether the operator stores rows, or something of them.
+    #[must_use]
+    pub fn has_state(self) -> bool {
+        !matches!(self, OperatorKind::Scan | OperatorKind::Linear)
+    }
+}

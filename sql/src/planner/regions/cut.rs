@@ -1,0 +1,125 @@
+//! Which operator keeps each part of a plan up to date, given what is below it. Cuts nothing yet.
+
+use std::collections::{BTreeMap, HashSet};
+
+use datafusion::common::tree_node::TreeNode;
+use datafusion::logical_expr::{JoinType, LogicalPlan};
+
+use super::sorts;
+use super::subqueries::has_subquery_or_outer_column;
+use crate::plan::{OperatorKind, is_schema_only, plain_column};
+use crate::planner::{Relation, aggregates, split};
+
+/// Cuts a plan over some relations, by name.
+pub(super) struct Cut<'a> {
+    pub(super) relations: &'a BTreeMap<String, Relation>,
+}
+
+/// Columns of a relation, as an operator or a chain of them picks them.
+pub(super) struct Pick<'a> {
+    pub(super) relation: &'a str,
+    pub(super) columns: Vec<usize>,
+}
+
+impl Cut<'_> {
+    /// The operator of a plan's root, together with what is below it.
+    pub(super) fn kind(&self, plan: &LogicalPlan) -> OperatorKind {
+        if self.pick(plan).is_some() {
+            return OperatorKind::Scan;
+        }
+        if has_subquery_or_outer_column(plan) {
+            return OperatorKind::Full;
+        }
+        match plan {
+            LogicalPlan::Filter(_) if self.bounded_ranks(plan).is_some() => OperatorKind::Ranks,
+            LogicalPlan::Window(_) if self.sessions_of(plan).is_some() => OperatorKind::Sessions,
+            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
+                match plan.inputs().first().map(|input| self.kind(input)) {
+                    // Under a recompute already: one node less to keep.
+                    None | Some(OperatorKind::Full) => OperatorKind::Full,
+                    Some(OperatorKind::Keyed) => OperatorKind::Keyed,
+                    Some(_) => OperatorKind::Linear,
+                }
+            }
+            LogicalPlan::Union(_) => OperatorKind::Linear,
+            // What reads nothing is computed once.
+            _ if !self.reads_relation(plan) => OperatorKind::Full,
+            LogicalPlan::Aggregate(aggregate)
+                if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
+            {
+                OperatorKind::Merge
+            }
+            LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => OperatorKind::Weighted,
+            LogicalPlan::Join(join) if join.join_type == JoinType::Inner => OperatorKind::Join,
+            LogicalPlan::Join(join) if split::of_semi(join).is_some() => OperatorKind::Semi,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => OperatorKind::Keyed,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if sorts::of_changing(plan).is_some() => OperatorKind::Top,
+            _ if split::of_operator(plan).is_some() => OperatorKind::Keyed,
+            _ => OperatorKind::Full,
+        }
+    }
+
+    /// Whether rows that a plan gave can be taken back as events arrive.
+    pub(super) fn retracts(&self, plan: &LogicalPlan) -> bool {
+        if let Some(pick) = self.pick(plan) {
+            return self.relations.get(pick.relation).is_none_or(|relation| relation.retracts);
+        }
+        if has_subquery_or_outer_column(plan) {
+            return true;
+        }
+        let grows_with_its_inputs = match plan {
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Unnest(_)
+            | LogicalPlan::Union(_)
+            | LogicalPlan::Distinct(_)
+            // Constant rows, and tables that are no relation.
+            | LogicalPlan::EmptyRelation(_)
+            | LogicalPlan::Values(_)
+            | LogicalPlan::TableScan(_) => true,
+            LogicalPlan::Join(join) => {
+                matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi)
+            }
+            LogicalPlan::Aggregate(aggregate) => {
+                aggregate.aggr_expr.is_empty() && aggregates::obstacle(aggregate).is_none()
+            }
+            _ => false,
+        };
+        // What reads nothing never changes.
+        let reads_something = !plan.inputs().is_empty();
+        (reads_something && !grows_with_its_inputs && self.reads_relation(plan))
+            || plan.inputs().into_iter().any(|input| self.retracts(input))
+    }
+
+    pub(super) fn reads_relation(&self, plan: &LogicalPlan) -> bool {
+        plan.exists(|plan| Ok(self.pick(plan).is_some())).unwrap_or(true)
+    }
+
+    /// The relation and its columns, where a plan is nothing but columns of one.
+    pub(super) fn pick<'p>(&self, plan: &'p LogicalPlan) -> Option<Pick<'p>> {
+        match plan {
+            LogicalPlan::TableScan(scan) if is_schema_only(&scan.source) => {
+                let all = scan.source.schema().fields().len();
+                let columns = scan.projection.clone().unwrap_or_else(|| (0..all).collect());
+                Some(Pick { relation: scan.table_name.table(), columns })
+            }
+            LogicalPlan::SubqueryAlias(alias) => self.pick(&alias.input),
+            LogicalPlan::Projection(projection) => {
+                let below = self.pick(&projection.input)?;
+                let schema = projection.input.schema();
+                let picked = projection
+                    .expr
+                    .iter()
+                    .map(|expression| plain_column(expression).and_then(|column| schema.maybe_index_of_column(column)));
+                let picked: Vec<usize> = picked.collect::<Option<_>>()?;
+                let once: HashSet<usize> = picked.iter().copied().collect();
+                (once.len() == picked.len()).then(|| Pick {
+                    relation: below.relation,
+                    columns: picked.into_iter().map(|index| below.columns[index]).collect(),
+                })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Operators that hold subqueries.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, LogicalPlan};
+
+/// Whether an operator's own expressions hold a subquery, or a column of a query around it.
+pub(super) fn has_subquery_or_outer_column(plan: &LogicalPlan) -> bool {
+    let mut found = false;
+    let walked = plan.apply_expressions(|expression| {
+        expression.apply(|expression| {
+            found |= matches!(
+                expression,
+                Expr::ScalarSubquery(_)
+                    | Expr::Exists(_)
+                    | Expr::InSubquery(_)
+                    | Expr::SetComparison(_)
+                    | Expr::OuterReferenceColumn(_, _)
+            );
+            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })
+    });
+    found || walked.is_err() || matches!(plan, LogicalPlan::Subquery(_))
+}
