@@ -2,6 +2,7 @@
 //! the same SQL means the same everywhere. Runs nothing.
 
 mod aggregates;
+mod declared_zones;
 mod filters;
 pub(crate) mod functions;
 mod join_properties;
@@ -107,6 +108,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
 
 fn with_functions(mut state: SessionState) -> Result<SessionState> {
     datafusion_functions_json::register_all(&mut state)?;
+    declared_zones::register(&mut state)?;
     state.register_relation_planner(Arc::new(TimeWindows))?;
     for function in aggregates::functions() {
         state.register_udaf(Arc::new(function))?;
