@@ -1,5 +1,6 @@
 //! What can go wrong while a plan runs.
 
+use alluvium_sql::Cause;
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
@@ -29,28 +30,24 @@ pub enum Error {
 }
 
 impl From<DataFusionError> for Error {
-    /// What the operator of the program has to do about an error of DataFusion, by the innermost one.
     fn from(error: DataFusionError) -> Self {
-        match error.find_root() {
-            DataFusionError::ResourcesExhausted(message) => Error::Resources(message.clone()),
-            DataFusionError::Internal(message) => Error::Bug(message.clone()),
-            DataFusionError::Plan(_)
-            | DataFusionError::NotImplemented(_)
-            | DataFusionError::SchemaError(..)
-            | DataFusionError::SQL(..)
-            | DataFusionError::Configuration(_) => Error::Plan(error.strip_backtrace()),
-            DataFusionError::ArrowError(arrow, _) if is_resources(arrow) => Error::Resources(error.strip_backtrace()),
-            _ => Error::Row(error.strip_backtrace()),
-        }
+        Error::of(alluvium_sql::cause(&error), error.strip_backtrace())
     }
 }
 
 impl From<ArrowError> for Error {
     fn from(error: ArrowError) -> Self {
-        if is_resources(&error) { Error::Resources(error.to_string()) } else { Error::Row(error.to_string()) }
+        Error::of(alluvium_sql::cause_of_arrow(&error), error.to_string())
     }
 }
 
-fn is_resources(error: &ArrowError) -> bool {
-    matches!(error, ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) | ArrowError::IoError(..))
+impl Error {
+    fn of(cause: Cause, message: String) -> Self {
+        match cause {
+            Cause::Values => Error::Row(message),
+            Cause::Query => Error::Plan(message),
+            Cause::Resources | Cause::Outside => Error::Resources(message),
+            Cause::File | Cause::Bug => Error::Bug(message),
+        }
+    }
 }

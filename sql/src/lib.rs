@@ -10,12 +10,14 @@
 //! | [`error`] | errors that point into a file |
 //! | `planner` | from a view's query to its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
+//! | `cause` | what has to change about an error of DataFusion |
 //! | [`wording`] | DataFusion's messages in the words of SQL |
 //! | `names` | the name that was meant |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
 pub mod catalog;
+mod cause;
 pub mod describe;
 pub mod dialect;
 pub mod error;
@@ -27,6 +29,7 @@ mod time_windows;
 pub mod wording;
 
 pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark, query_error};
+pub use cause::{Cause, cause, cause_of_arrow};
 pub use error::{Error, Errors, Location};
 pub use plan::{
     Class, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name,

@@ -4,6 +4,7 @@ use std::io;
 
 use alluvium_connectors::Error as Connector;
 use alluvium_projections::Error as Projection;
+use alluvium_sql::Cause;
 use datafusion::common::DataFusionError;
 
 use super::{Error, Kind};
@@ -119,14 +120,12 @@ impl From<DataFusionError> for Error {
                 (worded.message, worded.help)
             }
         };
-        let kind = match error.find_root() {
-            D::ResourcesExhausted(_) => {
-                return Error::unavailable(message, "give the process more memory, or narrow the query");
-            }
-            D::IoError(_) | D::ObjectStore(_) => Kind::Unavailable,
-            D::ParquetError(_) => Kind::Corrupt,
-            D::Internal(_) => Kind::Bug,
-            _ => Kind::Config,
+        let kind = match alluvium_sql::cause(&error) {
+            Cause::Resources => return Error::unavailable(message, "give the process more memory, or narrow the query"),
+            Cause::Values | Cause::Query => Kind::Config,
+            Cause::Outside => Kind::Unavailable,
+            Cause::File => Kind::Corrupt,
+            Cause::Bug => Kind::Bug,
         };
         Error::Other { kind, message, help }
     }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use alluvium_projections::{Delta, Error, Projection};
 use alluvium_sql::{Catalog, SqlFile};
-use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::record_batch::RecordBatch;
 
 use crate::pipeline::Pipeline;
@@ -78,4 +80,15 @@ async fn a_row_that_fails_in_one_branch_counts_in_none() {
         &[&["3"]],
     )
     .await;
+}
+
+/// It fails for every row alike: as dead letters it would empty the view.
+#[tokio::test(flavor = "current_thread")]
+async fn a_disagreement_about_types_is_no_fault_of_a_row() {
+    let catalog = catalog("SELECT v + 1 AS n FROM t");
+    let mut projection = Projection::new(&catalog.views[0].plan).await.unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Int32, true)]));
+    let narrow = RecordBatch::try_new(schema, vec![Arc::new(Int32Array::from(vec![1, 2]))]).unwrap();
+    let pushed = projection.push("t", &[0], &Delta::insertions(narrow)).await;
+    assert!(matches!(pushed, Err(Error::Bug(_))), "{pushed:?}");
 }
