@@ -1,31 +1,7 @@
 //! Errors that point into a SQL file.
 
-use std::sync::Arc;
-
-use crate::catalog::SqlFile;
-use crate::catalog::statements::Text;
-
-/// A place in a file.
-#[derive(Debug, Clone)]
-pub struct Location {
-    /// The file.
-    pub file: Arc<SqlFile>,
-    /// Byte offset into its text.
-    pub offset: usize,
-    /// Length in bytes of what is concerned; at least 1 where the text has any.
-    pub length: usize,
-}
-
-impl Location {
-    /// Line and column, both from 1; the column counts characters.
-    #[must_use]
-    pub fn line_column(&self) -> (usize, usize) {
-        let before = &self.file.text[..self.file.text.floor_char_boundary(self.offset.min(self.file.text.len()))];
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-        (line, column)
-    }
-}
+use crate::file::Location;
+use crate::text::Text;
 
 impl Location {
     /// The place within this one that a message about the statement here is about: what it names in quotes, or the word after

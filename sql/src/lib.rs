@@ -8,29 +8,41 @@
 //! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
 //! | [`describe`] | how a view is kept, for people |
 //! | [`error`] | errors that point into a file |
+//! | `file` | SQL files and places in them |
+//! | `text` | a statement's words with their places |
+//! | `declarations` | what statements declare, before planning |
 //! | `planner` | from a view's query to its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
 //! | `cause` | what has to change about an error of DataFusion |
 //! | [`wording`] | DataFusion's messages in the words of SQL |
+//! | `type_names` | SQL's names of types |
+//! | `time_units` | lengths of time in a timestamp's units |
 //! | `names` | the name that was meant |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
 pub mod catalog;
 mod cause;
+mod declarations;
 pub mod describe;
 pub mod dialect;
 pub mod error;
+mod file;
 mod names;
 pub mod plan;
 mod planner;
 pub mod session;
+mod text;
+mod time_units;
 mod time_windows;
+mod type_names;
 pub mod wording;
 
-pub use catalog::{Catalog, Emit, Source, SqlFile, View, Watermark, query_error};
+pub use catalog::{Catalog, View, query_error};
 pub use cause::{Cause, cause, cause_of_arrow};
-pub use error::{Error, Errors, Location};
+pub use declarations::{Emit, Source, ViewOptions, Watermark};
+pub use error::{Error, Errors};
+pub use file::{Location, SqlFile};
 pub use plan::{
     Class, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name,
     leaf_scan,

@@ -2,7 +2,10 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | [`relation`] | what a query can read |
+//! | [`refusal`] | why a query has no plan |
 //! | [`refusals`] | what is not a function of the events |
+//! | [`optimize`] | the optimized plan of a query, and what it reads |
 //! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
 //! | [`peers`] | window functions that would pick one of several rows that tie |
 //! | [`scalars`] | subqueries of one value as joins |
@@ -10,6 +13,7 @@
 //! | [`regions`] | the optimized plan cut into nodes, each with the cheapest operator that is right |
 //! | [`aggregates`] | which aggregates merge |
 //! | [`split`] | by which keys an operator's answer splits |
+//! | [`equality`] | types whose equal values can be found by their encoding |
 //! | [`keys`] | which columns identify a row |
 //! | [`watermarks`] | windows that are shown when they are over, and go when they are old |
 //! | [`expiry`] | which rows can be evicted once they have gone |
@@ -18,14 +22,18 @@
 //! Trusts that names were resolved: every relation that the query reads is given.
 
 pub(crate) mod aggregates;
+mod equality;
 mod expiry;
 mod fingerprint;
 mod grouping_sets;
 mod keys;
+mod optimize;
 mod ordering;
 mod peers;
+mod refusal;
 mod refusals;
 mod regions;
+mod relation;
 mod scalars;
 mod split;
 mod watermarks;
@@ -34,96 +42,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result};
-use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
-use crate::catalog::{Emit, Source, ViewOptions, Watermark};
-use crate::plan::{Class, Node, Op, RelationKind, ViewPlan, is_schema_only};
+use self::optimize::{fingerprint_over, optimized, relations_read};
+pub(crate) use self::refusal::{Refusal, Spot};
+pub(crate) use self::relation::Relation;
+use crate::declarations::{Emit, ViewOptions};
+use crate::plan::{Class, Node, RelationKind, ViewPlan};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
-
-/// What can be read: a source, or a view that is planned already.
-#[derive(Debug, Clone)]
-pub(crate) struct Relation {
-    pub(crate) kind: RelationKind,
-    pub(crate) schema: SchemaRef,
-    pub(crate) retracts: bool,
-    pub(crate) key: Option<Vec<usize>>,
-    /// Whether its rows come in the order of the events of one source.
-    pub(crate) by_arrival: bool,
-    /// Of a source: its watermark.
-    pub(crate) watermark: Option<Watermark>,
-    /// The sources with a watermark from which its rows come.
-    pub(crate) timed: BTreeSet<String>,
-    /// Changes when the relation's rows may be others.
-    pub(crate) fingerprint: String,
-}
-
-impl Relation {
-    pub(crate) fn of_source(source: &Source) -> Relation {
-        Relation {
-            kind: RelationKind::Source,
-            schema: Arc::clone(&source.schema),
-            retracts: false,
-            key: None,
-            by_arrival: true,
-            watermark: source.watermark,
-            timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
-            fingerprint: fingerprint::of_source(source),
-        }
-    }
-
-    /// Of a view that reads `relations`.
-    pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>, relations: &BTreeMap<String, Relation>) -> Relation {
-        Relation {
-            kind: RelationKind::View,
-            schema: Arc::clone(&plan.schema),
-            retracts: plan.root.retracts,
-            key: plan.root.key.clone(),
-            by_arrival: by_arrival(&plan.root, relations),
-            watermark: None,
-            timed,
-            fingerprint: plan.fingerprint.clone(),
-        }
-    }
-}
-
-/// Whether a view gives rows in the order of the events of one source: those of a relation that does, some of them and otherwise written.
-fn by_arrival(node: &Node, relations: &BTreeMap<String, Relation>) -> bool {
-    match (&node.op, node.inputs.as_slice()) {
-        (Op::Scan { relation, .. }, _) => relations.get(relation).is_some_and(|relation| relation.by_arrival),
-        (Op::Linear { .. }, [input]) => by_arrival(input, relations),
-        _ => false,
-    }
-}
-
-/// Why a query has no plan.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// DataFusion says so.
-    DataFusion(Box<DataFusionError>),
-    /// It is not a function of the events, or cannot be kept.
-    Refused { message: String, help: String, spot: Spot },
-}
-
-/// Where in a statement something stands.
-#[derive(Debug, Clone)]
-pub(crate) enum Spot {
-    Call(String),
-    Word(&'static str),
-    /// A text in single quotes.
-    Literal(String),
-    Whole,
-}
-
-impl From<DataFusionError> for Refusal {
-    fn from(error: DataFusionError) -> Refusal {
-        Refusal::DataFusion(Box::new(error))
-    }
-}
 
 /// Plans a query over relations, by name. Where the view waits for a watermark, the sources that have one are among them.
 pub(crate) fn plan_view(
@@ -196,38 +125,16 @@ fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result
     plan_query(&session_state()?, statement, tables.collect())
 }
 
-/// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.
-fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-    ordering::drop_sorts(state.optimize(written)?)
-}
-
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
     let root = regions::cut(scalars::joined(batch.clone())?, relations)?;
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
-        fingerprint: fingerprint::of_view(&batch, &reads, relations),
+        fingerprint: fingerprint_over(&batch, &reads, relations),
         batch,
         root,
         reads,
     })
-}
-
-/// The relations that a plan scans, those in subqueries too, by name.
-fn relations_read(
-    plan: &LogicalPlan,
-    relations: &BTreeMap<String, Relation>,
-) -> Result<Vec<(RelationKind, String)>, DataFusionError> {
-    let mut read = BTreeSet::new();
-    plan.apply_with_subqueries(|plan| {
-        if let LogicalPlan::TableScan(scan) = plan
-            && is_schema_only(&scan.source)
-        {
-            read.insert(scan.table_name.table().to_owned());
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(read.into_iter().filter_map(|name| relations.get(&name).map(|relation| (relation.kind, name))).collect())
 }
 
 /// The class of the most expensive operator of a tree, and how many operators have it.

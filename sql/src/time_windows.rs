@@ -8,10 +8,12 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `arguments` | what a call says, checked, each error with its place |
+//! | `relations` | the relation that it reads |
 //! | `plans` | the plan of each kind |
 
 mod arguments;
 mod plans;
+mod relations;
 
 pub(crate) use self::plans::{NEAREST, OPENED, STARTS, TIME};
 
@@ -22,7 +24,7 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::sql::parser::Statement;
 use datafusion::sql::resolve::resolve_table_references;
 use datafusion::sql::sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, Ident, ObjectName, Statement as SqlStatement, TableFactor, VisitMut, VisitorMut,
+    FunctionArg, FunctionArgExpr, ObjectName, Statement as SqlStatement, TableFactor, VisitMut, VisitorMut,
 };
 
 use crate::dialect::TIME_WINDOWS;
@@ -74,26 +76,10 @@ impl VisitorMut for Sources {
         if let TableFactor::Table { name, args: Some(args), .. } = relation
             && function(name).is_some()
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = args.args.first()
-            && let Some(source) = arguments::relation(first)
+            && let Some(source) = relations::relation(first)
         {
             *relation = source;
         }
         ControlFlow::Continue(())
-    }
-}
-
-/// A relation by its name.
-fn named(parts: &[Ident]) -> TableFactor {
-    TableFactor::Table {
-        name: ObjectName::from(parts.to_vec()),
-        alias: None,
-        args: None,
-        with_hints: Vec::new(),
-        version: None,
-        with_ordinality: false,
-        partitions: Vec::new(),
-        json_path: None,
-        sample: None,
-        index_hints: Vec::new(),
     }
 }

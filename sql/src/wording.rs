@@ -2,7 +2,7 @@
 
 use datafusion::common::DataFusionError;
 
-use crate::catalog::nearest_type;
+use crate::type_names::{nearest_type, sql_types};
 
 /// What is wrong, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -151,63 +151,6 @@ fn without_kinds(mut message: &str) -> &str {
     message
 }
 
-/// Arrow's names of types as SQL's, and literals without their type: `Int64(1)` is 1.
-pub(crate) fn sql_types(text: &str) -> String {
-    let mut written = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic()) {
-        let (before, word) = rest.split_at(start);
-        written.push_str(before);
-        let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
-        let (word, after) = word.split_at(end);
-        // What stands in quotes is to be written as it is.
-        let in_a_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '\'');
-        let name = if in_a_word { None } else { sql_type(word) };
-        let close = if after.starts_with("(\"") { "\")" } else { ")" };
-        let arguments = after.strip_prefix('(').and_then(|inner| {
-            let end = inner.find(close)? + close.len();
-            Some((&inner[..end - 1], &inner[end..]))
-        });
-        rest = after;
-        match (name, arguments) {
-            (Some("TIMESTAMP"), Some((unit, behind))) => {
-                written.push_str(if unit.contains(',') { "TIMESTAMP WITH TIME ZONE" } else { "TIMESTAMP" });
-                rest = behind;
-            }
-            (Some("DECIMAL"), _) | (Some(_), None) => written.push_str(name.unwrap_or(word)),
-            (Some(_), Some((value, behind))) => {
-                written.push_str(&value.replace('"', "'"));
-                rest = behind;
-            }
-            (None, _) => written.push_str(word),
-        }
-    }
-    written.push_str(rest);
-    written.replace("count(1)", "count(*)")
-}
-
-fn sql_type(arrow: &str) -> Option<&'static str> {
-    Some(match arrow {
-        "Utf8" | "LargeUtf8" | "Utf8View" => "VARCHAR",
-        "Boolean" => "BOOLEAN",
-        "Int8" => "TINYINT",
-        "Int16" => "SMALLINT",
-        "Int32" => "INT",
-        "Int64" => "BIGINT",
-        "UInt8" => "TINYINT UNSIGNED",
-        "UInt16" => "SMALLINT UNSIGNED",
-        "UInt32" => "INT UNSIGNED",
-        "UInt64" => "BIGINT UNSIGNED",
-        "Float32" => "REAL",
-        "Float64" => "DOUBLE",
-        "Decimal" | "Decimal128" | "Decimal256" => "DECIMAL",
-        "Date32" => "DATE",
-        "Timestamp" => "TIMESTAMP",
-        "Binary" | "LargeBinary" | "BinaryView" => "BYTEA",
-        _ => return None,
-    })
-}
-
 /// The text with its first letter small, unless it is a word in capitals.
 pub(crate) fn first_lower(text: &str) -> String {
     let mut chars = text.chars();
@@ -222,22 +165,6 @@ pub(crate) fn first_lower(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn types_are_those_of_sql() {
-        for (written, read) in [
-            ("Int64 + Utf8View", "BIGINT + VARCHAR"),
-            ("count(Int64(1)) > Int64(-3)", "count(*) > -3"),
-            ("orders.country = Utf8(\"DE (a)\")", "orders.country = 'DE (a)'"),
-            ("Timestamp(ns) > Decimal128(12, 2)", "TIMESTAMP > DECIMAL(12, 2)"),
-            ("Timestamp(ns, \"+00:00\")", "TIMESTAMP WITH TIME ZONE"),
-            ("my_Int64 and Int64s", "my_Int64 and Int64s"),
-            ("größe = Boolean(true)", "größe = true"),
-            ("", ""),
-        ] {
-            assert_eq!(sql_types(written), read);
-        }
-    }
 
     #[test]
     fn messages_say_what_to_write() {

@@ -8,13 +8,15 @@ use datafusion::common::{Column, DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan, Tokenizer};
 
-use crate::catalog::SqlFile;
-use crate::catalog::statements::{Text, parse_error, unreadable};
-use crate::error::{Error, Location};
+use crate::catalog::statements::{parse_error, unreadable};
+use crate::error::Error;
+use crate::file::{Location, SqlFile};
 use crate::names::nearest;
 use crate::planner::Spot;
 use crate::session::session_state;
-use crate::wording::{Wording, first_lower, of_message, sql_types};
+use crate::text::Text;
+use crate::type_names::sql_types;
+use crate::wording::{Wording, first_lower, of_message};
 
 /// What a name can have meant.
 #[derive(Debug, Clone, Default)]

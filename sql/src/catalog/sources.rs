@@ -8,13 +8,14 @@ use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, ObjectName, Spanned, Value};
 
-use crate::catalog::Source;
-use crate::catalog::statements::Text;
 use crate::catalog::types::{arrow_type, normalized};
 use crate::catalog::watermarks::watermark;
-use crate::error::{Error, Location};
+use crate::declarations::Source;
+use crate::error::Error;
+use crate::file::Location;
 use crate::names::nearest;
 use crate::session::Names;
+use crate::text::Text;
 
 /// The name of a source or view, safe as a folder's name; else the error goes to `errors`.
 pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Error>) -> Option<(String, Location)> {

@@ -1,7 +1,6 @@
 //! From a file's text to its statements: cut at the semicolons, so that an error in one leaves the others readable.
 
 mod misspelt;
-mod text;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,13 +12,11 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
 use self::misspelt::{misspelt_clause, misspelt_head};
-use self::text::{byte_offset, is_word};
-use crate::catalog::SqlFile;
 use crate::dialect;
-use crate::error::{Error, Location};
+use crate::error::Error;
+use crate::file::{Location, SqlFile};
+use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
-
-pub(crate) use self::text::Text;
 
 /// What may stand in a file, for messages.
 const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW and CREATE FUNCTION statements";

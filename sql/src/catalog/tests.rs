@@ -10,8 +10,17 @@ mod time_windows;
 mod types;
 mod watermarks;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+
 use super::*;
-use crate::plan::RelationKind;
+use crate::declarations::Watermark;
+use crate::error::Errors;
+use crate::file::SqlFile;
+use crate::plan::{Node, Op, RelationKind, ViewPlan};
 
 /// Sources for every test. Their text is the file `sources.sql`.
 const SOURCES: &str = "

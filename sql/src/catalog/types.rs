@@ -6,8 +6,8 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, ColumnDef, DataType as SqlType, ExactNumberInfo, Ident, TimezoneInfo};
 
-use crate::names::nearest;
 use crate::session::Names;
+use crate::type_names::{TYPE_NAMES, nearest_type};
 
 /// Why a type is refused, and what to write.
 pub(crate) struct Refused {
@@ -102,34 +102,6 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
         _ => refused(sql_type, &format!("types are {}", TYPE_NAMES.join(", "))),
     })
 }
-
-/// What to write instead of a type that is not known.
-pub(crate) fn nearest_type(name: &str) -> String {
-    nearest(name, TYPE_NAMES)
-        .map_or_else(|| format!("types are {}", TYPE_NAMES.join(", ")), |near| format!("did you mean {near}?"))
-}
-
-const TYPE_NAMES: [&str; 19] = [
-    "BOOLEAN",
-    "TINYINT",
-    "SMALLINT",
-    "INT",
-    "INTEGER",
-    "BIGINT",
-    "FLOAT",
-    "REAL",
-    "DOUBLE",
-    "DECIMAL",
-    "NUMERIC",
-    "VARCHAR",
-    "TEXT",
-    "STRING",
-    "BYTEA",
-    "DATE",
-    "TIME",
-    "TIMESTAMP",
-    "STRUCT",
-];
 
 /// A name as SQL reads it: small letters unless it is quoted.
 pub(crate) fn normalized(name: &Ident) -> String {

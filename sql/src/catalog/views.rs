@@ -5,11 +5,13 @@ use std::time::Duration;
 use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, Value};
 
 use crate::catalog::sources::declared_name;
-use crate::catalog::statements::{Parsed, Text};
+use crate::catalog::statements::Parsed;
 use crate::catalog::types::normalized;
-use crate::catalog::{Emit, ViewOptions};
-use crate::error::{Error, Location};
+use crate::declarations::{Emit, ViewOptions};
+use crate::error::Error;
+use crate::file::Location;
 use crate::names::nearest;
+use crate::text::Text;
 
 /// A view that is not planned yet.
 #[derive(Debug, Clone)]

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Schema, TimeUnit};
+use arrow::datatypes::{DataType, Schema};
 
-use crate::catalog::Watermark;
+use crate::declarations::Watermark;
 use crate::names::nearest;
+use crate::time_units::units;
 
 /// What is wrong with a watermark, and what to write.
 pub(crate) struct Refused {
@@ -39,20 +40,4 @@ pub(crate) fn watermark(written: &str, schema: &Schema) -> Result<Watermark, Ref
         return Err(Refused { message: format!("{written} does not say how late events may come"), help: example.to_owned() });
     };
     Ok(Watermark { column, delay })
-}
-
-/// A duration in a timestamp's unit; none where it is no whole number of them.
-pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
-    units_of_nanos(i128::try_from(duration.as_nanos()).ok()?, unit)
-}
-
-/// The same of a length in nanoseconds, which may be negative.
-pub(crate) fn units_of_nanos(nanos: i128, unit: TimeUnit) -> Option<i64> {
-    let nanos_in_one = match unit {
-        TimeUnit::Second => 1_000_000_000,
-        TimeUnit::Millisecond => 1_000_000,
-        TimeUnit::Microsecond => 1_000,
-        TimeUnit::Nanosecond => 1,
-    };
-    (nanos % nanos_in_one == 0).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
 }

@@ -4,7 +4,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 
 use crate::plan::{Node, Op, leaf_index};
 use crate::planner::aggregates;
-use crate::wording::sql_types;
+use crate::type_names::sql_types;
 
 /// What a node does, in a few words.
 pub(super) fn title(node: &Node) -> String {

@@ -7,10 +7,10 @@ use datafusion::logical_expr::{Aggregate, LogicalPlan};
 
 use super::words::reasons;
 use crate::catalog::View;
-use crate::catalog::statements::Text;
-use crate::error::Location;
+use crate::file::Location;
 use crate::plan::{Node, Op, Reason, RelationKind, given_leaf};
 use crate::planner::aggregates;
+use crate::text::Text;
 
 /// Something that a user should know of a view, and what could be done.
 #[derive(Debug, Clone)]

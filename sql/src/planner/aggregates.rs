@@ -6,7 +6,7 @@ use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 
 use crate::plan::Reason;
-use crate::planner::split::is_exact;
+use crate::planner::equality::is_exact;
 
 /// Aggregates of DataFusion whose states merge exactly (floats but for rounding), with DISTINCT, FILTER and ORDER BY as they allow
 /// them. Read in datafusion-functions-aggregate 55.2, `merge_batch` of each:

@@ -9,15 +9,17 @@
 //! The time is the same function of a row for all operators that it passes, so that all of them drop it together; none takes back what
 //! another has dropped.
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
+mod bounds;
+
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DataFusionError, ScalarValue};
+use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
-use crate::catalog::watermarks::units_of_nanos;
+use self::bounds::{counts_alike, not_after, shifted, upper_bound, whole};
 use crate::plan::{Expiry, Node, Op, RowTime, given_leaf, leaf_index, plain_column};
-use crate::planner::split;
+use crate::planner::{equality, split};
 
 /// Marks what a node and those below it can forget, given the time of its rows.
 pub(super) fn mark(node: &mut Node, time: &RowTime) {
@@ -192,7 +194,7 @@ fn by_equal_keys(join: &Join, time: &RowTime, is_left: bool) -> Option<RowTime> 
         join.on.iter().find_map(|(left, right)| {
             let (one, two) = if is_left { (left, right) } else { (right, left) };
             let types = (one.get_type(own.schema().as_ref()), two.get_type(other.schema().as_ref()));
-            let alike = matches!(types, (Ok(one), Ok(two)) if one == two && split::is_exact(&one));
+            let alike = matches!(types, (Ok(one), Ok(two)) if one == two && equality::is_exact(&one));
             (alike && plain_column(one) == Some(column)).then(|| plain_column(two).cloned().map(Expr::Column)).flatten()
         })
     })
@@ -239,96 +241,6 @@ fn distance(side: &LogicalPlan, time: &Expr, column: Expr, leaves: &[Node]) -> O
 
 fn column_type(plan: &LogicalPlan, column: &Column) -> Option<DataType> {
     Expr::Column(column.clone()).get_type(plan.schema().as_ref()).ok()
-}
-
-/// What a condition says to be at or before what.
-fn not_after(condition: &Expr) -> Vec<(&Expr, &Expr)> {
-    let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Vec::new() };
-    match op {
-        Operator::Lt | Operator::LtEq => vec![(left, right)],
-        Operator::Gt | Operator::GtEq => vec![(right, left)],
-        Operator::Eq => vec![(left, right), (right, left)],
-        _ => Vec::new(),
-    }
-}
-
-/// A column and what is added to it.
-fn shifted(expression: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
-    match expression {
-        Expr::Column(column) if schema.has_column(column) => Some((column.clone(), 0)),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
-            let (column, shift) = shifted(left, schema)?;
-            Some((column, shift.checked_add(constant(right, &left.get_type(schema).ok()?)?)?))
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            let (column, shift) = shifted(left, schema)?;
-            Some((column, shift.checked_sub(constant(right, &left.get_type(schema).ok()?)?)?))
-        }
-        _ => None,
-    }
-}
-
-/// A column and what it takes to be no earlier than a time, which is NULL only where the column is.
-fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
-    let data_type = |expression: &Expr| expression.get_type(schema).ok();
-    match time {
-        Expr::Column(column) => Some((column.clone(), 0)),
-        Expr::Cast(cast) => {
-            counts_alike(&data_type(&cast.expr)?, cast.field.data_type()).then(|| upper_bound(&cast.expr, schema))?
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
-            let (column, more) = upper_bound(left, schema)?;
-            Some((column, more.checked_add(constant(right, &data_type(left)?)?)?))
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => {
-            let (column, more) = upper_bound(left, schema)?;
-            let of_it = right.column_refs().iter().all(|other| **other == column);
-            let less = constant(right, &data_type(left)?).or_else(|| (of_it && is_remainder(right)).then_some(0))?;
-            Some((column, more.checked_sub(less)?))
-        }
-        _ => None,
-    }
-}
-
-/// Whether an expression is what is over of a division, made positive: `(x % n + n) % n`.
-fn is_remainder(expression: &Expr) -> bool {
-    let remainder = |expression: &Expr| match expression {
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Modulo, right }) => Some((left.as_ref().clone(), whole(right)?)),
-        _ => None,
-    };
-    let Some((sum, size)) = remainder(expression) else { return false };
-    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) = &sum else { return false };
-    size > 0 && whole(right) == Some(size) && remainder(left).is_some_and(|(_, other)| other == size)
-}
-
-fn whole(expression: &Expr) -> Option<i64> {
-    match expression {
-        Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
-        _ => None,
-    }
-}
-
-/// Whether a cast between two types leaves a time at the same number, and so never fails. One into another zone does not.
-fn counts_alike(from: &DataType, to: &DataType) -> bool {
-    from == to || matches!((from, to), (DataType::Int64, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Int64))
-}
-
-/// A constant that is added to a column of a type, in its units. None is known for a length that is no whole number of them
-/// or that depends on the calendar, as that of a day does in a zone.
-fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
-    let Expr::Literal(value, _) = expression else { return None };
-    let nanos = match (value, data_type) {
-        (ScalarValue::Int64(Some(value)), DataType::Int64) => return Some(*value),
-        (ScalarValue::IntervalMonthDayNano(Some(IntervalMonthDayNano { months: 0, days, nanoseconds })), _) => {
-            i128::from(*days) * 86_400_000_000_000 + i128::from(*nanoseconds)
-        }
-        (ScalarValue::IntervalDayTime(Some(interval)), _) => {
-            i128::from(interval.days) * 86_400_000_000_000 + i128::from(interval.milliseconds) * 1_000_000
-        }
-        _ => return None,
-    };
-    let DataType::Timestamp(unit, None) = data_type else { return None };
-    units_of_nanos(nanos, *unit)
 }
 
 impl RowTime {

@@ -1,15 +1,12 @@
 //! When a view has to be rebuilt: a digest of everything that decides its rows and the form of its state.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::catalog::Source;
-use crate::plan::RelationKind;
-use crate::planner::Relation;
+use crate::declarations::Source;
 
 /// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
 const STATE_FORMAT: u32 = 4;
@@ -17,8 +14,8 @@ const STATE_FORMAT: u32 = 4;
 /// Options of a source that decide which events there are; others say how to reach them.
 const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];
 
-/// Of the optimized plan over relations that `reads` names.
-pub(crate) fn of_view(batch: &LogicalPlan, reads: &[(RelationKind, String)], relations: &BTreeMap<String, Relation>) -> String {
+/// Of the optimized plan over relations, each with its name and its own fingerprint.
+pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
     let mut text = format!("state format {STATE_FORMAT}\n{}\n", batch.display_indent_schema());
     // The one thing that decides rows and is not displayed: EXCEPT takes NULL for equal to NULL, NOT EXISTS does not.
     let _ = batch.apply_with_subqueries(|plan| {
@@ -27,11 +24,9 @@ pub(crate) fn of_view(batch: &LogicalPlan, reads: &[(RelationKind, String)], rel
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    for (_, name) in reads {
-        if let Some(relation) = relations.get(name) {
-            // Writing to a String cannot fail.
-            let _ = writeln!(text, "{name}: {}", relation.fingerprint);
-        }
+    for (name, fingerprint) in read {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name}: {fingerprint}");
     }
     digest(&text)
 }

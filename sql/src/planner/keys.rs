@@ -3,7 +3,7 @@
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
 use crate::plan::{leaf_index, plain_column};
-use crate::planner::split::is_exact;
+use crate::planner::equality::is_exact;
 
 /// Indexes into the plan's columns, given the keys of its leaves; empty where there is at most one row.
 pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Option<Vec<usize>> {

@@ -1,12 +1,12 @@
 //! By which keys an operator's answer splits: over the rows of some keys it gives exactly those rows of its answer that it gives
 //! for these keys over all rows. Conservative: none where it is not certain.
 
-use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
 
 use crate::plan::Reason;
 use crate::planner::aggregates;
+use crate::planner::equality::{is_exact, splits};
 
 /// The key of an operator, as expressions over each of its inputs.
 #[derive(Debug, Clone)]
@@ -107,35 +107,4 @@ pub(crate) fn common_partition(expressions: &[Expr]) -> Vec<Expr> {
 
 fn all_split(keys: &[Expr], schema: &DFSchema) -> bool {
     !keys.is_empty() && keys.iter().all(|key| key.get_type(schema).is_ok_and(|data_type| splits(&data_type)))
-}
-
-/// Whether values that DataFusion takes for equal are found to be so by their encoding. Floats are, outside of lists and structs.
-fn splits(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Map(_, _) | DataType::Union(_, _) | DataType::RunEndEncoded(_, _) => false,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            !item.data_type().is_floating() && splits(item.data_type())
-        }
-        DataType::Struct(fields) => fields.iter().all(|field| !field.data_type().is_floating() && splits(field.data_type())),
-        DataType::Dictionary(_, values) => !values.is_floating() && splits(values),
-        DataType::ListView(_) | DataType::LargeListView(_) => false,
-        _ => true,
-    }
-}
-
-/// Whether equal values are alike bit for bit, at any depth.
-pub(crate) fn is_exact(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => false,
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => is_exact(item.data_type()),
-        DataType::Struct(fields) => fields.iter().all(|field| is_exact(field.data_type())),
-        DataType::Dictionary(_, values) => is_exact(values),
-        DataType::Map(_, _)
-        | DataType::Union(_, _)
-        | DataType::RunEndEncoded(_, _)
-        | DataType::ListView(_)
-        | DataType::LargeListView(_)
-        | DataType::Interval(_) => false,
-        _ => true,
-    }
 }

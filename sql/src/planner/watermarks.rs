@@ -25,11 +25,12 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition, lit, scalar_subquery,
 };
 
-use crate::catalog::watermarks::units;
-use crate::catalog::{Emit, ViewOptions};
+use crate::declarations::{Emit, ViewOptions};
 use crate::plan::{Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
-use crate::planner::{Refusal, Relation, Spot, expiry, fingerprint, optimized, regions, relations_read};
+use crate::planner::optimize::{fingerprint_over, optimized, relations_read};
+use crate::planner::{Refusal, Relation, Spot, expiry, regions};
 use crate::session::{SchemaOnly, session_state};
+use crate::time_units::units;
 
 const WINDOW_END: &str = "window_end";
 
@@ -109,7 +110,7 @@ pub(super) fn bounded(
         inputs,
     };
     regions::number(&mut root, &mut 0);
-    Ok(ViewPlan { schema: plan.schema, fingerprint: fingerprint::of_view(&batch, &reads, relations), batch, root, reads })
+    Ok(ViewPlan { schema: plan.schema, fingerprint: fingerprint_over(&batch, &reads, relations), batch, root, reads })
 }
 
 fn refused(option: &'static str, message: String, help: &str) -> Refusal {

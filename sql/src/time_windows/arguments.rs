@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
-use super::named;
+use super::relations::relation;
 
 /// A call that is right.
 #[derive(Debug)]
@@ -60,18 +60,6 @@ fn usage(function: &str) -> &'static str {
 fn refused(message: String, help: &str, at: SqlSpan) -> DataFusionError {
     let diagnostic = Diagnostic::new_error(message.clone(), Span::try_from_sqlparser_span(at)).with_help(help, None);
     DataFusionError::Plan(message).with_diagnostic(diagnostic)
-}
-
-/// The relation that an argument names, or is.
-pub(super) fn relation(argument: &SqlExpr) -> Option<TableFactor> {
-    match argument {
-        SqlExpr::Identifier(name) => Some(named(std::slice::from_ref(name))),
-        SqlExpr::CompoundIdentifier(parts) => Some(named(parts)),
-        SqlExpr::Subquery(query) => {
-            Some(TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None })
-        }
-        _ => None,
-    }
 }
 
 /// Reads and checks a call.

@@ -8,10 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     VisitMut, Visitor, VisitorMut,
 };
 
-use super::{Function, Functions, cast, place, read_name};
-use crate::catalog::statements::Text;
+use super::function::{Function, Functions, cast, place, read_name};
 use crate::error::Error;
 use crate::names::nearest;
+use crate::text::Text;
 
 /// The functions that an expression calls, by name.
 pub(super) fn calls(expression: &impl Visit) -> BTreeSet<String> {

@@ -2,9 +2,9 @@
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::text::{Text, is_word};
-use crate::error::Location;
+use crate::file::Location;
 use crate::names::nearest;
+use crate::text::{Text, is_word};
 
 /// The first of a statement's first words that is nearly one with which statements of these files begin.
 pub(super) fn misspelt_head(text: &Text, words: &[&str]) -> Option<(Location, &'static str)> {

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::cut::Cut;
-use crate::planner::{aggregates, split};
+use crate::planner::{aggregates, equality};
 
 /// Names that no user can write.
 const ROW: &str = "$row";
@@ -141,5 +141,5 @@ fn extreme(expression: &Expr, schema: &DFSchema) -> Option<Extreme> {
 
 /// Whether values of a type are plain ones, in the same order for an aggregate and for a sort, of which equal ones are alike bit for bit.
 fn is_plain(data_type: &DataType) -> bool {
-    split::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
+    equality::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
 }

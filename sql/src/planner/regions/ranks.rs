@@ -11,7 +11,7 @@ use super::cut::Cut;
 use super::leaves::unique_schema;
 use super::sorts::{ranks_alike, upper_bound};
 use crate::plan::{KeyedInput, Node, Op, plain_column};
-use crate::planner::{Refusal, keys, split};
+use crate::planner::{Refusal, equality, keys, split};
 
 /// Ranks that may stand in one window operator.
 const MOST_FUNCTIONS: usize = 3;
@@ -77,10 +77,10 @@ impl Cut<'_> {
         let Some(Expr::WindowFunction(call)) = window.window_expr.first().map(|first| first.clone().unalias()) else {
             return false;
         };
-        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type));
+        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| equality::is_exact(&data_type));
         // Peers of floats are not those of their encodings.
         let ordered = |key: &Expr| {
-            key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type) || data_type.is_floating())
+            key.get_type(schema.as_ref()).is_ok_and(|data_type| equality::is_exact(&data_type) || data_type.is_floating())
         };
         let counts_peers = !window.window_expr.iter().all(|function| match function.clone().unalias() {
             Expr::WindowFunction(call) => call.fun.name() == "row_number",

@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window, WindowF
 use super::cut::Cut;
 use super::leaves::unique_schema;
 use crate::plan::{KeyedInput, Node, Op, Reason, plain_column};
-use crate::planner::{Refusal, split};
+use crate::planner::{Refusal, equality};
 use crate::time_windows::{NEAREST, OPENED, STARTS, TIME};
 
 /// The window operators of a session, over their input.
@@ -104,7 +104,7 @@ impl Cut<'_> {
     pub(super) fn sessions_of<'p>(&self, plan: &'p LogicalPlan) -> Option<Sessions<'p>> {
         let sessions = of_plan(plan)?;
         let schema = sessions.input.schema();
-        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| split::is_exact(&data_type));
+        let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| equality::is_exact(&data_type));
         let fits = !sessions.keys.is_empty() && sessions.keys.iter().all(exact);
         (fits && self.reads_relation(sessions.input) && !self.retracts(sessions.input)).then_some(sessions)
     }

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, Limit, LogicalPlan, 
 
 use super::subqueries::has_subquery_or_outer_column;
 use crate::plan::plain_column;
-use crate::planner::split;
+use crate::planner::equality;
 
 /// Functions that count how many rows come before one, in an order.
 const RANKS: [&str; 3] = ["row_number", "rank", "dense_rank"];
@@ -34,7 +34,7 @@ pub(super) fn of_changing(plan: &LogicalPlan) -> Option<(&Sort, usize, usize)> {
     let schema = sort.input.schema();
     let told_apart = schema.fields().iter().all(|field| {
         field.data_type().is_floating()
-            || split::is_exact(field.data_type()) && !matches!(field.data_type(), DataType::Dictionary(_, _))
+            || equality::is_exact(field.data_type()) && !matches!(field.data_type(), DataType::Dictionary(_, _))
     });
     (told_apart && !schema.fields().is_empty()).then_some((sort, skip, fetch))
 }

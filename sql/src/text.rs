@@ -5,8 +5,7 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer};
 
-use crate::catalog::SqlFile;
-use crate::error::Location;
+use crate::file::{Location, SqlFile};
 
 /// A statement's text in its file. Never empty.
 #[derive(Debug, Clone)]
@@ -145,12 +144,12 @@ impl Text {
     }
 }
 
-pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+pub(crate) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))
 }
 
 /// The byte offset of a line and a column, both from 1, columns in characters.
-pub(super) fn byte_offset(text: &str, line: u64, column: u64) -> usize {
+pub(crate) fn byte_offset(text: &str, line: u64, column: u64) -> usize {
     let (line, column) = (usize::try_from(line).unwrap_or(1), usize::try_from(column).unwrap_or(1));
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
     let rest = &text[start..];

@@ -1,0 +1,43 @@
+//! The optimized plan of a query, and the relations that it reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+
+use super::{Relation, fingerprint, ordering};
+use crate::plan::{RelationKind, is_schema_only};
+
+/// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.
+pub(crate) fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    ordering::drop_sorts(state.optimize(written)?)
+}
+
+/// The relations that a plan scans, those in subqueries too, by name.
+pub(crate) fn relations_read(
+    plan: &LogicalPlan,
+    relations: &BTreeMap<String, Relation>,
+) -> Result<Vec<(RelationKind, String)>, DataFusionError> {
+    let mut read = BTreeSet::new();
+    plan.apply_with_subqueries(|plan| {
+        if let LogicalPlan::TableScan(scan) = plan
+            && is_schema_only(&scan.source)
+        {
+            read.insert(scan.table_name.table().to_owned());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(read.into_iter().filter_map(|name| relations.get(&name).map(|relation| (relation.kind, name))).collect())
+}
+
+/// The fingerprint of a view over the relations that it reads.
+pub(crate) fn fingerprint_over(
+    batch: &LogicalPlan,
+    reads: &[(RelationKind, String)],
+    relations: &BTreeMap<String, Relation>,
+) -> String {
+    let read = reads.iter().filter_map(|(_, name)| Some((name.as_str(), relations.get(name)?.fingerprint.as_str())));
+    fingerprint::of_view(batch, read)
+}

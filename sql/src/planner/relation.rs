@@ -1,0 +1,65 @@
+//! What a query can read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::fingerprint;
+use crate::declarations::{Source, Watermark};
+use crate::plan::{Node, Op, RelationKind, ViewPlan};
+
+/// What can be read: a source, or a view that is planned already.
+#[derive(Debug, Clone)]
+pub(crate) struct Relation {
+    pub(crate) kind: RelationKind,
+    pub(crate) schema: SchemaRef,
+    pub(crate) retracts: bool,
+    pub(crate) key: Option<Vec<usize>>,
+    /// Whether its rows come in the order of the events of one source.
+    pub(crate) by_arrival: bool,
+    /// Of a source: its watermark.
+    pub(crate) watermark: Option<Watermark>,
+    /// The sources with a watermark from which its rows come.
+    pub(crate) timed: BTreeSet<String>,
+    /// Changes when the relation's rows may be others.
+    pub(crate) fingerprint: String,
+}
+
+impl Relation {
+    pub(crate) fn of_source(source: &Source) -> Relation {
+        Relation {
+            kind: RelationKind::Source,
+            schema: Arc::clone(&source.schema),
+            retracts: false,
+            key: None,
+            by_arrival: true,
+            watermark: source.watermark,
+            timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
+            fingerprint: fingerprint::of_source(source),
+        }
+    }
+
+    /// Of a view that reads `relations`.
+    pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>, relations: &BTreeMap<String, Relation>) -> Relation {
+        Relation {
+            kind: RelationKind::View,
+            schema: Arc::clone(&plan.schema),
+            retracts: plan.root.retracts,
+            key: plan.root.key.clone(),
+            by_arrival: by_arrival(&plan.root, relations),
+            watermark: None,
+            timed,
+            fingerprint: plan.fingerprint.clone(),
+        }
+    }
+}
+
+/// Whether a view gives rows in the order of the events of one source: those of a relation that does, some of them and otherwise written.
+fn by_arrival(node: &Node, relations: &BTreeMap<String, Relation>) -> bool {
+    match (&node.op, node.inputs.as_slice()) {
+        (Op::Scan { relation, .. }, _) => relations.get(relation).is_some_and(|relation| relation.by_arrival),
+        (Op::Linear { .. }, [input]) => by_arrival(input, relations),
+        _ => false,
+    }
+}

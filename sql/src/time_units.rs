@@ -1,0 +1,21 @@
+//! Lengths of time in the units of a timestamp.
+
+use std::time::Duration;
+
+use arrow::datatypes::TimeUnit;
+
+/// A duration in a timestamp's unit; none where it is no whole number of them.
+pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
+    units_of_nanos(i128::try_from(duration.as_nanos()).ok()?, unit)
+}
+
+/// The same of a length in nanoseconds, which may be negative.
+pub(crate) fn units_of_nanos(nanos: i128, unit: TimeUnit) -> Option<i64> {
+    let nanos_in_one = match unit {
+        TimeUnit::Second => 1_000_000_000,
+        TimeUnit::Millisecond => 1_000_000,
+        TimeUnit::Microsecond => 1_000,
+        TimeUnit::Nanosecond => 1,
+    };
+    (nanos % nanos_in_one == 0).then(|| i64::try_from(nanos / nanos_in_one).ok()).flatten()
+}
