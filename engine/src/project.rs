@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
-use alluvium_sql::{Catalog, SqlFile};
+use alluvium_sql::{Catalog, SqlFile, nearest};
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::settings::keys::nearest;
 use crate::settings::{Overrides, Settings};
 
 /// A loaded folder.

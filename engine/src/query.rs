@@ -15,6 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use alluvium_sql::nearest;
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
@@ -29,7 +30,6 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::settings::keys::nearest;
 use open_files::OpenFiles;
 use snapshot::Snapshots;
 

@@ -15,11 +15,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alluvium_sql::Errors;
+use alluvium_sql::{Errors, nearest};
 use config::{Config, File, FileFormat, Source as _, Value, ValueKind};
 
 use crate::error::Error;
-use keys::{KEYS, nearest};
+use keys::KEYS;
 use place::TomlFile;
 
 /// The settings' file in a folder.

@@ -43,6 +43,7 @@ pub use cause::{Cause, cause, cause_of_arrow};
 pub use declarations::{Emit, Source, ViewOptions, Watermark};
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
+pub use names::nearest;
 pub use plan::{
     Class, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name,
     leaf_scan,

@@ -1,9 +1,9 @@
-//! The nearest of some names, for messages about a misspelt one.
+//! The nearest of some names, for messages about a misspelt one. The one place where this is decided.
 
-/// The candidate that a user most likely meant, if any is near enough: at most a third of its letters differ.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate that a user most likely meant, if any is near enough: at most a third of its letters differ, and no more than three.
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).max(1);
+    let allowed = (name.chars().count() / 3).clamp(1, 3);
     candidates
         .into_iter()
         .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))

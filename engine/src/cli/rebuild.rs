@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alluvium_sql::nearest;
 use clap::Args;
 
 use super::client::Client;
@@ -11,7 +12,6 @@ use crate::error::Error;
 use crate::lock::running;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::settings::keys::nearest;
 
 const EXAMPLES: &str = "\
 Examples:

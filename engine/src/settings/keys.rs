@@ -100,15 +100,3 @@ pub fn example(name: &str) -> String {
         if key.quoted { format!("{name} = \"{}\"", key.default) } else { format!("{name} = {}", key.default) }
     })
 }
-
-/// The candidate that was most likely meant, if any is near enough.
-pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&name, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
-}
