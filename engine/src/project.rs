@@ -153,10 +153,8 @@ fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
     paths.sort();
     let read = |path: PathBuf| {
         let bytes = fs::read(&path).map_err(|error| Error::io("reading", &path, error))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::config(format!("{} is not UTF-8", path.display()), "save it as UTF-8"))?;
         let short = path.strip_prefix("./").unwrap_or(&path);
-        Ok(SqlFile { path: short.display().to_string(), text })
+        SqlFile::of_bytes(short.display().to_string(), bytes).map_err(|error| Error::Sql(alluvium_sql::Errors(vec![error])))
     };
     paths.into_iter().map(read).collect()
 }

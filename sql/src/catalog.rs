@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | `bytes` | from a file's bytes to its text |
 //! | `load` | from files to a catalog |
 //! | `read` | what the files declare, statement by statement |
 //! | `relations` | the relations that a query names |
@@ -13,6 +14,7 @@
 //! | `diagnose` | from DataFusion's errors to ours |
 //! | `contents` | what a catalog holds |
 
+mod bytes;
 mod contents;
 mod diagnose;
 mod functions;

@@ -18,6 +18,7 @@
 //! | `type_names` | SQL's names of types |
 //! | `time_units` | lengths of time in a timestamp's units |
 //! | `names` | the name that was meant |
+//! | `other_engines` | what other engines call things |
 //!
 //! No I/O, no state, no clock: this crate is given text and gives plans.
 
@@ -29,6 +30,7 @@ pub mod dialect;
 pub mod error;
 mod file;
 mod names;
+mod other_engines;
 pub mod plan;
 mod planner;
 pub mod session;

@@ -154,7 +154,7 @@ fn refuse_twin_columns(plan: &LogicalPlan) -> Result<(), Refusal> {
             return Err(Refusal::Refused {
                 message: format!("two columns of the view are named {}", field.name()),
                 help: "give one of them another name with AS".to_owned(),
-                spot: Spot::Word("SELECT"),
+                spot: Spot::Output(field.name().clone()),
             });
         }
     }

@@ -52,6 +52,12 @@ fn of_values(message: &str) -> Option<Wording> {
             "write it as '2026-01-31 12:00:00'; TRY_CAST(... AS TIMESTAMP) gives NULL for what does not fit",
         );
     }
+    if message.starts_with("Unsupported interval argument") {
+        return wording(
+            "INTERVAL is followed by no length of time",
+            "write INTERVAL '10 minutes'; for a column of that name write \"interval\"",
+        );
+    }
     if message.contains("for type interval") {
         return wording(
             first_lower(&message.replace("Invalid input syntax for type interval:", "an interval cannot be")),
@@ -79,6 +85,9 @@ fn of_types(message: &str) -> Option<Wording> {
         });
     if let Some(pair) = pair {
         return wording(format!("the types of {} do not go together", sql_types(pair)), "cast one side: CAST(x AS type)");
+    }
+    if message.starts_with("Unexpected argument type to 'json_") && message.contains("got Struct(") {
+        return wording("-> and ->> read JSON text, and this is a STRUCT", "write a dot: data.member");
     }
     if let Some(rest) = message.strip_prefix("Cannot create filter with non-boolean predicate ")
         && let Some((predicate, data_type)) = rest.rsplit_once(" returning ")

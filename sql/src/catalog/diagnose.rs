@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields};
-use datafusion::common::{Column, DataFusionError, SchemaError};
+use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan, Tokenizer};
 
 use crate::catalog::statements::{parse_error, unreadable};
+use crate::catalog::types::normalized;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
-use crate::names::nearest;
+use crate::names::{nearest, written};
+use crate::other_engines;
 use crate::planner::Spot;
 use crate::session::session_state;
 use crate::text::Text;
@@ -44,7 +47,7 @@ impl Known {
 }
 
 /// A query that Alluvium refuses.
-pub(crate) fn refused(message: String, help: String, spot: &Spot, text: &Text) -> Error {
+pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query, text: &Text) -> Error {
     let at = match spot {
         Spot::Call(name) => text.call(name).or_else(|| match name.as_str() {
             // What each may also be written as.
@@ -55,9 +58,25 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, text: &Text) -
         Spot::Word(word @ ("LIMIT" | "OFFSET")) => text.unordered(word),
         Spot::Word(word) => text.word(word),
         Spot::Literal(literal) => text.literal(literal),
+        Spot::Output(name) => output(query, name, text).or_else(|| text.word("SELECT")),
         Spot::Whole => None,
     };
     Error { message, help: Some(help), at: at.unwrap_or_else(|| text.head()) }
+}
+
+/// Where the last column of this name stands in the outermost SELECT.
+fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let spans = select.projection.iter().filter_map(|item| {
+        let named = match item {
+            SelectItem::ExprWithAlias { alias, .. } => alias,
+            SelectItem::UnnamedExpr(Expr::Identifier(column)) => column,
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?,
+            _ => return None,
+        };
+        (normalized(named) == name).then_some(named.span)
+    });
+    spans.last().map(|span| text.span(span))
 }
 
 /// What cannot happen by anything a user writes.
@@ -89,11 +108,11 @@ pub fn query_error(error: &DataFusionError, sql: &str) -> Error {
         known.functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys()).cloned().collect();
         known.functions.extend(state.window_functions().keys().cloned());
     }
-    from_datafusion(error, &text, &known)
+    from_datafusion(error, None, &text, &known)
 }
 
 /// An error of parsing names and types, or of planning.
-pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, known: &Known) -> Error {
+pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, text: &Text, known: &Known) -> Error {
     let diagnostic = error.diagnostic();
     let span = diagnostic.and_then(|found| found.span.or_else(|| found.notes.iter().find_map(|note| note.span)));
     let at = span.map(|span| {
@@ -107,13 +126,13 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, known: &Know
         return Error { message: unknown_column(field), help: nearest_column(field, valid_fields), at };
     }
     if let (Some(SchemaError::AmbiguousReference { field }), None) = (schema_error(error), &at) {
-        return twin_columns(field.name(), text);
+        return twin_columns(field.name(), query, text);
     }
     if let Some(SchemaError::AmbiguousReference { field }) = schema_error(error) {
         let at = at.or_else(|| text.word(field.name())).unwrap_or_else(|| text.head());
         return Error {
             message: format!("{} is a column of more than one relation", field.name()),
-            help: Some(format!("say which: relation.{}", field.name())),
+            help: Some(format!("say which: {}", qualified(diagnostic, field.name()))),
             at,
         };
     }
@@ -122,9 +141,10 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, known: &Know
     let told = diagnostic.map(|found| found.message.as_str()).filter(|message| *message != "expressions have incompatible types");
     let message = told.unwrap_or(&root);
     if let Some(name) = quoted_after(message, "Invalid function ") {
+        let near = || nearest(&name, known.functions.iter().map(String::as_str)).map(|near| format!("did you mean {near}?"));
         return Error {
             message: format!("no function is named {name}"),
-            help: nearest(&name, known.functions.iter().map(String::as_str)).map(|near| format!("did you mean {near}?")),
+            help: other_engines::function(&name).map(|ours| format!("write {ours}")).or_else(near),
             at: at.or_else(|| text.call(&name)).unwrap_or_else(|| text.head()),
         };
     }
@@ -139,8 +159,13 @@ pub(crate) fn from_datafusion(error: &DataFusionError, text: &Text, known: &Know
     let Wording { message: said, help } = of_message(message);
     let help =
         help.or_else(|| diagnostic.and_then(|found| found.helps.first()).map(|help| first_lower(&sql_types(&help.message))));
-    let at = at.or_else(|| place_of(message, text)).unwrap_or_else(|| text.head());
+    let at = json_operator(message, text).or(at).or_else(|| place_of(message, text)).unwrap_or_else(|| text.head());
     Error { message: said, help, at }
+}
+
+/// The operator that a message of the JSON functions is about; its span is that of the member.
+fn json_operator(message: &str, text: &Text) -> Option<Location> {
+    message.contains("Unexpected argument type to 'json_").then(|| text.symbol("->>").or_else(|| text.symbol("->")))?
 }
 
 /// Where a message's own words stand in a statement.
@@ -169,7 +194,10 @@ fn operator_of(message: &str) -> Option<&str> {
 
 fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
     let help = match nearest(name, known.members.iter().map(String::as_str)) {
-        Some(near) => Some(format!("did you mean {near}?")),
+        Some(near) if near != name && near.eq_ignore_ascii_case(name) => {
+            Some(format!("did you mean {}? Quotes keep capital letters", written(near)))
+        }
+        Some(near) => Some(format!("did you mean {}?", written(near))),
         None if known.members.is_empty() => None,
         None => Some(format!("there are {}", known.members.iter().cloned().collect::<Vec<_>>().join(", "))),
     };
@@ -177,12 +205,24 @@ fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
     Error { message: format!("the struct has no member {name}"), help, at }
 }
 
+/// The columns that an ambiguous name can mean, as they have to be written.
+fn qualified(diagnostic: Option<&Diagnostic>, name: &str) -> String {
+    let notes = diagnostic.map(|found| found.notes.as_slice()).unwrap_or_default();
+    let columns = notes.iter().filter_map(|note| note.message.strip_prefix("possible column "));
+    let columns: Vec<&str> =
+        columns.filter(|column| column.rsplit('.').next().is_some_and(|last| last.trim_matches('"') == name)).collect();
+    match columns.as_slice() {
+        [] => format!("relation.{name}"),
+        columns => columns.join(" or "),
+    }
+}
+
 /// Two columns of one SELECT with one name.
-fn twin_columns(name: &str, text: &Text) -> Error {
+fn twin_columns(name: &str, query: Option<&Query>, text: &Text) -> Error {
     Error {
         message: format!("two columns of the view are named {name}"),
         help: Some("give one of them another name with AS".to_owned()),
-        at: text.word("SELECT").unwrap_or_else(|| text.head()),
+        at: query.and_then(|query| output(query, name, text)).or_else(|| text.word("SELECT")).unwrap_or_else(|| text.head()),
     }
 }
 
@@ -206,13 +246,13 @@ fn unknown_column(field: &Column) -> String {
 fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
     let names: Vec<&str> = valid.iter().map(Column::name).collect();
     if let Some(exact) = names.iter().find(|name| **name != field.name() && name.eq_ignore_ascii_case(field.name())) {
-        return Some(format!("did you mean \"{exact}\"? Quotes keep capital letters"));
+        return Some(format!("did you mean {}? Quotes keep capital letters", written(exact)));
     }
     if let Some(other) = valid.iter().find(|column| column.name() == field.name()) {
         return Some(format!("did you mean {}?", other.flat_name()));
     }
     match nearest(field.name(), names.iter().copied()) {
-        Some(near) => Some(format!("did you mean {near}?")),
+        Some(near) => Some(format!("did you mean {}?", written(near))),
         None if names.is_empty() => None,
         None => Some(format!("there are {}", names.join(", "))),
     }

@@ -99,9 +99,9 @@ impl Functions {
         let error = match check_function(&query, &Arc::new(Schema::new(fields))) {
             Ok(()) => return true,
             Err(Refusal::DataFusion(error)) => {
-                from_datafusion(&error, &function.text, &Known { functions: names.clone(), ..Known::default() })
+                from_datafusion(&error, Some(&query), &function.text, &Known { functions: names.clone(), ..Known::default() })
             }
-            Err(Refusal::Refused { message, help, spot }) => refused(message, help, &spot, &function.text),
+            Err(Refusal::Refused { message, help, spot }) => refused(message, help, &spot, &query, &function.text),
         };
         errors.push(error);
         false

@@ -82,9 +82,9 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
                 for relation in known.values() {
                     meant.add_members(relation.schema.fields());
                 }
-                errors.push(from_datafusion(&error, &view.text, &meant));
+                errors.push(from_datafusion(&error, Some(&view.query), &view.text, &meant));
             }
-            Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.text)),
+            Err(Refusal::Refused { message, help, spot }) => errors.push(refused(message, help, &spot, &view.query, &view.text)),
         }
     }
     catalog

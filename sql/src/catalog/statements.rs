@@ -1,5 +1,6 @@
 //! From a file's text to its statements: cut at the semicolons, so that an error in one leaves the others readable.
 
+mod hints;
 mod misspelt;
 
 use std::collections::VecDeque;
@@ -11,10 +12,12 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, TokenizerError};
 
+use self::hints::hint;
 use self::misspelt::{misspelt_clause, misspelt_head};
 use crate::dialect;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
+use crate::other_engines;
 use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
 
@@ -140,6 +143,10 @@ fn refuse_other_statements(text: &Text) -> Result<(), Error> {
         ["DROP", ..] => {
             refuse("DROP is not for these files", "delete the statement that declares it, then run `alluvium drop VIEW`")
         }
+        _ if other_engines::statement(&words).is_some() => {
+            let (message, help) = other_engines::statement(&words).unwrap_or_default();
+            refuse(message, help)
+        }
         _ => match misspelt_head(text, &words) {
             Some((at, near)) => Err(Error {
                 message: "this statement is not for these files".to_owned(),
@@ -220,6 +227,9 @@ pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
     let at = at.unwrap_or_else(|| text.head());
     if let Some((word, help)) = misspelt_clause(text, at.offset) {
         return Error { message, help: Some(help), at: word };
+    }
+    if let Some(hint) = hint(text, at.offset) {
+        return Error { message: hint.message.unwrap_or(message), help: Some(hint.help), at: hint.at };
     }
     Error { message, help: missing_clause(text), at }
 }

@@ -6,6 +6,7 @@ mod classes;
 mod errors;
 mod explain;
 mod functions;
+mod messages;
 mod time_windows;
 mod types;
 mod watermarks;

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 use datafusion::sql::planner::SqlToRel;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, ColumnDef, DataType as SqlType, ExactNumberInfo, Ident, TimezoneInfo};
 
+use crate::other_engines;
 use crate::session::Names;
 use crate::type_names::{TYPE_NAMES, nearest_type};
 
@@ -87,12 +88,11 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
     let column = ColumnDef { name: Ident::new("c"), data_type: sql_type.clone(), options: Vec::new() };
     let schema = SqlToRel::new_with_options(names, names.parser_options()).build_schema(vec![column]);
     schema.map(|schema| schema.field(0).data_type().clone()).map_err(|_| match sql_type {
-        SqlType::JSON | SqlType::JSONB => {
-            refused(sql_type, "write VARCHAR and read it with JSON functions (column ->> 'member'), or STRUCT<...>")
+        other if other_engines::data_type(&other.to_string()).is_some() => {
+            let ours = other_engines::data_type(&other.to_string()).unwrap_or_default();
+            refused(sql_type, &format!("write {ours}"))
         }
-        SqlType::Uuid | SqlType::Enum(_, _) => refused(sql_type, "write VARCHAR"),
-        SqlType::Blob(_) | SqlType::Binary(_) | SqlType::Varbinary(_) | SqlType::Bytes(_) => refused(sql_type, "write BYTEA"),
-        SqlType::Datetime(_) => refused(sql_type, "write TIMESTAMP"),
+        SqlType::Binary(_) => refused(sql_type, "write BYTEA"),
         SqlType::Numeric(_) | SqlType::Decimal(_) | SqlType::BigDecimal(_) | SqlType::BigNumeric(_) => {
             refused(sql_type, "write DECIMAL(precision, scale) with a precision of at most 76 and a scale of at most that")
         }

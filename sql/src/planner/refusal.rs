@@ -18,6 +18,8 @@ pub(crate) enum Spot {
     Word(&'static str),
     /// A text in single quotes.
     Literal(String),
+    /// A column of the outermost SELECT, by its name: the last of several.
+    Output(String),
     Whole,
 }
 

@@ -59,7 +59,7 @@ fn queries_that_are_not_of_the_events() {
             "views",
         ),
         ("SELECT id FROM orders WHERE id = $1", "CREATE MATERIALIZED VIEW", "no parameters", "the value itself"),
-        ("SELECT id, customer AS id FROM orders", "SELECT", "two columns of the view are named id", "AS"),
+        ("SELECT id, customer AS id FROM orders", "id", "two columns of the view are named id", "AS"),
         ("SELECT id FROM v", "v", "reads itself", "the source"),
     ] {
         each.run(|| check_query(query, underlined, message, help));
