@@ -67,7 +67,7 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
 /// Where the last column of this name stands in the outermost SELECT.
 fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let spans = select.projection.iter().filter_map(|item| {
+    let mut spans = select.projection.iter().filter_map(|item| {
         let named = match item {
             SelectItem::ExprWithAlias { alias, .. } => alias,
             SelectItem::UnnamedExpr(Expr::Identifier(column)) => column,
@@ -76,7 +76,7 @@ fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
         };
         (normalized(named) == name).then_some(named.span)
     });
-    spans.last().map(|span| text.span(span))
+    spans.next_back().map(|span| text.span(span))
 }
 
 /// What cannot happen by anything a user writes.
