@@ -42,6 +42,8 @@ fn asked(query: &str, sources: &'static [&'static str], remembers: Remembers) ->
     Asked { query, sources, remembers }
 }
 
+// A list.
+#[allow(clippy::too_many_lines)]
 fn queries() -> Vec<Asked> {
     use Remembers::{More, Retained, RetainedInTime};
     let (seen, both): (&[&str], &[&str]) = (&["seen"], &["seen", "paid"]);

@@ -104,6 +104,8 @@ fn relation(random: &mut Rng, depth: usize, views: usize) -> String {
 }
 
 /// A query over the sources and the first views.
+// One arm for each shape of a query.
+#[allow(clippy::too_many_lines)]
 pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
     let from = relation(random, depth, views);
     let less = depth.saturating_sub(1);
