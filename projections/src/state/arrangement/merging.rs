@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Arrangement;
+use super::hashes::Hashes;
 use crate::error::Error;
 use crate::state::BatchId;
 use crate::state::merging::{Budget, Size, garbage_and_neighbours, tail};
@@ -53,9 +54,14 @@ impl Arrangement {
         let places = self.segments.live_places(&slots);
         if !places.is_empty() {
             let rows = self.segments.copy(&places)?;
-            let of = |place: &Place| &self.segments.get(place.slot()).index;
-            let buckets: Vec<u32> = places.iter().map(|place| of(place).buckets[place.row()]).collect();
-            let of_rows: Vec<u32> = places.iter().filter_map(|place| of(place).rows.get(place.row()).copied()).collect();
+            let (mut buckets, mut of_rows) = (Vec::with_capacity(places.len()), Vec::new());
+            for segment in slots.iter().map(|slot| self.segments.get(*slot)) {
+                let Hashes { buckets: all, rows: all_rows, .. } = &segment.index;
+                buckets.extend(segment.live_rows().map(|row| all[row]));
+                if self.content.is_some() {
+                    of_rows.extend(segment.live_rows().filter_map(|row| all_rows.get(row)));
+                }
+            }
             let hashes = self.hashes(&rows, buckets.clone(), of_rows.clone());
             let bytes = hashes.bytes();
             let merged = self.segments.insert(rows, hashes, bytes, Some(positions.end))?;
