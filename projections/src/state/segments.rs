@@ -157,7 +157,16 @@ impl<X, S: SegmentStore> Segments<X, S> {
 
     /// The places of the live rows of some slots.
     pub(crate) fn live_places(&self, slots: &[usize]) -> Vec<Place> {
-        slots.iter().flat_map(|slot| self.get(*slot).live_rows().map(|row| Place::new(*slot, row))).collect()
+        let mut places = Vec::with_capacity(slots.iter().map(|slot| self.get(*slot).live).sum());
+        for slot in slots {
+            let segment = self.get(*slot);
+            if segment.dead.is_empty() {
+                places.extend((0..segment.len).map(|row| Place::new(*slot, row)));
+            } else {
+                places.extend(segment.live_rows().map(|row| Place::new(*slot, row)));
+            }
+        }
+        places
     }
 
     /// Column `column` of the rows at some places, none of which is [`Place::NONE`].

@@ -80,22 +80,24 @@ impl Arrangement {
     fn relocate(&mut self, merged: usize, mut buckets: Vec<u32>, places: &[Place]) {
         buckets.sort_unstable();
         buckets.dedup();
-        // For each merged slot, the row that each of its rows becomes.
-        let mut becomes: Vec<Vec<u32>> = Vec::new();
+        // The row that each row of a merged segment becomes, and where in this list the rows of a slot begin.
+        let mut becomes: Vec<u32> = Vec::new();
+        let mut starts: Vec<usize> = Vec::new();
+        let mut of_slot = usize::MAX;
         for (new, place) in places.iter().enumerate() {
-            if place.slot() >= becomes.len() {
-                becomes.resize(place.slot() + 1, Vec::new());
+            if place.slot() != of_slot {
+                of_slot = place.slot();
+                starts.resize(starts.len().max(of_slot + 1), usize::MAX);
+                starts[of_slot] = becomes.len();
+                becomes.resize(becomes.len() + self.segments.get(of_slot).len(), u32::MAX);
             }
-            let rows = &mut becomes[place.slot()];
-            if rows.is_empty() {
-                rows.resize(self.segments.get(place.slot()).len(), u32::MAX);
-            }
-            rows[place.row()] = new as u32;
+            becomes[starts[of_slot] + place.row()] = new as u32;
         }
         let moved = |place: &mut Place| {
-            if let Some(row) = becomes.get(place.slot()).and_then(|rows| rows.get(place.row())) {
-                assert!(*row != u32::MAX, "dead rows are in no bucket");
-                *place = Place::new(merged, *row as usize);
+            if let Some(start) = starts.get(place.slot()).filter(|start| **start != usize::MAX) {
+                let row = becomes[start + place.row()];
+                assert!(row != u32::MAX, "dead rows are in no bucket");
+                *place = Place::new(merged, row as usize);
             }
         };
         for bucket in buckets {
