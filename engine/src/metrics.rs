@@ -14,6 +14,7 @@ use crate::status::{Board, Committed, Phase, SourceStatus, ViewStatus};
 const EVENTS: &str = "alluvium_events_total";
 const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
 const DEAD_LETTERS: &str = "alluvium_dead_letters_total";
+const ROWS_LEFT_OUT: &str = "alluvium_rows_left_out_total";
 const RESTARTS: &str = "alluvium_view_restarts_total";
 const READER_RESTARTS: &str = "alluvium_reader_restarts_total";
 const BATCH_SECONDS: &str = "alluvium_batch_duration_seconds";
@@ -41,6 +42,7 @@ const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad; a view that reads for itself counts them again."),
     (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of these events."),
     (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
+    (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, beside dead letters."),
     (RESTARTS, Unit::Count, "Times that the views named by the first of them were started again after an error, by kind."),
     (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
     (COMMITS, Unit::Count, "Commits of a view."),
@@ -135,6 +137,11 @@ pub fn committed(committed: &Committed) {
     for (source, kind) in &committed.dead_letters {
         counter!(DEAD_LETTERS, "source" => source.clone(), "kind" => *kind).increment(1);
     }
+}
+
+/// A view left out rows on which an expression failed, of which no event can be named.
+pub fn rows_left_out(view: &str, rows: u64) {
+    counter!(ROWS_LEFT_OUT, "view" => view.to_owned()).increment(rows);
 }
 
 /// The pipeline of `view` is started again after an error. `kind` is one of a bounded set of words.

@@ -6,6 +6,7 @@
 //! | [`projection`] | one view's operators: push deltas, flush an epoch, take and restore state |
 //! | `operator` | one module an operator, and the kit that they are built from |
 //! | [`state`] | what operators remember: log-structured Arrow tables |
+//! | [`left_out`] | rows on which an expression fails |
 //! | `physical` | DataFusion's physical plans, made once and run often |
 //! | `consolidate` | net changes: one row for all that are equal |
 //! | [`error`] | what can go wrong, and what can be done about it |
@@ -15,6 +16,7 @@
 mod consolidate;
 pub mod delta;
 pub mod error;
+pub mod left_out;
 mod operator;
 mod physical;
 pub mod projection;
@@ -22,5 +24,6 @@ pub mod state;
 
 pub use delta::Delta;
 pub use error::Error;
+pub use left_out::LeftOut;
 pub use projection::{Projection, Rejected};
 pub use state::{BatchId, TableCheckpoint};

@@ -65,6 +65,7 @@ use self::watermark::Watermark;
 use self::weighted::Weighted;
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::{Failures, OnFailure};
 use crate::state::{TableCheckpoint, Tables};
 
 /// A node of the plan, and the nodes that it reads.
@@ -131,17 +132,19 @@ impl Operator {
     }
 
     /// Runs what is pure; gives the changes that reach this node without passing an operator that remembers.
-    pub(crate) fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
+    pub(crate) fn stage(&mut self, pushed: Pushed<'_>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         if let Kind::Scan(scan) = &mut self.kind {
             return scan.stage(pushed);
         }
-        let inputs = self.inputs.iter_mut().map(|input| input.stage(pushed)).collect::<Result<Vec<_>, _>>()?;
+        let inputs = self.inputs.iter_mut().map(|input| input.stage(pushed, failing)).collect::<Result<Vec<_>, _>>()?;
         match &mut self.kind {
-            Kind::Linear(linear) if inputs.iter().any(|deltas| !deltas.is_empty()) => linear.run(&inputs),
+            Kind::Linear(linear) if inputs.iter().any(|deltas| !deltas.is_empty()) => linear.run(&inputs, failing),
             Kind::Scan(_) | Kind::Linear(_) => Ok(Vec::new()),
             Kind::Stateful(operator) => {
                 for (index, deltas) in inputs.into_iter().enumerate() {
-                    deltas.into_iter().try_for_each(|delta| operator.stage(index, delta))?;
+                    for delta in deltas {
+                        failing.each(delta, |delta| operator.stage(index, delta))?;
+                    }
                 }
                 Ok(Vec::new())
             }
@@ -168,25 +171,27 @@ impl Operator {
         self.inputs.iter_mut().try_for_each(|input| input.operator.absorb())
     }
 
-    /// The changes of this node's output that operators with state give for the time since the last flush.
-    pub(crate) fn flush(&mut self) -> Flush<'_> {
+    /// The changes of this node's output that operators with state give for the time since the last flush. A row on which
+    /// an expression fails is left out.
+    pub(crate) fn flush<'a>(&'a mut self, failures: &'a Failures) -> Flush<'a> {
         async move {
             let mut inputs = Vec::with_capacity(self.inputs.len());
             for input in &mut self.inputs {
-                inputs.push(input.flush().await?);
+                inputs.push(input.flush(failures).await?);
             }
             match &mut self.kind {
                 Kind::Scan(scan) => scan.flush().map(|()| Vec::new()),
-                Kind::Linear(linear) => linear.run(&inputs),
+                Kind::Linear(linear) => linear.run(&inputs, OnFailure::LeaveOut(failures)),
                 Kind::Stateful(operator) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         for delta in deltas {
-                            operator.stage(index, delta)?;
+                            OnFailure::LeaveOut(failures).each(delta, |delta| operator.stage(index, delta))?;
                             operator.absorb()?;
                         }
                     }
                     let before = operator.expires();
                     let deltas = operator.flush().await?;
+                    failures.add(operator.left_out());
                     if let Some(until) = operator.expires().filter(|until| Some(*until) > before) {
                         self.inputs.iter_mut().try_for_each(|input| input.operator.expire(until, true))?;
                     }
@@ -248,8 +253,8 @@ impl Operator {
 }
 
 impl Input {
-    fn stage(&mut self, pushed: Pushed<'_>) -> Result<Vec<Delta>, Error> {
-        let deltas = self.operator.stage(pushed);
+    fn stage(&mut self, pushed: Pushed<'_>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+        let deltas = self.operator.stage(pushed, failing);
         self.without_expired(deltas)
     }
 
@@ -260,8 +265,8 @@ impl Input {
         }
     }
 
-    async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        let deltas = self.operator.flush().await;
+    async fn flush(&mut self, failures: &Failures) -> Result<Vec<Delta>, Error> {
+        let deltas = self.operator.flush(failures).await;
         self.without_expired(deltas)
     }
 }

@@ -21,6 +21,7 @@ use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
+pub(crate) use self::stable_sort::StableSort;
 use crate::error::Error;
 
 /// What a leaf reads when its plan runs.

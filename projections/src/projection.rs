@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::{Failures, LeftOut, OnFailure};
 use crate::operator::{Operator, Pushed};
 use crate::state::keys::KeyEncoder;
 use crate::state::{BatchId, TableCheckpoint, Tables};
@@ -28,7 +29,7 @@ pub struct Rejected {
 ///
 /// # Contract
 /// - After any sequence of pushes and a [`Projection::flush`], the sum of all deltas flushed so far is the view's SQL over all
-///   rows pushed so far less the rejected ones (checked by the sqllogictest files and the property tests).
+///   rows pushed so far less the rejected ones, each row on which an expression fails left out where it fails (checked by the sqllogictest files and the property tests).
 /// - [`Projection::checkpoint`] is called only directly after a flush (asserted).
 #[derive(Debug)]
 pub struct Projection {
@@ -40,6 +41,7 @@ pub struct Projection {
     /// Changes that reached the root since the last flush.
     pending: Vec<Delta>,
     flushed: bool,
+    failures: Failures,
 }
 
 impl Projection {
@@ -56,6 +58,7 @@ impl Projection {
             schema: Arc::clone(&plan.root.schema),
             pending: Vec::new(),
             flushed: false,
+            failures: Failures::default(),
         })
     }
 
@@ -63,8 +66,8 @@ impl Projection {
     /// its full schema, rising), which include all that the plan's scans need. No weights are allowed where the relation is a source.
     ///
     /// # Errors
-    /// As in [`Error`]. Rows whose expressions fail are no error: they are given back, and the others are applied. For a relation that is
-    /// a view, a failing row is an error ([`Error::Row`]).
+    /// As in [`Error`]. Rows whose expressions fail are no error: those of a source are given back, and the others are applied. Those of
+    /// a view are left out where they fail ([`Projection::take_left_out`]).
     pub async fn push(&mut self, relation: &str, columns: &[usize], delta: &Delta) -> Result<Vec<Rejected>, Error> {
         if delta.rows.num_rows() == 0 {
             return Ok(Vec::new());
@@ -75,7 +78,8 @@ impl Projection {
         if is_source && delta.weights.is_some() {
             return Err(Error::Bug(format!("the source {relation} retracts rows")));
         }
-        let rejected = match self.root.stage(pushed) {
+        let failing = if is_source { OnFailure::Refuse } else { OnFailure::LeaveOut(&self.failures) };
+        let rejected = match self.root.stage(pushed, failing) {
             Ok(deltas) => {
                 self.pending.extend(deltas);
                 Vec::new()
@@ -101,7 +105,7 @@ impl Projection {
         let mut untried: Vec<Range<usize>> = std::iter::once(0..pushed.delta.rows.num_rows()).collect();
         while let Some(range) = untried.pop() {
             let rows = slice(pushed.delta, &range);
-            let tried = self.root.stage(Pushed { delta: &rows, ..pushed });
+            let tried = self.root.stage(Pushed { delta: &rows, ..pushed }, OnFailure::Refuse);
             self.root.unstage();
             match tried {
                 Ok(_) => good.push(range),
@@ -116,7 +120,7 @@ impl Projection {
         }
         for range in good {
             let rows = slice(pushed.delta, &range);
-            let deltas = self.root.stage(Pushed { delta: &rows, ..pushed })?;
+            let deltas = self.root.stage(Pushed { delta: &rows, ..pushed }, OnFailure::Refuse)?;
             self.pending.extend(deltas);
         }
         Ok(rejected)
@@ -129,7 +133,7 @@ impl Projection {
     /// As in [`Error`]; after one, the projection must be dropped and restored from the last checkpoint.
     pub async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let mut deltas = std::mem::take(&mut self.pending);
-        deltas.extend(self.root.flush().await?);
+        deltas.extend(self.root.flush(&self.failures).await?);
         self.flushed = true;
         let Some(encoder) = &self.consolidate else { return Ok(deltas) };
         if deltas.iter().all(|delta| delta.weights.is_none()) {
@@ -137,6 +141,11 @@ impl Projection {
         }
         let net = net(&self.schema, encoder, &deltas)?;
         Ok(if net.weights.is_empty() { Vec::new() } else { vec![net.into_delta()] })
+    }
+
+    /// What pushes of views' rows and flushes have left out since this was last asked; none where they left out nothing.
+    pub fn take_left_out(&mut self) -> Option<LeftOut> {
+        Some(self.failures.take()).filter(|left_out| left_out.rows > 0)
     }
 
     /// What has to become durable, for each state table.

@@ -9,6 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 
+use super::kit::evaluated::Evaluated;
 use super::kit::rows::{renamed, renamed_delta, renamed_deltas, repeated};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
@@ -23,6 +24,7 @@ use crate::state::{BatchId, TableCheckpoint, Tables};
 pub(crate) struct Full {
     id: usize,
     planned: Planned,
+    evaluated: Evaluated,
     inputs: Vec<Store>,
     output: Multiset,
     schema: SchemaRef,
@@ -97,9 +99,11 @@ impl Full {
                 Store::Arrivals(RowLog::new(name, bare(&input.schema)))
             })
         });
+        let planned = physical::plan(plan, &schemas, Effort::Optimized).await?;
         Ok(Self {
             id: node.id,
-            planned: physical::plan(plan, &schemas, Effort::Optimized).await?,
+            evaluated: Evaluated::of(&planned)?,
+            planned,
             inputs: inputs.collect::<Result<_, Error>>()?,
             output: Multiset::new(format!("n{}-output", node.id), &node.schema)?,
             schema: Arc::clone(&node.schema),
@@ -140,7 +144,8 @@ impl Full {
 impl Stateful for Full {
     type Prepared = Delta;
 
-    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+    fn prepare(&self, input: usize, delta: Delta) -> Result<Delta, Error> {
+        self.evaluated.check(input, &delta.rows)?;
         Ok(delta)
     }
 

@@ -1,7 +1,7 @@
 //! Inner joins: the changes of each side are joined with the rows of the other, and both sides are stored by key.
 //!
 //! Left changes are joined with the right rows before this epoch, right changes with the left rows after it, so that a pair of changes
-//! is counted once. Buckets find candidates; the condition, which includes the keys, decides.
+//! is counted once. Buckets find candidates; the condition, which includes the keys, decides. A pair on which it fails is left out.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use super::kit::rows::{batch, renamed_delta, without_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::{Failures, LeftOut, OnFailure};
 use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
@@ -35,6 +36,7 @@ pub(crate) struct Join {
     condition: Option<Arc<dyn PhysicalExpr>>,
     joined: SchemaRef,
     schema: SchemaRef,
+    failures: Failures,
 }
 
 #[derive(Debug)]
@@ -77,7 +79,7 @@ impl Join {
         let condition = conjunction(pairs.chain(join.filter.clone()));
         let condition = condition.map(|condition| session_state()?.create_physical_expr(condition, &schema)).transpose()?;
         let (joined, schema) = (Arc::clone(schema.inner()), Arc::clone(&node.schema));
-        Ok(Self { sides, condition, joined, schema })
+        Ok(Self { sides, condition, joined, schema, failures: Failures::default() })
     }
 
     /// How the epoch changes the answer.
@@ -123,9 +125,9 @@ impl Join {
     }
 
     /// The pairs of `rows` and `places` for which the condition is true.
-    fn pairs(&self, index: usize, change: &BucketedDelta, rows: &[u32], places: &[Place]) -> Result<Option<Delta>, Error> {
+    fn pairs(&self, index: usize, change: &BucketedDelta, rows: &[u32], places: &[Place]) -> Result<Vec<Delta>, Error> {
         if rows.is_empty() {
-            return Ok(None);
+            return Ok(Vec::new());
         }
         let (own, other) = (&self.sides[index], &self.sides[1 - index]);
         let indices = UInt32Array::from(rows.to_vec());
@@ -135,15 +137,16 @@ impl Join {
         let columns = if index == 0 { [own_columns, other_columns].concat() } else { [other_columns, own_columns].concat() };
         let pairs = batch(&self.joined, columns, rows.len())?;
         let weights = rows.iter().zip(places).map(|(row, place)| Some(change.weight(*row as usize) * other.rows.weight(*place)));
-        let mut pairs = Delta { rows: pairs, weights: Some(weights.collect()) };
-        if let Some(condition) = &self.condition {
-            let mask = holds(condition, &pairs.rows)?;
-            pairs = pairs.filtered(&mask)?;
-        }
-        if pairs.rows.num_rows() == 0 {
-            return Ok(None);
-        }
-        Ok(Some(renamed_delta(pairs.plain(), &self.schema)?))
+        let pairs = Delta { rows: pairs, weights: Some(weights.collect()) };
+        let joined = OnFailure::LeaveOut(&self.failures).each(pairs, |pairs| match &self.condition {
+            Some(condition) => {
+                let mask = holds(condition, &pairs.rows)?;
+                pairs.filtered(&mask)
+            }
+            None => Ok(pairs),
+        })?;
+        let joined = joined.into_iter().filter(|pairs| pairs.rows.num_rows() > 0);
+        joined.map(|pairs| renamed_delta(pairs.plain(), &self.schema)).collect()
     }
 }
 
@@ -157,6 +160,10 @@ impl Stateful for Join {
     fn flush(&mut self, pending: Pending<Option<Delta>>) -> Flush<'_> {
         let pending = pending.into_iter().map(|deltas| deltas.into_iter().flatten().collect());
         Box::pin(ready(self.changes(pending.collect())))
+    }
+
+    fn left_out(&mut self) -> LeftOut {
+        self.failures.take()
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use datafusion::physical_plan::collect;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 
 use super::kit::bucketed::BucketedDelta;
+use super::kit::evaluated::Evaluated;
 use super::kit::expiry::Expired;
 use super::kit::rows::{renamed, repeated};
 use super::kit::stateful::{Flush, Pending, Stateful};
@@ -37,6 +38,7 @@ const BATCH_ROWS: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Keyed {
     planned: Planned,
+    evaluated: Evaluated,
     /// The rows of the input that can still be part of an answer; where there is such a plan, the others are not stored.
     keep: Option<Planned>,
     inputs: Vec<Arrangement>,
@@ -61,8 +63,10 @@ impl Keyed {
             let removal = Removal::of(input.retracts || keep.is_some(), node.expires(index));
             Arrangement::new(format!("n{}-input{index}", node.id), &input.schema, buckets, removal)
         });
+        let planned = physical::plan(plan, &schemas, Effort::Stable).await?;
         Ok(Self {
-            planned: physical::plan(plan, &schemas, Effort::Stable).await?,
+            evaluated: Evaluated::of(&planned)?,
+            planned,
             keep: match keep {
                 Some(keep) => Some(physical::plan(keep, &schemas, Effort::Stable).await?),
                 None => None,
@@ -171,7 +175,8 @@ impl Keyed {
 impl Stateful for Keyed {
     type Prepared = Delta;
 
-    fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+    fn prepare(&self, input: usize, delta: Delta) -> Result<Delta, Error> {
+        self.evaluated.check(input, &delta.rows)?;
         Ok(delta)
     }
 

@@ -7,6 +7,7 @@
 //! | `rows` | record batches under another schema, and rows by their weights |
 //! | `columns` | expressions over rows, and columns under another type |
 //! | `bucketed` | the net change of one input, with the bucket of each row |
+//! | `evaluated` | what a recompute evaluates on each row of an input |
 //! | `groups` | the rows of the keys that new rows touch |
 //! | `aggregate` | what DataFusion's aggregates read of their input |
 //! | `expiry` | which rows the watermark has passed |
@@ -14,6 +15,7 @@
 pub(crate) mod aggregate;
 pub(crate) mod bucketed;
 pub(crate) mod columns;
+pub(crate) mod evaluated;
 pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod rows;

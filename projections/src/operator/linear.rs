@@ -1,7 +1,7 @@
 //! Filters, projections, unnests and unions: each row by itself, with its weight.
 //!
 //! The physical plan becomes steps that run on a batch without streams. A step evaluates the plan's own expressions and keeps the
-//! weights beside the rows.
+//! weights beside the rows. A row on which a step fails is left out by that step, and by no other.
 
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ use super::kit::columns::{evaluate, holds};
 use super::kit::rows::{batch, renamed, renamed_delta};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::physical::{self, Effort, Planned, Slot, is_slot};
 
 /// Runs a linear region.
@@ -73,8 +74,9 @@ impl Linear {
     }
 
     /// The changes of the output for changes of the inputs, by input.
-    pub(crate) fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
-        let deltas = if self.is_worth_threads(inputs) { self.run_in_slices(inputs)? } else { self.step.run(inputs)? };
+    pub(crate) fn run(&self, inputs: &[Vec<Delta>], failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+        let in_slices = self.is_worth_threads(inputs);
+        let deltas = if in_slices { self.run_in_slices(inputs, failing)? } else { self.step.run(inputs, failing)? };
         deltas.into_iter().filter(|delta| delta.rows.num_rows() > 0).map(|delta| renamed_delta(delta, &self.schema)).collect()
     }
 }
@@ -87,7 +89,7 @@ impl Linear {
     }
 
     /// As [`Step::run`], a slice of the rows on each core.
-    fn run_in_slices(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
+    fn run_in_slices(&self, inputs: &[Vec<Delta>], failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let cores = rayon::current_num_threads();
         let mut slices: Vec<Vec<Vec<Delta>>> = vec![vec![Vec::new(); inputs.len()]; cores];
         for (index, delta) in inputs.iter().enumerate().flat_map(|(index, deltas)| deltas.iter().map(move |delta| (index, delta)))
@@ -98,7 +100,8 @@ impl Linear {
                 slice[index].push(delta.slice(start, each.min(rows - start)));
             }
         }
-        let deltas: Vec<Vec<Delta>> = slices.par_iter().map(|slice| self.step.run(slice)).collect::<Result<_, Error>>()?;
+        let deltas = slices.par_iter().map(|slice| self.step.run(slice, failing));
+        let deltas: Vec<Vec<Delta>> = deltas.collect::<Result<_, Error>>()?;
         Ok(deltas.into_iter().flatten().collect())
     }
 }
@@ -177,7 +180,7 @@ impl Step {
         }
     }
 
-    fn run(&self, inputs: &[Vec<Delta>]) -> Result<Vec<Delta>, Error> {
+    fn run(&self, inputs: &[Vec<Delta>], failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         match self {
             Step::Input { index, columns } => match columns {
                 None => Ok(inputs[*index].clone()),
@@ -188,27 +191,27 @@ impl Step {
             },
             Step::Empty => Ok(Vec::new()),
             Step::Filter { predicate, columns, input } => {
-                let kept = input.run(inputs)?.into_iter().map(|delta| {
-                    let delta = filtered(predicate, delta)?;
-                    match columns {
-                        None => Ok(delta),
-                        Some(columns) => Ok(Delta { rows: delta.rows.project(columns)?, weights: delta.weights }),
-                    }
-                });
-                kept.filter(|delta| delta.as_ref().map_or(true, |delta| delta.rows.num_rows() > 0)).collect()
+                let mut deltas = Vec::new();
+                for delta in input.run(inputs, failing)? {
+                    let kept = failing.each(delta, |delta| filtered(predicate, columns.as_deref(), delta))?;
+                    deltas.extend(kept.into_iter().filter(|delta| delta.rows.num_rows() > 0));
+                }
+                Ok(deltas)
             }
             Step::Project { expressions, schema, input } => {
-                let projected = input.run(inputs)?.into_iter().map(|delta| {
-                    let rows = delta.rows.num_rows();
-                    let columns = evaluate(expressions, &delta.rows)?;
-                    Ok(Delta { rows: batch(schema, columns, rows)?, weights: delta.weights })
-                });
-                projected.collect()
+                let mut deltas = Vec::new();
+                for delta in input.run(inputs, failing)? {
+                    deltas.extend(failing.each(delta, |delta| {
+                        let columns = evaluate(expressions, &delta.rows)?;
+                        Ok(Delta { rows: batch(schema, columns, delta.rows.num_rows())?, weights: delta.weights })
+                    })?);
+                }
+                Ok(deltas)
             }
             Step::Union { schema, inputs: parts } => {
                 let mut deltas = Vec::new();
                 for part in parts {
-                    for delta in part.run(inputs)? {
+                    for delta in part.run(inputs, failing)? {
                         deltas.push(renamed_delta(delta, schema)?);
                     }
                 }
@@ -216,8 +219,8 @@ impl Step {
             }
             Step::Unnest(unnest) => {
                 let mut deltas = Vec::new();
-                for delta in unnest.input.run(inputs)? {
-                    deltas.extend(unnest.run(&delta)?);
+                for delta in unnest.input.run(inputs, failing)? {
+                    deltas.extend(failing.each(delta, |delta| unnest.run(&delta))?.into_iter().flatten());
                 }
                 Ok(deltas)
             }
@@ -225,9 +228,13 @@ impl Step {
     }
 }
 
-fn filtered(predicate: &Arc<dyn PhysicalExpr>, delta: Delta) -> Result<Delta, Error> {
+fn filtered(predicate: &Arc<dyn PhysicalExpr>, columns: Option<&[usize]>, delta: Delta) -> Result<Delta, Error> {
     let mask = holds(predicate, &delta.rows)?;
-    delta.filtered(&mask)
+    let delta = delta.filtered(&mask)?;
+    match columns {
+        None => Ok(delta),
+        Some(columns) => Ok(Delta { rows: delta.rows.project(columns)?, weights: delta.weights }),
+    }
 }
 
 impl Unnest {

@@ -16,6 +16,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::arrow::row::{RowConverter, SortField};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::sorts::sort::SortExec;
 
@@ -224,6 +225,9 @@ impl Stateful for Top {
     type Prepared = Delta;
 
     fn prepare(&self, _input: usize, delta: Delta) -> Result<Delta, Error> {
+        if self.by.iter().any(|by| !by.is::<Column>()) {
+            evaluate(&self.by, &delta.rows)?;
+        }
         Ok(delta)
     }
 

@@ -23,7 +23,7 @@ const BATCH_ROWS: usize = 8192;
 
 /// Sorts all rows of its input.
 #[derive(Debug, Clone)]
-struct StableSort {
+pub(crate) struct StableSort {
     by: LexOrdering,
     properties: Arc<PlanProperties>,
     input: Arc<dyn ExecutionPlan>,

@@ -13,13 +13,15 @@
 //! | `suites` | Nexmark and TPC-H |
 //! | `watermarks` | views that the watermark bounds |
 //! | `upstream` | faults of DataFusion that our session mends |
-//! | `rejected` | rows whose expressions fail |
+//! | `rejected` | rows of a source whose expressions fail |
+//! | `left_out` | other rows whose expressions fail |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
 mod duckdb;
 mod large;
 mod law;
+mod left_out;
 mod oracle;
 mod pipeline;
 mod rejected;

@@ -42,6 +42,8 @@ pub struct Running {
     pub rows: Bag,
     /// How many changes it gave.
     pub changes: usize,
+    /// How many rows were left out, beside those of sources.
+    pub left_out: u64,
 }
 
 pub struct Pipeline {
@@ -53,7 +55,14 @@ impl Pipeline {
         let mut views = Vec::new();
         for view in &catalog.views {
             let projection = Projection::new(&view.plan).await.unwrap_or_else(|error| panic!("{}: {error}", view.sql));
-            views.push(Running { view: view.clone(), projection, stored: Stored::default(), rows: Bag::default(), changes: 0 });
+            views.push(Running {
+                view: view.clone(),
+                projection,
+                stored: Stored::default(),
+                rows: Bag::default(),
+                changes: 0,
+                left_out: 0,
+            });
         }
         Pipeline { views }
     }
@@ -92,6 +101,10 @@ impl Pipeline {
                 }
             }
             running.rows.settle();
+            if let Some(left_out) = running.projection.take_left_out() {
+                assert!(left_out.first_error.is_some());
+                running.left_out += left_out.rows;
+            }
             let name = running.view.name.clone();
             let columns: Vec<usize> = (0..running.view.plan.schema.fields().len()).collect();
             for reader in &mut self.views[index + 1..] {

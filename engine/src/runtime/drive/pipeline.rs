@@ -14,6 +14,7 @@ use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
 use crate::error::Error;
+use crate::metrics;
 use crate::record::Record;
 use crate::runtime::commit::failpoint;
 use crate::runtime::commit::state_files::StateFiles;
@@ -271,6 +272,11 @@ impl Pipeline {
             }
             let deltas = member.projection.flush().await.map_err(|error| projection_error(&member.view, error))?;
             let name = &member.view.name;
+            if let Some(left_out) = member.projection.take_left_out() {
+                let error = left_out.first_error.unwrap_or_default();
+                tracing::warn!(view = name, rows = left_out.rows, error, "an expression fails on rows, which are left out");
+                metrics::rows_left_out(name, left_out.rows);
+            }
             for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name))
             {
                 for delta in &deltas {
@@ -283,19 +289,12 @@ impl Pipeline {
     }
 }
 
-/// Pushes a view's changes into one that reads it. A row on which the reader fails stops the pipeline: a view's row has no
-/// sequence to name in a dead letter, and leaving it out would break the law.
+/// Pushes a view's changes into one that reads it. A row on which the reader fails is left out there, and counted: a view's row has no
+/// sequence to name in a dead letter.
 pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &Delta) -> Result<(), Error> {
     let columns: Vec<usize> = (0..upstream.plan.schema.fields().len()).collect();
-    let rejected =
-        reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
-    match rejected.first() {
-        None => Ok(()),
-        Some(first) => Err(Error::config(
-            format!("view {}: an expression fails on a row of view {}: {}", reader.view.name, upstream.name, first.error),
-            "guard the expression, for instance with TRY_CAST, NULLIF or CASE",
-        )),
-    }
+    reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
+    Ok(())
 }
 
 fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {

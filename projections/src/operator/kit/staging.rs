@@ -8,6 +8,7 @@ use super::expiry::Expired;
 use super::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::LeftOut;
 use crate::state::{TableCheckpoint, Tables};
 
 /// A [`Stateful`] operator with its input, whatever type that is prepared to.
@@ -17,7 +18,7 @@ use crate::state::{TableCheckpoint, Tables};
 ///   `tests/it/rejected.rs`).
 /// - The rest as in [`Stateful`].
 pub(crate) trait StatefulNode: fmt::Debug + Send {
-    /// Prepares a delta of an input and holds it.
+    /// Prepares a delta of an input and holds it; leaves no trace of one that fails.
     fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error>;
 
     /// Drops what is staged.
@@ -28,6 +29,9 @@ pub(crate) trait StatefulNode: fmt::Debug + Send {
 
     /// The changes of the answer since the last flush.
     fn flush(&mut self) -> Flush<'_>;
+
+    /// As [`Stateful::left_out`].
+    fn left_out(&mut self) -> LeftOut;
 
     /// As [`Stateful::evict`].
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error>;
@@ -91,6 +95,10 @@ impl<O: Stateful> StatefulNode for Staging<O> {
         let inputs = self.pending.len();
         let pending = std::mem::replace(&mut self.pending, nothing(inputs));
         self.operator.flush(pending)
+    }
+
+    fn left_out(&mut self) -> LeftOut {
+        self.operator.left_out()
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {

@@ -5,6 +5,7 @@ use futures::future::BoxFuture;
 use super::expiry::Expired;
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::LeftOut;
 use crate::state::{TableCheckpoint, Tables};
 
 /// What a flush gives: changes of the answer.
@@ -37,6 +38,11 @@ pub(crate) trait Stateful: std::fmt::Debug + Send {
 
     /// The changes of the answer since the last flush. `pending` is what [`Stateful::absorb`] left.
     fn flush(&mut self, pending: Pending<Self::Prepared>) -> Flush<'_>;
+
+    /// What the flush left out because an expression failed on it; asked directly after a flush. By default, nothing.
+    fn left_out(&mut self) -> LeftOut {
+        LeftOut::default()
+    }
 
     /// Evicts the expired rows that are stored of an input. Directly after a flush.
     ///

@@ -1,0 +1,121 @@
+//! What a plan evaluates on each row of an input by itself: keys of sorts, arguments and keys of window functions, filters.
+//!
+//! A recompute runs its plan over all rows of a key at once, so a row on which an expression fails has to be found before it is stored.
+//! Expressions above a filter, an aggregate or a join of the same plan are not among these: no row of an input decides them.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::streaming::StreamingTableExec;
+use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
+
+use super::columns::evaluate;
+use crate::error::Error;
+use crate::physical::{Planned, StableSort, is_slot};
+
+/// The expressions that a plan evaluates on each row of its inputs, by input.
+#[derive(Debug)]
+pub(crate) struct Evaluated(Vec<Vec<Arc<dyn PhysicalExpr>>>);
+
+/// The rows of a node that are those of one slot, one by one.
+struct Rows {
+    slot: usize,
+    /// Which column of the slot each column is; none for one that the plan adds.
+    columns: Vec<Option<usize>>,
+}
+
+impl Evaluated {
+    pub(crate) fn of(planned: &Planned) -> Result<Self, Error> {
+        let mut found = Self(vec![Vec::new(); planned.slots.len()]);
+        let mut scans = vec![0; planned.slots.len()];
+        found.collect(&planned.plan, planned, &mut scans)?;
+        // A row that is read twice may fail in one place and be part of the answer by the other.
+        found.0.iter_mut().zip(scans).filter(|(_, scans)| *scans > 1).for_each(|(expressions, _)| expressions.clear());
+        Ok(found)
+    }
+
+    /// Whether all of them can be evaluated on rows of an input.
+    ///
+    /// # Errors
+    /// [`Error::Row`] where one fails.
+    pub(crate) fn check(&self, input: usize, rows: &RecordBatch) -> Result<(), Error> {
+        evaluate(&self.0[input], rows).map(drop)
+    }
+
+    /// Adds those of `plan`; tells which rows it gives where it gives each row of one slot.
+    fn collect(&mut self, plan: &Arc<dyn ExecutionPlan>, planned: &Planned, scans: &mut [usize]) -> Result<Option<Rows>, Error> {
+        if let Some(scan) = plan.downcast_ref::<StreamingTableExec>() {
+            let slot = |slot: &usize| scan.partitions().iter().any(|stream| is_slot(stream, &planned.slots[*slot]));
+            let Some(slot) = (0..planned.slots.len()).find(slot) else { return Ok(None) };
+            scans[slot] += 1;
+            let all = || (0..planned.slots[slot].schema().fields().len()).map(Some).collect();
+            let columns = scan.projection().as_ref().map_or_else(all, |columns| columns.iter().copied().map(Some).collect());
+            return Ok(Some(Rows { slot, columns }));
+        }
+        let mut rows = None;
+        for child in plan.children() {
+            rows = self.collect(child, planned, scans)?;
+        }
+        let Some(Rows { slot, mut columns }) = rows.filter(|_| plan.children().len() == 1) else { return Ok(None) };
+        if let Some(sort) = plan.downcast_ref::<SortExec>() {
+            self.add(slot, &columns, sort.expr().iter().map(|key| &key.expr))?;
+            return Ok(sort.fetch().is_none().then_some(Rows { slot, columns }));
+        }
+        let is_window = plan.is::<BoundedWindowAggExec>() || plan.is::<WindowAggExec>();
+        if !is_window && !plan.is::<StableSort>() && !plan.is::<ProjectionExec>() && !plan.is::<FilterExec>() {
+            return Ok(None);
+        }
+        let mut expressions = Vec::new();
+        plan.apply_expressions(&mut |expression| {
+            expressions.push(Arc::clone(expression));
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        self.add(slot, &columns, expressions.iter())?;
+        if plan.is::<FilterExec>() {
+            return Ok(None);
+        }
+        if plan.is::<ProjectionExec>() {
+            let column = |expression: &Arc<dyn PhysicalExpr>| columns[expression.downcast_ref::<Column>()?.index()];
+            columns = expressions.iter().map(column).collect();
+        }
+        columns.resize(plan.schema().fields().len(), None);
+        Ok(Some(Rows { slot, columns }))
+    }
+
+    /// Adds those expressions that can fail and read columns of the slot alone.
+    fn add<'a>(
+        &mut self,
+        slot: usize,
+        columns: &[Option<usize>],
+        expressions: impl Iterator<Item = &'a Arc<dyn PhysicalExpr>>,
+    ) -> Result<(), Error> {
+        for expression in expressions.filter(|expression| !expression.is::<Column>() && !expression.is::<Literal>()) {
+            let Some(expression) = over_slot(expression, columns)? else { continue };
+            if !self.0[slot].contains(&expression) {
+                self.0[slot].push(expression);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The expression over the columns of the slot; none where it reads others.
+fn over_slot(expression: &Arc<dyn PhysicalExpr>, columns: &[Option<usize>]) -> Result<Option<Arc<dyn PhysicalExpr>>, Error> {
+    let mut reads_others = false;
+    let moved = Arc::clone(expression).transform_up(|expression| {
+        let Some(column) = expression.downcast_ref::<Column>() else { return Ok(Transformed::no(expression)) };
+        let Some(index) = columns.get(column.index()).copied().flatten() else {
+            reads_others = true;
+            return Ok(Transformed::no(expression));
+        };
+        Ok(Transformed::yes(Arc::new(Column::new(column.name(), index)) as Arc<dyn PhysicalExpr>))
+    })?;
+    Ok((!reads_others).then_some(moved.data))
+}

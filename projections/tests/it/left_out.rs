@@ -1,0 +1,86 @@
+//! Rows on which an expression fails above an operator that remembers, or that another view gives: left out where they fail, counted,
+//! and back once they no longer fail.
+
+use std::sync::Arc;
+
+use alluvium_sql::{Catalog, SqlFile};
+use arrow::array::{ArrayRef, Int32Array, Int64Array};
+use arrow::record_batch::RecordBatch;
+
+use crate::pipeline::Pipeline;
+
+fn catalog(views: &[&str]) -> Catalog {
+    let views: String =
+        views.iter().enumerate().map(|(number, sql)| format!("CREATE MATERIALIZED VIEW v{number} AS {sql};")).collect();
+    let text = format!("CREATE EXTERNAL TABLE t (k BIGINT, x INT) STORED AS FILE LOCATION 't'; {views}");
+    Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).unwrap()
+}
+
+fn rows(catalog: &Catalog, values: &[(i64, i32)]) -> RecordBatch {
+    let k: ArrayRef = Arc::new(Int64Array::from_iter_values(values.iter().map(|value| value.0)));
+    let x: ArrayRef = Arc::new(Int32Array::from_iter_values(values.iter().map(|value| value.1)));
+    RecordBatch::try_new(Arc::clone(&catalog.sources["t"].schema), vec![k, x]).unwrap()
+}
+
+/// The rows of the last view, however the events are cut, and with a restart after each step.
+async fn check(views: &[&str], values: &[(i64, i32)], expected: &[&str]) {
+    let catalog = catalog(views);
+    for (step, restarts) in [(1, false), (1, true), (2, false), (values.len(), false), (values.len(), true)] {
+        let mut pipeline = Pipeline::new(&catalog).await;
+        let mut rejected = 0;
+        for values in values.chunks(step) {
+            rejected += pipeline.push("t", &rows(&catalog, values)).await.len() as u64;
+            pipeline.flush().await;
+            pipeline.checkpoint();
+            if restarts {
+                pipeline.restart().await;
+            }
+        }
+        let mut shown: Vec<String> = pipeline.views.last().unwrap().rows.shown().iter().map(|row| row.join(" ")).collect();
+        shown.sort();
+        assert_eq!(shown, expected, "{views:?}, {step} a step, restarts: {restarts}");
+        let told = rejected + pipeline.views.iter().map(|view| view.left_out).sum::<u64>();
+        assert!(told > 0 || step > 1, "{views:?}: nothing is told");
+    }
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_group_on_which_an_expression_fails_is_left_out_and_comes_back() {
+    let failing = [(1, 1), (1, -1), (2, 5), (3, 4), (3, -4)];
+    check(&["SELECT k, 100 / sum(x) AS r FROM t GROUP BY k"], &failing, &["2 20"]).await;
+    let healed = [&failing[..], &[(1, 4)]].concat();
+    check(&["SELECT k, 100 / sum(x) AS r FROM t GROUP BY k"], &healed, &["1 25", "2 20"]).await;
+    check(&["SELECT k FROM t GROUP BY k HAVING 100 / sum(x) > 10"], &healed, &["1", "2"]).await;
+    let through = [(2, 5), (1, 5), (1, -5), (1, 4), (1, -4), (1, 50)];
+    check(&["SELECT k, 100 / sum(x) AS r FROM t GROUP BY k"], &through, &["1 2", "2 20"]).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn operators_above_an_aggregate_leave_out_what_fails() {
+    let values = [(1, 1), (1, -1), (2, 5), (3, 4), (4, 2), (4, 3)];
+    let sums = "(SELECT k, sum(x) AS s FROM t GROUP BY k)";
+    check(&[&format!("SELECT sum(100 / s) AS total, count(*) AS n FROM {sums}")], &values, &["65 3"]).await;
+    check(&[&format!("SELECT 100 / s AS r, count(*) AS n FROM {sums} GROUP BY 100 / s")], &values, &["20 2", "25 1"]).await;
+    check(&[&format!("SELECT k FROM {sums} ORDER BY 100 / s, k LIMIT 2")], &values, &["2", "4"]).await;
+    check(
+        &[&format!("SELECT a.k, b.k AS other FROM {sums} a JOIN {sums} b ON a.k < b.k AND 100 / (a.s - b.s) < -50")],
+        &values,
+        &["3 4"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn rows_of_a_view_on_which_its_reader_fails_are_left_out() {
+    let values = [(1, 1), (1, -1), (2, 5), (3, 4), (3, -4), (3, 10)];
+    check(&["SELECT k, sum(x) AS s FROM t GROUP BY k", "SELECT k, 100 / s AS r FROM v0"], &values, &["2 20", "3 10"]).await;
+    check(&["SELECT k, sum(x) AS s FROM t GROUP BY k", "SELECT count(*) AS n, sum(100 / s) AS r FROM v0"], &values, &["2 30"])
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn windows_and_orders_leave_out_what_fails() {
+    let values = [(1, 5), (2, 0), (3, 2), (3, 10)];
+    check(&["SELECT k, sum(10 / x) OVER (PARTITION BY k ORDER BY x) AS s FROM t"], &values, &["1 2", "3 5", "3 6"]).await;
+    check(&["SELECT k, x FROM t ORDER BY 10 / x, k LIMIT 2"], &values, &["1 5", "3 10"]).await;
+}
