@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
@@ -106,10 +107,12 @@ impl Evaluated {
     }
 }
 
-/// The expression over the columns of the slot; none where it reads others.
+/// The expression over the columns of the slot; none where it reads others, or the value of a subquery.
 fn over_slot(expression: &Arc<dyn PhysicalExpr>, columns: &[Option<usize>]) -> Result<Option<Arc<dyn PhysicalExpr>>, Error> {
     let mut reads_others = false;
+    // A subquery has its value only while the whole plan runs.
     let moved = Arc::clone(expression).transform_up(|expression| {
+        reads_others |= expression.is::<ScalarSubqueryExpr>();
         let Some(column) = expression.downcast_ref::<Column>() else { return Ok(Transformed::no(expression)) };
         let Some(index) = columns.get(column.index()).copied().flatten() else {
             reads_others = true;
