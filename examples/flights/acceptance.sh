@@ -9,7 +9,7 @@ source examples/flights/server.sh
 victim=$!
 manifest=$WORK/data/views/flight_state/manifest.json
 # Killed when it has committed some events and not all, so that the second run begins where a checkpoint left off.
-for _ in $(seq 600); do
+for _ in $(seq 2400); do
   if grep -qsE '"flights":[0-9]{4,}' "$manifest" || ! kill -0 "$victim" 2>/dev/null; then break; fi
   sleep 0.05
 done
