@@ -6,6 +6,7 @@
 //! | `body ? 'key'` | the operator, not a parameter |
 //! | `key VARCHAR` of a source, `body.user`, `SELECT interval,` | the same in quotes |
 //! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; so with HOP and SESSION |
+//! | `STRUCT<a STRUCT<b INT>>[]` | two closing brackets: `[]` belongs to the outer type |
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
 
 use std::ops::Range;
@@ -51,6 +52,7 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             quote(&mut tokens[index]);
         }
     }
+    close_types(tokens);
     let mut index = 0;
     while index + 1 < tokens.len() {
         if TIME_WINDOWS.iter().any(|name| is_word(&tokens[index], name)) && tokens[index + 1].token == Token::LParen {
@@ -61,6 +63,28 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             if is_word(&tokens[index], "SESSION") {
                 partition_last(tokens, index + 1);
             }
+        }
+        index += 1;
+    }
+}
+
+/// Takes `>>` apart where it closes two types. The parser lets the inner of them take what follows.
+fn close_types(tokens: &mut Vec<TokenWithSpan>) {
+    let opens = |tokens: &[TokenWithSpan], index: usize| {
+        tokens[index].token == Token::Lt && ["STRUCT", "ARRAY", "MAP"].iter().any(|word| is_word(&tokens[index - 1], word))
+    };
+    let mut depth = 0usize;
+    let mut index = 1;
+    while index < tokens.len() {
+        match tokens[index].token {
+            Token::Lt if opens(tokens, index) => depth += 1,
+            Token::Gt => depth = depth.saturating_sub(1),
+            Token::ShiftRight if depth >= 2 => {
+                tokens[index].token = Token::Gt;
+                tokens.insert(index, tokens[index].clone());
+                depth -= 1;
+            }
+            _ => {}
         }
         index += 1;
     }
@@ -188,6 +212,16 @@ fn own_level(tokens: &[TokenWithSpan], range: Range<usize>) -> Vec<usize> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_of_types_close_one_type_each() {
+        let cast = |sql: &str| parse(&format!("SELECT CAST(x AS {sql})")).unwrap().to_string();
+        for sql in ["STRUCT<a INT, b STRUCT<c INT>>[]", "STRUCT<a STRUCT<b STRUCT<c INT>>>[]", "STRUCT<a STRUCT<b INT>[]>[][]"] {
+            assert_eq!(cast(sql), cast(&sql.replace('>', "> ")), "{sql}");
+            assert!(cast(sql).ends_with(">[])") || cast(sql).ends_with(">[][])"), "{}", cast(sql));
+        }
+        assert_eq!(parse("SELECT a < 3 >> 1").unwrap().to_string(), "SELECT a < 3 >> 1");
+    }
 
     #[test]
     fn windows_are_read_as_each_engine_writes_them() {

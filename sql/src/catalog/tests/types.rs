@@ -60,6 +60,16 @@ fn every_type_of_a_column() {
         ("STRUCT(a STRUCT(b DECIMAL(5, 1)))", structure(&[("a", structure(&[("b", DataType::Decimal128(5, 1))]))])),
         ("STRUCT<a ARRAY<STRUCT<b INT>>>", structure(&[("a", list(structure(&[("b", DataType::Int32)])))])),
         ("STRUCT<a INT>[]", list(structure(&[("a", DataType::Int32)]))),
+        (
+            "STRUCT<a INT, b STRUCT<c INT>>[]",
+            list(structure(&[("a", DataType::Int32), ("b", structure(&[("c", DataType::Int32)]))])),
+        ),
+        (
+            "STRUCT<a STRUCT<b STRUCT<c INT>>>[]",
+            list(structure(&[("a", structure(&[("b", structure(&[("c", DataType::Int32)]))]))])),
+        ),
+        ("STRUCT<a STRUCT<b INT>[]>[]", list(structure(&[("a", list(structure(&[("b", DataType::Int32)])))]))),
+        ("ARRAY<STRUCT<a ARRAY<INT>>>[]", list(list(structure(&[("a", list(DataType::Int32))])))),
         ("MAP(VARCHAR, INT)", map(DataType::Utf8, DataType::Int32)),
         ("MAP<VARCHAR, ARRAY<INT>>", map(DataType::Utf8, list(DataType::Int32))),
         ("MAP(VARCHAR, STRUCT(a INT))", map(DataType::Utf8, structure(&[("a", DataType::Int32)]))),
