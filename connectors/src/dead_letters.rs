@@ -18,7 +18,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit, UInt64Type};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -40,8 +40,11 @@ pub struct DeadLetter {
     pub source: String,
     /// The event's sequence.
     pub sequence: u64,
-    /// The view whose expression failed on it; none where the body did not decode.
+    /// The view whose expression failed on it, or the views that read the column that it does not fit, by `, `; none where the body did not
+    /// decode.
     pub view: Option<String>,
+    /// The column that a member does not fit, where that is all that is wrong. Not kept apart: `error` begins with it.
+    pub column: Option<String>,
     /// The message's subject, or the file's name.
     pub subject: String,
     /// When the event was stored, nanoseconds since the epoch, where known.
@@ -145,15 +148,15 @@ impl DeadLetterFolder {
         Ok(())
     }
 
-    /// Which of some letters, all of one source, are published already: their sequences. A letter of the same sequence with another
-    /// body is another one, of a stream that has been made anew since.
+    /// Which of some letters, all of one source, are published already: the sequence of each with what was wrong. A letter of the same
+    /// sequence with another body is another one, of a stream that has been made anew since.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Corrupt`] for a file that is not ours.
-    pub fn kept(&self, letters: &[&DeadLetter]) -> Result<BTreeSet<u64>, Error> {
-        let wanted: BTreeMap<u64, &DeadLetter> = letters.iter().map(|letter| (letter.sequence, *letter)).collect();
+    pub fn kept(&self, letters: &[&DeadLetter]) -> Result<BTreeSet<(u64, String)>, Error> {
+        let wanted: Wanted<'_> = letters.iter().map(|letter| ((letter.sequence, letter.error.as_str()), *letter)).collect();
         let mut kept = BTreeSet::new();
-        let (Some((first, letter)), Some((last, _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
+        let (Some(((first, _), letter)), Some(((last, _), _))) = (wanted.first_key_value(), wanted.last_key_value()) else {
             return Ok(kept);
         };
         for name in durable::names(&self.folder)? {
@@ -204,26 +207,29 @@ fn span_of(name: &str, source: &str) -> Option<RangeInclusive<u64>> {
     Some(parts.next()?.parse().ok()?..=parts.next()?.parse().ok()?)
 }
 
-/// Adds those of `wanted` that stand in a file, as events that did not decode.
-fn kept_in(path: &Path, wanted: &BTreeMap<u64, &DeadLetter>, kept: &mut BTreeSet<u64>) -> Result<(), Error> {
+/// Letters by their sequence and by what is wrong.
+type Wanted<'l> = BTreeMap<(u64, &'l str), &'l DeadLetter>;
+
+/// Adds those of `wanted` that stand in a file.
+fn kept_in(path: &Path, wanted: &Wanted<'_>, kept: &mut BTreeSet<(u64, String)>) -> Result<(), Error> {
     let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
     let file = fs::File::open(path).map_err(io_error("opening", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| corrupt(error.to_string()))?;
-    let columns = ProjectionMask::columns(reader.parquet_schema(), ["sequence", "view", "payload"]);
+    let columns = ProjectionMask::columns(reader.parquet_schema(), ["sequence", "payload", "error"]);
     for batch in reader.with_projection(columns).build().map_err(|error| corrupt(error.to_string()))? {
         let batch = batch.map_err(|error| corrupt(error.to_string()))?;
         let column = |name| batch.column_by_name(name);
-        let (Some(sequence), Some(view), Some(payload)) = (
+        let (Some(sequence), Some(payload), Some(error)) = (
             column("sequence").and_then(|column| column.as_primitive_opt::<UInt64Type>()),
-            column("view"),
             column("payload").and_then(|column| column.as_binary_opt::<i32>()),
+            column("error").and_then(|column| column.as_string_opt::<i32>()),
         ) else {
             return Err(corrupt("it is not a file of dead letters".to_owned()));
         };
-        for row in (0..batch.num_rows()).filter(|row| view.is_null(*row)) {
-            let sequence = sequence.value(row);
-            if wanted.get(&sequence).is_some_and(|letter| letter.payload.as_ref() == payload.value(row)) {
-                kept.insert(sequence);
+        for row in 0..batch.num_rows() {
+            let key = (sequence.value(row), error.value(row));
+            if wanted.get(&key).is_some_and(|letter| letter.payload.as_ref() == payload.value(row)) {
+                kept.insert((key.0, key.1.to_owned()));
             }
         }
     }

@@ -1,4 +1,5 @@
 //! Messages to Arrow rows: one message, one row or one dead letter, in one pass and without an allocation for each row.
+//! A value that does not fit its column is marked, and concerns those alone that read the column.
 //!
 //! | module | what it holds |
 //! | --- | --- |
@@ -6,7 +7,7 @@
 //! | `message` | [`Message`]: one event as a source hands it over |
 //! | `decoder` | [`Decoder`]: messages to rows and dead letters |
 //! | `envelope`, `header_map` | the columns that are filled from the message around the payload |
-//! | `fault` | [`Fault`]: why a payload does not decode, and where |
+//! | `fault` | [`Fault`]: why a payload or a member does not decode, and where; [`Unfit`]: the mark of one in a batch |
 //! | `bytes` | columns of text and bytes, for formats and the envelope alike |
 //! | `registry` | the formats by their names |
 //! | [`json`] | JSON |
@@ -24,7 +25,7 @@ pub mod json;
 mod message;
 mod registry;
 
-pub use contract::{Format, Member, RowBuilder, Use};
+pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Decoded, Decoder};
-pub use fault::{Fault, Refusal};
+pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
 pub use message::{Headers, Message};

@@ -18,7 +18,7 @@ use alluvium_connectors::Position;
 use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::{Deserialize, Serialize};
 
-pub use letters::{DeadLetterOffset, dead_letter_key, decoded_key, lowered};
+pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
 pub use recovery::{drop_view, read_records};
 pub use store::Store;
 

@@ -47,8 +47,8 @@ pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
 pub use names::nearest;
 pub use plan::{
-    Class, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan, leaf_index, leaf_name,
-    leaf_scan,
+    Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
+    leaf_index, leaf_name, leaf_scan,
 };
 pub use session::{plan_query, session_config, session_state};
 pub use time_windows::relations_named;

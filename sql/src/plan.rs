@@ -10,9 +10,11 @@
 //! | `expiry` | which rows can be evicted |
 //! | `leaf` | scans that stand for inputs |
 //! | `columns` | expressions that are plain columns |
+//! | `columns_read` | which columns of its sources a view reads |
 
 mod class;
 mod columns;
+mod columns_read;
 mod consolidation;
 mod expiry;
 mod leaf;
@@ -31,6 +33,7 @@ use datafusion::logical_expr::LogicalPlan;
 
 pub use class::{Class, OperatorKind};
 pub(crate) use columns::plain_column;
+pub use columns_read::ColumnsRead;
 pub use expiry::{Expiry, RowTime};
 pub(crate) use leaf::is_schema_only;
 pub use leaf::{leaf_index, leaf_name, leaf_scan};
@@ -52,6 +55,8 @@ pub struct ViewPlan {
     pub fingerprint: String,
     /// The sources and views that it reads directly.
     pub reads: Vec<(RelationKind, String)>,
+    /// The columns of these sources on which its rows depend.
+    pub columns_read: ColumnsRead,
 }
 
 impl ViewPlan {

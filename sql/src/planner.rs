@@ -41,7 +41,7 @@ mod watermarks;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::sql::parser::Statement;
@@ -51,7 +51,7 @@ use self::optimize::{fingerprint_over, optimized, relations_read};
 pub(crate) use self::refusal::{Refusal, Spot};
 pub(crate) use self::relation::Relation;
 use crate::declarations::{Emit, ViewOptions};
-use crate::plan::{Class, Node, RelationKind, ViewPlan};
+use crate::plan::{Class, ColumnsRead, Node, RelationKind, ViewPlan};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
 /// Plans a query over relations, by name. Where the view waits for a watermark, the sources that have one are among them.
@@ -60,7 +60,8 @@ pub(crate) fn plan_view(
     relations: &BTreeMap<String, Relation>,
     options: &ViewOptions,
 ) -> Result<ViewPlan, Refusal> {
-    let plan = plan_query_of_view(query, relations)?;
+    let mut plan = plan_query_of_view(query, relations)?;
+    read_what_is_asked_for_null(&mut plan, query, relations)?;
     if options.emit == Emit::Changes && options.retain.is_none() {
         return Ok(plan);
     }
@@ -90,6 +91,29 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
         }
     }
     best.ok_or_else(|| DataFusionError::Internal("no way to plan a view was tried".to_owned()).into())
+}
+
+/// Adds the NOT NULL columns that a query asks for NULL, directly or not. The optimizer knows the answer and does not scan them, but an event
+/// without such a value belongs to no row of the view.
+fn read_what_is_asked_for_null(
+    plan: &mut ViewPlan,
+    query: &Query,
+    relations: &BTreeMap<String, Relation>,
+) -> Result<(), Refusal> {
+    let is_unread = |(kind, name): &(RelationKind, String)| {
+        let fields = relations.get(name).filter(|_| *kind == RelationKind::Source).map(|relation| relation.schema.fields());
+        let unread = |(column, field): (usize, &FieldRef)| !field.is_nullable() && !plan.columns_read.contains(name, column);
+        fields.is_some_and(|fields| fields.iter().enumerate().any(unread))
+    };
+    if !plan.reads.iter().any(is_unread) {
+        return Ok(());
+    }
+    let nullable: BTreeMap<String, Relation> =
+        relations.iter().map(|(name, relation)| (name.clone(), relation.clone().with_nullable_columns())).collect();
+    let written = ordering::settle(logical_plan(query, &nullable)?, &nullable)?;
+    plan.columns_read.add_plan(&optimized(&session_state()?, &written)?)?;
+    plan.fingerprint = fingerprint_over(&plan.batch, &plan.reads, &plan.columns_read, relations);
+    Ok(())
 }
 
 /// Checks a query over the parameters of a function, as the relation `$parameters`: that it is an expression of each row.
@@ -128,9 +152,11 @@ fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
     let root = regions::cut(scalars::joined(batch.clone())?, relations)?;
+    let columns_read = ColumnsRead::of_node(&root);
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),
-        fingerprint: fingerprint_over(&batch, &reads, relations),
+        fingerprint: fingerprint_over(&batch, &reads, &columns_read, relations),
+        columns_read,
         batch,
         root,
         reads,

@@ -11,6 +11,7 @@ fn letter(source: &str, sequence: u64, payload: &'static [u8]) -> DeadLetter {
         source: source.to_owned(),
         sequence,
         view: sequence.is_multiple_of(2).then(|| "v".to_owned()),
+        column: None,
         subject: "orders.placed".to_owned(),
         timestamp_ns: Some(1_700_000_000_123_456_789),
         headers: None,

@@ -6,13 +6,13 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{Field, FieldRef};
 use arrow::error::ArrowError;
 
-use super::fault::Fault;
+use super::fault::Faults;
 
 /// A kind of payload: JSON, and what else option `format` may name. Shared by all batches of a source.
 ///
 /// # Contract
-/// - What a payload gives depends on the declared members alone, not on which of them are decoded, nor on the payloads before it
-///   (checked by `bodies` and `oracle` in the tests of JSON).
+/// - What a payload gives for a member depends on the declared members alone, not on which others are decoded, nor on the payloads before
+///   it (checked by `bodies` and `oracle` in the tests of JSON).
 /// - A type that passes [`Format::check`] is taken by [`Format::rows`] (checked by `values` in the tests of JSON).
 pub trait Format: fmt::Debug + Send + Sync {
     /// Whether the values of a declared column can be read.
@@ -21,7 +21,8 @@ pub trait Format: fmt::Debug + Send + Sync {
     /// What is wrong with its type.
     fn check(&self, field: &Field) -> Result<(), String>;
 
-    /// An empty builder for about `capacity` rows. `members` are all declared columns but those of the envelope.
+    /// An empty builder for about `capacity` rows. `members` are all declared columns but those of the envelope, those that are not decoded
+    /// too: so that a member of the payload is not taken for another column's.
     ///
     /// # Errors
     /// What is wrong with a type that [`Format::check`] refuses.
@@ -31,17 +32,15 @@ pub trait Format: fmt::Debug + Send + Sync {
 /// Rows being made of payloads, for one batch. Called for many payloads at once: what differs by format costs one call for all of them.
 ///
 /// # Contract
-/// - One payload is one row, or it is taken back whole and its fault names the member (checked by `bodies` in the tests of JSON).
-/// - After [`RowBuilder::truncate`] the builder is as it was when it had that many rows (checked by `decoder`).
+/// - One payload is one row, or it leaves nothing behind (checked by `bodies` in the tests of JSON).
+/// - A member that does not fit leaves NULL in its own column, also where that is NOT NULL, and the others of its payload as they are
+///   (checked by `bodies` and `oracle`).
 pub trait RowBuilder: Send {
-    /// Appends a row for each payload that decodes, in their order. Of each other one it adds to `faults` its index in `payloads` and what
-    /// is wrong with it, in their order.
-    fn append(&mut self, payloads: &[&[u8]], faults: &mut Vec<(usize, Fault)>);
+    /// Appends a row for each payload that decodes, in their order. Adds to `faults` what does not, by the indexes of `payloads`.
+    fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults);
 
-    /// Takes rows back, until there are `rows` of them; no more than there are.
-    fn truncate(&mut self, rows: usize);
-
-    /// The columns with [`Use::Decoded`], in the order of the members and of their types. The builder is not used afterwards.
+    /// The decoded columns, in the order of the members and of their types; one that is NOT NULL may hold NULL where a fault says so. The
+    /// builder is not used afterwards.
     ///
     /// # Errors
     /// Where a column does not fit its type: a bug.
@@ -53,17 +52,6 @@ pub trait RowBuilder: Send {
 pub struct Member {
     /// Its name, type, and whether it may be NULL.
     pub field: FieldRef,
-    /// What is wanted of it.
-    pub used: Use,
-}
-
-/// What is wanted of a declared column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Use {
-    /// Its values, and that a NOT NULL one has them.
-    Decoded,
-    /// That it has a value where it is NOT NULL; no more.
-    Checked,
-    /// Nothing but its name, so that a member of the payload is not taken for another column's.
-    Named,
+    /// Whether its values are wanted.
+    pub decoded: bool,
 }

@@ -1,15 +1,15 @@
-//! Messages to rows: the payload's columns by the source's format, the others from the message around it, and a dead letter for each
-//! message that gives no row.
+//! Messages to rows: the payload's columns by the source's format, the others from the message around it. A message whose payload does not
+//! decode gives a dead letter and no row; a value that does not fit its column is NULL and marked, and the rest of its row is as it is.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatchOptions, UInt64Array, make_array};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::contract::{Format, Member, RowBuilder, Use};
+use super::contract::{Format, Member, RowBuilder};
 use super::envelope::{self, Envelope, Part};
-use super::fault::Fault;
+use super::fault::{Fault, Faults, MemberFault, Unfit};
 use super::message::Message;
 use super::registry;
 use crate::Error;
@@ -22,11 +22,13 @@ const CHUNK: usize = 128;
 /// What a batch of messages gave.
 #[derive(Debug)]
 pub struct Decoded {
-    /// The good ones, in their order; schema: [`decoded_schema`].
+    /// Those that decode, in their order; schema: [`decoded_schema`].
     pub rows: RecordBatch,
     /// The sequence of each row.
     pub sequences: UInt64Array,
-    /// The bad ones, in their order.
+    /// Values of the rows that do not fit, by row, then by column. NULL stands there, or anything where the column is NOT NULL.
+    pub unfit: Vec<Unfit>,
+    /// Those that do not decode, in their order.
     pub dead_letters: Vec<DeadLetter>,
     /// Messages, good and bad.
     pub events: u64,
@@ -112,6 +114,7 @@ impl Decoder {
 }
 
 /// What fills a column of the result.
+#[derive(Debug, Clone, Copy)]
 enum Filling {
     /// The format: its next column.
     Payload,
@@ -119,52 +122,57 @@ enum Filling {
     Envelope(usize),
 }
 
-/// The rows of one batch: columns side by side, taken back together where a message fails.
+/// The rows of one batch: columns side by side.
 struct Rows<'d> {
     decoder: &'d Decoder,
     payloads: Box<dyn RowBuilder>,
-    envelopes: Vec<Envelope>,
+    /// Of each member that the format knows: its index in the declaration.
+    members: Vec<usize>,
+    /// Each with its column's index in the declaration.
+    envelopes: Vec<(usize, Envelope)>,
     /// Of the columns to make, in their order.
     fillings: Vec<Filling>,
     sequences: Vec<u64>,
+    unfit: Vec<Unfit>,
     dead_letters: Vec<DeadLetter>,
     events: u64,
     bytes: u64,
     /// Memory for the next chunk.
-    faults: Vec<(usize, Fault)>,
+    faults: Faults,
 }
 
 impl Rows<'_> {
     fn new(decoder: &Decoder, capacity: usize) -> Result<Rows<'_>, Error> {
+        let mut declared = Vec::new();
         let mut members = Vec::new();
         let mut envelopes = Vec::new();
         let mut fillings = Vec::with_capacity(decoder.columns.len());
         for (index, field) in decoder.declared.iter().enumerate() {
             let decoded = decoder.columns.contains(&index);
-            let used = match (decoded, field.is_nullable()) {
-                (true, _) => Use::Decoded,
-                (false, false) => Use::Checked,
-                (false, true) => Use::Named,
-            };
-            let Some(part) = Part::of(field.name()) else {
-                members.push(Member { field: Arc::clone(field), used });
-                fillings.extend(decoded.then_some(Filling::Payload));
-                continue;
-            };
-            if used != Use::Named {
-                envelopes.push(Envelope::new(part, field, capacity).map_err(Error::Bug)?);
-                fillings.extend(decoded.then_some(Filling::Envelope(envelopes.len() - 1)));
+            match Part::of(field.name()) {
+                None => {
+                    declared.push(Member { field: Arc::clone(field), decoded });
+                    members.push(index);
+                    fillings.extend(decoded.then_some(Filling::Payload));
+                }
+                Some(part) if decoded => {
+                    fillings.push(Filling::Envelope(envelopes.len()));
+                    envelopes.push((index, Envelope::new(part, field, capacity).map_err(Error::Bug)?));
+                }
+                Some(_) => {}
             }
         }
         Ok(Rows {
-            payloads: decoder.format.rows(&members, capacity).map_err(Error::Bug)?,
+            payloads: decoder.format.rows(&declared, capacity).map_err(Error::Bug)?,
+            members,
             envelopes,
             fillings,
             sequences: Vec::with_capacity(capacity),
+            unfit: Vec::new(),
             dead_letters: Vec::new(),
             events: 0,
             bytes: 0,
-            faults: Vec::new(),
+            faults: Faults::default(),
             decoder,
         })
     }
@@ -174,82 +182,83 @@ impl Rows<'_> {
         self.bytes += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
         self.faults.clear();
         self.payloads.append(payloads, &mut self.faults);
-        if self.append_envelopes(messages).is_err() {
-            // Rare. Rows behind the one that failed are there already, so all of the chunk is taken back.
-            self.truncate();
-            for message in messages {
-                self.append_alone(message);
-            }
-            return;
-        }
-        let mut faults = self.faults.drain(..).peekable();
+        self.append_envelopes(messages);
+        let first = self.sequences.len();
+        let mut faults = self.faults.payloads.iter().peekable();
         for (index, message) in messages.iter().enumerate() {
             match faults.next_if(|(at, _)| *at == index) {
                 None => self.sequences.push(message.sequence),
-                Some((_, fault)) => self.dead_letters.push(self.decoder.letter(message, &fault)),
+                Some((_, fault)) => self.dead_letters.push(self.decoder.letter(message, fault)),
             }
+        }
+        if !self.faults.members.is_empty() {
+            self.mark_members(messages, first);
         }
     }
 
     /// Fills the envelopes' columns for the messages whose payloads did not fail.
-    fn append_envelopes(&mut self, messages: &[Message<'_>]) -> Result<(), Fault> {
-        for envelope in &mut self.envelopes {
-            let mut faults = self.faults.iter().peekable();
+    fn append_envelopes(&mut self, messages: &[Message<'_>]) {
+        for (column, envelope) in &mut self.envelopes {
+            let mut faults = self.faults.payloads.iter().peekable();
+            let mut row = self.sequences.len();
             for (index, message) in messages.iter().enumerate() {
-                if faults.next_if(|(at, _)| *at == index).is_none() {
-                    envelope.append(message)?;
+                if faults.next_if(|(at, _)| *at == index).is_some() {
+                    continue;
                 }
+                if let Err(fault) = envelope.append(message, row) {
+                    let error = fault.describe(message.payload);
+                    self.unfit.push(Unfit { row, column: *column, kind: fault.kind, error });
+                }
+                row += 1;
             }
         }
-        Ok(())
     }
 
-    /// One message of a chunk in which one fails for what is around its payload.
+    /// Marks what did not fit of the chunk whose first row is `first`.
     #[cold]
-    fn append_alone(&mut self, message: &Message<'_>) {
-        self.faults.clear();
-        self.payloads.append(&[message.payload], &mut self.faults);
-        let fault = self.faults.pop().map(|(_, fault)| fault);
-        let failed = fault.or_else(|| self.envelopes.iter_mut().find_map(|envelope| envelope.append(message).err()));
-        match failed {
-            None => self.sequences.push(message.sequence),
-            Some(fault) => {
-                self.truncate();
-                self.dead_letters.push(self.decoder.letter(message, &fault));
-            }
-        }
-    }
-
-    /// Takes back what no sequence stands for.
-    fn truncate(&mut self) {
-        let rows = self.sequences.len();
-        self.payloads.truncate(rows);
-        for envelope in &mut self.envelopes {
-            envelope.truncate(rows);
+    fn mark_members(&mut self, messages: &[Message<'_>], first: usize) {
+        for MemberFault { payload, member, fault } in &self.faults.members {
+            let failed_before = self.faults.payloads.partition_point(|(at, _)| at < payload);
+            let error = fault.describe(messages[*payload].payload);
+            self.unfit.push(Unfit {
+                row: first + payload - failed_before,
+                column: self.members[*member],
+                kind: fault.kind,
+                error,
+            });
         }
     }
 
     fn finish(mut self) -> Result<Decoded, Error> {
         let bug = |error: arrow::error::ArrowError| Error::Bug(format!("decoded rows: {error}"));
         let rows = self.sequences.len();
+        self.unfit.sort_unstable_by_key(|unfit| (unfit.row, unfit.column));
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.fillings.len());
         let sequences = UInt64Array::from(self.sequences);
         let mut payloads = self.payloads.finish().map_err(bug)?.into_iter();
-        for filling in &self.fillings {
-            arrays.push(match filling {
+        for (filling, column) in self.fillings.iter().zip(&self.decoder.columns) {
+            let array = match filling {
                 Filling::Payload => payloads.next().ok_or_else(|| Error::Bug("a column to decode was not built".into()))?,
-                Filling::Envelope(index) => self.envelopes[*index].finish(&sequences).map_err(bug)?,
-            });
+                Filling::Envelope(index) => self.envelopes[*index].1.finish(&sequences).map_err(bug)?,
+            };
+            let filled = !self.decoder.declared[*column].is_nullable() && self.unfit.iter().any(|unfit| unfit.column == *column);
+            arrays.push(if filled { without_nulls(&array).map_err(bug)? } else { array });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         Ok(Decoded {
             rows: RecordBatch::try_new_with_options(Arc::clone(&self.decoder.schema), arrays, &options).map_err(bug)?,
             sequences,
+            unfit: self.unfit,
             dead_letters: self.dead_letters,
             events: self.events,
             bytes: self.bytes,
         })
     }
+}
+
+/// The same values with what stands behind each NULL, for a column that is NOT NULL: nobody reads those rows.
+fn without_nulls(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+    Ok(make_array(array.to_data().into_builder().nulls(None).build()?))
 }
 
 impl Decoder {

@@ -103,7 +103,24 @@ impl Envelope {
         Ok(Envelope { name, nullable, data_type, is_text, values })
     }
 
-    pub(super) fn append(&mut self, message: &Message<'_>) -> Result<(), Fault> {
+    /// Appends the value of a message, which becomes row `row`; NULL where it does not fit, and the fault.
+    pub(super) fn append(&mut self, message: &Message<'_>, row: usize) -> Result<(), Fault> {
+        self.try_append(message).inspect_err(|_| self.append_null(row))
+    }
+
+    /// What row `row` has is NULL.
+    #[cold]
+    fn append_null(&mut self, row: usize) {
+        self.truncate(row);
+        match &mut self.values {
+            Values::Sequence { .. } => {}
+            Values::Subject(column) | Values::Payload(column) | Values::Headers(column) => column.append_null(),
+            Values::Timestamp(values) => values.push(None),
+            Values::HeaderMap(column) => column.append_null(),
+        }
+    }
+
+    fn try_append(&mut self, message: &Message<'_>) -> Result<(), Fault> {
         let present = match &mut self.values {
             Values::Sequence { largest } => {
                 if message.sequence > *largest {
@@ -160,7 +177,7 @@ impl Envelope {
         if present || self.nullable { Ok(()) } else { Err(Fault::missing().in_member(&self.name)) }
     }
 
-    pub(super) fn truncate(&mut self, length: usize) {
+    fn truncate(&mut self, length: usize) {
         match &mut self.values {
             Values::Sequence { .. } => {}
             Values::Subject(column) | Values::Payload(column) => column.truncate(length),
@@ -172,6 +189,7 @@ impl Envelope {
 
     pub(super) fn finish(&mut self, sequences: &UInt64Array) -> Result<ArrayRef, ArrowError> {
         match &mut self.values {
+            // A sequence that the type cannot hold is NULL.
             Values::Sequence { .. } => cast(sequences, &self.data_type),
             Values::Subject(column) | Values::Payload(column) => column.finish(),
             Values::Headers(column) => column.finish(),

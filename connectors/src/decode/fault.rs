@@ -14,6 +14,47 @@ pub enum Refusal {
     OutOfRange(&'static str),
 }
 
+/// What did not decode of some payloads.
+#[derive(Debug, Default)]
+pub struct Faults {
+    /// Payloads that give no row: the index of each, rising, and what is wrong with it.
+    pub payloads: Vec<(usize, Fault)>,
+    /// Members that do not fit their columns, of payloads that give a row all the same.
+    pub members: Vec<MemberFault>,
+}
+
+impl Faults {
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.payloads.clear();
+        self.members.clear();
+    }
+}
+
+/// A member that does not fit its column.
+#[derive(Debug)]
+pub struct MemberFault {
+    /// The payload's index.
+    pub payload: usize,
+    /// The member's index among those that the builder was made for.
+    pub member: usize,
+    /// What is wrong with it.
+    pub fault: Fault,
+}
+
+/// A value that a row lacks, since what was there does not fit the column: the row counts only for those that do not read the column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfit {
+    /// The row's index in its batch.
+    pub row: usize,
+    /// The column's index in the declaration.
+    pub column: usize,
+    /// A word of [`crate::DeadLetter::kind`].
+    pub kind: &'static str,
+    /// What is wrong and where; begins with the column.
+    pub error: String,
+}
+
 /// What is wrong with a payload, and where.
 #[derive(Debug)]
 pub struct Fault {

@@ -1,7 +1,7 @@
 //! JSON bodies to Arrow rows: one body, one row or one dead letter, in one pass and without an allocation for each row.
 //!
 //! What a body must be: exactly one JSON object (RFC 8259, UTF-8), nested at most 127 deep (what serde_json reads back), in members that no
-//! column reads as well. Anything else is a dead letter, and so is a body whose value does not fit its column.
+//! column reads as well. Anything else is a dead letter. A value that does not fit its column is NULL and marked.
 //!
 //! | column | takes |
 //! | --- | --- |
@@ -18,8 +18,7 @@
 //! | arrays | an array |
 //! | MAP | an object; of members of one name the last wins |
 //!
-//! A missing member and `null` are NULL, or a dead letter of kind `missing` where the column is NOT NULL; that is checked for
-//! columns that are not decoded too. Members that no column names are passed over. A member belongs to the column of just its
+//! A missing member and `null` are NULL, and marked as `missing` where the column is NOT NULL. Members that no column names are passed over. A member belongs to the column of just its
 //! name, else to the first column whose name differs in the case of ASCII letters only; where a body has both, the exact one
 //! wins, and of members of one name the last.
 //!

@@ -27,6 +27,7 @@ impl Message<'_> {
             source: source.to_owned(),
             sequence: self.sequence,
             view: None,
+            column: None,
             subject: self.subject.to_owned(),
             timestamp_ns: self.timestamp_ns,
             headers: self.headers.map(headers_json),

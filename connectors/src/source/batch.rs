@@ -1,14 +1,20 @@
 //! What reading a source gives: decoded events with the sequences that they cover.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, UInt64Array};
+use arrow::array::{AsArray, BooleanArray, BooleanBufferBuilder, Int64Array, UInt64Array};
+use arrow::compute::{filter, filter_record_batch};
+use arrow::datatypes::{Int64Type, UInt64Type};
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
 use super::position::Position;
+use crate::Error;
 use crate::dead_letters::DeadLetter;
+use crate::decode::Unfit;
 
 /// Decoded events of one partition of a source: those with sequences in `start..end` that the source selects.
 #[derive(Debug, Clone)]
@@ -20,7 +26,7 @@ pub struct Batch {
     /// One past the last sequence covered: the offset of the partition in the position after the whole batch. `start == end` only
     /// in what [`Batch::until`] leaves.
     pub end: u64,
-    /// The good events in order of sequence; schema: [`decoded_schema`](super::decoded_schema).
+    /// The events that decode in order of sequence; schema: [`decoded_schema`](super::decoded_schema).
     pub rows: RecordBatch,
     /// The sequence of each row, rising, as long as `rows`. Strictly rising where an event is one row; the rows of an event that is
     /// several (an update: the row before and the row after) share its sequence.
@@ -35,7 +41,10 @@ pub struct Batch {
     pub events: u64,
     /// Bytes of their payloads.
     pub bytes: u64,
-    /// The bad ones.
+    /// Values of the rows that do not fit their columns, by row, then by column: a row counts only for those who read none of its columns
+    /// that are marked ([`Batch::fitting`]). Most often empty.
+    pub unfit: Vec<Unfit>,
+    /// Those that do not decode.
     pub dead_letters: Vec<DeadLetter>,
     /// When the newest event was stored, nanoseconds since the epoch, where the source says.
     pub newest_ns: Option<i64>,
@@ -102,12 +111,48 @@ impl Batch {
         Batch { end: offset.max(self.start), dead_letters, ..self.rows_between(0, length) }
     }
 
+    /// The batch without the rows of which a value does not fit, among the columns for which `reads` holds.
+    ///
+    /// # Errors
+    /// [`Error::Bug`] only.
+    pub fn fitting(&self, reads: impl Fn(usize) -> bool) -> Result<Cow<'_, Batch>, Error> {
+        let mut left_out = self.unfit.iter().filter(|unfit| reads(unfit.column)).map(|unfit| unfit.row).peekable();
+        if left_out.peek().is_none() {
+            return Ok(Cow::Borrowed(self));
+        }
+        let mut mask = BooleanBufferBuilder::new(self.rows.num_rows());
+        mask.append_n(self.rows.num_rows(), true);
+        left_out.for_each(|row| mask.set_bit(row, false));
+        let mask = BooleanArray::new(mask.finish(), None);
+        // Rows have moved. Of what is marked in those that are left, the caller reads nothing.
+        let mut fitting = Batch { unfit: Vec::new(), ..self.clone() };
+        let bug = |error: ArrowError| Error::Bug(format!("leaving out rows: {error}"));
+        fitting.rows = filter_record_batch(&self.rows, &mask).map_err(bug)?;
+        fitting.sequences = filter(&self.sequences, &mask).map_err(bug)?.as_primitive::<UInt64Type>().clone();
+        if let Some(weights) = &self.weights {
+            fitting.weights = Some(filter(weights, &mask).map_err(bug)?.as_primitive::<Int64Type>().clone());
+        }
+        Ok(Cow::Owned(fitting))
+    }
+
     fn rows_between(&self, first: usize, end: usize) -> Batch {
+        let of_rows = self.unfit.iter().filter(|unfit| (first..end).contains(&unfit.row));
         Batch {
+            unfit: of_rows.map(|unfit| Unfit { row: unfit.row - first, ..unfit.clone() }).collect(),
             rows: self.rows.slice(first, end - first),
             sequences: self.sequences.slice(first, end - first),
             weights: self.weights.as_ref().map(|weights| weights.slice(first, end - first)),
             ..self.clone()
+        }
+    }
+
+    /// The letter for a value that does not fit; `views` are those that leave its row out.
+    #[must_use]
+    pub fn unfit_letter(&self, source: &str, column: &str, views: &str, unfit: &Unfit) -> DeadLetter {
+        DeadLetter {
+            kind: unfit.kind,
+            column: Some(column.to_owned()),
+            ..self.expression_letter(source, views, unfit.row, unfit.error.clone())
         }
     }
 
@@ -120,6 +165,7 @@ impl Batch {
             source: source.to_owned(),
             sequence,
             view: None,
+            column: None,
             subject: String::new(),
             timestamp_ns: None,
             headers: None,

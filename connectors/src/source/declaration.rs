@@ -20,7 +20,7 @@ pub struct SourceConfig {
     pub options: BTreeMap<String, String>,
     /// Every declared column. Those named `_sequence _subject _timestamp _headers _payload` are filled from the message.
     pub declared: SchemaRef,
-    /// Indexes into `declared`, rising: the columns to decode. NOT NULL columns that are not among them are checked all the same.
+    /// Indexes into `declared`, rising: the columns to decode. Nothing is asked of the others.
     pub columns: Vec<usize>,
     /// Bounds of a micro-batch.
     pub limits: BatchLimits,

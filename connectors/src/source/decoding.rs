@@ -114,6 +114,7 @@ mod tests {
             commits: CommitPoints::AfterAny,
             events: 0,
             bytes: 0,
+            unfit: Vec::new(),
             dead_letters: Vec::new(),
             newest_ns: None,
             position: position(end),

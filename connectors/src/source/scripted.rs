@@ -379,6 +379,7 @@ impl ScriptedReader {
             commits: batch.commits,
             events: decoded.events,
             bytes: decoded.bytes,
+            unfit: decoded.unfit,
             dead_letters: decoded.dead_letters,
             newest_ns: (start..end).last().map(timestamp_ns),
             position: self.position.clone(),

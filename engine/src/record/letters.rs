@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::error::Error;
 
-/// Up to where the dead letters of a source, or of a view on a source, have been kept.
+/// Up to where the dead letters of a source, of a column of it, or of a view on it, have been kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterOffset {
     /// Letters with a lower sequence have been kept.
@@ -43,17 +43,16 @@ pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
     }
 }
 
-/// Names the letters of a source as they are found with some of its columns decoded: an event can be bad in one column only.
+/// What letters are counted under that are about one column of a source: the column as it is declared, since another type takes other values.
 #[must_use]
-pub fn decoded_key(source: &SourceConfig) -> String {
-    let columns = source.columns.iter().filter_map(|column| source.declared.fields().get(*column));
-    let columns: Vec<String> = columns
-        .map(|field| format!("{} {}{}", field.name(), field.data_type(), if field.is_nullable() { "" } else { " not null" }))
-        .collect();
-    format!("{}?{}", source.name, columns.join(","))
+pub fn column_key(source: &str, column: &str, declared: Option<&SourceConfig>) -> String {
+    match declared.and_then(|declared| declared.declared.field_with_name(column).ok()) {
+        Some(field) => format!("{source}?{column} {}{}", field.data_type(), if field.is_nullable() { "" } else { " not null" }),
+        None => format!("{source}?{column}"),
+    }
 }
 
-/// Whether letters of a source are counted under a key, in any of its views and with any of its columns.
+/// Whether letters of a source are counted under a key, in any of its views and columns.
 pub(super) fn is_of_source(key: &str, source: &str) -> bool {
     key.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }

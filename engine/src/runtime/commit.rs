@@ -96,6 +96,9 @@ impl Pipeline {
         failpoint::pass("after_parts");
         steps.done("state and parts");
 
+        for (view, member) in views.iter_mut().zip(self.members()) {
+            view.dead_letters = self.letters_about(&member.view.name);
+        }
         let (records, letters) = self.record(epoch, options)?;
         failpoint::pass("after_commit");
         steps.done("record");
@@ -111,10 +114,6 @@ impl Pipeline {
         steps.done("sweep");
 
         tracing::debug!(pipeline = self.name(), epoch, %steps, "committed");
-        for view in &mut views {
-            view.dead_letters =
-                letters.iter().filter(|letter| letter.view.as_ref().is_none_or(|of| *of == view.view)).count() as u64;
-        }
         Ok(Committed {
             epoch,
             committed_ms: records.first().map_or(0, |record| record.commit.committed_ms),

@@ -1,4 +1,5 @@
-//! Bad events: the good ones are in the views, and each bad one lies exactly once in the dead letters.
+//! Bad events: the good ones are in the views, those with a bad member in the views that do not read it, and each lies exactly once in the
+//! dead letters.
 
 use std::fmt::Write as _;
 
@@ -8,6 +9,9 @@ use crate::orders::{Orders, Running, VIEWS, wait_until};
 /// Fails where `order_id` is a multiple of 1000.
 const FUSSY: &str =
     "SELECT order_id, CAST(CASE WHEN order_id % 1000 = 0 THEN country ELSE '7' END AS BIGINT) AS number FROM orders";
+
+/// Those of all views here that read the number of an order, by name.
+const READ_NUMBER: &str = "by_customer, fussy, large_orders, totals";
 
 /// The kinds of a broken body, made from a good one.
 fn broken(kind: usize, good: &str) -> Option<Vec<u8>> {
@@ -22,6 +26,16 @@ fn broken(kind: usize, good: &str) -> Option<Vec<u8>> {
         7 => good.replacen("\"order_id\":", "\"order_id\":123456789012345678901234567890,\"was\":", 1).into_bytes(),
         _ => return None,
     })
+}
+
+/// Whether all that is wrong with a kind is the order's number.
+fn is_bad_number(kind: usize) -> bool {
+    kind == 3 || kind == 7
+}
+
+/// A good order, and the same without its number.
+fn without_number(good: &str) -> String {
+    good.replacen("\"order_id\":", "\"order_id\":null,\"was\":", 1)
 }
 
 /// A stream with bad events among good ones, and what has to be in the dead letters.
@@ -49,7 +63,11 @@ impl Mixture {
             let order: u64 = good.split([':', ',']).nth(1).unwrap().parse().unwrap();
             if bad.is_some() || order.is_multiple_of(1000) {
                 let body = bad.as_deref().unwrap_or(good.as_bytes());
-                let view = if bad.is_some() { "-" } else { "fussy" };
+                let view = match &bad {
+                    None => "fussy",
+                    Some(_) if index != huge && is_bad_number(kind) => READ_NUMBER,
+                    Some(_) => "-",
+                };
                 let start: String = body.iter().take(500).fold(String::new(), |mut text, byte| {
                     write!(text, "{byte:02X}").unwrap();
                     text
@@ -58,6 +76,8 @@ impl Mixture {
             }
             if bad.is_none() {
                 writeln!(good_lines, "{good}").unwrap();
+            } else if index != huge && is_bad_number(kind) {
+                writeln!(good_lines, "{}", without_number(&good)).unwrap();
             }
             bodies.push(bad.unwrap_or_else(|| good.into_bytes()));
         }
@@ -74,7 +94,7 @@ impl Mixture {
         self.orders.assert_equal(VIEWS);
         let files = self.orders.dir().join("data/dead_letters/*.parquet");
         let letters = duckdb::rows(&format!(
-            "SELECT format('{{:09d}}', sequence) || ' ' || coalesce(view, '-') || ' ' || octet_length(payload) || ' ' \
+            "SELECT format('{{:09d}}', sequence) || ' ' || coalesce(array_to_string(list_sort(string_split(view, ', ')), ', '), '-') || ' ' || octet_length(payload) || ' ' \
              || left(hex(payload), 1000) AS letter FROM read_parquet('{}') \
              WHERE source = 'orders' AND subject = 'orders.placed' AND length(error) > 0 ORDER BY letter",
             files.display()
@@ -131,4 +151,65 @@ fn each_bad_event_is_kept_exactly_once() {
     running.kill();
     mixture.orders.catch_up();
     mixture.assert_right();
+}
+
+#[test]
+fn a_views_rows_are_the_same_whichever_other_views_there_are() {
+    let (by_country, totals) = (VIEWS[0], VIEWS[4]);
+    let mut orders = Orders::new(&[by_country]);
+    let mut bad = Vec::new();
+    let mut sequence = 0;
+    let mut publish = |orders: &mut Orders| {
+        let mut lines = String::new();
+        let bodies = (0..5_000).map(|_| {
+            let good = orders.next();
+            sequence += 1;
+            let body = if sequence % 7 == 0 { broken(3, &good).unwrap() } else { good.clone().into_bytes() };
+            if sequence % 7 == 0 {
+                bad.push(sequence);
+            }
+            writeln!(lines, "{}", if sequence % 7 == 0 { without_number(&good) } else { good }).unwrap();
+            body
+        });
+        let bodies = bodies.collect();
+        orders.append(&lines);
+        orders.publish_bodies(bodies);
+        bad.clone()
+    };
+    let letters = |orders: &Orders| {
+        let sql = format!(
+            "SELECT CAST(sequence AS BIGINT) AS sequence, view, error FROM read_parquet('{}/data/dead_letters/*.parquet') ORDER BY ALL",
+            orders.dir().display()
+        );
+        let rows = duckdb::rows(&sql).unwrap();
+        assert!(rows.iter().all(|row| row["view"] == "totals"), "{:?}", rows.first());
+        let error = "column order_id: expected Int64, found \"x\", at byte 12";
+        assert!(rows.iter().all(|row| row["error"] == error), "{:?}", rows.first());
+        rows.iter().map(|row| row["sequence"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    publish(&mut orders);
+    orders.catch_up();
+    orders.assert_equal(&[by_country]);
+    assert!(!orders.dir().join("data/dead_letters").read_dir().unwrap().any(|entry| entry.unwrap().path().is_file()));
+
+    // A view that is added later finds the same events bad as one that was there from the first on.
+    orders.declare(totals.0, totals.1);
+    let mut running = orders.start();
+    let expected = publish(&mut orders);
+    orders.wait_for_commits(&mut running, "totals", 1, 10_001);
+    running.kill();
+    orders.catch_up();
+    let both = [by_country, totals];
+    orders.assert_equal(&both);
+    assert_eq!(letters(&orders), expected);
+    for view in ["by_country", "totals"] {
+        orders.succeed(&["rebuild", view]);
+        orders.assert_equal(&both);
+        assert_eq!(letters(&orders), expected);
+    }
+    std::fs::remove_file(orders.dir().join("totals.sql")).unwrap();
+    orders.succeed(&["drop", "totals", "--yes"]);
+    orders.catch_up();
+    orders.succeed(&["rebuild", "by_country"]);
+    orders.assert_equal(&[by_country]);
 }

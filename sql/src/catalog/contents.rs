@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::declarations::{Source, ViewOptions};
 use crate::file::Location;
-use crate::plan::{Node, Op, ViewPlan};
+use crate::plan::ViewPlan;
 
 /// `CREATE MATERIALIZED VIEW`.
 #[derive(Debug, Clone)]
@@ -36,21 +36,6 @@ impl Catalog {
     /// columns (`count(*)`), and where no view reads it.
     #[must_use]
     pub fn columns_read(&self, source: &str) -> BTreeSet<usize> {
-        let mut columns = BTreeSet::new();
-        for view in &self.views {
-            scanned(&view.plan.root, source, &mut columns);
-        }
-        columns
-    }
-}
-
-fn scanned(node: &Node, source: &str, columns: &mut BTreeSet<usize>) {
-    if let Op::Scan { relation, projection, .. } = &node.op
-        && relation == source
-    {
-        columns.extend(projection);
-    }
-    for input in &node.inputs {
-        scanned(input, source, columns);
+        self.views.iter().flat_map(|view| view.plan.columns_read.of(source)).collect()
     }
 }

@@ -112,6 +112,21 @@ fn only_columns_that_some_view_reads_are_read() {
 }
 
 #[test]
+fn a_column_that_is_asked_for_null_is_read_although_it_is_not_null() {
+    for (query, expected) in [
+        ("SELECT country FROM orders WHERE id IS NOT NULL", vec![0, 2]),
+        ("SELECT country FROM orders WHERE id IS NULL OR paid", vec![0, 2, 8]),
+        ("SELECT count(id) AS n, count(*) AS m FROM orders", vec![0]),
+        ("SELECT country FROM (SELECT * FROM orders) WHERE coalesce(paid, id > 3)", vec![0, 2, 8]),
+        ("SELECT country FROM (SELECT * FROM orders)", vec![2]),
+        ("SELECT count(*) AS n FROM orders", vec![]),
+        ("SELECT c.name FROM customers c JOIN orders o ON c.id = o.customer AND o.id IS NOT NULL", vec![0, 1]),
+    ] {
+        assert_eq!(view(query).plan.columns_read.of("orders").collect::<Vec<_>>(), expected, "{query}");
+    }
+}
+
+#[test]
 fn fingerprints_stay_while_the_answer_stays() {
     let base = "SELECT country, count(*) AS n, avg(weight) AS w FROM orders GROUP BY country";
     let first = view(base).plan.fingerprint.clone();

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::Field;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 use xxhash_rust::xxh3::xxh3_128;
@@ -9,13 +10,13 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::declarations::Source;
 
 /// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
-const STATE_FORMAT: u32 = 4;
+const STATE_FORMAT: u32 = 5;
 
 /// Options of a source that decide which events there are; others say how to reach them.
 const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];
 
-/// Of the optimized plan over relations, each with its name and its own fingerprint.
-pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+/// Of the optimized plan over relations, each with its name, its own fingerprint and the columns of it that have to fit.
+pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&'a str, &'a str, Vec<&'a Field>)>) -> String {
     let mut text = format!("state format {STATE_FORMAT}\n{}\n", batch.display_indent_schema());
     // The one thing that decides rows and is not displayed: EXCEPT takes NULL for equal to NULL, NOT EXISTS does not.
     let _ = batch.apply_with_subqueries(|plan| {
@@ -24,9 +25,12 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
         }
         Ok(TreeNodeRecursion::Continue)
     });
-    for (name, fingerprint) in read {
+    for (name, fingerprint, columns) in read {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name}: {fingerprint}");
+        for column in columns {
+            let _ = writeln!(text, "{} {} {}", column.name(), column.data_type(), column.is_nullable());
+        }
     }
     digest(&text)
 }

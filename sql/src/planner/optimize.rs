@@ -8,7 +8,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::{Relation, fingerprint, ordering};
-use crate::plan::{RelationKind, is_schema_only};
+use crate::plan::{ColumnsRead, RelationKind, is_schema_only};
 
 /// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.
 pub(crate) fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
@@ -36,8 +36,13 @@ pub(crate) fn relations_read(
 pub(crate) fn fingerprint_over(
     batch: &LogicalPlan,
     reads: &[(RelationKind, String)],
+    columns: &ColumnsRead,
     relations: &BTreeMap<String, Relation>,
 ) -> String {
-    let read = reads.iter().filter_map(|(_, name)| Some((name.as_str(), relations.get(name)?.fingerprint.as_str())));
+    let read = reads.iter().filter_map(|(_, name)| {
+        let relation = relations.get(name)?;
+        let columns = columns.of(name).map(|column| relation.schema.field(column));
+        Some((name.as_str(), relation.fingerprint.as_str(), columns.collect()))
+    });
     fingerprint::of_view(batch, read)
 }

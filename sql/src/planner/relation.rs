@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 
 use super::fingerprint;
 use crate::declarations::{Source, Watermark};
@@ -38,6 +38,12 @@ impl Relation {
             timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
             fingerprint: fingerprint::of_source(source),
         }
+    }
+
+    /// The same with no column NOT NULL.
+    pub(crate) fn with_nullable_columns(self) -> Relation {
+        let fields: Vec<_> = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        Relation { schema: Arc::new(Schema::new(fields)), ..self }
     }
 
     /// Of a view that reads `relations`.

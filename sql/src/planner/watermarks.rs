@@ -26,7 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::declarations::{Emit, ViewOptions};
-use crate::plan::{Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
+use crate::plan::{ColumnsRead, Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
 use crate::planner::optimize::{fingerprint_over, optimized, relations_read};
 use crate::planner::{Refusal, Relation, Spot, expiry, regions};
 use crate::session::{SchemaOnly, session_state};
@@ -110,7 +110,10 @@ pub(super) fn bounded(
         inputs,
     };
     regions::number(&mut root, &mut 0);
-    Ok(ViewPlan { schema: plan.schema, fingerprint: fingerprint_over(&batch, &reads, relations), batch, root, reads })
+    let mut columns_read = ColumnsRead::of_node(&root);
+    columns_read.extend(plan.columns_read);
+    let fingerprint = fingerprint_over(&batch, &reads, &columns_read, relations);
+    Ok(ViewPlan { schema: plan.schema, fingerprint, batch, root, reads, columns_read })
 }
 
 fn refused(option: &'static str, message: String, help: &str) -> Refusal {

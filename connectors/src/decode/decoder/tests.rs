@@ -22,7 +22,7 @@ fn decoder() -> Decoder {
         location: "-".into(),
         options: Default::default(),
         declared: Arc::new(Schema::new(fields)),
-        columns: vec![0, 1, 2, 3],
+        columns: vec![0, 1, 2, 3, 4],
         limits: BatchLimits::default(),
     };
     Decoder::new(&config).unwrap()
@@ -59,6 +59,11 @@ fn a_message_gives_the_same_in_any_company() {
         assert_eq!(whole.rows, rows, "seed {seed}");
         let sequences: Vec<u64> = alone.iter().flat_map(|decoded| decoded.sequences.values().to_vec()).collect();
         assert_eq!(whole.sequences.values(), sequences.as_slice(), "seed {seed}");
+        let rows_before = |index: usize| alone[..index].iter().map(|decoded| decoded.rows.num_rows()).sum::<usize>();
+        let unfit = alone.iter().enumerate().flat_map(|(index, decoded)| {
+            decoded.unfit.iter().map(move |unfit| Unfit { row: unfit.row + rows_before(index), ..unfit.clone() })
+        });
+        assert_eq!(whole.unfit, unfit.collect::<Vec<_>>(), "seed {seed}");
         let letters: Vec<DeadLetter> = alone.iter().flat_map(|decoded| decoded.dead_letters.clone()).collect();
         assert_eq!(whole.dead_letters, letters, "seed {seed}");
         assert_eq!(whole.events, messages.len() as u64);

@@ -5,17 +5,17 @@ use super::members::{Members, Target};
 use super::{depth, object, plain};
 use crate::decode::fault::Fault;
 
-/// A column filled from members: decoded, or checked for NOT NULL only.
+/// A column filled from members.
 pub(super) struct Slot {
     name: String,
     nullable: bool,
-    column: Option<Box<dyn Column>>,
+    column: Box<dyn Column>,
     seen: Seen,
     fault: Option<Fault>,
 }
 
 impl Slot {
-    pub(super) fn new(name: String, nullable: bool, column: Option<Box<dyn Column>>) -> Slot {
+    pub(super) fn new(name: String, nullable: bool, column: Box<dyn Column>) -> Slot {
         Slot { name, nullable, column, seen: UNSEEN, fault: None }
     }
 }
@@ -51,9 +51,9 @@ impl Fields {
         Fields { members: Members::new(names), slots }
     }
 
-    /// The decoded columns of the slots, in their order.
+    /// The columns of the slots, in their order.
     pub(super) fn columns(&mut self) -> impl Iterator<Item = &mut Box<dyn Column>> {
-        self.slots.iter_mut().filter_map(|slot| slot.column.as_mut())
+        self.slots.iter_mut().map(|slot| &mut slot.column)
     }
 
     /// Cuts every column to `length`.
@@ -61,9 +61,66 @@ impl Fields {
         self.columns().for_each(|column| column.truncate(length));
     }
 
-    /// Appends a value to every column, which all have `length` now; or to some, and fails.
-    /// `whole`: the text is a body, whose nesting is to be checked.
-    pub(super) fn append(&mut self, text: &str, length: usize, whole: bool) -> Result<(), Fault> {
+    /// Appends a value to every column, which all have `length` now; or to some, and fails: an object is as good as all of its members.
+    pub(super) fn append(&mut self, text: &str, length: usize) -> Result<(), Fault> {
+        let faulty = self.take(text, length, false)?;
+        if faulty {
+            // All are taken, so that none is left for the next object.
+            let faults = self.slots.iter_mut().filter_map(|slot| slot.fault.take().map(|fault| fault.in_member(&slot.name)));
+            if let Some(fault) = faults.reduce(|first, _| first) {
+                return Err(fault);
+            }
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.seen.null) {
+            if !slot.nullable {
+                return Err(Fault::missing().in_member(&slot.name));
+            }
+            slot.fill();
+        }
+        Ok(())
+    }
+
+    /// Appends a value of a body to every column, which all have `length` now: NULL where a member does not fit, of which
+    /// [`Fields::take_faults`] gives the fault. Or to some, and fails, where the body is not such an object.
+    #[inline]
+    pub(super) fn append_body(&mut self, text: &str, length: usize) -> Result<Fit, Fault> {
+        let mut faulty = self.take(text, length, true)?;
+        if faulty {
+            self.clear_faulty(length);
+        }
+        for slot in self.slots.iter_mut().filter(|slot| slot.seen.null) {
+            if !slot.nullable {
+                slot.fault = Some(Fault::missing());
+                faulty = true;
+            }
+            slot.fill();
+        }
+        Ok(if faulty { Fit::Some } else { Fit::All })
+    }
+
+    /// Calls `each` with the index and the fault of each slot that has one, and forgets them.
+    #[cold]
+    pub(super) fn take_faults(&mut self, mut each: impl FnMut(usize, Fault)) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if let Some(fault) = slot.fault.take() {
+                each(index, fault.in_member(&slot.name));
+            }
+        }
+    }
+
+    /// Takes from the columns what did not fit.
+    #[cold]
+    fn clear_faulty(&mut self, length: usize) {
+        for slot in self.slots.iter_mut().filter(|slot| slot.fault.is_some()) {
+            slot.column.truncate(length);
+            slot.column.append_null();
+        }
+    }
+
+    /// Takes the values of the members of an object. True where one does not fit: then its slot has the fault, and its column perhaps a part
+    /// of it. After an error no slot has a fault. `whole`: the text is a body, whose nesting is to be checked.
+    #[inline]
+    fn take(&mut self, text: &str, length: usize, whole: bool) -> Result<bool, Fault> {
         let slots = self.slots.as_mut_slice();
         for slot in slots.iter_mut() {
             slot.seen = UNSEEN;
@@ -75,32 +132,19 @@ impl Fields {
             Some(walked) => walked,
             None => object::walk_any(text, &mut self.members, |target, raw| take(slots, target, raw, length, whole, &mut faulty)),
         };
-        if faulty {
-            // All are taken, so that none is left for the next object.
-            let faults = slots.iter_mut().filter_map(|slot| slot.fault.take().map(|fault| fault.in_member(&slot.name)));
-            let first = faults.reduce(|first, _| first);
-            walked?;
-            if let Some(fault) = first {
-                return Err(fault);
-            }
-        } else {
-            walked?;
+        if walked.is_err() && faulty {
+            self.take_faults(|_, _| {});
         }
-        for slot in slots.iter_mut() {
-            if !slot.seen.null {
-                continue;
-            }
-            if !slot.nullable {
-                return Err(Fault::missing().in_member(&slot.name));
-            }
-            if slot.seen.rank == Rank::Nothing
-                && let Some(column) = &mut slot.column
-            {
-                column.append_null();
-            }
-        }
-        Ok(())
+        walked.map(|()| faulty)
     }
+}
+
+/// Whether the members of a body fit their columns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fit {
+    All,
+    /// Some do not.
+    Some,
 }
 
 /// Takes the value of a member of an object into its slot; says in `faulty` where it does not fit.
@@ -116,6 +160,14 @@ fn take(slots: &mut [Slot], target: Target, raw: &str, length: usize, whole: boo
 }
 
 impl Slot {
+    /// Appends NULL where no member gave a value.
+    #[inline]
+    fn fill(&mut self) {
+        if self.seen.rank == Rank::Nothing {
+            self.column.append_null();
+        }
+    }
+
     /// Takes the value of a member. A value that does not fit is kept as the slot's fault, and false returned: a member that
     /// comes later may still win over it.
     #[inline]
@@ -126,14 +178,13 @@ impl Slot {
             return true;
         }
         self.seen = Seen { rank, null: raw == "null" };
-        let Some(column) = &mut self.column else { return true };
         if before != Rank::Nothing {
-            column.truncate(length);
+            self.column.truncate(length);
             self.fault = None;
         }
         if self.seen.null {
-            column.append_null();
-        } else if let Err(fault) = column.append(raw) {
+            self.column.append_null();
+        } else if let Err(fault) = self.column.append(raw) {
             self.fault = Some(fault);
             return false;
         }

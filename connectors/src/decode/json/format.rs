@@ -4,10 +4,10 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
 use arrow::error::ArrowError;
 
-use super::fields::{Fields, Slot};
+use super::fields::{Fields, Fit, Slot};
 use super::make::make;
-use crate::decode::contract::{Format, Member, RowBuilder, Use};
-use crate::decode::fault::Fault;
+use crate::decode::contract::{Format, Member, RowBuilder};
+use crate::decode::fault::{Fault, Faults, MemberFault};
 
 /// JSON bodies.
 #[derive(Debug)]
@@ -21,50 +21,53 @@ impl Format for JsonFormat {
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
         let mut slots = Vec::new();
         let mut names = Vec::new();
-        for Member { field, used } in members {
-            let column = match used {
-                Use::Decoded => Some(make(field.data_type(), capacity).map_err(|reason| format!("{}: {reason}", field.name()))?),
-                Use::Checked | Use::Named => None,
-            };
-            names.push((field.name().clone(), (*used != Use::Named).then_some(slots.len())));
-            if *used != Use::Named {
+        let mut members_of_slots = Vec::new();
+        for (index, Member { field, decoded }) in members.iter().enumerate() {
+            names.push((field.name().clone(), decoded.then_some(slots.len())));
+            if *decoded {
+                let column = make(field.data_type(), capacity).map_err(|reason| format!("{}: {reason}", field.name()))?;
                 slots.push(Slot::new(field.name().clone(), field.is_nullable(), column));
+                members_of_slots.push(index);
             }
         }
-        Ok(Box::new(JsonRows { fields: Fields::new(names, slots), rows: 0 }))
+        Ok(Box::new(JsonRows { fields: Fields::new(names, slots), members: members_of_slots, rows: 0 }))
     }
 }
 
 /// Rows being made of JSON bodies.
 struct JsonRows {
     fields: Fields,
+    /// Of each slot of `fields`: the index of its member.
+    members: Vec<usize>,
     rows: usize,
 }
 
 impl JsonRows {
     #[inline]
-    fn append_one(&mut self, payload: &[u8]) -> Result<(), Fault> {
+    fn append_one(&mut self, payload: &[u8]) -> Result<Fit, Fault> {
         let text = simdutf8::basic::from_utf8(payload).map_err(|_| not_utf8(payload))?;
-        self.fields.append(text, self.rows, true)
+        self.fields.append_body(text, self.rows)
     }
 }
 
 impl RowBuilder for JsonRows {
-    fn append(&mut self, payloads: &[&[u8]], faults: &mut Vec<(usize, Fault)>) {
+    fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults) {
         for (index, payload) in payloads.iter().enumerate() {
             match self.append_one(payload) {
-                Ok(()) => self.rows += 1,
+                Ok(Fit::All) => self.rows += 1,
+                Ok(Fit::Some) => {
+                    let members = &self.members;
+                    self.fields.take_faults(|slot, fault| {
+                        faults.members.push(MemberFault { payload: index, member: members[slot], fault });
+                    });
+                    self.rows += 1;
+                }
                 Err(fault) => {
                     self.fields.truncate(self.rows);
-                    faults.push((index, fault));
+                    faults.payloads.push((index, fault));
                 }
             }
         }
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.rows = self.rows.min(rows);
-        self.fields.truncate(self.rows);
     }
 
     fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {

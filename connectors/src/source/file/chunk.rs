@@ -2,7 +2,7 @@
 //! order is kept by the queue that they wait in.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use memchr::{memchr, memchr_iter, memrchr};
 use tokio::runtime::Handle;
@@ -137,7 +137,14 @@ impl Sender {
                 timestamp_ns: 0,
                 payload_hash: xxh3_64(lines::body(&chunk.bytes[line_start..piece.end])),
             });
-            let piece = Piece { chunk: Arc::clone(&chunk), range: piece, lines, first, position: self.position.clone() };
+            let piece = Piece {
+                chunk: Arc::clone(&chunk),
+                range: piece,
+                lines,
+                first,
+                position: self.position.clone(),
+                line_ends: OnceLock::new(),
+            };
             let decoder = Arc::clone(&self.decoder);
             let decoding = self.runtime.spawn_blocking(move || piece.decode(&decoder));
             self.send(Item::Batch(AbortOnDropHandle::new(decoding)))?;
@@ -176,6 +183,8 @@ struct Piece {
     first: u64,
     /// After the last line.
     position: FilePosition,
+    /// Where each line ends, once a line is asked for.
+    line_ends: OnceLock<Vec<usize>>,
 }
 
 impl Piece {
@@ -212,6 +221,7 @@ impl Piece {
             commits: CommitPoints::AfterAny,
             events: decoded.events,
             bytes: decoded.bytes,
+            unfit: decoded.unfit,
             dead_letters: decoded.dead_letters,
             newest_ns: None,
             position: self.position.to_record()?,
@@ -229,8 +239,13 @@ impl std::fmt::Debug for Piece {
 impl Origin for Piece {
     fn letter(&self, sequence: u64) -> Option<DeadLetter> {
         let bytes = &self.chunk.bytes[self.range.clone()];
+        let ends = self.line_ends.get_or_init(|| {
+            let open = (!bytes.ends_with(b"\n")).then_some(bytes.len());
+            memchr_iter(b'\n', bytes).map(|end| end + 1).chain(open).collect()
+        });
         let line = usize::try_from(sequence.checked_sub(self.first)?).ok()?;
-        let line = bytes.split_inclusive(|byte| *byte == b'\n').nth(line)?;
+        let start = if line == 0 { 0 } else { *ends.get(line - 1)? };
+        let line = &bytes[start..*ends.get(line)?];
         Some(self.message(sequence, line).letter("", "expression", String::new()))
     }
 }

@@ -54,7 +54,9 @@ async fn drain(reader: &mut FileReader) -> Result<Seen, Error> {
                 assert!(batch.start < batch.end, "a batch covers something");
                 let numbers: &Int64Array = batch.rows.column(0).as_primitive::<Int64Type>();
                 seen.rows.extend(batch.sequences.values().iter().copied().zip(numbers.values().iter().copied()));
-                seen.letters.extend(batch.dead_letters);
+                let unfit = batch.unfit.iter().map(|unfit| batch.unfit_letter("events", "n", "v", unfit));
+                seen.letters.extend(batch.dead_letters.iter().cloned().chain(unfit));
+                seen.letters.sort_by_key(|letter| letter.sequence);
                 seen.positions.push(batch.position);
             }
         }
@@ -163,6 +165,7 @@ async fn a_broken_line_is_a_dead_letter_of_its_file() {
     let expected: [(u64, &str, &[u8]); 3] =
         [(3, "not_one_object", b"[1]"), (4, "wrong_type", b"{\"n\":\"x\"}"), (5, "not_json", b"{\"n\":3")];
     assert_eq!(letters, expected);
+    assert_eq!((&seen.letters[1].column, &seen.letters[1].view), (&Some("n".into()), &Some("v".into())));
     assert!(seen.letters.iter().all(|letter| letter.subject == b && letter.timestamp_ns.is_none()));
 }
 

@@ -116,6 +116,7 @@ impl Gathered {
             commits: CommitPoints::AfterAny,
             events: decoded.events,
             bytes: decoded.bytes,
+            unfit: decoded.unfit,
             dead_letters: decoded.dead_letters,
             newest_ns: self.events.last().map(|event| event.timestamp_ns),
             position,

@@ -124,6 +124,30 @@ async fn weights_letters_and_partitions() {
 }
 
 #[tokio::test]
+async fn marks_follow_their_rows() {
+    let source = source();
+    source.then(Step::events(["{\"n\":1}", "{\"n\":\"x\"}", "no number", "{\"n\":4}", "{\"n\":5.5}", "{\"n\":6}"]));
+    let batch = batch(source.read(Start::First).await.unwrap().next().await);
+    let marks = |batch: &Batch| batch.unfit.iter().map(|unfit| (unfit.row, unfit.column)).collect::<Vec<_>>();
+    assert_eq!((batch.sequences.values().as_ref(), marks(&batch)), ([1, 2, 4, 5, 6].as_slice(), vec![(1, 0), (3, 0)]));
+    let letter = batch.unfit_letter("numbers", "n", "a, b", &batch.unfit[1]);
+    assert_eq!((letter.sequence, letter.kind, letter.payload.as_ref()), (5, "wrong_type", b"{\"n\":5.5}".as_slice()));
+    assert_eq!(letter.error, "column n: expected Int64, found 5.5, at byte 5");
+
+    assert_eq!(marks(&batch.since(4)), [(1, 0)]);
+    assert_eq!(marks(&batch.since(6)), []);
+    assert_eq!(marks(&batch.until(5)), [(1, 0)]);
+    assert_eq!(marks(&batch.since(2).until(3)), [(0, 0)]);
+
+    let fitting = batch.fitting(|column| column == 0).unwrap();
+    assert_eq!((values(&fitting), fitting.sequences.values().as_ref()), (vec![1, 4, 6], [1, 4, 6].as_slice()));
+    assert_eq!((fitting.start, fitting.end), (batch.start, batch.end));
+    let letter = fitting.expression_letter("numbers", "view", 1, "it overflows".into());
+    assert_eq!((letter.sequence, letter.payload.as_ref()), (4, b"{\"n\":4}".as_slice()));
+    assert_eq!(batch.fitting(|_| false).unwrap().rows.num_rows(), 5);
+}
+
+#[tokio::test]
 async fn the_end_is_said_again_after_a_second() {
     let source = source();
     let mut reader = source.read(Start::First).await.unwrap();

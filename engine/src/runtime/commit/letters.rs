@@ -1,11 +1,11 @@
 //! Which dead letters a commit keeps: each once, whoever reads its source and however often.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
 
 use crate::error::Error;
-use crate::record::{DeadLetterOffset, Write, dead_letter_key, decoded_key, lowered};
+use crate::record::{DeadLetterOffset, Write, column_key, dead_letter_key, lowered};
 use crate::runtime::drive::pipeline::Pipeline;
 
 impl Pipeline {
@@ -17,23 +17,25 @@ impl Pipeline {
         offsets: &mut BTreeMap<String, DeadLetterOffset>,
     ) -> Result<Vec<DeadLetter>, Error> {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
+        let mut seen: BTreeSet<(String, u64)> = BTreeSet::new();
         let mut new = Vec::new();
-        // Of sources, with sequences up to which letters have been kept while other columns were decoded, by source.
+        // By source: of columns of which nothing is recorded, with sequences that some commit has passed.
         let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
         for letter in letters {
             let stream = self.position(&letter.source).map(|position| position.identity.lineage()).unwrap_or_default();
             let key = self.letter_key(&letter);
-            let decoded = letter.view.is_none().then(|| self.shared().source(&letter.source).map(decoded_key)).flatten();
             let from = self.kept_up_to(&key, &stream, &mut known)?;
-            let from_decoded = decoded.as_ref().map(|key| self.kept_up_to(key, &stream, &mut known)).transpose()?;
-            if letter.sequence < from_decoded.unwrap_or(from) {
+            // Views that are brought to one position read some events more than once.
+            if letter.sequence < from || !seen.insert((key.clone(), letter.sequence)) {
                 continue;
             }
-            for (key, least) in decoded.map(|key| (key, 0)).into_iter().chain([(key, from)]) {
-                let offset = offsets.entry(key).or_insert_with(|| DeadLetterOffset { offset: least, stream: stream.clone() });
-                offset.offset = offset.offset.max(letter.sequence + 1);
-            }
-            if letter.sequence < from {
+            let passed = match &letter.column {
+                Some(_) if from == 0 => self.kept_up_to(&dead_letter_key(&letter.source, None), &stream, &mut known)?,
+                _ => 0,
+            };
+            let offset = offsets.entry(key).or_insert_with(|| DeadLetterOffset { offset: from, stream: stream.clone() });
+            offset.offset = offset.offset.max(letter.sequence + 1);
+            if letter.sequence < passed {
                 uncertain.entry(letter.source.clone()).or_default().push(letter);
             } else {
                 new.push(letter);
@@ -41,7 +43,7 @@ impl Pipeline {
         }
         for letters in uncertain.into_values() {
             let kept = folder.kept(&letters.iter().collect::<Vec<_>>())?;
-            new.extend(letters.into_iter().filter(|letter| !kept.contains(&letter.sequence)));
+            new.extend(letters.into_iter().filter(|letter| !kept.contains(&(letter.sequence, letter.error.clone()))));
         }
         Ok(new)
     }
@@ -57,8 +59,11 @@ impl Pipeline {
         Ok(from)
     }
 
-    /// What a letter is counted under: its source, or its view in its present version.
+    /// What a letter is counted under: its source, a column of it as it is declared now, or its view in its present version.
     fn letter_key(&self, letter: &DeadLetter) -> String {
+        if let Some(column) = &letter.column {
+            return column_key(&letter.source, column, self.shared().source(&letter.source));
+        }
         let version = letter.view.as_ref().and_then(|view| self.members().iter().find(|member| member.view.name == *view));
         dead_letter_key(&letter.source, version.map(|member| (member.view.name.as_str(), member.view.plan.fingerprint.as_str())))
     }

@@ -168,7 +168,7 @@ impl Pipeline {
                 Read::CaughtUp { .. } | Read::End => break,
             };
             self.push(source, &origin.config().columns, &batch, Some(views)).await?;
-            self.add_letters(batch.dead_letters.iter().cloned());
+            self.add_letters_of(source, &batch, Some(views));
             since_flush += batch.events;
             if since_flush >= ALIGN_EVENTS {
                 since_flush = 0;

@@ -170,6 +170,12 @@ impl Pipeline {
         std::mem::take(&mut self.letters)
     }
 
+    /// How many of them are about a view; some may have been kept before, by another.
+    pub(crate) fn letters_about(&self, view: &str) -> u64 {
+        let about = |letter: &&DeadLetter| letter.view.as_ref().is_none_or(|views| views.split(", ").any(|one| one == view));
+        self.letters.iter().filter(about).count() as u64
+    }
+
     /// Dead letters for the next commit to keep.
     pub(crate) fn add_letters(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
         self.letters.extend(letters);
@@ -219,15 +225,40 @@ impl Pipeline {
         Ok(())
     }
 
-    fn applied(&mut self, source: &str, batch: &Batch) {
+    /// Dead letters of a batch for the next commit to keep: of what did not decode, and of each value that does not fit a column which one of
+    /// the views reads, or one of those that `only` names.
+    pub(super) fn add_letters_of(&mut self, source: &str, batch: &Batch, only: Option<&BTreeSet<String>>) {
         self.letters.extend(batch.dead_letters.iter().cloned());
+        // Of each column that is marked: its name and the views that read it; none where no view here does.
+        let mut columns: BTreeMap<usize, Option<(String, String)>> = BTreeMap::new();
+        for unfit in &batch.unfit {
+            let concerned = columns.entry(unfit.column).or_insert_with(|| self.concerned(source, unfit.column, only));
+            if let Some((column, views)) = concerned {
+                self.letters.push(batch.unfit_letter(source, column, views, unfit));
+            }
+        }
+    }
+
+    /// The name of a source's column, and all declared views that read it; none where no view of this pipeline does.
+    fn concerned(&self, source: &str, column: usize, only: Option<&BTreeSet<String>>) -> Option<(String, String)> {
+        let reads = |view: &View| view.plan.columns_read.contains(source, column);
+        let wanted = |view: &View| only.is_none_or(|only| only.contains(&view.name));
+        self.members.iter().find(|member| wanted(&member.view) && reads(&member.view))?;
+        let views = self.shared.project().catalog.views.iter().filter(|view| reads(view)).map(|view| view.name.as_str());
+        let name = self.shared.source(source)?.declared.fields().get(column)?.name().clone();
+        Some((name, views.collect::<Vec<_>>().join(", ")))
+    }
+
+    fn applied(&mut self, source: &str, batch: &Batch) {
+        self.add_letters_of(source, batch, None);
         if let Some(newest) = batch.newest_ns {
             self.newest_ns.insert(source.to_owned(), newest);
         }
         self.positions.insert(source.to_owned(), batch.position.clone());
     }
 
-    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names.
+    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names: to each the rows of which all
+    /// columns fit that it reads.
     pub(super) async fn push(
         &mut self,
         source: &str,
@@ -239,17 +270,18 @@ impl Pipeline {
             return Ok(());
         };
         panics::take_in_hand(source, *first..last + 1);
-        let delta = Delta { rows: batch.rows.clone(), weights: batch.weights.clone() };
         for member in &mut self.members {
             let wanted = only.is_none_or(|only| only.contains(&member.view.name));
             if !wanted || !sources_read(&member.view).any(|name| name == source) {
                 continue;
             }
-            failpoint::pass_events(&member.view.name, batch.sequences.values());
+            let fitting = batch.fitting(|column| member.view.plan.columns_read.contains(source, column))?;
+            failpoint::pass_events(&member.view.name, fitting.sequences.values());
+            let delta = Delta { rows: fitting.rows.clone(), weights: fitting.weights.clone() };
             let rejected =
                 member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
             for row in rejected {
-                self.letters.push(batch.expression_letter(source, &member.view.name, row.row, row.error));
+                self.letters.push(fitting.expression_letter(source, &member.view.name, row.row, row.error));
             }
         }
         Ok(())

@@ -31,7 +31,7 @@ impl Struct {
     /// `children`: the empty columns of `fields`.
     pub(in crate::decode::json) fn new(fields: ArrowFields, children: Vec<Box<dyn Column>>, capacity: usize) -> Struct {
         let slots = fields.iter().zip(children);
-        let slots = slots.map(|(field, column)| Slot::new(field.name().clone(), field.is_nullable(), Some(column))).collect();
+        let slots = slots.map(|(field, column)| Slot::new(field.name().clone(), field.is_nullable(), column)).collect();
         let names = fields.iter().enumerate().map(|(index, field)| (field.name().clone(), Some(index))).collect();
         Struct { children: Fields::new(names, slots), fields, nulls: NullBufferBuilder::new(capacity) }
     }
@@ -40,7 +40,7 @@ impl Struct {
 impl Column for Struct {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
         expect(b'{', &DataType::Struct(self.fields.clone()), raw)?;
-        self.children.append(raw, self.nulls.len(), false)?;
+        self.children.append(raw, self.nulls.len())?;
         self.nulls.append_non_null();
         Ok(())
     }

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
 use super::{config, decode, decode_some, nullable, show};
 use crate::decode::json::depth::MAX_DEPTH;
-use crate::decode::{Decoder, Headers, Message};
+use crate::decode::{Decoded, Decoder, Headers, Message};
 
 fn ab() -> Vec<Field> {
     vec![nullable("a", DataType::Int64), nullable("b", DataType::Utf8)]
@@ -68,14 +68,15 @@ fn a_body_is_exactly_one_object() {
 fn errors_say_where() {
     let bodies: [&[u8]; 5] =
         [b"{\"b\":\"x\",\"a\":\"y\"}", b"{\"a\":1,,}", b"{\"a\":1}\n {}", b"{\"a\":\"\xff\"}", b"{\"a\":1,\n\"b\":tru}"];
-    let errors: Vec<String> = decode(ab(), &bodies).dead_letters.into_iter().map(|letter| letter.error).collect();
-    assert_eq!(errors[0], "column a: expected Int64, found \"y\", at byte 13");
-    for (error, byte) in errors[1..].iter().zip(["at byte 7", "at byte 9", "at byte 6", "at byte 15"]) {
+    let decoded = decode(ab(), &bodies);
+    assert_eq!(decoded.unfit[0].error, "column a: expected Int64, found \"y\", at byte 13");
+    let errors: Vec<String> = decoded.dead_letters.into_iter().map(|letter| letter.error).collect();
+    for (error, byte) in errors.iter().zip(["at byte 7", "at byte 9", "at byte 6", "at byte 15"]) {
         assert!(error.ends_with(byte), "{error} {byte}");
     }
     let list = DataType::List(Arc::new(nullable("item", DataType::Struct(Fields::from(ab())))));
     let decoded = decode(vec![nullable("l", list)], &[r#"{"l":[{"a":1},{"a":{}}]}"#]);
-    assert!(decoded.dead_letters[0].error.starts_with("column l[1].a: "), "{}", decoded.dead_letters[0].error);
+    assert!(decoded.unfit[0].error.starts_with("column l[1].a: "), "{}", decoded.unfit[0].error);
 }
 
 #[test]
@@ -112,44 +113,92 @@ fn members_find_their_columns() {
     assert!((0..3000).all(|row| show(rows.column(0), row) == row.to_string()));
 }
 
+/// Row, column and kind of each mark.
+fn marks(decoded: &Decoded) -> Vec<(usize, usize, &str)> {
+    decoded.unfit.iter().map(|unfit| (unfit.row, unfit.column, unfit.kind)).collect()
+}
+
 #[test]
-fn not_null_is_checked_also_where_not_decoded() {
+fn not_null_concerns_those_alone_that_read_the_column() {
     let fields = vec![Field::new("a", DataType::Int64, false), nullable("b", DataType::Utf8)];
     let bodies = [r#"{"b":"x"}"#, r#"{"a":null}"#, r#"{"a":1}"#, r#"{"a":null,"a":1}"#, r#"{"a":1,"a":null}"#];
-    for columns in [vec![0, 1], vec![1], vec![]] {
+    let decoded = decode(fields.clone(), &bodies);
+    assert_eq!(marks(&decoded), [(0, 0, "missing"), (1, 0, "missing"), (4, 0, "missing")]);
+    assert!(decoded.unfit.iter().all(|unfit| unfit.error == "column a: NOT NULL, but the value is missing or null"));
+    assert_eq!(show(decoded.rows.column(1), 0), "x");
+    assert_eq!([2, 3].map(|row| show(decoded.rows.column(0), row)), ["1", "1"]);
+    for columns in [vec![1], vec![]] {
         let decoded = decode_some(fields.clone(), columns, &bodies);
-        assert_eq!(decoded.sequences.values(), &[3, 4]);
-        assert!(decoded.dead_letters.iter().all(|letter| letter.kind == "missing" && letter.error.contains("column a")));
+        assert_eq!(decoded.sequences.values(), &[1, 2, 3, 4, 5]);
+        assert!(decoded.unfit.is_empty());
     }
+}
+
+/// Columns of each shape, the last one NOT NULL where asked.
+fn shapes(strict: bool) -> Vec<Field> {
+    let inner = Fields::from(vec![nullable("x", DataType::Int64), nullable("y", DataType::Utf8)]);
+    let pair = Fields::from(vec![Field::new("key", DataType::Utf8, false), nullable("value", DataType::Int64)]);
+    vec![
+        nullable("t", DataType::Utf8),
+        nullable("l", DataType::List(Arc::new(nullable("item", DataType::Struct(inner))))),
+        nullable("m", DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)),
+        nullable("_payload", DataType::Binary),
+        Field::new("z", DataType::Int64, !strict),
+    ]
+}
+
+fn shaped(n: i64) -> String {
+    format!(r#"{{"t":"t{n}","l":[{{"x":{n},"y":"a"}},null,{{"x":{n}}}],"m":{{"k{n}":{n}}},"z":{n}}}"#)
 }
 
 #[test]
 fn a_refused_body_leaves_nothing_in_any_column() {
-    let inner = Fields::from(vec![nullable("x", DataType::Int64), nullable("y", DataType::Utf8)]);
-    let pair = Fields::from(vec![Field::new("key", DataType::Utf8, false), nullable("value", DataType::Int64)]);
-    let fields = || {
-        vec![
-            nullable("t", DataType::Utf8),
-            nullable("l", DataType::List(Arc::new(nullable("item", DataType::Struct(inner.clone()))))),
-            nullable("m", DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair.clone()), false)), false)),
-            nullable("_payload", DataType::Binary),
-            nullable("z", DataType::Int64),
-        ]
-    };
-    let good = |n: i64| format!(r#"{{"t":"t{n}","l":[{{"x":{n},"y":"a"}},null,{{"x":{n}}}],"m":{{"k{n}":{n}}},"z":{n}}}"#);
     let bodies = [
-        good(1),
-        r#"{"t":"bad","l":[{"x":1,"y":"b"},{"x":"no"}],"z":1}"#.into(),
-        good(2),
-        // The first wrong value stands behind lists and maps that were taken.
-        r#"{"t":"bad","l":[{"x":1}],"m":{"a":1,"b":2},"z":"no"}"#.into(),
-        r#"{"t":"bad","m":{"a":1,"b":"no"},"l":[]}"#.into(),
-        good(3),
+        shaped(1),
+        // What is wrong stands behind lists and maps that were taken, in a text that is not plainly written.
+        r#"{ "t":"bad", "l":[{"x":1}],  "m":{"a":1,"b":2}, "z":1"#.into(),
+        shaped(2),
+        r#"{ "t":"bad", "l":[{"x":"no"}],  "m":{"a":"no"}, "z":"no" } {}"#.into(),
+        r#"{ "t":"bad", "m":{"a":1}, "l":[],, }"#.into(),
+        shaped(3),
     ];
-    let mixed = decode(fields(), &bodies);
-    assert_eq!(mixed.sequences.values(), &[1, 3, 6]);
-    let clean = decode(fields(), &[&bodies[0], &bodies[2], &bodies[5]]);
-    assert_eq!(mixed.rows, clean.rows);
+    for strict in [false, true] {
+        let mixed = decode(shapes(strict), &bodies);
+        assert_eq!(mixed.sequences.values(), &[1, 3, 6]);
+        assert!(mixed.unfit.is_empty() && mixed.dead_letters.len() == 3);
+        let clean = decode(shapes(strict), &[&bodies[0], &bodies[2], &bodies[5]]);
+        assert_eq!(mixed.rows, clean.rows);
+    }
+}
+
+#[test]
+fn a_member_that_does_not_fit_leaves_the_others_as_they_are() {
+    let cases = [
+        (shaped(1), vec![]),
+        (r#"{"t":"a","l":[{"x":1,"y":"b"},{"x":"no"}],"z":1}"#.into(), vec![1]),
+        (shaped(2), vec![]),
+        (r#"{"t":"a","l":[{"x":1}],"m":{"a":1,"b":2},"z":"no"}"#.into(), vec![4]),
+        (r#"{"t":"a","m":{"a":1,"b":"no"},"l":"no","z":1.5}"#.into(), vec![1, 2, 4]),
+        (r#"{ "z":"no",  "l":[{"x":"no"}] ,"t":"a", "m":{"a":5} }"#.into(), vec![1, 4]),
+        (r#"{"z":"no","z":7,"t":"a"}"#.into(), vec![]),
+        (shaped(3), vec![]),
+    ];
+    let bodies: Vec<&str> = cases.iter().map(|(body, _): &(String, Vec<usize>)| body.as_str()).collect();
+    for strict in [false, true] {
+        let decoded = decode(shapes(strict), &bodies);
+        assert!(decoded.dead_letters.is_empty());
+        for (row, (body, unfit)) in cases.iter().enumerate() {
+            let marked: Vec<usize> = decoded.unfit.iter().filter(|unfit| unfit.row == row).map(|unfit| unfit.column).collect();
+            assert_eq!(marked, *unfit, "{body}");
+            // The same body with the members taken out that do not fit.
+            let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap();
+            unfit.iter().for_each(|column| drop(value.remove(shapes(false)[*column].name())));
+            let alone = decode(shapes(false), &[serde_json::to_string(&value).unwrap()]).rows;
+            for column in [0, 1, 2, 4].into_iter().filter(|column| !strict || !unfit.contains(column)) {
+                assert_eq!(show(decoded.rows.column(column), row), show(alone.column(column), 0), "{body}");
+            }
+        }
+    }
 }
 
 struct Pairs(&'static [(&'static str, &'static str)]);
@@ -194,22 +243,25 @@ fn parts_of_the_message() {
     let row = |row: usize| -> Vec<String> { decoded.rows.columns().iter().map(|column| show(column, row)).collect() };
     let json = r#"{"Nats-Msg-Id":"7","h":"a\"b, c"}"#;
     let body = r#"{"_sequence":"from the body","_subject":1}"#;
+    assert_eq!(marks(&decoded), [(1, 0, "out_of_range")]);
     assert_eq!(row(0), ["32767", "orders.placed", "2023-11-14T23:13:20.123+01:00", json, body]);
-    assert_eq!(row(1), ["1", "orders.placed", "2023-11-14T23:13:20.123+01:00", "NULL", "{}"]);
+    assert_eq!(row(1)[1..], row(0)[1..4].iter().cloned().chain(["{}".to_owned()]).collect::<Vec<_>>());
+    assert_eq!(row(2), ["1", "orders.placed", "2023-11-14T23:13:20.123+01:00", "NULL", "{}"]);
     let kinds: Vec<&str> = decoded.dead_letters.iter().map(|letter| letter.kind).collect();
-    assert_eq!(kinds, ["out_of_range", "not_json"]);
-    assert_eq!(decoded.dead_letters[1].headers.as_deref(), Some(json));
-    assert_eq!(decoded.dead_letters[1].payload, b"broken".as_slice());
+    assert_eq!(kinds, ["not_json"]);
+    assert_eq!(decoded.dead_letters[0].headers.as_deref(), Some(json));
+    assert_eq!(decoded.dead_letters[0].payload, b"broken".as_slice());
     let decoded = run(fields(map, DataType::Binary));
     assert_eq!(show(decoded.rows.column(3), 0), "{Nats-Msg-Id: 7, h: a\"b, c}");
-    assert_eq!(show(decoded.rows.column(4), 1), "7b7d");
+    assert_eq!(show(decoded.rows.column(4), 2), "7b7d");
 
     let mut strict = fields(DataType::Utf8, DataType::Utf8);
     strict[3] = Field::new("_headers", DataType::Utf8, false);
-    // Also where no view reads it.
-    let decoder = Decoder::new(&config(strict, vec![0])).unwrap();
-    let decoded = decoder.decode(0, [message(1, false, b"{}".as_slice()), message(2, true, b"{}")]).unwrap();
-    assert_eq!((decoded.dead_letters[0].kind, decoded.sequences.values().as_ref()), ("missing", [2].as_slice()));
+    for (columns, unfit) in [(vec![0], vec![]), (vec![0, 3], vec![(0, 3, "missing")])] {
+        let decoder = Decoder::new(&config(strict.clone(), columns)).unwrap();
+        let decoded = decoder.decode(0, [message(1, false, b"{}".as_slice()), message(2, true, b"{}")]).unwrap();
+        assert_eq!((marks(&decoded), decoded.sequences.values().as_ref()), (unfit, [1, 2].as_slice()));
+    }
 }
 
 #[test]
@@ -220,7 +272,7 @@ fn bodies_of_megabytes() {
     let decoded = decode(ab(), &[good.as_str(), &bad, &good[..good.len() - 1]]);
     let texts = decoded.rows.column(1).as_any().downcast_ref::<StringArray>().unwrap();
     assert_eq!(texts.value(0), long);
-    assert_eq!(decoded.dead_letters.len(), 2);
-    assert_eq!(decoded.dead_letters[0].payload, bad.as_bytes());
-    assert!(decoded.dead_letters[0].error.len() < 300, "an error does not repeat the body");
+    assert_eq!(decoded.dead_letters.len(), 1);
+    assert_eq!(decoded.dead_letters[0].payload, &good.as_bytes()[..good.len() - 1]);
+    assert!(decoded.unfit[0].error.len() < 300, "an error does not repeat the value");
 }

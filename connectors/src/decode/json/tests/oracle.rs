@@ -189,29 +189,21 @@ proptest! {
                 continue;
             }
             let value = parsed.ok().filter(Value::is_object);
-            let verdicts: Vec<Verdict> = fields
-                .iter()
-                .enumerate()
-                .map(|(at, field)| {
-                    let found = member(value.as_ref(), field.name());
-                    if columns.contains(&at) {
-                        return verdict(field, found);
-                    }
-                    let missing = !field.is_nullable() && found.is_none_or(Value::is_null);
-                    if missing { Verdict::Bad } else { Verdict::Good }
-                })
-                .collect();
-            if value.is_none() || verdicts.contains(&Verdict::Bad) {
-                prop_assert!(row.is_none(), "accepted: {shown}");
-            } else if !verdicts.contains(&Verdict::Either) {
-                prop_assert!(row.is_some(), "refused: {shown}: {:?}", decoded.dead_letters);
-            }
-            if let (Some(row), Some(value)) = (row, &value) {
-                for (place, column) in columns.iter().enumerate() {
-                    let found = decoded.rows.column(place);
-                    prop_assert!(equals(found, row, member(Some(value), fields[*column].name())), "{shown}: {found:?}");
+            prop_assert_eq!(row.is_some(), value.is_some(), "{}: {:?}", shown, decoded.dead_letters);
+            let (Some(row), Some(value)) = (row, &value) else { continue };
+            for (place, column) in columns.iter().enumerate() {
+                let (field, found) = (&fields[*column], member(Some(value), fields[*column].name()));
+                let marked = decoded.unfit.iter().any(|unfit| (unfit.row, unfit.column) == (row, *column));
+                match verdict(field, found) {
+                    Verdict::Good => prop_assert!(!marked, "refused: {}: {:?}", shown, decoded.unfit),
+                    Verdict::Bad => prop_assert!(marked, "accepted: {}", shown),
+                    Verdict::Either => {}
                 }
+                let array = decoded.rows.column(place);
+                let right = if marked { !field.is_nullable() || array.is_null(row) } else { equals(array, row, found) };
+                prop_assert!(right, "{}: {:?}", shown, array);
             }
+            prop_assert!(decoded.unfit.iter().all(|unfit| columns.contains(&unfit.column)));
         }
     }
 }

@@ -7,26 +7,26 @@ use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 use super::{config, config_error, decode, nullable, show};
 use crate::decode::Decoder;
 
-/// Each JSON value becomes the text, or a dead letter of the kind.
+/// Each JSON value becomes the text, or NULL with a mark of the kind.
 fn check(data_type: DataType, cases: &[(&str, Result<&str, &str>)]) {
     let fields = || vec![nullable("before", DataType::Int64), nullable("v", data_type.clone())];
     let bodies: Vec<String> = cases.iter().map(|(value, _)| format!(r#"{{"before":1,"v":{value}}}"#)).collect();
     // All in one batch: what is refused must leave nothing behind.
     let decoded = decode(fields(), &bodies);
-    let mut row = 0;
-    let mut letters = decoded.dead_letters.iter();
-    for (index, (value, expected)) in cases.iter().enumerate() {
-        if decoded.sequences.values().get(row) == Some(&(index as u64 + 1)) {
-            assert_eq!(Ok(show(decoded.rows.column(1), row).as_str()), *expected, "{data_type}: {value}");
-            assert_eq!(show(decoded.rows.column(0), row), "1");
-            row += 1;
-        } else {
-            let letter = letters.next().unwrap();
-            assert_eq!(Err(letter.kind), *expected, "{data_type}: {value}: {}", letter.error);
-            assert_eq!(letter.payload, bodies[index].as_bytes());
-            assert!(letter.error.starts_with("column v"), "{}", letter.error);
+    let mut marks = decoded.unfit.iter().peekable();
+    for (row, (value, expected)) in cases.iter().enumerate() {
+        let shown = show(decoded.rows.column(1), row);
+        match marks.next_if(|unfit| unfit.row == row) {
+            None => assert_eq!(Ok(shown.as_str()), *expected, "{data_type}: {value}"),
+            Some(unfit) => {
+                assert_eq!(Err(unfit.kind), *expected, "{data_type}: {value}: {}", unfit.error);
+                assert!(unfit.error.starts_with("column v") && unfit.column == 1, "{}", unfit.error);
+                assert!(shown == "NULL" || data_type == DataType::Null, "{data_type}: {value}: {shown}");
+            }
         }
+        assert_eq!(show(decoded.rows.column(0), row), "1");
     }
+    assert!(marks.next().is_none() && decoded.dead_letters.is_empty());
 }
 
 const WRONG: Result<&str, &str> = Err("wrong_type");
