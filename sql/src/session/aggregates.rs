@@ -7,19 +7,22 @@
 //! | [`sliding`] | sums over a moving frame, of what is in it and nothing else |
 //! | [`percentile`] | `percentile_cont` between two values |
 //! | [`last`] | `last_value` over rows that tie |
-//! | [`text`] | several orders of `string_agg` in one SELECT |
+//! | [`gathered`] | `array_agg` and `string_agg` over rows that tie; several orders of `string_agg` in one SELECT |
 
 mod extremes;
+mod forward;
+mod gathered;
 mod last;
 mod percentile;
 mod sliding;
 mod sums;
-mod text;
 
+use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::functions_aggregate::percentile_cont::percentile_cont_udaf;
+use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
@@ -32,6 +35,7 @@ pub(super) fn functions() -> Vec<AggregateUDF> {
         AggregateUDF::new_from_impl(sums::Average::of(avg_udaf())),
         AggregateUDF::new_from_impl(percentile::Interpolated::of(percentile_cont_udaf())),
         AggregateUDF::new_from_impl(last::Last::of(last_value_udaf())),
-        AggregateUDF::new_from_impl(text::Joined::default()),
+        AggregateUDF::new_from_impl(gathered::Gathered::of(array_agg_udaf())),
+        AggregateUDF::new_from_impl(gathered::Gathered::of(string_agg_udaf())),
     ]
 }

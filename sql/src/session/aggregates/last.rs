@@ -8,9 +8,10 @@ use arrow::compute::{LexicographicalComparator, SortColumn, SortOptions};
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::utils::{compare_rows, get_row_at_idx};
 use datafusion::common::{Result, ScalarValue, internal_err};
-use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::utils::AggregateOrderSensitivity;
-use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF, Signature};
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator};
+
+use super::forward::forward;
 
 /// DataFusion's `last_value`, with the latest of those that tie.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -23,13 +24,7 @@ impl Last {
 }
 
 impl AggregateUDFImpl for Last {
-    fn name(&self) -> &str {
-        self.0.name()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.0.signature()
-    }
+    forward!(name, signature, state_fields, ordering);
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         match arguments {
@@ -42,24 +37,8 @@ impl AggregateUDFImpl for Last {
         self.0.return_field(arguments)
     }
 
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
-        self.0.state_fields(args)
-    }
-
     fn supports_null_handling_clause(&self) -> bool {
         true
-    }
-
-    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
-        AggregateOrderSensitivity::SoftRequirement
-    }
-
-    fn with_beneficial_ordering(self: Arc<Self>, _beneficial: bool) -> Result<Option<Arc<dyn AggregateUDFImpl>>> {
-        Ok(Some(self))
-    }
-
-    fn reverse_expr(&self) -> ReversedUDAF {
-        ReversedUDAF::NotSupported
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
