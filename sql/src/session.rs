@@ -3,6 +3,7 @@
 
 mod aggregates;
 mod declared_zones;
+mod distinct;
 mod filters;
 pub(crate) mod functions;
 mod join_properties;
@@ -33,6 +34,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
+use self::distinct::DistinctKeepsTypes;
 use self::filters::FiltersStayAboveOneRow;
 use self::join_properties::JoinsPromiseNoOrder;
 use self::lost_sorts::LostSortsComeBack;
@@ -48,6 +50,8 @@ pub fn session_config() -> SessionConfig {
     // Views and batches are Utf8 throughout; a view type here would make each plan cast.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("+00:00".to_owned());
+    // There is one partition. Taken apart for sorts, the inputs of a UNION do not come together again below a window over a constant.
+    options.optimizer.repartition_sorts = false;
     // Filters found while a plan runs would outlive `reset_plan_states`.
     options.optimizer.enable_dynamic_filter_pushdown = false;
     options.optimizer.enable_join_dynamic_filter_pushdown = false;
@@ -86,10 +90,11 @@ const LEFT_OUT: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_project
 
 /// DataFusion's rules, those of ours in the place of what is wrong, without some by name.
 fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
-    let stays: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(FiltersStayAboveOneRow::default());
+    let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(FiltersStayAboveOneRow::default()), Arc::new(DistinctKeepsTypes::default())];
     let wrong = |name: &str| LEFT_OUT.contains(&name) || left_out.contains(&name);
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !wrong(rule.name()));
-    let rules = rules.map(|rule| if rule.name() == stays.name() { Arc::clone(&stays) } else { rule });
+    let rules = rules.map(|rule| ours.iter().find(|ours| ours.name() == rule.name()).map_or(rule, Arc::clone));
     let mut physical = PhysicalOptimizer::new().rules;
     // Of an aggregate over one that statistics answer it mixes up the columns, and the query fails.
     physical.retain(|rule| rule.name() != "aggregate_statistics");

@@ -12,6 +12,7 @@
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
 //! | [`filters`] | FILTER before the argument |
 //! | [`by_comparison`] | subqueries of one value that are bound by more than equality |
+//! | [`outer_columns`] | columns of outer queries whose types the others changed |
 //! | [`laterals`] | UNNEST of a column of the row beside it |
 
 mod by_comparison;
@@ -22,6 +23,7 @@ mod floats;
 mod laterals;
 mod lists;
 mod one_row;
+mod outer_columns;
 mod unknown;
 mod widened;
 
@@ -37,6 +39,19 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 /// Those of DataFusion's builders: a bug.
 pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut number = 0;
+    let mut mended = once(plan, &mut number)?;
+    // A column of a query may take its type from one of a query around it: each round settles one more level.
+    loop {
+        let retyped = outer_columns::retyped(mended.clone())?;
+        // A name that two queries around it know is taken for that of the outer one first, then for the other.
+        if !retyped.transformed || retyped.data == mended {
+            return Ok(retyped.data);
+        }
+        mended = once(retyped.data, &mut number)?;
+    }
+}
+
+fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     let mended = plan.transform_up_with_subqueries(|plan| {
         // What is below may have other types now.
         let plan = plan.recompute_schema()?;
@@ -49,7 +64,7 @@ pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
             other => other,
         };
         let plan = expressions(plan)?.data;
-        let plan = by_comparison::joined(plan, &mut number)?.data;
+        let plan = by_comparison::joined(plan, number)?.data;
         Ok(Transformed::yes(floats::compared_by_key(plan)?.data))
     })?;
     Ok(mended.data)

@@ -24,6 +24,9 @@ pub(super) fn asked_of_its_value(expression: Expr) -> Result<Transformed<Expr>> 
             let operator = if negated { Operator::NotEq } else { Operator::Eq };
             match row {
                 None => Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })),
+                Some(Row::Always) if !reads_outside(&subquery.subquery) => {
+                    Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated }))
+                }
                 Some(Row::Always) => Transformed::yes(binary_expr(*expr, operator, Expr::ScalarSubquery(subquery))),
                 Some(Row::Where { predicate, input }) => {
                     let kept = kept(&subquery, predicate, input)?;
@@ -57,10 +60,21 @@ fn row_of(plan: &LogicalPlan) -> Option<Row<'_>> {
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => row_of(&sort.input),
         LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => Some(Row::Always),
         LogicalPlan::Filter(filter) => match row_of(&filter.input) {
-            Some(Row::Always) => Some(Row::Where { predicate: &filter.predicate, input: &filter.input }),
+            Some(Row::Always) if reads_outside(&filter.input) => {
+                Some(Row::Where { predicate: &filter.predicate, input: &filter.input })
+            }
             _ => None,
         },
         _ => None,
+    }
+}
+
+/// Whether an aggregate reads columns from outside. One that does not has its row before anything is joined, and DataFusion asks the rest
+/// of that row.
+fn reads_outside(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Aggregate(_) => !plan.all_out_ref_exprs().is_empty(),
+        _ => plan.inputs().into_iter().any(reads_outside),
     }
 }
 
