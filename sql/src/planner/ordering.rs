@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
 };
 
 use crate::plan::{RelationKind, plain_column};
-use crate::planner::Relation;
+use crate::planner::subqueries::has_subquery_or_outer_column;
+use crate::planner::{Relation, aggregates};
 
 /// The plan, as it was written, with its orders settled.
 pub(crate) fn settle(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {
@@ -169,14 +170,15 @@ impl Ties<'_> {
     }
 }
 
-/// Whether the rows of a plan come in the order of the events of one source.
+/// Whether the rows of a plan come in the order of the events of one source. One that a subquery takes part in comes, or comes back, when
+/// the rows of the subquery change.
 pub(super) fn by_arrival(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => relations.get(scan.table_name.table()).is_some_and(|relation| relation.by_arrival),
         // One row, or a table that no event changes.
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => true,
         LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Unnest(_) => {
-            plan.inputs().into_iter().all(|input| by_arrival(input, relations))
+            !has_subquery_or_outer_column(plan) && plan.inputs().into_iter().all(|input| by_arrival(input, relations))
         }
         _ => false,
     }
@@ -290,9 +292,7 @@ struct Input<'a> {
 
 /// A call whose order decides; none where it does already, or where the order of arrival is what is meant.
 fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
-    let Expr::AggregateFunction(call) = expression else {
-        return None;
-    };
+    let call = aggregates::call(expression)?;
     let AggregateFunction { func, params } = call;
     if !matches!(func.name(), "any_value" | "array_agg" | "string_agg" | "first_value" | "last_value" | "nth_value") {
         return None;

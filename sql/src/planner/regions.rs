@@ -25,7 +25,6 @@ mod nodes;
 mod ranks;
 mod sessions;
 mod sorts;
-mod subqueries;
 mod top;
 
 use std::collections::BTreeMap;

@@ -8,8 +8,8 @@ use datafusion::logical_expr::{Aggregate, Expr, JoinType, LogicalPlan};
 
 use super::cut::Cut;
 use super::leaves::{over_leaf, renamed_leaf, unique_schema};
-use super::subqueries::has_subquery_or_outer_column;
 use crate::plan::{Node, Op, OperatorKind, Reason, leaf_scan};
+use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Refusal, aggregates, keys};
 
 impl Cut<'_> {

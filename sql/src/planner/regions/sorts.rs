@@ -9,9 +9,9 @@ use datafusion::logical_expr::expr::WindowFunctionDefinition;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, FetchType, Limit, LogicalPlan, Operator, Projection, SkipType, Sort, Window};
 
-use super::subqueries::has_subquery_or_outer_column;
 use crate::plan::plain_column;
 use crate::planner::equality;
+use crate::planner::subqueries::has_subquery_or_outer_column;
 
 /// Functions that count how many rows come before one, in an order.
 const RANKS: [&str; 3] = ["row_number", "rank", "dense_rank"];

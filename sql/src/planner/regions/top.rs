@@ -8,9 +8,9 @@ use super::cut::Cut;
 use super::keyed::Cores;
 use super::leaves::unique_schema;
 use super::sorts::{follow, of_changing, ranks_alike};
-use super::subqueries::has_subquery_or_outer_column;
 use crate::plan::{Node, Op};
 use crate::planner::split::Split;
+use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Refusal, keys};
 
 impl Cut<'_> {
