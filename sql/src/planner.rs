@@ -24,6 +24,7 @@
 pub(crate) mod aggregates;
 mod equality;
 mod expiry;
+mod failing;
 mod fingerprint;
 mod grouping_sets;
 mod keys;
@@ -36,6 +37,7 @@ mod regions;
 mod relation;
 mod scalars;
 mod split;
+mod subqueries;
 mod watermarks;
 
 use std::collections::{BTreeMap, BTreeSet};

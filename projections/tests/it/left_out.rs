@@ -84,3 +84,16 @@ async fn windows_and_orders_leave_out_what_fails() {
     check(&["SELECT k, sum(10 / x) OVER (PARTITION BY k ORDER BY x) AS s FROM t"], &values, &["1 2", "3 5", "3 6"]).await;
     check(&["SELECT k, x FROM t ORDER BY 10 / x, k LIMIT 2"], &values, &["1 5", "3 10"]).await;
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn what_a_recompute_gives_is_left_out_where_an_expression_fails_on_it() {
+    let values = [(1, 5), (2, 0), (3, 2), (4, 10)];
+    let joined = "FROM t a LEFT JOIN t b ON a.k = b.k + 1";
+    check(&[&format!("SELECT a.k, 10 / b.x AS q {joined}")], &values, &["1 NULL", "2 2", "4 5"]).await;
+    check(&[&format!("SELECT a.k {joined} WHERE 10 / b.x > 2")], &values, &["4"]).await;
+    check(&[&format!("SELECT count(q) AS n, sum(q) AS s FROM (SELECT 10 / b.x AS q {joined})")], &values, &["2 7"]).await;
+    let ranked = "(SELECT k, sum(x) OVER (ORDER BY k) - 5 AS s FROM t)";
+    check(&[&format!("SELECT k, 10 / s AS q FROM {ranked}")], &values, &["3 5", "4 0"]).await;
+    let unordered = "(SELECT k, (SELECT max(x) FROM t) - x AS s FROM t)";
+    check(&[&format!("SELECT k, 20 / s AS q FROM {unordered}")], &values, &["1 4", "2 2", "3 2"]).await;
+}

@@ -6,9 +6,9 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{JoinType, LogicalPlan};
 
 use super::sorts;
-use super::subqueries::has_subquery_or_outer_column;
 use crate::plan::{OperatorKind, is_schema_only, plain_column};
-use crate::planner::{Relation, aggregates, split};
+use crate::planner::subqueries::has_subquery_or_outer_column;
+use crate::planner::{Relation, aggregates, failing, split};
 
 /// Cuts a plan over some relations, by name.
 pub(super) struct Cut<'a> {
@@ -35,6 +35,9 @@ impl Cut<'_> {
             LogicalPlan::Window(_) if self.sessions_of(plan).is_some() => OperatorKind::Sessions,
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
                 match plan.inputs().first().map(|input| self.kind(input)) {
+                    Some(OperatorKind::Full | OperatorKind::Keyed) if failing::may_fail(plan) && self.reads_relation(plan) => {
+                        OperatorKind::Linear
+                    }
                     // Under a recompute already: one node less to keep.
                     None | Some(OperatorKind::Full) => OperatorKind::Full,
                     Some(OperatorKind::Keyed) => OperatorKind::Keyed,
