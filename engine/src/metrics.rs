@@ -133,15 +133,13 @@ pub fn committed(committed: &Committed) {
         counter!(COMMITS, "view" => view.view.clone()).increment(1);
         counter!(STATE_WRITTEN, "view" => view.view.clone()).increment(view.state_written);
         counter!(VIEW_WRITTEN, "view" => view.view.clone()).increment(view.view_written);
+        if view.left_out.rows > 0 {
+            counter!(ROWS_LEFT_OUT, "view" => view.view.clone()).increment(view.left_out.rows);
+        }
     }
     for (source, kind) in &committed.dead_letters {
         counter!(DEAD_LETTERS, "source" => source.clone(), "kind" => *kind).increment(1);
     }
-}
-
-/// A view left out rows on which an expression failed, of which no event can be named.
-pub fn rows_left_out(view: &str, rows: u64) {
-    counter!(ROWS_LEFT_OUT, "view" => view.to_owned()).increment(rows);
 }
 
 /// The pipeline of `view` is started again after an error. `kind` is one of a bounded set of words.

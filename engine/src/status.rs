@@ -7,6 +7,7 @@ pub mod failures;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use alluvium_projections::LeftOut;
 use serde::{Deserialize, Serialize};
 
 pub use board::Board;
@@ -70,6 +71,9 @@ pub struct ViewStatus {
     pub committed_ms: Option<u64>,
     /// Dead letters since the start of this process.
     pub dead_letters: u64,
+    /// Rows left out since the start of this process, because an expression fails on them and no event can be named.
+    #[serde(default)]
+    pub left_out: u64,
     /// What stopped it, or what it is tried again after.
     pub error: Option<String>,
     /// Times that its pipeline was started again after an error, since the start of this process.
@@ -97,6 +101,7 @@ impl ViewStatus {
             state_bytes: 0,
             committed_ms: None,
             dead_letters: 0,
+            left_out: 0,
             error: None,
             restarts: 0,
             rebuild: BTreeMap::new(),
@@ -145,4 +150,6 @@ pub struct CommittedView {
     pub view_written: u64,
     /// Dead letters that concern it.
     pub dead_letters: u64,
+    /// Rows that it left out since the commit before, because an expression fails on them.
+    pub left_out: LeftOut,
 }

@@ -24,8 +24,7 @@ impl Failures {
         std::mem::take(&mut *self.lock())
     }
 
-    /// Adds what another one has counted.
-    pub(crate) fn add(&self, more: LeftOut) {
+    fn add(&self, more: LeftOut) {
         let mut all = self.lock();
         all.rows += more.rows;
         if all.first_error.is_none() {

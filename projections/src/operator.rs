@@ -65,7 +65,7 @@ use self::watermark::Watermark;
 use self::weighted::Weighted;
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::left_out::{Failures, OnFailure};
+use crate::left_out::OnFailure;
 use crate::state::{TableCheckpoint, Tables};
 
 /// A node of the plan, and the nodes that it reads.
@@ -172,26 +172,25 @@ impl Operator {
     }
 
     /// The changes of this node's output that operators with state give for the time since the last flush. A row on which
-    /// an expression fails is left out.
-    pub(crate) fn flush<'a>(&'a mut self, failures: &'a Failures) -> Flush<'a> {
+    /// an expression fails is `failing`'s.
+    pub(crate) fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a> {
         async move {
             let mut inputs = Vec::with_capacity(self.inputs.len());
             for input in &mut self.inputs {
-                inputs.push(input.flush(failures).await?);
+                inputs.push(input.flush(failing).await?);
             }
             match &mut self.kind {
                 Kind::Scan(scan) => scan.flush().map(|()| Vec::new()),
-                Kind::Linear(linear) => linear.run(&inputs, OnFailure::LeaveOut(failures)),
+                Kind::Linear(linear) => linear.run(&inputs, failing),
                 Kind::Stateful(operator) => {
                     for (index, deltas) in inputs.into_iter().enumerate() {
                         for delta in deltas {
-                            OnFailure::LeaveOut(failures).each(delta, |delta| operator.stage(index, delta))?;
+                            failing.each(delta, |delta| operator.stage(index, delta))?;
                             operator.absorb()?;
                         }
                     }
                     let before = operator.expires();
-                    let deltas = operator.flush().await?;
-                    failures.add(operator.left_out());
+                    let deltas = operator.flush(failing).await?;
                     if let Some(until) = operator.expires().filter(|until| Some(*until) > before) {
                         self.inputs.iter_mut().try_for_each(|input| input.operator.expire(until, true))?;
                     }
@@ -265,8 +264,8 @@ impl Input {
         }
     }
 
-    async fn flush(&mut self, failures: &Failures) -> Result<Vec<Delta>, Error> {
-        let deltas = self.operator.flush(failures).await;
+    async fn flush(&mut self, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+        let deltas = self.operator.flush(failing).await;
         self.without_expired(deltas)
     }
 }

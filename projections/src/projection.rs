@@ -133,7 +133,7 @@ impl Projection {
     /// As in [`Error`]; after one, the projection must be dropped and restored from the last checkpoint.
     pub async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let mut deltas = std::mem::take(&mut self.pending);
-        deltas.extend(self.root.flush(&self.failures).await?);
+        deltas.extend(self.root.flush(OnFailure::LeaveOut(&self.failures)).await?);
         self.flushed = true;
         let Some(encoder) = &self.consolidate else { return Ok(deltas) };
         if deltas.iter().all(|delta| delta.weights.is_none()) {

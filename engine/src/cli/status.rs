@@ -132,6 +132,12 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
         if view.dead_letters > 0 {
             text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
         }
+        if view.left_out > 0 {
+            text.push_str(&format!(
+                "{}: {} rows left out since the start, on which an expression fails\n",
+                view.view, view.left_out
+            ));
+        }
         if view.phase == Phase::Orphaned {
             text.push_str(&format!(
                 "{}: no SQL file declares it; its data is left alone; `alluvium drop {}` removes it\n",

@@ -42,6 +42,7 @@ impl Member {
             state_written,
             view_written,
             dead_letters: 0,
+            left_out: self.projection.take_left_out().unwrap_or_default(),
         })
     }
 

@@ -171,6 +171,7 @@ impl Board {
                 status.state_rows = view.state_rows;
                 status.state_bytes = view.state_bytes;
                 status.dead_letters += view.dead_letters;
+                status.left_out += view.left_out.rows;
                 for (source, offset) in &committed.offsets {
                     let place = status.sources.entry(source.clone()).or_default();
                     place.offset = *offset;

@@ -87,7 +87,7 @@ impl Mixture {
 
     /// Whether every view has committed everything.
     fn all_committed(&self) -> bool {
-        VIEWS.iter().map(|(name, _)| *name).chain(["fussy"]).all(|view| self.orders.offset(view) == self.sequence + 1)
+        VIEWS.iter().map(|(name, _)| *name).chain(["fussy", "hopeless"]).all(|view| self.orders.offset(view) == self.sequence + 1)
     }
 
     fn assert_right(&self) {
@@ -116,10 +116,14 @@ impl Mixture {
     }
 }
 
+/// Fails on the one row that it has.
+const HOPELESS: &str = "SELECT count(*) / (count(*) - count(*)) AS share FROM orders";
+
 #[test]
 fn each_bad_event_is_kept_exactly_once() {
     let orders = Orders::new(VIEWS);
     orders.declare("fussy", FUSSY);
+    orders.declare("hopeless", HOPELESS);
     let mut mixture = Mixture { orders, sequence: 0, letters: Vec::new() };
     mixture.publish(50_000);
 
@@ -131,16 +135,21 @@ fn each_bad_event_is_kept_exactly_once() {
     let url = format!("http://{}/metrics", info["http"].as_str().unwrap());
     let scraped = ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
     let scrape = prometheus_parse::Scrape::parse(scraped.lines().map(|line| Ok(line.to_owned()))).unwrap();
-    let counted: f64 = scrape
-        .samples
-        .iter()
-        .filter(|sample| sample.metric == "alluvium_dead_letters_total")
-        .map(|sample| match sample.value {
+    let counted = |metric: &str| -> f64 {
+        let samples = scrape.samples.iter().filter(|sample| sample.metric == metric);
+        let counts = samples.map(|sample| match sample.value {
             prometheus_parse::Value::Counter(count) => count,
             ref other => panic!("{other:?}"),
-        })
-        .sum();
-    assert_eq!(counted, mixture.letters.len() as f64);
+        });
+        counts.sum()
+    };
+    assert_eq!(counted("alluvium_dead_letters_total"), mixture.letters.len() as f64);
+    // One for each commit, of which there is at least one.
+    assert!(counted("alluvium_rows_left_out_total") >= 1.0);
+    let status = mixture.orders.alluvium(&["status", "--format", "json"]).output().unwrap();
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let hopeless = status["views"].as_array().unwrap().iter().find(|view| view["view"] == "hopeless").unwrap();
+    assert!(hopeless["left_out"].as_u64() >= Some(1), "{hopeless}");
     mixture.assert_right();
 
     mixture.publish(50_000);

@@ -14,6 +14,7 @@ use super::kit::rows::{renamed, renamed_delta, renamed_deltas, repeated};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::physical::{self, Effort, Planned};
 use crate::state::log::{RowLog, bare};
 use crate::state::multiset::Multiset;
@@ -149,7 +150,7 @@ impl Stateful for Full {
         Ok(delta)
     }
 
-    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(self.changes(pending))
     }
 

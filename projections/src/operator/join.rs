@@ -23,7 +23,7 @@ use super::kit::rows::{batch, renamed_delta, without_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::left_out::{Failures, LeftOut, OnFailure};
+use crate::left_out::OnFailure;
 use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
@@ -36,7 +36,6 @@ pub(crate) struct Join {
     condition: Option<Arc<dyn PhysicalExpr>>,
     joined: SchemaRef,
     schema: SchemaRef,
-    failures: Failures,
 }
 
 #[derive(Debug)]
@@ -79,18 +78,18 @@ impl Join {
         let condition = conjunction(pairs.chain(join.filter.clone()));
         let condition = condition.map(|condition| session_state()?.create_physical_expr(condition, &schema)).transpose()?;
         let (joined, schema) = (Arc::clone(schema.inner()), Arc::clone(&node.schema));
-        Ok(Self { sides, condition, joined, schema, failures: Failures::default() })
+        Ok(Self { sides, condition, joined, schema })
     }
 
     /// How the epoch changes the answer.
-    fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
+    fn changes(&mut self, pending: Pending<Delta>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
         for (index, pending) in pending.into_iter().enumerate() {
             if pending.is_empty() {
                 continue;
             }
             let change = BucketedDelta::new(&self.sides[index].rows, pending)?;
-            deltas.extend(self.join(index, &change)?);
+            deltas.extend(self.join(index, &change, failing)?);
             change.apply(&mut self.sides[index].rows)?;
             self.sides[index].rows.end_epoch()?;
         }
@@ -98,14 +97,21 @@ impl Join {
     }
 
     /// The changes of one side joined with the rows of the other.
-    fn join(&self, index: usize, change: &BucketedDelta) -> Result<Vec<Delta>, Error> {
+    fn join(&self, index: usize, change: &BucketedDelta, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let slices = change.buckets().par_chunks(MAX_BATCH_ROWS).enumerate();
-        let deltas = slices.map(|(slice, buckets)| self.join_rows(index, change, slice * MAX_BATCH_ROWS, buckets));
+        let deltas = slices.map(|(slice, buckets)| self.join_rows(index, change, slice * MAX_BATCH_ROWS, buckets, failing));
         Ok(deltas.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 
     /// The same for some rows of a change: those of `buckets`, which begin at row `first`.
-    fn join_rows(&self, index: usize, change: &BucketedDelta, first: usize, buckets: &[u32]) -> Result<Vec<Delta>, Error> {
+    fn join_rows(
+        &self,
+        index: usize,
+        change: &BucketedDelta,
+        first: usize,
+        buckets: &[u32],
+        failing: OnFailure<'_>,
+    ) -> Result<Vec<Delta>, Error> {
         let other = &self.sides[1 - index].rows;
         let mut deltas = Vec::new();
         let (mut rows, mut places) = (Vec::new(), Vec::new());
@@ -114,18 +120,25 @@ impl Join {
                 rows.push((first + row) as u32);
                 places.push(*place);
                 if rows.len() == MAX_BATCH_ROWS {
-                    deltas.extend(self.pairs(index, change, &rows, &places)?);
+                    deltas.extend(self.pairs(index, change, &rows, &places, failing)?);
                     rows.clear();
                     places.clear();
                 }
             }
         }
-        deltas.extend(self.pairs(index, change, &rows, &places)?);
+        deltas.extend(self.pairs(index, change, &rows, &places, failing)?);
         Ok(deltas)
     }
 
-    /// The pairs of `rows` and `places` for which the condition is true.
-    fn pairs(&self, index: usize, change: &BucketedDelta, rows: &[u32], places: &[Place]) -> Result<Vec<Delta>, Error> {
+    /// The pairs of `rows` and `places` for which the condition is true. One on which it fails is `failing`'s.
+    fn pairs(
+        &self,
+        index: usize,
+        change: &BucketedDelta,
+        rows: &[u32],
+        places: &[Place],
+        failing: OnFailure<'_>,
+    ) -> Result<Vec<Delta>, Error> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -138,7 +151,7 @@ impl Join {
         let pairs = batch(&self.joined, columns, rows.len())?;
         let weights = rows.iter().zip(places).map(|(row, place)| Some(change.weight(*row as usize) * other.rows.weight(*place)));
         let pairs = Delta { rows: pairs, weights: Some(weights.collect()) };
-        let joined = OnFailure::LeaveOut(&self.failures).each(pairs, |pairs| match &self.condition {
+        let joined = failing.each(pairs, |pairs| match &self.condition {
             Some(condition) => {
                 let mask = holds(condition, &pairs.rows)?;
                 pairs.filtered(&mask)
@@ -157,13 +170,9 @@ impl Stateful for Join {
         without_nulls(delta, &self.sides[input].needed)
     }
 
-    fn flush(&mut self, pending: Pending<Option<Delta>>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Option<Delta>>, failing: OnFailure<'a>) -> Flush<'a> {
         let pending = pending.into_iter().map(|deltas| deltas.into_iter().flatten().collect());
-        Box::pin(ready(self.changes(pending.collect())))
-    }
-
-    fn left_out(&mut self) -> LeftOut {
-        self.failures.take()
+        Box::pin(ready(self.changes(pending.collect(), failing)))
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {

@@ -22,6 +22,7 @@ use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::physical::{self, Effort, Planned};
 use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
@@ -180,7 +181,7 @@ impl Stateful for Keyed {
         Ok(delta)
     }
 
-    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(self.changes(pending))
     }
 

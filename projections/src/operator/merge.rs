@@ -12,20 +12,20 @@ use std::sync::Arc;
 use alluvium_sql::Node;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::{concat, filter, take};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::{EmitTo, GroupsAccumulator, LogicalPlan};
 use rayon::prelude::*;
 
 use self::partial::Partial;
-use super::kit::aggregate::{Arguments, Inputs, first_stage, state_field};
+use super::kit::aggregate::{Arguments, Inputs, state_field};
 use super::kit::columns::with_type;
 use super::kit::expiry::Expired;
 use super::kit::rows::{batch, repeated};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::physical::{self, Effort};
+use crate::left_out::OnFailure;
 use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
@@ -61,12 +61,8 @@ impl std::fmt::Debug for Merge {
 
 impl Merge {
     pub(crate) async fn new(node: &Node, plan: &LogicalPlan) -> Result<Self, Error> {
-        let Some(input) = node.inputs.first() else {
-            return Err(Error::Bug("an aggregate has no input".to_owned()));
-        };
-        let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
-        let inputs = Inputs::new(first_stage(&planned.plan)?)?;
-        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| state_field(field, "")).collect();
+        let inputs = Inputs::plan(node, plan).await?;
+        let mut fields = inputs.key_fields();
         let keys = fields.len();
         let mut states = Vec::new();
         for (number, aggregate) in inputs.aggregates().iter().enumerate() {
@@ -142,7 +138,7 @@ impl Stateful for Merge {
         Ok(())
     }
 
-    fn flush(&mut self, _pending: Pending<Vec<Arguments>>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, _pending: Pending<Vec<Arguments>>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes()))
     }
 

@@ -23,6 +23,7 @@ use super::kit::groups::{AnswerDiff, Groups};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::{TableCheckpoint, Tables};
@@ -133,7 +134,7 @@ impl Stateful for Ranks {
         Ok(delta)
     }
 
-    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes(pending.into_iter().flatten().collect())))
     }
 

@@ -21,6 +21,7 @@ use super::kit::rows::{batch, without_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::state::arrangement::{Arrangement, Removal};
 use crate::state::buckets::Buckets;
 use crate::state::multiset::Multiset;
@@ -260,7 +261,7 @@ impl Stateful for Semi {
         Ok(delta)
     }
 
-    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes(pending)))
     }
 

@@ -26,6 +26,7 @@ use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::physical::{self, Effort};
 use crate::state::keys::{KeyEncoder, prefix};
 use crate::state::multiset::Multiset;
@@ -231,7 +232,7 @@ impl Stateful for Top {
         Ok(delta)
     }
 
-    fn flush(&mut self, pending: Pending<Delta>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes(pending.into_iter().flatten().collect())))
     }
 

@@ -19,6 +19,7 @@ use super::kit::rows::{renamed, renamed_delta, renamed_deltas};
 use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
+use crate::left_out::OnFailure;
 use crate::state::multiset::Multiset;
 use crate::state::table::StateTable;
 use crate::state::{Place, TableCheckpoint, Tables};
@@ -197,7 +198,7 @@ impl Stateful for Watermark {
         Ok(Arrived::Latest(max(times.as_primitive::<Int64Type>())))
     }
 
-    fn flush(&mut self, pending: Pending<Arrived>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, pending: Pending<Arrived>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes(pending)))
     }
 

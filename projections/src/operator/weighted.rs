@@ -18,7 +18,7 @@ use datafusion::logical_expr::{EmitTo, LogicalPlan};
 
 use self::epoch::Epoch;
 use self::sums::Measure;
-use super::kit::aggregate::{Arguments, Inputs, accumulator_of_groups, first_stage, state_field};
+use super::kit::aggregate::{Arguments, Inputs, accumulator_of_groups};
 use super::kit::columns::with_type;
 use super::kit::expiry::Expired;
 use super::kit::rows::batch;
@@ -26,7 +26,7 @@ use super::kit::stateful::{Flush, Pending, Stateful};
 use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::physical::{self, Effort};
+use crate::left_out::OnFailure;
 use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
@@ -57,12 +57,8 @@ impl std::fmt::Debug for Weighted {
 
 impl Weighted {
     pub(crate) async fn new(node: &Node, plan: &LogicalPlan) -> Result<Self, Error> {
-        let Some(input) = node.inputs.first() else {
-            return Err(Error::Bug("an aggregate has no input".to_owned()));
-        };
-        let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
-        let inputs = Inputs::new(first_stage(&planned.plan)?)?;
-        let mut fields: Vec<Field> = inputs.key_schema().fields().iter().map(|field| state_field(field, "")).collect();
+        let inputs = Inputs::plan(node, plan).await?;
+        let mut fields = inputs.key_fields();
         let keys = fields.len();
         fields.push(Field::new("__weight", DataType::Int64, false));
         let mut measures = Vec::new();
@@ -230,7 +226,7 @@ impl Stateful for Weighted {
         Ok(())
     }
 
-    fn flush(&mut self, _pending: Pending<Self::Prepared>) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, _pending: Pending<Self::Prepared>, _failing: OnFailure<'a>) -> Flush<'a> {
         Box::pin(ready(self.changes()))
     }
 

@@ -14,7 +14,6 @@ use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
 use crate::error::Error;
-use crate::metrics;
 use crate::record::Record;
 use crate::runtime::commit::failpoint;
 use crate::runtime::commit::state_files::StateFiles;
@@ -304,11 +303,6 @@ impl Pipeline {
             }
             let deltas = member.projection.flush().await.map_err(|error| projection_error(&member.view, error))?;
             let name = &member.view.name;
-            if let Some(left_out) = member.projection.take_left_out() {
-                let error = left_out.first_error.unwrap_or_default();
-                tracing::warn!(view = name, rows = left_out.rows, error, "an expression fails on rows, which are left out");
-                metrics::rows_left_out(name, left_out.rows);
-            }
             for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name))
             {
                 for delta in &deltas {

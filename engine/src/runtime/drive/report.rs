@@ -42,6 +42,11 @@ impl Driver {
     }
 
     pub(super) fn show_committed(&self, committed: &Committed) {
+        for view in committed.views.iter().filter(|view| view.left_out.rows > 0) {
+            let (name, rows) = (&view.view, view.left_out.rows);
+            let error = view.left_out.first_error.as_deref().unwrap_or_default();
+            tracing::warn!(view = name, rows, error, "an expression fails on rows, which are left out");
+        }
         self.pipeline.shared().board().committed(committed);
         metrics::committed(committed);
     }

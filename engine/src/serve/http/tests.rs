@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use alluvium_projections::LeftOut;
+
 use super::*;
 use crate::status::{Committed, CommittedView};
 
@@ -49,7 +51,15 @@ async fn get_url(running: &Running, path: &str) -> (u16, String) {
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_can_be_scraped() {
     let running = start(&[]).await;
-    let view = CommittedView { view: "scraped".into(), rows: 7, state_written: 5, view_written: 7, ..CommittedView::default() };
+    let left_out = LeftOut { rows: 3, first_error: Some("Divide by zero error".to_owned()) };
+    let view = CommittedView {
+        view: "scraped".into(),
+        rows: 7,
+        state_written: 5,
+        view_written: 7,
+        left_out,
+        ..CommittedView::default()
+    };
     let committed = Committed {
         committed_ms: 1,
         took: Duration::from_millis(2),
@@ -85,6 +95,8 @@ async fn metrics_can_be_scraped() {
         }
     };
     assert_eq!(value("alluvium_dead_letters_total", &[("source", "scraped_source"), ("kind", "not_json")]), 1.0);
+    assert_eq!(value("alluvium_rows_left_out_total", &[("view", "scraped")]), 3.0);
+    assert_eq!(running.board.all().iter().map(|view| view.left_out).sum::<u64>(), 3);
     assert_eq!(value("alluvium_reader_restarts_total", &[("source", "scraped_source")]), 1.0);
     assert_eq!(value("alluvium_batch_duration_seconds", &[("view", "scraped")]), 1.0);
     assert_eq!(value("alluvium_commit_duration_seconds", &[("view", "scraped")]), 1.0);

@@ -4,12 +4,13 @@ mod one_group;
 
 use std::sync::Arc;
 
+use alluvium_sql::Node;
 use arrow::array::{ArrayRef, BooleanArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::logical_expr::GroupsAccumulator;
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{GroupsAccumulator, LogicalPlan};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
@@ -21,6 +22,7 @@ use datafusion::physical_plan::aggregates::{
 use self::one_group::OneGroup;
 use super::columns::{evaluate, holds};
 use crate::error::Error;
+use crate::physical::{self, Effort};
 
 /// What an aggregate reads of its input.
 pub(crate) struct Inputs {
@@ -61,7 +63,19 @@ impl Arguments {
 }
 
 impl Inputs {
-    pub(crate) fn new(exec: &AggregateExec) -> Result<Self, Error> {
+    /// Those of a node's aggregate.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] where DataFusion has no plan for it, or where it has grouping sets.
+    pub(crate) async fn plan(node: &Node, aggregate: &LogicalPlan) -> Result<Self, Error> {
+        let Some(input) = node.inputs.first() else {
+            return Err(Error::Bug("an aggregate has no input".to_owned()));
+        };
+        let planned = physical::plan(aggregate, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
+        Self::of(first_stage(&planned.plan)?)
+    }
+
+    fn of(exec: &AggregateExec) -> Result<Self, Error> {
         if exec.group_expr().has_grouping_set() {
             return Err(Error::Plan("grouping sets do not merge".to_owned()));
         }
@@ -84,6 +98,11 @@ impl Inputs {
 
     pub(crate) fn aggregates(&self) -> &[Arc<AggregateFunctionExpr>] {
         &self.aggregates
+    }
+
+    /// The columns of a state table that tell its groups apart.
+    pub(crate) fn key_fields(&self) -> Vec<Field> {
+        self.key_schema.fields().iter().map(|field| state_field(field, "")).collect()
     }
 
     pub(crate) fn key_schema(&self) -> &SchemaRef {
@@ -148,7 +167,7 @@ pub(crate) fn accumulator_of_groups(aggregate: &Arc<AggregateFunctionExpr>) -> R
 ///
 /// # Errors
 /// [`Error::Bug`] where there is none.
-pub(crate) fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
+fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
     match plan.downcast_ref::<AggregateExec>() {
         Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
         _ => match plan.children().first() {

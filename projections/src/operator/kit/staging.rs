@@ -8,7 +8,7 @@ use super::expiry::Expired;
 use super::stateful::{Flush, Pending, Stateful};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::left_out::LeftOut;
+use crate::left_out::OnFailure;
 use crate::state::{TableCheckpoint, Tables};
 
 /// A [`Stateful`] operator with its input, whatever type that is prepared to.
@@ -27,11 +27,8 @@ pub(crate) trait StatefulNode: fmt::Debug + Send {
     /// Takes in what is staged.
     fn absorb(&mut self) -> Result<(), Error>;
 
-    /// The changes of the answer since the last flush.
-    fn flush(&mut self) -> Flush<'_>;
-
-    /// As [`Stateful::left_out`].
-    fn left_out(&mut self) -> LeftOut;
+    /// As [`Stateful::flush`], of all that is pending.
+    fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a>;
 
     /// As [`Stateful::evict`].
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error>;
@@ -91,14 +88,10 @@ impl<O: Stateful> StatefulNode for Staging<O> {
         self.operator.absorb(&mut self.pending)
     }
 
-    fn flush(&mut self) -> Flush<'_> {
+    fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a> {
         let inputs = self.pending.len();
         let pending = std::mem::replace(&mut self.pending, nothing(inputs));
-        self.operator.flush(pending)
-    }
-
-    fn left_out(&mut self) -> LeftOut {
-        self.operator.left_out()
+        self.operator.flush(pending, failing)
     }
 
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {

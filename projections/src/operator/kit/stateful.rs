@@ -5,7 +5,7 @@ use futures::future::BoxFuture;
 use super::expiry::Expired;
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::left_out::LeftOut;
+use crate::left_out::OnFailure;
 use crate::state::{TableCheckpoint, Tables};
 
 /// What a flush gives: changes of the answer.
@@ -36,13 +36,9 @@ pub(crate) trait Stateful: std::fmt::Debug + Send {
         Ok(())
     }
 
-    /// The changes of the answer since the last flush. `pending` is what [`Stateful::absorb`] left.
-    fn flush(&mut self, pending: Pending<Self::Prepared>) -> Flush<'_>;
-
-    /// What the flush left out because an expression failed on it; asked directly after a flush. By default, nothing.
-    fn left_out(&mut self) -> LeftOut {
-        LeftOut::default()
-    }
+    /// The changes of the answer since the last flush. `pending` is what [`Stateful::absorb`] left; a row that only the flush makes, and
+    /// on which an expression fails, is `failing`'s.
+    fn flush<'a>(&'a mut self, pending: Pending<Self::Prepared>, failing: OnFailure<'a>) -> Flush<'a>;
 
     /// Evicts the expired rows that are stored of an input. Directly after a flush.
     ///
