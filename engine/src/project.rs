@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
+use alluvium_projections::Projection;
 use alluvium_sql::{Catalog, SqlFile, nearest};
 
 use crate::error::Error;
@@ -112,6 +113,22 @@ impl Project {
             }
         }
         if wrong.is_empty() { Ok(sources) } else { Err(Error::Sql(alluvium_sql::Errors(wrong))) }
+    }
+
+    /// Plans each view down to the operators that run it, which loading the files does not do.
+    ///
+    /// # Errors
+    /// Every view for which DataFusion has no physical plan, at its statement.
+    pub async fn plan(&self) -> Result<(), Error> {
+        let mut wrong = Vec::new();
+        for view in &self.catalog.views {
+            if let Err(error) = Projection::new(&view.plan).await {
+                let message = format!("view {} cannot run: {error}", view.name);
+                let help = Some("write the query otherwise; this form of it has no plan yet".to_owned());
+                wrong.push(alluvium_sql::Error { message, help, at: view.at.clone() });
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Sql(alluvium_sql::Errors(wrong))) }
     }
 
     /// Its data folder.

@@ -4,7 +4,7 @@ use alluvium_sql::View;
 use alluvium_sql::describe::{ViewSummary, summary};
 use clap::Args;
 
-use super::global::{Global, print};
+use super::global::{Global, print, runtime};
 use super::table;
 use crate::error::Error;
 
@@ -22,6 +22,7 @@ impl Check {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let project = global.project()?;
         project.connect()?;
+        runtime()?.block_on(project.plan())?;
         let mut table = table::plain(&["view", "class", "key", "state", "reads"]);
         let mut warnings = String::new();
         for view in &project.catalog.views {

@@ -92,6 +92,22 @@ fn check_points_at_the_place() {
 }
 
 #[test]
+fn check_plans_each_view_down_to_its_operators() {
+    let (_parent, dir) = new_folder();
+    let query = "SELECT o.country, (SELECT sum(i.total) FROM orders i WHERE i.country = o.country\n  AND EXISTS (SELECT 1 FROM orders j \
+                 WHERE j.order_id = o.order_id)) AS total FROM orders o";
+    std::fs::write(
+        dir.join("two_levels.sql"),
+        format!("-- a subquery in another\nCREATE MATERIALIZED VIEW two_levels AS {query};\n"),
+    )
+    .unwrap();
+    let wrong = ask(&dir, &["check"]);
+    assert_eq!(wrong.status.code(), Some(1), "{}", text(&wrong.stdout));
+    let said = text(&wrong.stderr);
+    assert!(said.contains("two_levels.sql:2:1") && said.contains("view two_levels cannot run"), "{said}");
+}
+
+#[test]
 fn check_warns_with_a_place_a_reason_and_a_suggestion() {
     let (_parent, dir) = new_folder();
     std::fs::write(
