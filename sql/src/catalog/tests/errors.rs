@@ -284,6 +284,15 @@ fn ties_are_broken_by_the_remaining_columns() {
             .contains("ORDER BY [orders.country ASC NULLS LAST]")
     );
     assert!(plan("SELECT array_agg(id ORDER BY total) AS ids FROM orders").contains("orders._sequence ASC"));
+    // A row for which a subquery decides comes when the subquery's rows change.
+    let with_a_customer = "EXISTS (SELECT 1 FROM customers AS c WHERE c.id = orders.customer)";
+    assert!(
+        plan(&format!("SELECT array_agg(id) AS ids FROM orders WHERE {with_a_customer}")).contains("ORDER BY [orders.id ASC")
+    );
+    // An order by floats reads their keys, under the name that it had.
+    let joined = "orders AS o JOIN customers AS c ON c.id = o.customer";
+    let first = plan(&format!("SELECT first_value(c.name ORDER BY CAST(o.total AS DOUBLE)) AS name FROM {joined}"));
+    assert!(first.contains("c.name ASC NULLS LAST]"), "{first}");
     assert!(!plan("SELECT id FROM orders ORDER BY id").contains("Sort"));
     let rank = plan("SELECT id, rank() OVER (PARTITION BY country ORDER BY total) AS n FROM orders");
     assert!(!rank.contains("orders.id ASC"), "peers of rank stay peers: {rank}");

@@ -24,9 +24,6 @@ pub(super) fn asked_of_its_value(expression: Expr) -> Result<Transformed<Expr>> 
             let operator = if negated { Operator::NotEq } else { Operator::Eq };
             match row {
                 None => Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated })),
-                Some(Row::Always) if !reads_outside(&subquery.subquery) => {
-                    Transformed::no(Expr::InSubquery(InSubquery { expr, subquery, negated }))
-                }
                 Some(Row::Always) => Transformed::yes(binary_expr(*expr, operator, Expr::ScalarSubquery(subquery))),
                 Some(Row::Where { predicate, input }) => {
                     let kept = kept(&subquery, predicate, input)?;
