@@ -9,6 +9,8 @@
 //! | `envelope`, `header_map` | the columns that are filled from the message around the payload |
 //! | `fault` | [`Fault`]: why a payload or a member does not decode, and where; [`Unfit`]: the mark of one in a batch |
 //! | `bytes` | columns of text and bytes, for formats and the envelope alike |
+//! | `reading` | [`Reading`]: what the source's options say of a column |
+//! | `odd_times` | a warning of times that are read in another unit than they were written in |
 //! | `registry` | the formats by their names |
 //! | [`json`] | JSON |
 //!
@@ -23,9 +25,13 @@ mod fault;
 mod header_map;
 pub mod json;
 mod message;
+mod odd_times;
+mod reading;
 mod registry;
 
 pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Decoded, Decoder};
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
 pub use message::{Headers, Message};
+pub use reading::Reading;
+pub(crate) use reading::{OPTIONS, is_option};

@@ -14,6 +14,7 @@ use crate::status::{Board, Committed, Phase, SourceStatus, ViewStatus};
 const EVENTS: &str = "alluvium_events_total";
 const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
 const DEAD_LETTERS: &str = "alluvium_dead_letters_total";
+const MEMBERS_NULLED: &str = "alluvium_members_nulled_total";
 const ROWS_LEFT_OUT: &str = "alluvium_rows_left_out_total";
 const RESTARTS: &str = "alluvium_view_restarts_total";
 const READER_RESTARTS: &str = "alluvium_reader_restarts_total";
@@ -42,6 +43,7 @@ const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad; a view that reads for itself counts them again."),
     (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of these events."),
     (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
+    (MEMBERS_NULLED, Unit::Count, "Members that do not fit their column and are NULL, as option on_bad_member asks."),
     (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, beside dead letters."),
     (RESTARTS, Unit::Count, "Times that the views named by the first of them were started again after an error, by kind."),
     (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
@@ -114,6 +116,9 @@ fn describe() {
 pub fn batch_read(source: &str, batch: &Batch) {
     counter!(EVENTS, "source" => source.to_owned()).increment(batch.events);
     counter!(RECEIVED_BYTES, "source" => source.to_owned()).increment(batch.bytes);
+    if batch.nulled > 0 {
+        counter!(MEMBERS_NULLED, "source" => source.to_owned()).increment(batch.nulled);
+    }
 }
 
 /// The reader of `source` was made anew.

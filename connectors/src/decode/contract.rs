@@ -7,6 +7,7 @@ use arrow::datatypes::{Field, FieldRef};
 use arrow::error::ArrowError;
 
 use super::fault::Faults;
+use super::reading::Reading;
 
 /// A kind of payload: JSON, and what else option `format` may name. Shared by all batches of a source.
 ///
@@ -54,4 +55,6 @@ pub struct Member {
     pub field: FieldRef,
     /// Whether its values are wanted.
     pub decoded: bool,
+    /// What the source's options say of it. A format may pass over [`Reading::bad_is_null`], which is the decoder's.
+    pub reading: Reading,
 }

@@ -11,6 +11,8 @@ use super::contract::{Format, Member, RowBuilder};
 use super::envelope::{self, Envelope, Part};
 use super::fault::{Fault, Faults, MemberFault, Unfit};
 use super::message::Message;
+use super::odd_times::OddTimes;
+use super::reading::{Reading, readings};
 use super::registry;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
@@ -28,6 +30,8 @@ pub struct Decoded {
     pub sequences: UInt64Array,
     /// Values of the rows that do not fit, by row, then by column. NULL stands there, or anything where the column is NOT NULL.
     pub unfit: Vec<Unfit>,
+    /// How many values do not fit and are NULL, as the source's options ask.
+    pub nulled: u64,
     /// Those that do not decode, in their order.
     pub dead_letters: Vec<DeadLetter>,
     /// Messages, good and bad.
@@ -46,15 +50,18 @@ pub struct Decoder {
     schema: SchemaRef,
     /// Every declared column.
     declared: Vec<FieldRef>,
+    /// Of each declared column.
+    readings: Vec<Reading>,
+    odd_times: OddTimes,
     /// Indexes into `declared` of the columns to make.
     columns: Vec<usize>,
 }
 
 impl Decoder {
-    /// Checks the declared columns and option `format`.
+    /// Checks the declared columns, option `format` and those of the columns.
     ///
     /// # Errors
-    /// [`Error::Config`] for a format that is not known, or a column whose type it cannot read.
+    /// [`Error::Config`] for a format that is not known, a column whose type it cannot read, or an option that does not go with it.
     pub fn new(config: &SourceConfig) -> Result<Decoder, Error> {
         let format = registry::open(config)?;
         for field in config.declared.fields() {
@@ -75,6 +82,8 @@ impl Decoder {
             format,
             schema: decoded_schema(config),
             declared: config.declared.fields().iter().cloned().collect(),
+            readings: readings(config)?,
+            odd_times: OddTimes::new(),
             columns: config.columns.clone(),
         })
     }
@@ -134,6 +143,7 @@ struct Rows<'d> {
     fillings: Vec<Filling>,
     sequences: Vec<u64>,
     unfit: Vec<Unfit>,
+    nulled: u64,
     dead_letters: Vec<DeadLetter>,
     events: u64,
     bytes: u64,
@@ -151,7 +161,8 @@ impl Rows<'_> {
             let decoded = decoder.columns.contains(&index);
             match Part::of(field.name()) {
                 None => {
-                    declared.push(Member { field: Arc::clone(field), decoded });
+                    let reading = decoder.readings[index].clone();
+                    declared.push(Member { field: Arc::clone(field), decoded, reading });
                     members.push(index);
                     fillings.extend(decoded.then_some(Filling::Payload));
                 }
@@ -169,6 +180,7 @@ impl Rows<'_> {
             fillings,
             sequences: Vec::with_capacity(capacity),
             unfit: Vec::new(),
+            nulled: 0,
             dead_letters: Vec::new(),
             events: 0,
             bytes: 0,
@@ -205,9 +217,10 @@ impl Rows<'_> {
                 if faults.next_if(|(at, _)| *at == index).is_some() {
                     continue;
                 }
-                if let Err(fault) = envelope.append(message, row) {
-                    let error = fault.describe(message.payload);
-                    self.unfit.push(Unfit { row, column: *column, kind: fault.kind, error });
+                match envelope.append(message, row) {
+                    Err(_) if self.decoder.readings[*column].bad_is_null => self.nulled += 1,
+                    Err(fault) => self.unfit.push(fault.mark(row, *column, message.payload)),
+                    Ok(()) => {}
                 }
                 row += 1;
             }
@@ -218,14 +231,13 @@ impl Rows<'_> {
     #[cold]
     fn mark_members(&mut self, messages: &[Message<'_>], first: usize) {
         for MemberFault { payload, member, fault } in &self.faults.members {
+            let column = self.members[*member];
+            if self.decoder.readings[column].bad_is_null {
+                self.nulled += 1;
+                continue;
+            }
             let failed_before = self.faults.payloads.partition_point(|(at, _)| at < payload);
-            let error = fault.describe(messages[*payload].payload);
-            self.unfit.push(Unfit {
-                row: first + payload - failed_before,
-                column: self.members[*member],
-                kind: fault.kind,
-                error,
-            });
+            self.unfit.push(fault.mark(first + payload - failed_before, column, messages[*payload].payload));
         }
     }
 
@@ -245,10 +257,13 @@ impl Rows<'_> {
             arrays.push(if filled { without_nulls(&array).map_err(bug)? } else { array });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let rows = RecordBatch::try_new_with_options(Arc::clone(&self.decoder.schema), arrays, &options).map_err(bug)?;
+        self.decoder.odd_times.look(&self.decoder.source, &rows);
         Ok(Decoded {
-            rows: RecordBatch::try_new_with_options(Arc::clone(&self.decoder.schema), arrays, &options).map_err(bug)?,
+            rows,
             sequences,
             unfit: self.unfit,
+            nulled: self.nulled,
             dead_letters: self.dead_letters,
             events: self.events,
             bytes: self.bytes,

@@ -10,6 +10,8 @@ const EXCERPT: usize = 60;
 pub enum Refusal {
     /// Another kind of value, or text that does not say one.
     WrongType,
+    /// A number where a time is wanted, whose unit nobody has said.
+    NoUnit,
     /// The right kind, but not representable: why.
     OutOfRange(&'static str),
 }
@@ -87,6 +89,13 @@ impl Fault {
         let mut message = format!("expected {expected}, found {}", excerpt(raw));
         let kind = match refusal {
             Refusal::WrongType => "wrong_type",
+            Refusal::NoUnit => {
+                message.push_str(
+                    ": a number has no unit here; declare TIMESTAMP(3) for milliseconds or TIMESTAMP(0) for seconds, or give ",
+                );
+                message.push_str("option epoch 'ms'");
+                "wrong_type"
+            }
             Refusal::OutOfRange(why) => {
                 message.push_str(": ");
                 message.push_str(why);
@@ -128,6 +137,12 @@ impl Fault {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
         self.path = format!("[{index}]{dot}{}", self.path);
         self
+    }
+
+    /// The mark of it in a row of a batch.
+    #[must_use]
+    pub fn mark(&self, row: usize, column: usize, payload: &[u8]) -> Unfit {
+        Unfit { row, column, kind: self.kind, error: self.describe(payload) }
     }
 
     /// The text for the dead letter of `payload`.

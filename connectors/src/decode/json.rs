@@ -8,10 +8,10 @@
 //! | integers | numbers without a fraction (`5`, `5.0`, `5e2`), and text of one (`"5"`, as protobuf writes 64-bit integers) |
 //! | DECIMAL | numbers and text, exactly as written, exponents too; what would have to be rounded is `out_of_range` |
 //! | floating point | numbers, text of one, `"NaN"`, `"Infinity"`, `"-Infinity"`; an overflow is `out_of_range` |
-//! | BOOLEAN | `true`, `false` |
+//! | BOOLEAN | `true`, `false`, 1, 0, and text of one or `yes`, `no`, `on`, `off` in any case |
 //! | VARCHAR | text; of a number, a boolean, an object or an array its JSON text as written |
 //! | BINARY | base64 text, either alphabet, with or without padding |
-//! | TIMESTAMP | RFC 3339 text with `T` or a space, with or without an offset (without one: in the column's time zone, else UTC); integers, also as text, in the column's unit since the epoch; nothing is rounded |
+//! | TIMESTAMP | ISO 8601 text in either form, with `T` or a space, with or without seconds, with or without an offset (without one: in the column's time zone, else UTC); RFC 2822 text; numbers, also as text, in the unit of option `epoch` or else of the type since 1970, but not where that is nanoseconds and nobody says so; nothing is rounded |
 //! | DATE, TIME | ISO 8601 text; integers in the column's unit |
 //! | INTERVAL, duration | text such as `1 month 2 days`; durations: integers in the column's unit |
 //! | STRUCT | an object, by the rules of the body |

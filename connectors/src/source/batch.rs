@@ -44,6 +44,8 @@ pub struct Batch {
     /// Values of the rows that do not fit their columns, by row, then by column: a row counts only for those who read none of its columns
     /// that are marked ([`Batch::fitting`]). Most often empty.
     pub unfit: Vec<Unfit>,
+    /// How many values do not fit and are NULL, as the source's options ask.
+    pub nulled: u64,
     /// Those that do not decode.
     pub dead_letters: Vec<DeadLetter>,
     /// When the newest event was stored, nanoseconds since the epoch, where the source says.

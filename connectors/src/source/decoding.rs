@@ -115,6 +115,7 @@ mod tests {
             events: 0,
             bytes: 0,
             unfit: Vec::new(),
+            nulled: 0,
             dead_letters: Vec::new(),
             newest_ns: None,
             position: position(end),

@@ -40,7 +40,7 @@ use self::follower::Follower;
 use self::lines::LineCounts;
 use self::location::Location;
 use crate::Error;
-use crate::decode::Decoder;
+use crate::decode::{self, Decoder};
 use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
@@ -71,13 +71,14 @@ impl FileSource {
     /// [`Error::Config`] with the option, column or pattern concerned.
     pub fn new(config: SourceConfig) -> Result<FileSource, Error> {
         for name in config.options.keys() {
-            if !KNOWN.contains(&name.as_str()) {
-                let near = KNOWN.iter().find(|known| strsim::jaro_winkler(name, known) > 0.75);
+            if !KNOWN.contains(&name.as_str()) && !decode::is_option(name) {
+                let known = || KNOWN.iter().chain(&decode::OPTIONS);
+                let near = known().find(|known| strsim::jaro_winkler(name, known) > 0.75);
                 return Err(Error::Config {
                     message: format!("source {}: option '{name}' is not known", config.name),
                     help: Some(match near {
                         Some(known) => format!("did you mean '{known}'?"),
-                        None => format!("a source STORED AS FILE takes: {}", KNOWN.join(", ")),
+                        None => format!("a source STORED AS FILE takes: {}", known().copied().collect::<Vec<_>>().join(", ")),
                     }),
                 });
             }

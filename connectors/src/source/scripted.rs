@@ -380,6 +380,7 @@ impl ScriptedReader {
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,
+            nulled: decoded.nulled,
             dead_letters: decoded.dead_letters,
             newest_ns: (start..end).last().map(timestamp_ns),
             position: self.position.clone(),

@@ -1,6 +1,7 @@
 //! The program as its users run it: the real binary, a real nats-server, real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod as_they_are;
 mod bad_events;
 mod cli;
 mod crash;

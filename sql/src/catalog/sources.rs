@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::sql::parser::CreateExternalTable;
-use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, ObjectName, Spanned, Value};
+use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType as SqlType, ObjectName, Spanned, Value};
 
 use crate::catalog::types::{arrow_type, normalized};
 use crate::catalog::watermarks::watermark;
@@ -79,6 +79,7 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
             });
         }
     }
+    say_nanoseconds(statement, &mut options);
     let location = match statement.locations.as_slice() {
         [location] => location.clone(),
         _ => {
@@ -112,6 +113,19 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
         watermark,
         at: text.at(),
     })
+}
+
+/// `TIMESTAMP(9)` says that numbers are nanoseconds; `TIMESTAMP`, which is the same type otherwise, does not.
+fn say_nanoseconds(statement: &CreateExternalTable, options: &mut BTreeMap<String, String>) {
+    if options.contains_key("epoch") {
+        return;
+    }
+    for column in &statement.columns {
+        let name = normalized(&column.name);
+        if matches!(column.data_type, SqlType::Timestamp(Some(9), _)) && !MESSAGE_COLUMNS.contains(&name.as_str()) {
+            options.entry(format!("epoch.{}", name.to_lowercase())).or_insert_with(|| "ns".to_owned());
+        }
+    }
 }
 
 fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {

@@ -127,6 +127,27 @@ fn a_column_that_is_asked_for_null_is_read_although_it_is_not_null() {
 }
 
 #[test]
+fn options_that_say_how_members_are_read_change_the_views() {
+    let load = |options: &str| {
+        let source = format!("CREATE EXTERNAL TABLE t (id BIGINT, at TIMESTAMP(9)) STORED AS FILE LOCATION 't' {options};");
+        let catalog =
+            Catalog::load(&[file("s.sql", &format!("{source} CREATE MATERIALIZED VIEW v AS SELECT id, at FROM t"))]).unwrap();
+        (catalog.sources["t"].options.clone(), catalog.views[0].plan.fingerprint.clone())
+    };
+    let plain = load("");
+    assert_eq!(plain.0["epoch.at"], "ns");
+    assert_eq!(load("OPTIONS (epoch.at 'ns')"), plain);
+    let mut seen = vec![plain.1];
+    for options in
+        ["epoch 'ms'", "epoch.at 'ms'", "on_bad_member 'null'", "on_bad_member.id 'null'", "null_text ''", "'null_text.id' '-'"]
+    {
+        let fingerprint = load(&format!("OPTIONS ({options})")).1;
+        assert!(!seen.contains(&fingerprint), "{options}");
+        seen.push(fingerprint);
+    }
+}
+
+#[test]
 fn fingerprints_stay_while_the_answer_stays() {
     let base = "SELECT country, count(*) AS n, avg(weight) AS w FROM orders GROUP BY country";
     let first = view(base).plan.fingerprint.clone();

@@ -12,8 +12,9 @@ use crate::declarations::Source;
 /// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
 const STATE_FORMAT: u32 = 5;
 
-/// Options of a source that decide which events there are; others say how to reach them.
-const DECIDING_OPTIONS: [&str; 2] = ["subject", "format"];
+/// Options of a source that decide which events there are and how they are read, for all columns or as `option.column`; others say how to
+/// reach them.
+const DECIDING_OPTIONS: [&str; 5] = ["subject", "format", "on_bad_member", "epoch", "null_text"];
 
 /// Of the optimized plan over relations, each with its name, its own fingerprint and the columns of it that have to fit.
 pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&'a str, &'a str, Vec<&'a Field>)>) -> String {
@@ -38,8 +39,10 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
 /// Of a source: where its events come from, not how they are reached. Columns are in the plans that scan them.
 pub(crate) fn of_source(source: &Source) -> String {
     let mut text = format!("{}\n{}\n", source.stored_as, without_user(&source.location));
-    for option in DECIDING_OPTIONS {
-        let _ = writeln!(text, "{option}: {:?}", source.options.get(option));
+    for (name, value) in &source.options {
+        if DECIDING_OPTIONS.contains(&name.split_once('.').map_or(name.as_str(), |(option, _)| option)) {
+            let _ = writeln!(text, "{name}: {value:?}");
+        }
     }
     digest(&text)
 }

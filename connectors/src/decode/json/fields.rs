@@ -1,22 +1,33 @@
 //! The columns that an object fills: those of a body, and those of a STRUCT.
 
+use arrow::datatypes::Field;
+
 use super::column::Column;
 use super::members::{Members, Target};
 use super::{depth, object, plain};
 use crate::decode::fault::Fault;
+use crate::decode::reading::Reading;
 
 /// A column filled from members.
 pub(super) struct Slot {
     name: String,
     nullable: bool,
+    /// The JSON text that stands for NULL beside `null`.
+    null_text: Option<Box<str>>,
     column: Box<dyn Column>,
     seen: Seen,
     fault: Option<Fault>,
 }
 
 impl Slot {
-    pub(super) fn new(name: String, nullable: bool, column: Box<dyn Column>) -> Slot {
-        Slot { name, nullable, column, seen: UNSEEN, fault: None }
+    pub(super) fn new(field: &Field, reading: &Reading, column: Box<dyn Column>) -> Slot {
+        let null_text = reading.null_text.as_deref().map(|text| serde_json::Value::from(text).to_string().into());
+        Slot { name: field.name().clone(), nullable: field.is_nullable(), null_text, column, seen: UNSEEN, fault: None }
+    }
+
+    #[inline]
+    fn is_null(&self, raw: &str) -> bool {
+        raw == "null" || self.null_text.as_deref().is_some_and(|text| text == raw)
     }
 }
 
@@ -177,7 +188,7 @@ impl Slot {
         if before > rank {
             return true;
         }
-        self.seen = Seen { rank, null: raw == "null" };
+        self.seen = Seen { rank, null: self.is_null(raw) };
         if before != Rank::Nothing {
             self.column.truncate(length);
             self.fault = None;

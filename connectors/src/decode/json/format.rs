@@ -8,6 +8,7 @@ use super::fields::{Fields, Fit, Slot};
 use super::make::make;
 use crate::decode::contract::{Format, Member, RowBuilder};
 use crate::decode::fault::{Fault, Faults, MemberFault};
+use crate::decode::reading::Reading;
 
 /// JSON bodies.
 #[derive(Debug)]
@@ -15,18 +16,19 @@ pub(crate) struct JsonFormat;
 
 impl Format for JsonFormat {
     fn check(&self, field: &Field) -> Result<(), String> {
-        make(field.data_type(), 0).map(|_| ())
+        make(field.data_type(), 0, &Reading::default()).map(|_| ())
     }
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
         let mut slots = Vec::new();
         let mut names = Vec::new();
         let mut members_of_slots = Vec::new();
-        for (index, Member { field, decoded }) in members.iter().enumerate() {
+        for (index, Member { field, decoded, reading }) in members.iter().enumerate() {
             names.push((field.name().clone(), decoded.then_some(slots.len())));
             if *decoded {
-                let column = make(field.data_type(), capacity).map_err(|reason| format!("{}: {reason}", field.name()))?;
-                slots.push(Slot::new(field.name().clone(), field.is_nullable(), column));
+                let column =
+                    make(field.data_type(), capacity, reading).map_err(|reason| format!("{}: {reason}", field.name()))?;
+                slots.push(Slot::new(field, reading, column));
                 members_of_slots.push(index);
             }
         }

@@ -38,7 +38,11 @@ fn decode<B: AsRef<[u8]>>(fields: Vec<Field>, bodies: &[B]) -> Decoded {
 }
 
 fn decode_some<B: AsRef<[u8]>>(fields: Vec<Field>, columns: Vec<usize>, bodies: &[B]) -> Decoded {
-    let decoder = Decoder::new(&config(fields, columns)).unwrap();
+    decode_with(config(fields, columns), bodies)
+}
+
+fn decode_with<B: AsRef<[u8]>>(config: SourceConfig, bodies: &[B]) -> Decoded {
+    let decoder = Decoder::new(&config).unwrap();
     let messages = bodies.iter().enumerate().map(|(index, body)| Message {
         sequence: index as u64 + 1,
         subject: "events.test",

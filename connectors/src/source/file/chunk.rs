@@ -222,6 +222,7 @@ impl Piece {
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,
+            nulled: decoded.nulled,
             dead_letters: decoded.dead_letters,
             newest_ns: None,
             position: self.position.to_record()?,

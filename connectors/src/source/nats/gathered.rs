@@ -117,6 +117,7 @@ impl Gathered {
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,
+            nulled: decoded.nulled,
             dead_letters: decoded.dead_letters,
             newest_ns: self.events.last().map(|event| event.timestamp_ns),
             position,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_nats::ServerAddr;
 
 use crate::Error;
+use crate::decode;
 use crate::source::declaration::SourceConfig;
 
 /// Every option, with what it is for.
@@ -96,7 +97,7 @@ impl NatsOptions {
             help: Some(help.to_owned()),
         };
         for name in config.options.keys() {
-            if !KNOWN.contains(&name.as_str()) {
+            if !KNOWN.contains(&name.as_str()) && !decode::is_option(name) {
                 return Err(wrong(format!("option '{name}' is not known"), &nearest(name)));
             }
         }
@@ -157,14 +158,14 @@ impl NatsOptions {
 
 /// What to write instead of an option that is not known.
 fn nearest(name: &str) -> String {
-    let best = KNOWN
-        .iter()
+    let known = || KNOWN.iter().chain(&decode::OPTIONS);
+    let best = known()
         .map(|known| (strsim::jaro_winkler(name, known), *known))
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .filter(|(likeness, _)| *likeness > 0.75);
     match best {
         Some((_, known)) => format!("did you mean '{known}'?"),
-        None => format!("write one of: {}", KNOWN.join(", ")),
+        None => format!("write one of: {}", known().copied().collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Column, text};
 use crate::decode::fault::{Fault, Refusal};
 use crate::decode::json::fields::{Fields, Slot};
 use crate::decode::json::object;
+use crate::decode::reading::Reading;
 
 fn expect(first: u8, data_type: &DataType, raw: &str) -> Result<(), Fault> {
     if raw.as_bytes().first() == Some(&first) {
@@ -29,9 +30,13 @@ pub(in crate::decode::json) struct Struct {
 
 impl Struct {
     /// `children`: the empty columns of `fields`.
-    pub(in crate::decode::json) fn new(fields: ArrowFields, children: Vec<Box<dyn Column>>, capacity: usize) -> Struct {
-        let slots = fields.iter().zip(children);
-        let slots = slots.map(|(field, column)| Slot::new(field.name().clone(), field.is_nullable(), column)).collect();
+    pub(in crate::decode::json) fn new(
+        fields: ArrowFields,
+        children: Vec<Box<dyn Column>>,
+        reading: &Reading,
+        capacity: usize,
+    ) -> Struct {
+        let slots = fields.iter().zip(children).map(|(field, column)| Slot::new(field, reading, column)).collect();
         let names = fields.iter().enumerate().map(|(index, field)| (field.name().clone(), Some(index))).collect();
         Struct { children: Fields::new(names, slots), fields, nulls: NullBufferBuilder::new(capacity) }
     }

@@ -64,7 +64,7 @@ pub(super) fn wide_decimal(raw: &str, precision: u8, scale: i8) -> Result<i256, 
     i256::from_string(&digits.text()).ok_or(Refusal::OutOfRange(TOO_LONG))
 }
 
-const TOO_FINE: &str = "it has more fraction digits than the type, and nothing is rounded";
+pub(super) const TOO_FINE: &str = "it has more fraction digits than the type, and nothing is rounded";
 const TOO_LONG: &str = "it has more digits than the type";
 
 /// A number taken apart: `whole.fraction` times ten to the `exponent`.

@@ -11,7 +11,7 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::{Column, number};
+use super::{Column, number, text};
 use crate::decode::fault::{Fault, Refusal};
 
 /// A column of values that `parse` makes of their text.
@@ -132,7 +132,7 @@ impl Column for Booleans {
         let value = match raw {
             "true" => true,
             "false" => false,
-            _ => return Err(Fault::of_value(Refusal::WrongType, &DataType::Boolean, raw)),
+            _ => boolean(raw).map_err(|refusal| Fault::of_value(refusal, &DataType::Boolean, raw))?,
         };
         self.values.append(value);
         self.nulls.append_non_null();
@@ -151,6 +151,22 @@ impl Column for Booleans {
 
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         Ok(Arc::new(BooleanArray::new(self.values.finish(), self.nulls.finish())))
+    }
+}
+
+/// A boolean as others write it: a number 1 or 0, or a word of SQL as text, in any case.
+#[cold]
+fn boolean(raw: &str) -> Result<bool, Refusal> {
+    let word = text(raw)?.map(|word| word.to_ascii_lowercase());
+    match word.as_deref() {
+        Some("true" | "t" | "yes" | "y" | "on" | "1") => Ok(true),
+        Some("false" | "f" | "no" | "n" | "off" | "0") => Ok(false),
+        Some(_) => Err(Refusal::WrongType),
+        None => match number::integer(raw)? {
+            1_i64 => Ok(true),
+            0 => Ok(false),
+            _ => Err(Refusal::WrongType),
+        },
     }
 }
 

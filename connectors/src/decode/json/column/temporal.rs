@@ -1,6 +1,9 @@
 //! Columns of dates, times, timestamps, durations and intervals. Nothing is rounded: text that is finer than the column's
 //! unit is out of range.
 
+mod calendar;
+mod written_times;
+
 use std::sync::Arc;
 
 use arrow::array::timezone::Tz;
@@ -15,7 +18,8 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
-use super::number::integer;
+use self::calendar::{days_in_month, days_since_epoch};
+use super::number::{self, decimal, integer, number_text};
 use super::scalar::primitive;
 use super::{Column, text};
 use crate::decode::fault::Refusal;
@@ -65,35 +69,65 @@ pub(in crate::decode::json) fn make_plain(data_type: &DataType, capacity: usize)
     })
 }
 
-/// A column of timestamps. Text without an offset is read in `zone`, else in UTC.
+/// A column of timestamps. Text without an offset is read in `zone`, else in UTC; numbers have the unit `epoch`, else that of the type, where
+/// it is not nanoseconds.
 pub(in crate::decode::json) fn make_timestamp(
     unit: TimeUnit,
     zone: Option<Arc<str>>,
+    epoch: Option<TimeUnit>,
     capacity: usize,
 ) -> Result<Box<dyn Column>, String> {
     let utc = zone.as_deref().is_none_or(|zone| matches!(zone, "+00:00" | "UTC"));
     let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse().map_err(|_| "the time zone is not known".to_owned())?;
     let data_type = &DataType::Timestamp(unit, zone);
+    let layout = Layout {
+        digits: digits_of(unit),
+        zone: tz,
+        utc,
+        epoch: epoch.or((unit != TimeUnit::Nanosecond).then_some(unit)).map(digits_of),
+    };
     Ok(match unit {
-        TimeUnit::Second => primitive::<TimestampSecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1, tz, utc)),
+        TimeUnit::Second => primitive::<TimestampSecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1, &layout)),
         TimeUnit::Millisecond => {
-            primitive::<TimestampMillisecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1000, tz, utc))
+            primitive::<TimestampMillisecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1000, &layout))
         }
         TimeUnit::Microsecond => {
-            primitive::<TimestampMicrosecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1_000_000, tz, utc))
+            primitive::<TimestampMicrosecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1_000_000, &layout))
         }
         TimeUnit::Nanosecond => {
-            primitive::<TimestampNanosecondType, _>(data_type, capacity, move |raw| timestamp(raw, NANOSECONDS, tz, utc))
+            primitive::<TimestampNanosecondType, _>(data_type, capacity, move |raw| timestamp(raw, NANOSECONDS, &layout))
         }
     })
 }
 
-/// So many units since the epoch, `units` of them a second. `utc`: the zone is UTC.
+/// How timestamps are read.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// Digits behind the point of a second that the column keeps.
+    digits: i8,
+    /// Of text without an offset.
+    zone: Tz,
+    /// The zone is UTC.
+    utc: bool,
+    /// The same digits of numbers; none where their unit is not known.
+    epoch: Option<i8>,
+}
+
+fn digits_of(unit: TimeUnit) -> i8 {
+    match unit {
+        TimeUnit::Second => 0,
+        TimeUnit::Millisecond => 3,
+        TimeUnit::Microsecond => 6,
+        TimeUnit::Nanosecond => 9,
+    }
+}
+
+/// So many units since the epoch, `units` of them a second, as the layout has it too: a constant makes its divisions cheap.
 #[inline]
-fn timestamp(raw: &str, units: i64, zone: Tz, utc: bool) -> Result<i64, Refusal> {
-    match plain_timestamp(raw, units, utc) {
+fn timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal> {
+    match plain_timestamp(raw, units, layout.utc) {
         Some(value) => Ok(value),
-        None => any_timestamp(raw, units, zone),
+        None => any_timestamp(raw, units, layout),
     }
 }
 
@@ -144,41 +178,44 @@ fn plain_timestamp(raw: &str, units: i64, utc: bool) -> Option<i64> {
 /// Powers of ten.
 const TENS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-#[inline]
-fn days_in_month(year: i64, month: i64) -> i64 {
-    match month {
-        4 | 6 | 9 | 11 => 30,
-        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
-        2 => 28,
-        _ => 31,
-    }
-}
-
-/// Of a day of the Gregorian calendar, in years from 0 on.
-#[inline]
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin with March here, so that the day that some have more is their last.
-    let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
-    let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // The months from March on have 31, 30, 31, 30 and 31 days, and so on again.
-    365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_BEFORE_EPOCH
-}
-
-/// From the first of March of year 0 to the epoch.
-const DAYS_BEFORE_EPOCH: i64 = 719_468;
-
 /// As [`timestamp`], however the value is written.
-fn any_timestamp(raw: &str, units: i64, zone: Tz) -> Result<i64, Refusal> {
-    let Some(text) = text(raw)? else { return integer(raw) };
-    if is_integer(&text) {
-        return integer(raw);
+fn any_timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal> {
+    let Some(text) = text(raw)? else { return number_timestamp(raw, layout) };
+    if is_number(&text) {
+        return number_timestamp(raw, layout);
     }
     if fraction_beyond_nanoseconds(&text) {
         return Err(TOO_FINE);
     }
-    let time = string_to_datetime(&zone, &text).map_err(|_| Refusal::WrongType)?;
+    let time = string_to_datetime(&layout.zone, &text).or_else(|error| match written_times::as_rfc3339(&text) {
+        Some(text) => string_to_datetime(&layout.zone, &text),
+        None => Err(error),
+    });
+    let time = time.map_err(|_| Refusal::WrongType)?;
     in_units(i128::from(time.timestamp()) * i128::from(NANOSECONDS) + i128::from(time.timestamp_subsec_nanos()), units)
 }
+
+/// The same of a number in the unit of the source's, with a fraction as may be.
+#[inline]
+fn number_timestamp(raw: &str, layout: &Layout) -> Result<i64, Refusal> {
+    let Some(epoch) = layout.epoch else {
+        number_text(raw)?;
+        return Err(Refusal::NoUnit);
+    };
+    if epoch == layout.digits
+        && let Ok(value) = integer(raw)
+    {
+        return Ok(value);
+    }
+    let value = decimal(raw, LONGEST, layout.digits - epoch).map_err(|refusal| match refusal {
+        Refusal::OutOfRange(number::TOO_FINE) => TOO_FINE,
+        other => other,
+    })?;
+    i64::try_from(value).map_err(|_| TOO_FAR)
+}
+
+/// Digits that a decimal has at most.
+const LONGEST: u8 = 38;
 
 /// Units since midnight, `units` of them a second.
 fn time(raw: &str, units: i64) -> Result<i64, Refusal> {
@@ -207,6 +244,8 @@ fn date(text: &str) -> Result<i32, Refusal> {
         // Years of more than four digits, by ISO 8601 with a sign.
         return Date32Type::parse(text).ok_or(Refusal::WrongType);
     }
+    let basic = written_times::basic_date(text);
+    let text = basic.as_deref().unwrap_or(text);
     if text.len() != 10 {
         return Err(Refusal::WrongType);
     }
@@ -220,9 +259,11 @@ fn interval<T, E>(raw: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, Refus
     parse(&text).map_err(|_| Refusal::WrongType)
 }
 
-fn is_integer(text: &str) -> bool {
+/// Whether a text is a number and no date: an integer, or one with a fraction.
+fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    [whole, fraction].iter().all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Arrow's parsers read nine digits after the point and pass over the rest.

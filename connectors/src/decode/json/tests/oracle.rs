@@ -51,6 +51,9 @@ fn verdict(field: &Field, value: Option<&Value>) -> Verdict {
         (DataType::Int64, Value::String(text)) if text.parse::<i64>().is_ok() => Verdict::Good,
         (DataType::Int64, Value::String(text)) if text.bytes().any(|byte| byte.is_ascii_digit()) => Verdict::Either,
         (DataType::Utf8 | DataType::Utf8View, _) | (DataType::Boolean, Value::Bool(_)) => Verdict::Good,
+        (DataType::Boolean, Value::Number(number)) if number.is_f64() => Verdict::Either,
+        (DataType::Boolean, Value::Number(number)) if matches!(number.as_u64(), Some(0 | 1)) => Verdict::Good,
+        (DataType::Boolean, Value::String(text)) if boolean(text).is_some() => Verdict::Good,
         (DataType::Struct(fields), Value::Object(_)) => {
             all(fields.iter().map(|field| verdict(field, member(value, field.name()))).collect())
         }
@@ -80,7 +83,15 @@ fn equals(array: &dyn Array, row: usize, value: Option<&Value>) -> bool {
                 _ => false,
             }
         }
-        DataType::Boolean => value.as_bool() == Some(array.as_boolean().value(row)),
+        DataType::Boolean => {
+            let found = array.as_boolean().value(row);
+            match value {
+                Value::Bool(expected) => found == *expected,
+                Value::Number(number) => number.as_f64() == Some(f64::from(u8::from(found))),
+                Value::String(text) => boolean(text) == Some(found),
+                _ => false,
+            }
+        }
         DataType::Utf8 => equals_text(array.as_string::<i32>().value(row), value),
         DataType::Utf8View => equals_text(array.as_string_view().value(row), value),
         DataType::Struct(fields) => {
@@ -93,6 +104,15 @@ fn equals(array: &dyn Array, row: usize, value: Option<&Value>) -> bool {
                 && expected.iter().enumerate().all(|(index, value)| equals(&elements, index, Some(value)))
         }
         other => panic!("{other}"),
+    }
+}
+
+/// A boolean in words.
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+        _ => None,
     }
 }
 

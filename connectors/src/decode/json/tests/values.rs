@@ -4,15 +4,22 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, TimeUnit};
 
-use super::{config, config_error, decode, nullable, show};
+use super::{config, config_error, decode_with, nullable, show};
 use crate::decode::Decoder;
+use crate::source::SourceConfig;
 
 /// Each JSON value becomes the text, or NULL with a mark of the kind.
 fn check(data_type: DataType, cases: &[(&str, Result<&str, &str>)]) {
-    let fields = || vec![nullable("before", DataType::Int64), nullable("v", data_type.clone())];
+    check_read(data_type, &[], cases);
+}
+
+/// The same where the source has these options.
+fn check_read(data_type: DataType, options: &[(&str, &str)], cases: &[(&str, Result<&str, &str>)]) {
+    let fields = vec![nullable("before", DataType::Int64), nullable("v", data_type.clone())];
     let bodies: Vec<String> = cases.iter().map(|(value, _)| format!(r#"{{"before":1,"v":{value}}}"#)).collect();
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     // All in one batch: what is refused must leave nothing behind.
-    let decoded = decode(fields(), &bodies);
+    let decoded = decode_with(SourceConfig { options, ..config(fields, vec![0, 1]) }, &bodies);
     let mut marks = decoded.unfit.iter().peekable();
     for (row, (value, expected)) in cases.iter().enumerate() {
         let shown = show(decoded.rows.column(1), row);
@@ -176,7 +183,21 @@ fn bytes_are_base64() {
 
 #[test]
 fn booleans_and_nulls() {
-    check(DataType::Boolean, &[("true", Ok("true")), ("false", Ok("false")), ("1", WRONG), ("\"true\"", WRONG)]);
+    check(DataType::Boolean, &[("true", Ok("true")), ("false", Ok("false"))]);
+    for (written, expected) in [
+        ("\"true\"", "true"),
+        ("1", "true"),
+        ("1.0", "true"),
+        ("\"Yes\"", "true"),
+        ("\"F\"", "false"),
+        ("0", "false"),
+        ("\"off\"", "false"),
+    ] {
+        check(DataType::Boolean, &[(written, Ok(expected))]);
+    }
+    for wrong in ["2", "-1", "0.5", "\"\"", "\"true \"", "\"nope\"", "{}", "[]", "\"10\""] {
+        check(DataType::Boolean, &[(wrong, WRONG)]);
+    }
     check(DataType::Null, &[("null", Ok("NULL")), ("1", WRONG)]);
 }
 
@@ -191,8 +212,13 @@ fn timestamps_are_exact() {
             ("\"2024-02-29T12:34:56+02:00\"", Ok("2024-02-29T10:34:56")),
             (r#""2024-02-29T12:34:56\u002B02:00""#, Ok("2024-02-29T10:34:56")),
             ("\"2024-02-29\"", Ok("2024-02-29T00:00:00")),
-            ("1709210096000000000", Ok("2024-02-29T12:34:56")),
-            ("\"1709210096000000000\"", Ok("2024-02-29T12:34:56")),
+            ("1709210096000000000", WRONG),
+            ("\"1709210096000000000\"", WRONG),
+            ("\"2024-02-29T12:34Z\"", Ok("2024-02-29T12:34:00")),
+            ("\"20240229T123456Z\"", Ok("2024-02-29T12:34:56")),
+            ("\"Thu, 29 Feb 2024 12:34:56 +0200\"", Ok("2024-02-29T10:34:56")),
+            ("\"Fri, 29 Feb 2024 12:34:56 +0200\"", WRONG),
+            ("\"2024-02-30T12:34Z\"", WRONG),
             ("\"2024-02-29T12:34:56.1234567890\"", Ok("2024-02-29T12:34:56.123456789")),
             ("\"2024-02-29T12:34:56.1234567891\"", RANGE),
             ("\"2300-01-01T00:00:00Z\"", RANGE),
@@ -224,6 +250,67 @@ fn timestamps_are_exact() {
 }
 
 #[test]
+fn a_time_as_a_number_has_a_unit() {
+    let time = |unit| DataType::Timestamp(unit, None);
+    let nanoseconds = time(TimeUnit::Nanosecond);
+    for (epoch, number) in
+        [("s", "1709210096"), ("ms", "1709210096000"), ("us", "\"1709210096000000\""), ("ns", "1.709210096e18")]
+    {
+        let at = Ok("2024-02-29T12:34:56");
+        check_read(nanoseconds.clone(), &[("epoch", epoch)], &[(number, at), ("\"2024-02-29T12:34:56Z\"", at)]);
+        check_read(time(TimeUnit::Second), &[("epoch.v", epoch)], &[(number, at)]);
+    }
+    check_read(
+        nanoseconds.clone(),
+        &[("epoch.v", "s")],
+        &[
+            ("1709210096.123456789", Ok("2024-02-29T12:34:56.123456789")),
+            ("\"1709210096.5\"", Ok("2024-02-29T12:34:56.500")),
+            ("-0.5", Ok("1969-12-31T23:59:59.500")),
+            ("1709210096.1234567891", RANGE),
+            ("1709210096000", RANGE),
+            ("true", WRONG),
+        ],
+    );
+    check_read(
+        time(TimeUnit::Second),
+        &[("epoch", "ms")],
+        &[("1709210096123", RANGE), ("1709210096000", Ok("2024-02-29T12:34:56"))],
+    );
+    check(time(TimeUnit::Second), &[("1709210096.5", RANGE), ("1709210096.0", Ok("2024-02-29T12:34:56"))]);
+    let inner = DataType::Struct(Fields::from(vec![nullable("at", nanoseconds.clone())]));
+    check_read(inner.clone(), &[("epoch.v", "ms")], &[(r#"{"at":1709210096000}"#, Ok("{at: 2024-02-29T12:34:56}"))]);
+    check(inner, &[(r#"{"at":1709210096000}"#, WRONG)]);
+    let decoded = decode_with(config(vec![nullable("v", nanoseconds)], vec![0]), &[r#"{"v":1709210096000}"#]);
+    assert!(decoded.unfit[0].error.contains("declare TIMESTAMP(3) for milliseconds"), "{}", decoded.unfit[0].error);
+}
+
+#[test]
+fn a_text_can_stand_for_null() {
+    for data_type in [DataType::Int64, DataType::Utf8, DataType::Boolean, DataType::Timestamp(TimeUnit::Second, None)] {
+        check_read(data_type.clone(), &[("null_text", "")], &[("\"\"", Ok("NULL")), ("null", Ok("NULL"))]);
+        check_read(data_type, &[("null_text.v", "N/A \"")], &[("\"N/A \\\"\"", Ok("NULL"))]);
+    }
+    let inner = DataType::Struct(Fields::from(vec![nullable("n", DataType::Int64)]));
+    check_read(inner, &[("null_text", "-")], &[(r#"{"n":"-"}"#, Ok("{n: NULL}")), ("\"-\"", Ok("NULL")), (r#"{"n":""}"#, WRONG)]);
+    let mut strict = config(vec![Field::new("v", DataType::Int64, false)], vec![0]);
+    strict.options.insert("null_text".into(), String::new());
+    assert_eq!(decode_with(strict, &[r#"{"v":""}"#]).unfit[0].kind, "missing");
+}
+
+#[test]
+fn a_member_that_does_not_fit_can_be_null() {
+    check_read(DataType::Int64, &[("on_bad_member", "null")], &[("\"x\"", Ok("NULL")), ("7", Ok("7")), ("{}", Ok("NULL"))]);
+    let fields = vec![nullable("a", DataType::Int64), nullable("b", DataType::Int64), Field::new("c", DataType::Int64, false)];
+    let mut config = config(fields, vec![0, 1, 2]);
+    config.options.insert("on_bad_member".into(), "null".into());
+    config.options.insert("on_bad_member.b".into(), "dead_letter".into());
+    let decoded = decode_with(config, &[r#"{"a":"x","b":"y","c":"z"}"#, r#"{"a":1,"b":2,"c":3}"#, "{"]);
+    assert_eq!(decoded.unfit.iter().map(|unfit| (unfit.row, unfit.column)).collect::<Vec<_>>(), [(0, 1), (0, 2)]);
+    assert_eq!((decoded.nulled, decoded.dead_letters.len()), (1, 1));
+}
+
+#[test]
 fn dates_times_and_lengths() {
     check(
         DataType::Date32,
@@ -232,6 +319,8 @@ fn dates_times_and_lengths() {
             ("\"1969-12-31\"", Ok("1969-12-31")),
             ("19782", Ok("2024-02-29")),
             ("\"2024-02-30\"", WRONG),
+            ("\"20240229\"", Ok("2024-02-29")),
+            ("\"20240230\"", WRONG),
             ("\"2024-01-1X\"", WRONG),
             ("\"2024-02-29T01:00:00\"", WRONG),
         ],
@@ -241,6 +330,7 @@ fn dates_times_and_lengths() {
         DataType::Time64(TimeUnit::Nanosecond),
         &[
             ("\"12:34:56.123456789\"", Ok("12:34:56.123456789")),
+            ("\"12:34\"", Ok("12:34:00")),
             ("0", Ok("00:00:00")),
             ("86400000000000", RANGE),
             ("-1", RANGE),

@@ -42,23 +42,25 @@ fn plain_timestamps_are_those_of_the_general_way() {
         let zone = *rng.choice(&["+00:00", "UTC", "+02:00", "-11:30"]).unwrap();
         let utc = matches!(zone, "+00:00" | "UTC");
         let Ok(tz) = zone.parse::<Tz>() else { continue };
-        let general = any_timestamp(&text, units, tz);
+        let digits = [1, 1000, 1_000_000, NANOSECONDS].iter().position(|of| *of == units).unwrap() as i8 * 3;
+        let layout = Layout { digits, zone: tz, utc, epoch: None };
+        let general = any_timestamp(&text, units, &layout);
         if let Some(value) = plain_timestamp(&text, units, utc) {
             assert_eq!(Ok(value), general, "{text}, {units} a second, in {zone}");
             plain += 1;
         }
-        assert_eq!(timestamp(&text, units, tz, utc), general, "{text}, {units} a second, in {zone}");
+        assert_eq!(timestamp(&text, units, &layout), general, "{text}, {units} a second, in {zone}");
     }
     assert!(plain > 20_000, "{plain} in the plain way");
 }
 
 #[test]
 fn every_day_is_the_general_ways() {
-    let utc: Tz = "+00:00".parse().unwrap();
+    let layout = Layout { digits: 0, zone: "+00:00".parse().unwrap(), utc: true, epoch: None };
     for year in (0..=9999).filter(|year| year % 100 < 5 || (1890..2110).contains(year)) {
         for (month, day) in (1..=12).flat_map(|month| [1, 28, 29, 30, 31].map(|day| (month, day))) {
             let text = format!("\"{year:04}-{month:02}-{day:02}T00:00:00Z\"");
-            assert_eq!(plain_timestamp(&text, 1, true), any_timestamp(&text, 1, utc).ok(), "{text}");
+            assert_eq!(plain_timestamp(&text, 1, true), any_timestamp(&text, 1, &layout).ok(), "{text}");
         }
     }
 }

@@ -1,0 +1,196 @@
+//! How the values of a column are read, where the source's options say it: options that hold for all of its columns, or, as
+//! `option.column`, for one.
+//!
+//! | option | says |
+//! | --- | --- |
+//! | `on_bad_member` | what becomes of a value that does not fit: `dead_letter` (it is set aside, with its event, for those who read the column) or `null` |
+//! | `epoch` | the unit of a time that is written as a number: `s`, `ms`, `us` or `ns`, since 1970 |
+//! | `null_text` | the text that stands for NULL |
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
+
+use super::envelope::Part;
+use crate::Error;
+use crate::source::SourceConfig;
+
+const ON_BAD_MEMBER: &str = "on_bad_member";
+const EPOCH: &str = "epoch";
+const NULL_TEXT: &str = "null_text";
+
+/// The options, for messages of sources.
+pub(crate) const OPTIONS: [&str; 3] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT];
+
+/// Whether an option of a source is one of these, for all columns or for one.
+pub(crate) fn is_option(name: &str) -> bool {
+    OPTIONS.contains(&name.split_once('.').map_or(name, |(option, _)| option))
+}
+
+/// How the values of one column are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// A value that does not fit is NULL, and nothing is said of it.
+    pub bad_is_null: bool,
+    /// The unit of a number in a TIMESTAMP; without it the type's own, and none where that is nanoseconds, which nobody means who does not
+    /// say so.
+    pub epoch: Option<TimeUnit>,
+    /// The text that stands for NULL.
+    pub null_text: Option<String>,
+}
+
+impl Reading {
+    /// Takes an option's value; none where it is not one.
+    fn set(&mut self, option: &str, value: &str) -> Option<()> {
+        match option {
+            ON_BAD_MEMBER => self.bad_is_null = bad_is_null(value)?,
+            EPOCH => self.epoch = Some(unit(value)?),
+            _ => self.null_text = Some(value.to_owned()),
+        }
+        Some(())
+    }
+}
+
+/// Of each declared column, in their order.
+///
+/// # Errors
+/// [`Error::Config`] for a value that is none, or a column that is not there or cannot be read so.
+pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
+    let fields = config.declared.fields();
+    let mut readings = vec![Reading::default(); fields.len()];
+    let options = || config.options.iter().filter(|(name, _)| is_option(name));
+    let wrong = |message: String, help: &str| Error::Config {
+        message: format!("source {}: {message}", config.name),
+        help: Some(help.to_owned()),
+    };
+    let not_a_value = |name: &str, option: &str, value: &str| {
+        wrong(
+            format!("option '{name}' is '{value}'"),
+            if option == EPOCH { "write 's', 'ms', 'us' or 'ns'" } else { "write 'dead_letter' or 'null'" },
+        )
+    };
+    for (name, value) in options().filter(|(name, _)| !name.contains('.')) {
+        for (reading, field) in readings.iter_mut().zip(fields) {
+            let mut read = reading.clone();
+            read.set(name, value).ok_or_else(|| not_a_value(name, name, value))?;
+            if fits(name, field, &read).is_ok() {
+                *reading = read;
+            }
+        }
+    }
+    for (name, option, column, value) in
+        options().filter_map(|(name, value)| name.split_once('.').map(|(option, column)| (name, option, column, value)))
+    {
+        let found = fields.iter().position(|field| field.name() == column);
+        let found = found.or_else(|| fields.iter().position(|field| field.name().eq_ignore_ascii_case(column)));
+        let (reading, field) = match found.and_then(|index| Some((readings.get_mut(index)?, fields.get(index)?))) {
+            Some(found) => found,
+            None => return Err(wrong(format!("option '{name}' names no column"), "name one that is declared")),
+        };
+        reading.set(option, value).ok_or_else(|| not_a_value(name, option, value))?;
+        fits(option, field, reading).map_err(|help| {
+            wrong(format!("option '{name}' does not go with column {} of type {}", field.name(), field.data_type()), help)
+        })?;
+    }
+    Ok(readings)
+}
+
+/// Whether an option goes with a column; what to write where it does not.
+fn fits(option: &str, field: &Field, reading: &Reading) -> Result<(), &'static str> {
+    match option {
+        ON_BAD_MEMBER if reading.bad_is_null && !field.is_nullable() => Err("declare the column without NOT NULL"),
+        EPOCH if !holds_timestamp(field.data_type()) => Err("it says how numbers are read as TIMESTAMP"),
+        EPOCH | NULL_TEXT if Part::of(field.name()).is_some() => Err("the column is filled from the message"),
+        _ => Ok(()),
+    }
+}
+
+fn holds_timestamp(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| holds_timestamp(field.data_type())),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) | DataType::Map(field, _) => {
+            holds_timestamp(field.data_type())
+        }
+        _ => false,
+    }
+}
+
+fn bad_is_null(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "dead_letter" => Some(false),
+        "null" => Some(true),
+        _ => None,
+    }
+}
+
+fn unit(value: &str) -> Option<TimeUnit> {
+    Some(match value.to_ascii_lowercase().as_str() {
+        "s" | "second" | "seconds" => TimeUnit::Second,
+        "ms" | "millisecond" | "milliseconds" => TimeUnit::Millisecond,
+        "us" | "microsecond" | "microseconds" => TimeUnit::Microsecond,
+        "ns" | "nanosecond" | "nanoseconds" => TimeUnit::Nanosecond,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::source::BatchLimits;
+
+    fn of(options: &[(&str, &str)]) -> Result<Vec<Reading>, String> {
+        let time = |unit| DataType::Timestamp(unit, None);
+        let inner = DataType::Struct(vec![Field::new("at", time(TimeUnit::Nanosecond), true)].into());
+        let fields = vec![
+            Field::new("id", DataType::Int64, false),
+            Field::new("at", time(TimeUnit::Nanosecond), true),
+            Field::new("Data", inner, true),
+            Field::new("_payload", DataType::Utf8, true),
+        ];
+        let config = SourceConfig {
+            name: "events".into(),
+            stored_as: "FILE".into(),
+            location: "-".into(),
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            declared: Arc::new(Schema::new(fields)),
+            columns: vec![0],
+            limits: BatchLimits::default(),
+        };
+        readings(&config).map_err(|error| match error {
+            Error::Config { message, help } => format!("{message}; {}", help.unwrap()),
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn a_column_goes_before_the_source() {
+        let read =
+            of(&[("on_bad_member", "null"), ("on_bad_member.at", "dead_letter"), ("epoch", "ms"), ("epoch.data", "S")]).unwrap();
+        assert_eq!(read.iter().map(|reading| reading.bad_is_null).collect::<Vec<_>>(), [false, false, true, true]);
+        let epochs: Vec<_> = read.iter().map(|reading| reading.epoch).collect();
+        assert_eq!(epochs, [None, Some(TimeUnit::Millisecond), Some(TimeUnit::Second), None]);
+        let read = of(&[("null_text", ""), ("null_text.at", "N/A"), ("format", "json")]).unwrap();
+        let texts: Vec<_> = read.iter().map(|reading| reading.null_text.as_deref()).collect();
+        assert_eq!(texts, [Some(""), Some("N/A"), Some(""), None]);
+        assert_eq!(of(&[]).unwrap(), vec![Reading::default(); 4]);
+    }
+
+    #[test]
+    fn what_is_none_says_what_to_write() {
+        for (option, value, said) in [
+            ("on_bad_member", "skip", "option 'on_bad_member' is 'skip'; write 'dead_letter' or 'null'"),
+            ("epoch.at", "days", "option 'epoch.at' is 'days'; write 's', 'ms', 'us' or 'ns'"),
+            ("epoch.then", "ms", "option 'epoch.then' names no column"),
+            ("epoch.id", "ms", "column id of type Int64; it says how numbers"),
+            ("on_bad_member.id", "null", "declare the column without NOT NULL"),
+            ("null_text._payload", "", "filled from the message"),
+        ] {
+            let error = of(&[(option, value)]).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

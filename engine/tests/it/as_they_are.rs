@@ -1,0 +1,102 @@
+//! Events as they arrive: members written in other ways than their type, options that say how they are read, files that are no JSON lines.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::duckdb;
+
+fn run(dir: &Path) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_alluvium"))
+        .env_clear()
+        .args(["run", "--until-caught-up", "--http", "off", "-C"])
+        .arg(dir)
+        .output()
+        .unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The rows of view `v`, in the order of its columns.
+fn rows(dir: &Path) -> Vec<Value> {
+    let sql =
+        format!("SELECT to_json(v) AS row FROM read_parquet('{}/data/views/v/current/*.parquet') v ORDER BY v", dir.display());
+    let of_text = |row: &Value| row["row"].as_str().map_or_else(|| row["row"].clone(), value);
+    duckdb::rows(&sql).unwrap().iter().map(of_text).collect()
+}
+
+fn value(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A project of one source and one view, of which each line of events may come in a run of its own.
+fn check(columns: &str, options: &str, query: &str, events: &[&str], expected: &[&str]) {
+    for runs in [1, events.len()] {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        let sql = format!(
+            "CREATE EXTERNAL TABLE t ({columns}) STORED AS FILE LOCATION 'e.ndjson' {options};\nCREATE MATERIALIZED VIEW v AS {query};\n"
+        );
+        std::fs::write(dir.join("views.sql"), sql).unwrap();
+        for upto in (1..=runs).map(|run| run * events.len() / runs) {
+            std::fs::write(dir.join("e.ndjson"), events[..upto].concat()).unwrap();
+            let (succeeded, log) = run(dir);
+            assert!(succeeded, "{log}");
+        }
+        let expected: Vec<Value> = expected.iter().map(|row| value(row)).collect();
+        assert_eq!(rows(dir), expected, "{query} in {runs} runs");
+    }
+}
+
+#[test]
+fn members_are_read_where_that_loses_nothing() {
+    check(
+        "id BIGINT, b BOOLEAN, at TIMESTAMP, d DECIMAL(10, 2)",
+        "",
+        "SELECT id, b, at FROM t WHERE d > 0",
+        &[
+            "{\"id\":1,\"b\":\"true\",\"d\":1}\n",
+            "{\"id\":2.0,\"b\":1,\"d\":1}\n",
+            "{\"id\":5,\"b\":true,\"d\":3.14159}\n",
+            "{\"id\":6,\"b\":2,\"d\":1}\n",
+            "{\"id\":\"7\",\"b\":true,\"at\":\"2024-05-01T10:00Z\",\"d\":\"1.50\"}\n",
+            "{\"id\":8,\"at\":\"Wed, 01 May 2024 10:00:00 +0200\",\"d\":1}\n",
+            "{\"id\":9,\"at\":1714557600,\"d\":1}\n",
+        ],
+        &[
+            r#"{"id":1,"b":true,"at":null}"#,
+            r#"{"id":2,"b":true,"at":null}"#,
+            r#"{"id":7,"b":true,"at":"2024-05-01 10:00:00"}"#,
+            r#"{"id":8,"b":null,"at":"2024-05-01 08:00:00"}"#,
+        ],
+    );
+}
+
+#[test]
+fn options_say_how_members_are_read() {
+    check(
+        "id BIGINT, n BIGINT, b TIMESTAMP(3), d TIMESTAMP(0), e TIMESTAMP",
+        "OPTIONS (on_bad_member 'null', on_bad_member.id 'dead_letter', epoch.e 'us', null_text 'N/A')",
+        "SELECT id, n, b, d, e FROM t",
+        &[
+            "{\"id\":1,\"n\":\"x\",\"b\":1629900061733,\"d\":1629900061,\"e\":1629900061733000}\n",
+            "{\"id\":2,\"n\":\"N/A\",\"b\":\"N/A\",\"d\":1.5,\"e\":\"2021-08-25T14:01:01.733Z\"}\n",
+            "{\"id\":\"x\",\"n\":1}\n",
+        ],
+        &[
+            r#"{"id":1,"n":null,"b":"2021-08-25 14:01:01.733","d":"2021-08-25 14:01:01","e":"2021-08-25 14:01:01.733"}"#,
+            r#"{"id":2,"n":null,"b":null,"d":null,"e":"2021-08-25 14:01:01.733"}"#,
+        ],
+    );
+}
+
+#[test]
+fn a_type_is_what_its_text_says() {
+    check(
+        "x STRUCT<a INT, b STRUCT<c INT>>[]",
+        "",
+        "SELECT x[1]['b']['c'] AS c, x[2].a AS a FROM t",
+        &["{\"x\":[{\"a\":1,\"b\":{\"c\":2}},{\"a\":3}]}\n"],
+        &[r#"{"c":2,"a":3}"#],
+    );
+}
