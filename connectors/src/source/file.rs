@@ -1,9 +1,11 @@
-//! Files of JSON lines as a source: one line, one event, numbered from 1 over all files in the order of their names.
+//! Files of JSON as a source: one line, one event, numbered from 1 over all files in the order of their names.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `location` | what `LOCATION` may say, and the files that it names now |
-//! | `lines` | where lines begin and end, how many a file holds, and the last one before a byte |
+//! | `text`, `values` | the lines of a file that is compressed, an array, or printed over several lines |
+//! | `lines` | where lines begin and end, and the last one before a byte |
+//! | `line_counts` | how many lines files hold |
 //! | `file_position` | how far files were read |
 //! | `chunk` | whole lines on their way to becoming a batch |
 //! | `follower` | the thread that reads files, and goes on as they grow |
@@ -14,6 +16,9 @@
 //! read. Files that come later in the order of names are read as they appear, and so are lines appended to the last file.
 //! Other changes to what has been read are not looked for.
 //!
+//! A file may be compressed with gzip or zstd, be one JSON array, or hold objects that are printed over several lines. Then its lines are
+//! those that `text` makes of it, one for each value, and a file that grows is read from its start again to where reading was.
+//!
 //! A byte order mark at the start of a file is passed over. A blank line counts as a line and holds no event. What follows the
 //! last line end of a file is a line once a later file is there, at the end of standard input, or when it is one whole JSON
 //! object; only white space may then be appended to it before the next line end.
@@ -21,11 +26,14 @@
 mod chunk;
 mod file_position;
 mod follower;
+mod line_counts;
 mod lines;
 mod location;
 mod pipe;
 #[cfg(test)]
 mod tests;
+mod text;
+mod values;
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,7 +45,7 @@ use tokio::sync::mpsc;
 use self::chunk::Sender;
 use self::file_position::FilePosition;
 use self::follower::Follower;
-use self::lines::LineCounts;
+use self::line_counts::LineCounts;
 use self::location::Location;
 use crate::Error;
 use crate::decode::{self, Decoder};

@@ -100,3 +100,41 @@ fn a_type_is_what_its_text_says() {
         &[r#"{"c":2,"a":3}"#],
     );
 }
+
+#[test]
+fn a_file_may_be_an_array_or_printed_over_several_lines() {
+    let expected = &[r#"{"id":1}"#, r#"{"id":2}"#];
+    check("id BIGINT", "", "SELECT id FROM t", &["[{\"id\":1},\n", "{\"id\":2}]\n"], expected);
+    check("id BIGINT", "", "SELECT id FROM t", &["{\n  \"id\": 1\n}\n", "{\n  \"id\":", " 2\n}"], expected);
+}
+
+#[test]
+fn a_file_may_be_compressed() {
+    let packed = |way: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(format!("e.ndjson.{way}"));
+        let numbers = "SELECT i AS id, repeat('x', 50) AS text FROM range(200000) r(i)";
+        let compression = if way == "gz" { "gzip" } else { "zstd" };
+        duckdb::rows(&format!("COPY ({numbers}) TO '{}' (FORMAT json, COMPRESSION {compression})", path.display())).unwrap();
+        let sql = format!(
+            "CREATE EXTERNAL TABLE t (id BIGINT) STORED AS FILE LOCATION '{}';\n\
+             CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n, max(id) AS ids FROM t;\n",
+            path.display()
+        );
+        std::fs::write(dir.path().join("views.sql"), sql).unwrap();
+        for _ in 0..2 {
+            let (succeeded, log) = run(dir.path());
+            assert!(succeeded, "{log}");
+        }
+        rows(dir.path())
+    };
+    assert_eq!(packed("gz"), [value(r#"{"n":200000,"ids":199999}"#)]);
+    assert_eq!(packed("zst"), packed("gz"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let sql = "CREATE EXTERNAL TABLE t (id BIGINT) STORED AS FILE LOCATION 'e.parquet'; CREATE MATERIALIZED VIEW v AS SELECT id FROM t;";
+    std::fs::write(dir.path().join("views.sql"), sql).unwrap();
+    duckdb::rows(&format!("COPY (SELECT 1 AS id) TO '{}/e.parquet'", dir.path().display())).unwrap();
+    let (succeeded, log) = run(dir.path());
+    assert!(!succeeded && log.contains("is a Parquet file"), "{log}");
+}

@@ -1,8 +1,8 @@
 //! The thread that reads files one after another, and goes on as they grow and as later ones appear.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,8 +11,10 @@ use memchr::{memchr, memrchr};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::chunk::{Sender, Stop};
-use super::lines::{self, LineCounts, MAX_LINE};
+use super::line_counts::LineCounts;
+use super::lines::{self, MAX_LINE};
 use super::location::Location;
+use super::text::{self, Text};
 use crate::Error;
 use crate::durable::io_error;
 use crate::source::decoding::Item;
@@ -30,7 +32,7 @@ pub(super) struct Follower {
     passed: BTreeMap<String, u64>,
     /// Files known to come later.
     later: VecDeque<String>,
-    /// Bytes of the current file that have been seen.
+    /// Bytes of the current file, as it lies there, that have been seen.
     seen: u64,
     /// Whether the last line was taken without a line end.
     open_line: bool,
@@ -163,6 +165,7 @@ impl Follower {
 
     /// The same before there is a file.
     fn wait_for_first(&mut self) -> Result<(), Stop> {
+        tracing::warn!(location = %self.location, "no file is there yet to be read");
         self.sender.caught_up()?;
         let mut reported = Instant::now();
         while self.later.is_empty() {
@@ -179,23 +182,23 @@ impl Follower {
         Ok(())
     }
 
-    /// The current file at the position reached, its last line being the one that was read.
-    fn reopen(&mut self, current: &str) -> Result<File, Error> {
+    /// The current file, its last line before the position reached being the one that was read.
+    fn reopen(&mut self, current: &str) -> Result<Text, Error> {
         let path = Path::new(current);
-        let mut file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let mut text = match Text::open(path) {
+            Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.sender.changed(format!("{current}, in which reading is, is gone")));
             }
-            opened => opened.map_err(io_error("opening", path))?,
+            opened => opened?,
         };
         let byte = self.sender.position.byte;
-        let length = file.metadata().map_err(io_error("looking at", path))?.len();
-        if length < byte {
+        let length = text.file_length;
+        if length < byte && text.is_plain() {
             let message = format!("{current} has {length} bytes, but {byte} bytes of it have been read");
             return Err(self.sender.changed(message));
         }
         if byte > 0 {
-            let line = lines::last_before(&mut file, byte).map_err(io_error("reading", path))?;
+            let line = text.last_line_before(path, byte)?;
             self.open_line = !line.ends_with(b"\n");
             if let Some(last) = &self.sender.position.last
                 && xxh3_64(lines::body(&line)) != last.payload_hash
@@ -205,14 +208,17 @@ impl Follower {
                 return Err(self.sender.changed(message));
             }
         }
-        file.seek(SeekFrom::Start(byte)).map_err(io_error("reading", path))?;
-        Ok(file)
+        Ok(text)
     }
 
     /// Reads the current file to its end. What no line end follows is taken where `ended`, or where it is one whole object.
     fn read(&mut self, current: &str, ended: bool) -> Result<(), Stop> {
         let path = Path::new(current);
-        let mut file = self.reopen(current)?;
+        let mut text = self.reopen(current)?;
+        let (plain, length, byte) = (text.is_plain(), text.file_length, self.sender.position.byte);
+        let Some(mut file) = text.reader_at(path, byte)? else {
+            return Err(self.sender.changed(format!("{current} ends before byte {byte} of its text, which was read")).into());
+        };
         let mut buffer = self.sender.buffer();
         loop {
             // A line that is longer than a chunk doubles what is read, so that each byte is copied few times.
@@ -220,7 +226,10 @@ impl Follower {
                 chunk if buffer.len() < chunk => chunk - buffer.len(),
                 _ => buffer.len(),
             };
-            let read = Read::by_ref(&mut file).take(wanted as u64).read_to_end(&mut buffer).map_err(io_error("reading", path))?;
+            let read = Read::by_ref(&mut file)
+                .take(wanted as u64)
+                .read_to_end(&mut buffer)
+                .map_err(|error| text::unreadable(error, path, plain))?;
             if read == 0 {
                 break;
             }
@@ -238,7 +247,7 @@ impl Follower {
                 self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
             }
         }
-        self.seen = self.sender.position.byte + buffer.len() as u64;
+        self.seen = if plain { self.sender.position.byte + buffer.len() as u64 } else { length };
         if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer, self.sender.position.byte)) {
             let end = buffer.len();
             self.sender.lines(buffer, 0..end)?;

@@ -1,5 +1,6 @@
 //! `LOCATION` of a file source: what it may say, and the files that it names at a moment, in the order of their names.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,12 @@ pub(super) struct Location {
     source_name: String,
     text: String,
     kind: Kind,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -349,6 +349,90 @@ async fn dropping_next_loses_nothing() {
     assert_eq!(rows, (1..=500).collect::<Vec<u64>>());
 }
 
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packer.write_all(text).unwrap();
+    packer.finish().unwrap()
+}
+
+/// The same events in each way in which a file may hold them.
+fn ways(numbers: std::ops::Range<i64>) -> Vec<(&'static str, Vec<u8>)> {
+    let lines = lines(numbers.clone());
+    let values: Vec<String> = numbers.clone().map(|n| format!("{{\"n\":{n}}}")).collect();
+    let pretty = numbers.map(|n| format!("{{\n  \"text\": \"}}, \\\" [\",\n  \"n\": {n}\n}}")).collect::<Vec<_>>();
+    let array = format!("[{}]", values.join(",\n"));
+    vec![
+        ("gzip", gzip(lines.as_bytes())),
+        ("gzip twice", [gzip(&lines.as_bytes()[..20]), gzip(&lines.as_bytes()[20..])].concat()),
+        ("zstd", zstd::encode_all(lines.as_bytes(), 1).unwrap()),
+        ("array", array.clone().into_bytes()),
+        ("array, packed", gzip(array.as_bytes())),
+        ("pretty", pretty.join("\n").into_bytes()),
+        ("pretty array", format!("\u{feff} [\n{}\n]\n", pretty.join(",\n")).into_bytes()),
+    ]
+}
+
+#[tokio::test]
+async fn files_are_packed_arrays_or_printed_over_several_lines() {
+    for (way, bytes) in ways(0..2_000) {
+        let folder = TempDir::new().unwrap();
+        write(&folder, "a", &lines(0..1_000));
+        fs::write(folder.path().join("b"), &bytes).unwrap();
+        write(&folder, "c", &lines(3_000..3_010));
+        let expected: Vec<(u64, i64)> = (1..).zip((0..1_000).chain(0..2_000).chain(3_000..3_010)).collect();
+        let whole = read_all(path(&folder), 400).await;
+        assert_eq!((whole.rows.len(), whole.letters.len()), (expected.len(), 0), "{way}");
+        assert_eq!(whole.rows, expected, "{way}");
+        assert_eq!(source(path(&folder), 10).extent().await.unwrap().end, 3_011, "{way}");
+        for position in &whole.positions {
+            let mut reader = source(path(&folder), 1_000).read(Start::At(position.clone())).await.unwrap();
+            let rest = drain(&mut reader).await.unwrap().rows;
+            assert_eq!(rest, expected[position.offset as usize - 1..], "{way} from {position:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_array_grows_and_a_file_that_is_another_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let file = write(&folder, "a", "[{\"n\":0},\n{\"n\":1");
+    let mut reader = source(&file, 10).read(Start::First).await.unwrap();
+    assert_eq!(drain(&mut reader).await.unwrap().rows, [(1, 0)]);
+    append(&file, "},");
+    let mut rows = Vec::new();
+    while rows.is_empty() {
+        rows = drain(&mut reader).await.unwrap().rows;
+    }
+    assert_eq!(rows, [(2, 1)]);
+    let position = reader.position().clone();
+    drop(reader);
+    append(&file, "{\"n\":2}\n]\n");
+    let mut reader = source(&file, 10).read(Start::At(position.clone())).await.unwrap();
+    assert_eq!(drain(&mut reader).await.unwrap().rows, [(3, 2)]);
+    drop(reader);
+    write(&folder, "a", "[{\"n\":0},\n{\"n\":7},{\"n\":2}]");
+    assert!(changed(source(&file, 10).read(Start::At(position)).await).contains("line 2 of"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_says_so() {
+    let folder = TempDir::new().unwrap();
+    let said = async |bytes: &[u8]| {
+        let file = folder.path().join("a");
+        fs::write(&file, bytes).unwrap();
+        match source(file.to_str().unwrap(), 10).read(Start::First).await {
+            Ok(mut reader) => drain_to_error(&mut reader).await.map(|_| ()).unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    assert!(said(b"PAR1\x15\x04").await.contains("is a Parquet file"));
+    assert!(said(b"BZh91AY").await.contains("is compressed with bzip2"));
+    let packed = gzip(lines(0..100_000).as_bytes());
+    assert!(said(&packed[..packed.len() - 100]).await.contains("cut off or damaged"));
+    let packed = zstd::encode_all(lines(0..100_000).as_bytes(), 1).unwrap();
+    assert!(said(&packed[..packed.len() - 100]).await.contains("cut off or damaged"));
+}
+
 #[test]
 fn a_wrong_declaration_is_refused_with_what_to_write() {
     let refused = |location: &str, option: Option<(&str, &str)>| {

@@ -1,0 +1,118 @@
+//! How many lines files hold: what was counted is not counted again where a file has only grown.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use memchr::{memchr_iter, memrchr};
+
+use super::lines::is_whole;
+use super::text::{self, Text};
+use crate::Error;
+
+/// What is known of a file: it is counted on from there when it has grown.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counted {
+    /// Of the file when it was counted.
+    file_length: u64,
+    /// Of its text.
+    bytes: u64,
+    line_ends: u64,
+    /// Where the bytes after the last line end begin.
+    tail: u64,
+}
+
+/// How many lines files hold.
+#[derive(Debug, Default)]
+pub(super) struct LineCounts {
+    files: Mutex<HashMap<String, Counted>>,
+}
+
+impl LineCounts {
+    /// The lines of all files as a reader numbers them that has read all of them.
+    pub(super) fn lines_of(&self, files: &[String]) -> Result<u64, Error> {
+        let counts = self.count(files)?;
+        let mut lines = 0;
+        for (index, (file, counted)) in files.iter().zip(&counts).enumerate() {
+            lines += counted.line_ends;
+            if counted.tail < counted.bytes {
+                let later = index + 1 < files.len();
+                lines += u64::from(later || is_whole(&read_part(file, counted.tail, counted.bytes)?, counted.tail));
+            }
+        }
+        Ok(lines)
+    }
+
+    /// The lines of files that others come after.
+    pub(super) fn lines_of_passed(&self, files: &[String]) -> Result<u64, Error> {
+        let counts = self.count(files)?;
+        Ok(counts.iter().map(|counted| counted.line_ends + u64::from(counted.tail < counted.bytes)).sum())
+    }
+
+    fn count(&self, files: &[String]) -> Result<Vec<Counted>, Error> {
+        let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let next = AtomicUsize::new(0);
+        let counts: Mutex<Vec<Counted>> = Mutex::new(vec![Counted::default(); files.len()]);
+        let work = || -> Result<(), Error> {
+            while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, files.get(i)?))) {
+                let counted = count_on(known.get(file).copied().unwrap_or_default(), Path::new(file))?;
+                counts.lock().unwrap_or_else(PoisonError::into_inner)[index] = counted;
+            }
+            Ok(())
+        };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(files.len());
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut result = work();
+            for other in others {
+                let other = other.join().unwrap_or_else(|_| Err(Error::Bug("counting lines broke off".into())));
+                result = result.and(other);
+            }
+            result
+        })?;
+        let counts = counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(files.iter().cloned().zip(counts.iter().copied()));
+        Ok(counts)
+    }
+}
+
+/// Counts what lies after what was counted before; all, where the file has become shorter, or is not plain and has changed its length.
+fn count_on(mut counted: Counted, path: &Path) -> Result<Counted, Error> {
+    let mut text = Text::open(path)?;
+    let (plain, length) = (text.is_plain(), text.file_length);
+    if !plain && counted.file_length == length {
+        return Ok(counted);
+    }
+    if !plain || length < counted.bytes {
+        counted = Counted::default();
+    }
+    let Some(mut reader) = text.reader_at(path, counted.bytes)? else { return Ok(Counted::default()) };
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let part = match reader.read(&mut buffer) {
+            Ok(0) => return Ok(Counted { file_length: length, ..counted }),
+            Ok(length) => &buffer[..length],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(text::unreadable(error, path, plain)),
+        };
+        counted.line_ends += memchr_iter(b'\n', part).count() as u64;
+        if let Some(newline) = memrchr(b'\n', part) {
+            counted.tail = counted.bytes + newline as u64 + 1;
+        }
+        counted.bytes += part.len() as u64;
+    }
+}
+
+fn read_part(file: &str, start: u64, end: u64) -> Result<Vec<u8>, Error> {
+    let path = Path::new(file);
+    let mut text = Text::open(path)?;
+    let plain = text.is_plain();
+    let mut part = Vec::new();
+    if let Some(reader) = text.reader_at(path, start)? {
+        reader.take(end - start).read_to_end(&mut part).map_err(|error| text::unreadable(error, path, plain))?;
+    }
+    Ok(part)
+}
