@@ -55,10 +55,12 @@ pub fn cause_of_arrow(error: &ArrowError) -> Cause {
         | ArrowError::ParseError(_)
         | ArrowError::ComputeError(_)
         | ArrowError::DivideByZero
-        | ArrowError::ArithmeticOverflow(_) => Cause::Values,
+        | ArrowError::ArithmeticOverflow(_)
+        // A column of more than 2 GiB: fewer rows at a time, or without the one that is so long, are no fault.
+        | ArrowError::OffsetOverflowError(_) => Cause::Values,
         ArrowError::InvalidArgumentError(message) if is_about_a_value(message) => Cause::Values,
         ArrowError::NotYetImplemented(_) => Cause::Query,
-        ArrowError::MemoryError(_) | ArrowError::OffsetOverflowError(_) => Cause::Resources,
+        ArrowError::MemoryError(_) => Cause::Resources,
         ArrowError::IoError(..) => Cause::Outside,
         ArrowError::ParquetError(_) => Cause::File,
         ArrowError::ExternalError(error) => error.downcast_ref::<DataFusionError>().map_or(Cause::Bug, cause),
@@ -104,6 +106,7 @@ mod tests {
             ArrowError::ParseError("Error parsing timestamp from 'x'".to_owned()),
             ArrowError::ComputeError("Regular expression did not compile".to_owned()),
             ArrowError::DivideByZero,
+            ArrowError::OffsetOverflowError(1 << 31),
             ArrowError::ArithmeticOverflow("Overflow happened on: 9223372036854775807 + 1".to_owned()),
             ArrowError::InvalidArgumentError("1000 is too large to store in a Decimal128 of precision 3. Max is 999".to_owned()),
             ArrowError::InvalidArgumentError("Encountered non UTF-8 data: invalid utf-8 sequence".to_owned()),

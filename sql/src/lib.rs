@@ -17,6 +17,7 @@
 //! | [`wording`] | DataFusion's messages in the words of SQL |
 //! | `type_names` | SQL's names of types |
 //! | `time_units` | lengths of time in a timestamp's units |
+//! | `sizes` | how many bytes values take, and may take |
 //! | `names` | the name that was meant |
 //! | `other_engines` | what other engines call things |
 //!
@@ -34,6 +35,7 @@ mod other_engines;
 pub mod plan;
 mod planner;
 pub mod session;
+mod sizes;
 mod text;
 mod time_units;
 mod time_windows;
@@ -51,4 +53,5 @@ pub use plan::{
     leaf_index, leaf_name, leaf_scan,
 };
 pub use session::{plan_query, session_config, session_state};
+pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};
 pub use time_windows::relations_named;

@@ -122,6 +122,10 @@ fn with_functions(mut state: SessionState) -> Result<SessionState> {
         state.register_udwf(function)?;
     }
     state.register_udf(functions::date_part::date_part())?;
+    for (name, growth) in functions::limited::LIMITED {
+        let function = state.udf(name)?;
+        state.register_udf(Arc::new(functions::limited::limited(&function, growth)))?;
+    }
     Ok(state)
 }
 

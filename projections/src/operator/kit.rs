@@ -11,6 +11,7 @@
 //! | `groups` | the rows of the keys that new rows touch |
 //! | `aggregate` | what DataFusion's aggregates read of their input |
 //! | `expiry` | which rows the watermark has passed |
+//! | `unnest_limit` | how much an UNNEST may make of its rows |
 
 pub(crate) mod aggregate;
 pub(crate) mod bucketed;
@@ -21,3 +22,4 @@ pub(crate) mod groups;
 pub(crate) mod rows;
 pub(crate) mod staging;
 pub(crate) mod stateful;
+pub(crate) mod unnest_limit;

@@ -26,6 +26,7 @@ use rayon::prelude::*;
 
 use super::kit::columns::{evaluate, holds};
 use super::kit::rows::{batch, renamed, renamed_delta};
+use super::kit::unnest_limit::UnnestLimit;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::left_out::OnFailure;
@@ -63,6 +64,7 @@ struct Unnest {
     weighted: Arc<dyn ExecutionPlan>,
     weighted_slot: Arc<Slot>,
     context: Arc<TaskContext>,
+    limit: UnnestLimit,
     input: Step,
 }
 
@@ -242,10 +244,12 @@ impl Unnest {
         let (plan, slot) = over_slot(unnest, unnest.input().schema(), unnest.schema())?;
         let (weighted, weighted_slot) = over_slot(unnest, with_weight(&unnest.input().schema()), with_weight(&unnest.schema()))?;
         let input = steps(unnest.input(), planned)?;
-        Ok(Self { plan, slot, weighted, weighted_slot, context: Arc::clone(&planned.context), input })
+        let limit = UnnestLimit::of(unnest);
+        Ok(Self { plan, slot, weighted, weighted_slot, context: Arc::clone(&planned.context), limit, input })
     }
 
     fn run(&self, delta: &Delta) -> Result<Vec<Delta>, Error> {
+        self.limit.check(&delta.rows)?;
         let rows = delta.rows.num_rows();
         let Some(weights) = &delta.weights else {
             self.slot.fill(vec![renamed(&delta.rows, self.slot.schema())?]);

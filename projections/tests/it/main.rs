@@ -15,6 +15,7 @@
 //! | `upstream` | faults of DataFusion that our session mends |
 //! | `rejected` | rows of a source whose expressions fail |
 //! | `left_out` | other rows whose expressions fail |
+//! | `limits` | rows that ask for more than there is memory |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
@@ -22,6 +23,7 @@ mod duckdb;
 mod large;
 mod law;
 mod left_out;
+mod limits;
 mod oracle;
 mod pipeline;
 mod rejected;
