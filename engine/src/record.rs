@@ -4,6 +4,7 @@
 //! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
 
+mod crashed;
 mod database;
 mod files;
 mod letters;
@@ -18,6 +19,7 @@ use alluvium_connectors::Position;
 use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::{Deserialize, Serialize};
 
+pub use crashed::{Crashed, payload_hash};
 pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
 pub use recovery::{drop_view, read_records};
 pub use store::Store;
@@ -82,6 +84,8 @@ pub struct Write {
     pub records: Vec<Record>,
     /// For each stream of dead letters, the sequence below which all are kept.
     pub dead_letter_offsets: BTreeMap<String, DeadLetterOffset>,
+    /// For each version of a view on a source, the events that are kept from it.
+    pub crashed: BTreeMap<String, Crashed>,
     /// Requests for a rebuild that are done with this commit.
     pub rebuilds_done: Vec<String>,
 }

@@ -12,6 +12,7 @@ use alluvium_connectors::durable;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::crashed::Crashed;
 use super::files::io;
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
 use super::{Commit, FORMAT, Record, Write, twin};
@@ -21,6 +22,7 @@ use crate::layout::Layout;
 const VIEW: &str = "view/";
 const DEAD_LETTERS: &str = "dead_letters/";
 const REBUILD: &str = "rebuild/";
+const CRASHED: &str = "crashed/";
 /// What sled says where the lock of a database that was closed just now is not free yet.
 const LOCKED: &str = "could not acquire lock";
 
@@ -177,6 +179,14 @@ impl Database {
         Ok(offsets)
     }
 
+    /// The events that are kept from the version of a view named by `key`.
+    ///
+    /// # Errors
+    /// As [`Database::record`].
+    pub(super) fn crashed(&self, key: &str) -> Result<Crashed, Error> {
+        Ok(self.get(&format!("{CRASHED}{key}"))?.unwrap_or_default())
+    }
+
     /// The commit: atomic, and synced when it returns.
     ///
     /// # Errors
@@ -188,6 +198,9 @@ impl Database {
         }
         for (key, offset) in &write.dead_letter_offsets {
             batch.insert(format!("{DEAD_LETTERS}{key}").as_bytes(), encode(offset)?);
+        }
+        for (key, crashed) in &write.crashed {
+            batch.insert(format!("{CRASHED}{key}").as_bytes(), encode(crashed)?);
         }
         for view in &write.rebuilds_done {
             batch.remove(format!("{REBUILD}{view}").as_bytes());
@@ -227,6 +240,12 @@ impl Database {
         let mut batch = sled::Batch::default();
         batch.remove(format!("{VIEW}{view}").as_bytes());
         batch.remove(format!("{REBUILD}{view}").as_bytes());
+        for entry in self.db.scan_prefix(CRASHED) {
+            let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
+            if String::from_utf8_lossy(&key).contains(&format!("/{view}/")) {
+                batch.remove(key);
+            }
+        }
         self.apply(batch)
     }
 

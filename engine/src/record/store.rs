@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{PoisonError, RwLock};
 
+use super::crashed::Crashed;
 use super::database::Database;
 use super::letters::DeadLetterOffset;
 use super::{Record, Write, twin};
@@ -63,6 +64,14 @@ impl Store {
     /// As [`Store::record`].
     pub fn dead_letter_offsets(&self, source: &str) -> Result<BTreeMap<String, DeadLetterOffset>, Error> {
         self.with(|database| database.dead_letter_offsets(source))
+    }
+
+    /// The events that are kept from a version of a view, named as its dead letters on a source are.
+    ///
+    /// # Errors
+    /// As [`Store::record`].
+    pub fn crashed(&self, key: &str) -> Result<Crashed, Error> {
+        self.with(|database| database.crashed(key))
     }
 
     /// The commit: atomic, and synced when it returns.

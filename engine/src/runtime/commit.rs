@@ -130,6 +130,7 @@ impl Pipeline {
     fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<(Vec<Record>, Vec<DeadLetter>), Error> {
         let letters = self.take_letters();
         // One lock over staging and commit: two pipelines that read one source must not both keep a letter.
+        let crashed = self.crashed(&letters)?;
         let writer = if letters.is_empty() { None } else { Some(self.shared().dead_letters()) };
         let mut dead_letter_offsets = BTreeMap::new();
         let mut staged = Vec::new();
@@ -143,7 +144,7 @@ impl Pipeline {
         failpoint::pass("after_dead_letters");
         let records = self.records(epoch, &staged)?;
         let rebuilds_done = if options.ends_rebuild { self.views().map(str::to_owned).collect() } else { Vec::new() };
-        self.shared().store().write(&Write { records: records.clone(), dead_letter_offsets, rebuilds_done })?;
+        self.shared().store().write(&Write { records: records.clone(), dead_letter_offsets, crashed, rebuilds_done })?;
         if let Some(writer) = &writer {
             writer.publish(&staged)?;
         }

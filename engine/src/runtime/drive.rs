@@ -1,5 +1,6 @@
 //! Drives one pipeline: takes items from its sources, says when to commit, and knows when it has caught up.
 
+pub(super) mod aside;
 pub(super) mod assemble;
 pub(super) mod feed;
 pub(super) mod intake;
@@ -147,6 +148,7 @@ impl Driver {
     /// # Errors
     /// The first that meets the pipeline; what was committed stays.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
+        self.pipeline.set_aside(self.suspects.all_aside());
         let Some(mut sources) = self.open_sources().await? else { return Ok(()) };
         self.show_catching_up();
         let mut pace = Pace::new(self.interval);
@@ -209,17 +211,11 @@ impl Driver {
         match taken {
             Taken::Batch(batch) => {
                 let began = Instant::now();
-                match self.aside(source, &batch).cloned() {
-                    Some(aside) => {
-                        let (name, columns) = (source.intake.name(), source.intake.columns());
-                        self.pipeline.apply_without(&aside, name, columns, &batch).await?;
-                        source.held = batch.sequences.values().iter().all(|sequence| aside.contains(sequence));
-                    }
-                    None => {
-                        self.pipeline.apply(source.intake.name(), source.intake.columns(), &batch).await?;
-                        source.held &= batch.rows.num_rows() == 0;
-                    }
-                }
+                self.pipeline.apply(source.intake.name(), source.intake.columns(), &batch).await?;
+                source.held = match self.aside(source, &batch) {
+                    Some(aside) => batch.sequences.values().iter().all(|sequence| aside.contains(sequence)),
+                    None => source.held && batch.rows.num_rows() == 0,
+                };
                 if !self.is_suspect(source) {
                     source.intake.join_the_others();
                 }
@@ -328,7 +324,7 @@ impl Driver {
         self.suspects.batch_limit(source.intake.name(), source.intake.position().offset).is_some()
     }
 
-    /// The events of a source that are set aside, where the batch has one of them.
+    /// The events of a source that this run has set aside, where the batch has one of them.
     fn aside(&self, source: &Reading, batch: &Batch) -> Option<&BTreeSet<u64>> {
         let aside = self.suspects.aside(source.intake.name())?;
         let found = aside.range(batch.start..batch.end).any(|sequence| batch.sequences.values().binary_search(sequence).is_ok());

@@ -58,6 +58,11 @@ impl Suspects {
         self.step.filter(|_| suspect).map(|step| STEPS[step])
     }
 
+    /// The sequences that are left out, by source.
+    pub(crate) fn all_aside(&self) -> &BTreeMap<String, BTreeSet<u64>> {
+        &self.aside
+    }
+
     /// The sequences of a source that are left out.
     pub(crate) fn aside(&self, source: &str) -> Option<&BTreeSet<u64>> {
         self.aside.get(source)

@@ -120,6 +120,36 @@ fn the_event_on_which_a_view_panics_is_set_aside() {
 }
 
 #[test]
+fn an_event_that_was_set_aside_is_not_met_again() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(3_000);
+    let fault = [("ALLUVIUM_FAILPOINT", "panic:by_country:1234")];
+    let mut served = Served::start(&orders, &fault);
+    wait_until("every view has committed everything", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 3_001));
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    let panics = orders.log().matches("panic: capacity overflow").count();
+    assert!(panics > 0);
+
+    // Another process, which reads all events again.
+    let mut rebuild = orders.alluvium(&["rebuild", "by_country"]);
+    let rebuilt = orders.logging(rebuild.envs(fault)).status().unwrap();
+    assert!(rebuilt.success(), "{}", orders.log());
+    assert_eq!(orders.log().matches("panic: capacity overflow").count(), panics, "{}", orders.log());
+    let letters = format!("SELECT sequence FROM read_parquet('{}/data/dead_letters/*.parquet')", orders.dir().display());
+    assert_eq!(duckdb::rows(&letters).unwrap().len(), 1);
+    orders.assert_equal(&VIEWS[1..]);
+
+    // Another version of the view is given it again.
+    let changed = "SELECT country, count(*) AS n, sum(total) AS revenue, max(total) AS most FROM orders GROUP BY country";
+    orders.declare("by_country", changed);
+    orders.publish(10);
+    orders.catch_up();
+    let mut views = VIEWS.to_vec();
+    views[0].1 = changed;
+    orders.assert_equal(&views);
+}
+
+#[test]
 fn a_second_rebuild_is_refused_until_the_first_is_swapped_in() {
     let mut orders = Orders::new(VIEWS);
     orders.publish(20_000);

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
 
 use crate::error::Error;
-use crate::record::{DeadLetterOffset, Write, column_key, dead_letter_key, lowered};
+use crate::record::{Crashed, DeadLetterOffset, Write, column_key, dead_letter_key, lowered};
+use crate::runtime::drive::aside::CRASH;
 use crate::runtime::drive::pipeline::Pipeline;
 
 impl Pipeline {
@@ -46,6 +47,21 @@ impl Pipeline {
             new.extend(letters.into_iter().filter(|letter| !kept.contains(&(letter.sequence, letter.error.clone()))));
         }
         Ok(new)
+    }
+
+    /// The events that are kept from views from this commit on, with those that were before it.
+    pub(super) fn crashed(&self, letters: &[DeadLetter]) -> Result<BTreeMap<String, Crashed>, Error> {
+        let mut all: BTreeMap<String, Crashed> = BTreeMap::new();
+        for letter in letters.iter().filter(|letter| letter.kind == CRASH) {
+            let key = self.letter_key(letter);
+            let mut crashed = match all.remove(&key) {
+                Some(crashed) => crashed,
+                None => self.shared().store().crashed(&key)?,
+            };
+            crashed.add(letter);
+            all.insert(key, crashed);
+        }
+        Ok(all)
     }
 
     /// Up to where the letters of a key have been kept; `known` holds what was asked before.

@@ -30,7 +30,7 @@ impl Pipeline {
         for view in &component.views {
             members.push(Member::new(&shared, view).await?);
         }
-        Ok(Pipeline::of(shared, component, members, BTreeMap::new(), 0))
+        Pipeline::of(shared, component, members, BTreeMap::new(), 0).remember_aside()
     }
 
     /// A component whose views were all committed together.
@@ -53,7 +53,7 @@ impl Pipeline {
         }
         let sources = component.sources();
         positions.retain(|source, _| sources.contains(source));
-        Ok(Pipeline::of(shared, component, members, positions, epoch))
+        Pipeline::of(shared, component, members, positions, epoch).remember_aside()
     }
 
     /// A component of which the views in `anew` begin at the first event, and the others where their records say.
@@ -77,7 +77,7 @@ impl Pipeline {
                 None => members.push(Member::new(&shared, view).await?),
             }
         }
-        let mut pipeline = Pipeline::of(shared, component, members, BTreeMap::new(), 0);
+        let mut pipeline = Pipeline::of(shared, component, members, BTreeMap::new(), 0).remember_aside()?;
         if !kept.is_empty() {
             pipeline.align(&kept, anew).await?;
         }

@@ -13,8 +13,9 @@ use alluvium_connectors::{Batch, Position};
 use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
+use super::aside::{Aside, CRASH};
 use crate::error::Error;
-use crate::record::Record;
+use crate::record::{Record, dead_letter_key};
 use crate::runtime::commit::failpoint;
 use crate::runtime::commit::state_files::StateFiles;
 use crate::runtime::component::{Component, sources_read, views_read};
@@ -96,6 +97,8 @@ pub(crate) struct Pipeline {
     letters: Vec<DeadLetter>,
     /// When the newest applied event of each source was stored, nanoseconds since the epoch.
     newest_ns: BTreeMap<String, i64>,
+    /// Events that views do not see.
+    aside: Aside,
 }
 
 impl Pipeline {
@@ -107,7 +110,16 @@ impl Pipeline {
         positions: BTreeMap<String, Position>,
         epoch: u64,
     ) -> Pipeline {
-        Pipeline { shared, component, members, positions, epoch, letters: Vec::new(), newest_ns: BTreeMap::new() }
+        Pipeline {
+            shared,
+            component,
+            members,
+            positions,
+            epoch,
+            letters: Vec::new(),
+            newest_ns: BTreeMap::new(),
+            aside: Aside::default(),
+        }
     }
 
     /// What it shares with the others.
@@ -195,35 +207,6 @@ impl Pipeline {
         Ok(())
     }
 
-    /// The same without the events that are set aside since the program panics on them: each becomes a dead letter of every view that
-    /// reads the source.
-    ///
-    /// # Errors
-    /// As [`Pipeline::apply`].
-    pub(crate) async fn apply_without(
-        &mut self,
-        aside: &BTreeSet<u64>,
-        source: &str,
-        columns: &[usize],
-        batch: &Batch,
-    ) -> Result<(), Error> {
-        let mut rest = batch.clone();
-        for sequence in aside.range(batch.start..batch.end) {
-            let Ok(row) = batch.sequences.values().binary_search(sequence) else { continue };
-            self.push(source, columns, &rest.until(*sequence), None).await?;
-            rest = rest.since(*sequence + 1);
-            let readers = self.members.iter().filter(|member| sources_read(&member.view).any(|name| name == source));
-            let letters = readers.map(|member| {
-                let error = "the program panics on it".to_owned();
-                DeadLetter { kind: "crash", ..batch.expression_letter(source, &member.view.name, row, error) }
-            });
-            self.letters.extend(letters);
-        }
-        self.push(source, columns, &rest, None).await?;
-        self.applied(source, batch);
-        Ok(())
-    }
-
     /// Dead letters of a batch for the next commit to keep: of what did not decode, and of each value that does not fit a column which one of
     /// the views reads, or one of those that `only` names.
     pub(super) fn add_letters_of(&mut self, source: &str, batch: &Batch, only: Option<&BTreeSet<String>>) {
@@ -256,9 +239,57 @@ impl Pipeline {
         self.positions.insert(source.to_owned(), batch.position.clone());
     }
 
-    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names: to each the rows of which all
-    /// columns fit that it reads.
+    /// Keeps events, which were found just now, from all views that read their source.
+    pub(super) fn set_aside(&mut self, events: &BTreeMap<String, BTreeSet<u64>>) {
+        for (source, sequences) in events {
+            for member in self.members.iter().filter(|member| sources_read(&member.view).any(|name| name == source)) {
+                sequences.iter().for_each(|sequence| self.aside.add(source, *sequence, &member.view.name));
+            }
+        }
+    }
+
+    /// Keeps events from views as earlier commits of their present versions say.
+    pub(super) fn remember_aside(mut self) -> Result<Pipeline, Error> {
+        for member in &self.members {
+            let version = Some((member.view.name.as_str(), member.view.plan.fingerprint.as_str()));
+            for source in sources_read(&member.view) {
+                let crashed = self.shared.store().crashed(&dead_letter_key(source, version))?;
+                self.aside.remember(source, &member.view.name, &crashed);
+            }
+        }
+        Ok(self)
+    }
+
+    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names. Events that are kept from a
+    /// view become its dead letters.
     pub(super) async fn push(
+        &mut self,
+        source: &str,
+        columns: &[usize],
+        batch: &Batch,
+        only: Option<&BTreeSet<String>>,
+    ) -> Result<(), Error> {
+        let kept_out = self.aside.within(source, batch);
+        if kept_out.is_empty() {
+            return self.push_rows(source, columns, batch, only).await;
+        }
+        let mut rest = batch.clone();
+        for (sequence, row, views) in kept_out {
+            self.push_rows(source, columns, &rest.until(sequence), only).await?;
+            let wanted = |view: &str| only.is_none_or(|only| only.contains(view));
+            let others = self.views().filter(|view| wanted(view) && !views.contains(*view)).map(str::to_owned).collect();
+            self.push_rows(source, columns, &rest.since(sequence).until(sequence + 1), Some(&others)).await?;
+            rest = rest.since(sequence + 1);
+            self.letters.extend(views.iter().filter(|view| wanted(view)).map(|view| {
+                let error = "the program panics on it".to_owned();
+                DeadLetter { kind: CRASH, ..batch.expression_letter(source, view, row, error) }
+            }));
+        }
+        self.push_rows(source, columns, &rest, only).await
+    }
+
+    /// To each view go the rows of which all columns fit that it reads.
+    async fn push_rows(
         &mut self,
         source: &str,
         columns: &[usize],
@@ -268,6 +299,9 @@ impl Pipeline {
         let (Some(first), Some(last)) = (batch.sequences.values().first(), batch.sequences.values().last()) else {
             return Ok(());
         };
+        if only.is_some_and(BTreeSet::is_empty) {
+            return Ok(());
+        }
         panics::take_in_hand(source, *first..last + 1);
         for member in &mut self.members {
             let wanted = only.is_none_or(|only| only.contains(&member.view.name));

@@ -90,6 +90,8 @@ impl Supervisor {
     /// The stream is another one, and the settings say to rebuild.
     fn follow_new_stream(&mut self, task: u64, running: Running, error: Error) {
         tracing::warn!(pipeline = running.component.name(), %error, "the stream changed: rebuilding, as the settings say");
+        // Their sequences are those of other events now.
+        self.suspects.remove(running.component.name());
         if running.rebuilds {
             self.end_rebuild(task, &running.whole);
         }
