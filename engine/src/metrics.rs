@@ -9,7 +9,7 @@ use alluvium_connectors::Batch;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
-use crate::status::{Board, Committed, Phase, SourceStatus, ViewStatus};
+use crate::status::{Board, Committed, Phase, ViewStatus};
 
 const EVENTS: &str = "alluvium_events_total";
 const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
@@ -26,6 +26,8 @@ const VIEW_WRITTEN: &str = "alluvium_view_written_bytes_total";
 const OFFSET: &str = "alluvium_view_offset";
 const LAG_EVENTS: &str = "alluvium_view_lag_events";
 const LAG_SECONDS: &str = "alluvium_view_lag_seconds";
+const SOURCE_CONNECTED: &str = "alluvium_source_connected";
+const SOURCE_CONTACT: &str = "alluvium_source_last_contact_seconds";
 const FRESHNESS: &str = "alluvium_view_freshness_seconds";
 const ROWS: &str = "alluvium_view_rows";
 const PARTS: &str = "alluvium_view_parts";
@@ -34,6 +36,7 @@ const STATE_ROWS: &str = "alluvium_view_state_rows";
 const STATE_BYTES: &str = "alluvium_view_state_bytes";
 const REBUILD: &str = "alluvium_rebuild_progress_ratio";
 const RETRYING: &str = "alluvium_view_retrying";
+const DISCONNECTED: &str = "alluvium_view_disconnected";
 const FAILED: &str = "alluvium_view_failed";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
@@ -59,8 +62,14 @@ const HISTOGRAMS: &[(&str, &str)] = &[
 
 const GAUGES: &[(&str, Unit, &str)] = &[
     (OFFSET, Unit::Count, "The next sequence of a source that a view will read, as of its last commit."),
-    (LAG_EVENTS, Unit::Count, "Sequences that a source holds and a view has not committed."),
-    (LAG_SECONDS, Unit::Seconds, "Age of the newest event that a view has committed, while it lags; 0 when it does not."),
+    (SOURCE_CONNECTED, Unit::Count, "1 while a source answers and can be read, else 0."),
+    (SOURCE_CONTACT, Unit::Seconds, "Time since a source last answered; NaN where it never has."),
+    (LAG_EVENTS, Unit::Count, "Sequences that a source holds and a view has not committed; NaN while the source is away."),
+    (
+        LAG_SECONDS,
+        Unit::Seconds,
+        "At most the age of the oldest event that a view's sources hold and it has not committed; 0 where there is none, NaN while one is away.",
+    ),
     (FRESHNESS, Unit::Seconds, "Time since a view's last commit."),
     (ROWS, Unit::Count, "Rows of a view."),
     (PARTS, Unit::Count, "Parquet files of a view."),
@@ -69,6 +78,7 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (STATE_BYTES, Unit::Bytes, "Bytes of operator state in memory."),
     (REBUILD, Unit::Count, "How far the rebuild of a view is, from 0 to 1; 1 when none is under way."),
     (RETRYING, Unit::Count, "1 while a view waits to try again after an error, else 0."),
+    (DISCONNECTED, Unit::Count, "1 while a source of a view is away, else 0."),
     (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "1; the version of the program is its label."),
@@ -157,12 +167,18 @@ pub fn refresh(board: &Board) {
     static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let views = board.all();
     let now_ms = now_ms();
+    let sources = board.sources();
+    for health in &sources {
+        gauge!(SOURCE_CONNECTED, "source" => health.source.clone()).set(f64::from(u8::from(health.connected)));
+        gauge!(SOURCE_CONTACT, "source" => health.source.clone()).set(health.last_contact_seconds.unwrap_or(f64::NAN));
+    }
+    let away: BTreeSet<&str> = sources.iter().filter(|health| health.is_away()).map(|health| health.source.as_str()).collect();
     for status in &views {
-        show(status, now_ms);
+        show(status, now_ms, &away);
     }
     let mut shown = SHOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for gone in shown.iter().filter(|name| !views.iter().any(|status| status.view == **name)) {
-        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, FAILED] {
+        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, DISCONNECTED, FAILED] {
             gauge!(name, "view" => gone.clone()).set(0.0);
         }
     }
@@ -172,15 +188,14 @@ pub fn refresh(board: &Board) {
     }
 }
 
-fn show(status: &ViewStatus, now_ms: u64) {
+fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
     let view = &status.view;
     for (source, place) in &status.sources {
         let labels = [("view", view.clone()), ("source", source.clone())];
         gauge!(OFFSET, &labels).set(place.offset as f64);
-        gauge!(LAG_EVENTS, &labels).set(place.end.saturating_sub(place.offset) as f64);
-        if let Some(seconds) = lag_seconds(place, now_ms) {
-            gauge!(LAG_SECONDS, &labels).set(seconds);
-        }
+        let known = !away.contains(source.as_str());
+        gauge!(LAG_EVENTS, &labels).set(if known { place.end.saturating_sub(place.offset) as f64 } else { f64::NAN });
+        gauge!(LAG_SECONDS, &labels).set(status.staleness_seconds.unwrap_or(f64::NAN));
     }
     if let Some(committed_ms) = status.committed_ms {
         gauge!(FRESHNESS, "view" => view.clone()).set(now_ms.saturating_sub(committed_ms) as f64 / 1e3);
@@ -192,6 +207,7 @@ fn show(status: &ViewStatus, now_ms: u64) {
         (STATE_ROWS, status.state_rows),
         (STATE_BYTES, status.state_bytes),
         (RETRYING, u64::from(status.phase == Phase::Retrying)),
+        (DISCONNECTED, u64::from(status.phase == Phase::Disconnected)),
         (FAILED, u64::from(status.phase == Phase::Failed)),
     ] {
         gauge!(name, "view" => view.clone()).set(value as f64);
@@ -210,15 +226,6 @@ fn rebuild_progress(status: &ViewStatus) -> f64 {
     } else {
         (done as f64 / all as f64).min(1.0)
     }
-}
-
-/// The lag in seconds; none where the source does not say when its events were stored.
-fn lag_seconds(place: &SourceStatus, now_ms: u64) -> Option<f64> {
-    if place.end <= place.offset {
-        return Some(0.0);
-    }
-    let newest_ms = u64::try_from(place.newest_ns? / 1_000_000).ok()?;
-    Some(now_ms.saturating_sub(newest_ms) as f64 / 1e3)
 }
 
 fn now_ms() -> u64 {
@@ -253,13 +260,5 @@ mod tests {
             assert_eq!(*unit == Unit::Seconds, name.ends_with("_seconds"), "{name}");
         }
         assert!(HISTOGRAMS.iter().all(|(name, _)| name.ends_with("_seconds")));
-    }
-
-    #[test]
-    fn lag_is_zero_at_the_end_and_unknown_without_times() {
-        let place = |offset, end, newest_ns| SourceStatus { offset, applied: offset, end, newest_ns };
-        assert_eq!(lag_seconds(&place(10, 10, None), 5_000), Some(0.0));
-        assert_eq!(lag_seconds(&place(9, 10, Some(2_000_000_000)), 5_000), Some(3.0));
-        assert_eq!(lag_seconds(&place(9, 10, None), 5_000), None);
     }
 }

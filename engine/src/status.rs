@@ -1,8 +1,10 @@
-//! What every view is doing now: the types that are shown, the [`Board`] that owns them, and in [`failures`] what stopped a view in
-//! the last run.
+//! What every view is doing now: the types that are shown, the [`Board`] that owns them, the `health` of sources, the `staleness` of
+//! views, and in [`failures`] what stopped a view in the last run.
 
 mod board;
 pub mod failures;
+mod health;
+mod staleness;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,6 +13,7 @@ use alluvium_projections::LeftOut;
 use serde::{Deserialize, Serialize};
 
 pub use board::Board;
+pub use health::SourceHealth;
 
 /// The state of one view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +27,9 @@ pub enum Phase {
     Live,
     /// The old view serves while a new one is built.
     Rebuilding,
-    /// Something is away or went wrong: it is tried again, and `error` says what it was.
+    /// A source of it is away: what it shows may be older than it seems, and nobody knows by how much.
+    Disconnected,
+    /// Something went wrong: it is tried again, and `error` says what it was.
     Retrying,
     /// An error stopped it.
     Failed,
@@ -44,6 +49,9 @@ pub struct SourceStatus {
     pub end: u64,
     /// When the newest applied event was stored, nanoseconds since the epoch, where known.
     pub newest_ns: Option<i64>,
+    /// When the source was last known to hold nothing that was not committed, nanoseconds since the epoch.
+    #[serde(default)]
+    pub current_ns: Option<i64>,
 }
 
 /// One view.
@@ -69,6 +77,10 @@ pub struct ViewStatus {
     pub state_bytes: u64,
     /// When it was last committed, milliseconds since the epoch.
     pub committed_ms: Option<u64>,
+    /// At most the age, in seconds, of the oldest event that a source of it is known to hold and that it has not committed; 0 where there
+    /// is none. None while a source is away, and where a source does not say when its events were stored.
+    #[serde(default)]
+    pub staleness_seconds: Option<f64>,
     /// Dead letters since the start of this process.
     pub dead_letters: u64,
     /// Rows left out since the start of this process, because an expression fails on them and no event can be named.
@@ -100,6 +112,7 @@ impl ViewStatus {
             state_rows: 0,
             state_bytes: 0,
             committed_ms: None,
+            staleness_seconds: None,
             dead_letters: 0,
             left_out: 0,
             error: None,

@@ -1,6 +1,7 @@
 //! What a source is to the engine: traits that say how it is opened and read, and facts that say what it promises.
 
 use std::fmt;
+use std::time::Instant;
 
 use futures::future::BoxFuture;
 
@@ -19,6 +20,8 @@ use crate::Error;
 /// - Two identities of one source are [`same_source`](super::Identity::same_source) (checked for records of the first release in
 ///   `source::position`).
 /// - [`Source::promises`] never changes (unchecked).
+/// - [`Source::contact`] waits for nothing (by its type), and says of a server that has gone that it is lost (checked by `contact` in the
+///   tests of streams).
 pub trait Source: fmt::Debug + Send + Sync {
     /// The declaration.
     fn config(&self) -> &SourceConfig;
@@ -31,6 +34,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`] when the source does not answer (trying again can help), [`Error::Config`] where it refuses.
     fn extent(&self, partition: u32) -> BoxFuture<'_, Result<Extent, Error>>;
+
+    /// What is known of the way to it, without asking it. One that needs no connection is always there.
+    fn contact(&self) -> Contact {
+        Contact { connected: true, answered: Some(Instant::now()), reason: None }
+    }
 
     /// A new reader.
     ///
@@ -64,6 +72,25 @@ pub trait Reader: fmt::Debug + Send {
     /// How often this reader had to connect anew since it was opened.
     fn restarts(&self) -> u64 {
         0
+    }
+}
+
+/// What is known of the way to a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contact {
+    /// It answered when it was last asked, and its connection has not been lost since. False also before it was asked at all.
+    pub connected: bool,
+    /// When it last answered; none where it never has.
+    pub answered: Option<Instant>,
+    /// Why it does not answer or cannot be read, in its own words where it gave some; none while it is connected.
+    pub reason: Option<String>,
+}
+
+impl Contact {
+    /// Whether it was asked and does not answer, or cannot be read.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        !self.connected && self.reason.is_some()
     }
 }
 

@@ -22,7 +22,8 @@
 //!   before the first of them; that the server selects rightly is trusted, save at the end of the stream, where the
 //!   leader is asked for the last event on each subject;
 //! - at the start, and each time a connection or a consumer was lost, the stream must be the one of the position: its creation
-//!   time, its first and last sequence, the last event's time and hash.
+//!   time, its first and last sequence, the time and hash of the last event read, and of the last one that was passed over as
+//!   not selected.
 //!
 //! A message without a body that marks a removal (`Nats-Marker-Reason`, or `KV-Operation` `DEL` or `PURGE`) is not an event:
 //! it is passed over, its sequence covered. Any other empty body goes to the decoder like every body. Messages of an atomic
@@ -52,7 +53,7 @@ use self::stream::{OpenStream, no_stream};
 use self::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;
-use crate::source::contract::{Extent, Promises, Read, Reader, Source, Start};
+use crate::source::contract::{Contact, Extent, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
 use crate::source::position::Position;
@@ -92,10 +93,19 @@ impl NatsSource {
     /// [`Error::Unavailable`] where the server does not answer; [`Error::Absent`] where it has no such stream;
     /// [`Error::Config`] where it refuses us, is too old, or the stream's retention would let reading delete.
     pub async fn extent(&self) -> Result<Extent, Error> {
-        match OpenStream::find(&self.connection).await? {
-            Some((_, facts)) => Ok(facts.extent),
-            None => Err(self.not_there()),
+        match OpenStream::find(&self.connection).await {
+            Ok(Some((_, facts))) => Ok(facts.extent),
+            Ok(None) => Err(self.not_there()),
+            Err(error) => {
+                self.connection.lost(&error);
+                Err(error)
+            }
         }
+    }
+
+    /// What is known of the way to the server.
+    pub fn contact(&self) -> Contact {
+        self.connection.contact()
     }
 
     /// A new reader. Tries once, for a few times the request timeout at most; once it is there, it never gives up a server
@@ -132,7 +142,10 @@ impl NatsSource {
         follower.open().await.map_err(|error| match error {
             NotOpen::NoStream if at_head => self.not_there(),
             NotOpen::NoStream => no_stream(&self.connection, &position),
-            NotOpen::Error(error) => error,
+            NotOpen::Error(error) => {
+                self.connection.lost(&error);
+                error
+            }
         })?;
         let stop = CancellationToken::new();
         tokio::spawn(follower.run(stop.clone()));
@@ -140,6 +153,7 @@ impl NatsSource {
     }
 
     fn not_there(&self) -> Error {
+        self.connection.connected();
         let options = self.connection.options();
         Error::Absent {
             message: format!("source {}: {} has no stream {}", self.config.name, options.servers_text(), options.stream),
@@ -159,6 +173,10 @@ impl Source for NatsSource {
 
     fn extent(&self, _partition: u32) -> BoxFuture<'_, Result<Extent, Error>> {
         Box::pin(self.extent())
+    }
+
+    fn contact(&self) -> Contact {
+        self.contact()
     }
 
     fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {

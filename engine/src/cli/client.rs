@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::layout::RunInfo;
 use crate::serve::http::COMMAND_HEADER;
-use crate::status::ViewStatus;
+use crate::status::{SourceHealth, ViewStatus};
 
 /// A running engine that can be asked.
 pub(super) struct Client {
@@ -29,6 +29,11 @@ impl Client {
 
     pub(super) fn status(&self) -> Result<Vec<ViewStatus>, Error> {
         let mut response = self.agent.get(format!("{}/status", self.base)).call().map_err(|error| self.silent(&error))?;
+        response.body_mut().read_json().map_err(|error| self.silent(&error))
+    }
+
+    pub(super) fn sources(&self) -> Result<Vec<SourceHealth>, Error> {
+        let mut response = self.agent.get(format!("{}/sources", self.base)).call().map_err(|error| self.silent(&error))?;
         response.body_mut().read_json().map_err(|error| self.silent(&error))
     }
 

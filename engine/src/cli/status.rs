@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::layout::{Layout, RunInfo};
 use crate::lock::running;
 use crate::record::read_records;
-use crate::status::{Phase, SourceStatus, ViewStatus, failures};
+use crate::status::{Phase, SourceHealth, SourceStatus, ViewStatus, failures};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,6 +32,8 @@ pub(super) struct Status {
 #[derive(serde::Serialize)]
 struct Answer {
     running: Option<RunInfo>,
+    /// None where nobody runs who could know.
+    sources: Vec<SourceHealth>,
     views: Vec<ViewStatus>,
 }
 
@@ -39,13 +41,13 @@ impl Status {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let layout = global.layout()?;
         let running = running(&layout)?;
-        let views = match running.as_ref().and_then(Client::of) {
-            Some(client) => client.status()?,
-            None => recorded(global, &layout)?,
+        let (sources, views) = match running.as_ref().and_then(Client::of) {
+            Some(client) => (client.sources()?, client.status()?),
+            None => (Vec::new(), recorded(global, &layout)?),
         };
         match self.format {
-            Shape::Json => print(&json(&Answer { running, views })?),
-            Shape::Table => print(&text(running.as_ref(), &views)),
+            Shape::Json => print(&json(&Answer { running, sources, views })?),
+            Shape::Table => print(&text(running.as_ref(), &sources, &views)),
         }
     }
 }
@@ -84,7 +86,7 @@ pub(super) fn views_there(layout: &Layout) -> Result<BTreeSet<String>, Error> {
     Ok(names.collect())
 }
 
-fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
+fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus]) -> String {
     let mut text = match running {
         Some(RunInfo { pid, http: Some(http) }) => format!("running: process {pid}, http://{http}\n"),
         Some(RunInfo { pid, http: None }) => {
@@ -92,9 +94,11 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
         }
         None => "not running; what follows is the last commit\n".to_owned(),
     };
+    text.push_str(&of_sources(sources));
     let mut table = table::plain(&["view", "phase", "source", "offset", "lag", "rows", "parts", "size", "state", "committed"]);
     let now_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    let away = |source: &str| sources.iter().any(|health| health.source == source && health.is_away());
     for view in views {
         let own = |text: String, first: bool| if first { text } else { String::new() };
         let places: Vec<(&str, SourceStatus)> = view.sources.iter().map(|(source, place)| (source.as_str(), *place)).collect();
@@ -106,7 +110,10 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
                 own(phase(view), first),
                 place.map_or_else(String::new, |(source, _)| (*source).to_owned()),
                 place.map_or_else(String::new, |(_, place)| place.offset.to_string()),
-                place.filter(|_| known).map_or_else(String::new, |(_, place)| place.end.saturating_sub(place.offset).to_string()),
+                place.filter(|_| known).map_or_else(String::new, |(source, place)| match away(source) {
+                    true => "unknown".to_owned(),
+                    false => place.end.saturating_sub(place.offset).to_string(),
+                }),
                 own(view.rows.to_string(), first),
                 own(view.parts.to_string(), first),
                 own(table::bytes(view.bytes), first),
@@ -148,12 +155,29 @@ fn text(running: Option<&RunInfo>, views: &[ViewStatus]) -> String {
     text
 }
 
+/// A line each.
+fn of_sources(sources: &[SourceHealth]) -> String {
+    let mut text = String::new();
+    for health in sources {
+        let contact = health.last_contact_seconds.map(|seconds| ago((seconds * 1e3) as u64));
+        let state = match (&health.error, contact) {
+            (_, Some(contact)) if health.connected => format!("connected, last contact {contact}"),
+            (Some(error), Some(contact)) => format!("disconnected, last contact {contact}: {error}"),
+            (Some(error), None) => format!("disconnected, no contact yet: {error}"),
+            (None, _) => "not asked yet".to_owned(),
+        };
+        text.push_str(&format!("source {}: {state}\n", health.source));
+    }
+    text
+}
+
 fn phase(view: &ViewStatus) -> String {
     let word = match view.phase {
         Phase::Stopped => "stopped",
         Phase::CatchingUp => "catching up",
         Phase::Live => "live",
         Phase::Rebuilding => "rebuilding",
+        Phase::Disconnected => "disconnected",
         Phase::Retrying => "retrying",
         Phase::Failed => "failed",
         Phase::Orphaned => "orphaned",

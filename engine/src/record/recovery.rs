@@ -30,7 +30,7 @@ impl ViewStatus {
     pub fn of_record(record: &Record) -> ViewStatus {
         let sources = record.positions.iter().map(|(source, position)| {
             let offset = position.offset;
-            (source.clone(), SourceStatus { offset, applied: offset, end: offset, newest_ns: None })
+            (source.clone(), SourceStatus { offset, applied: offset, end: offset, newest_ns: None, current_ns: None })
         });
         ViewStatus {
             epoch: Some(record.epoch),

@@ -230,7 +230,7 @@ impl Driver {
                 source.caught_up |= source.passed_target().unwrap_or(true) && !source.read_once;
                 source.held = false;
                 let offset = source.intake.position().progress();
-                self.show_applied(source.intake.name(), offset, Some(offset));
+                self.show_at_end(source.intake.name(), offset);
             }
             Taken::Away(reason) => {
                 source.away = true;

@@ -45,6 +45,7 @@ impl Shared {
         for source in project.connect()? {
             feeds.insert(source.config().name.clone(), Feed::start(source));
         }
+        board.watch(feeds.values().map(|feed: &Feed| Arc::clone(feed.source())));
         Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters), surroundings })
     }
 

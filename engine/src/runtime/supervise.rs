@@ -171,8 +171,10 @@ impl Supervisor {
         for record in records.values() {
             self.shared.board().show_recorded(ViewStatus::of_record(record), declared(&record.view));
         }
-        for view in self.components.iter().flat_map(|component| &component.views) {
-            self.shared.board().declare(&view.name);
+        for component in &self.components {
+            for view in &component.views {
+                self.shared.board().declare(&view.name, component.sources_behind(&view.name));
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind};
 use crate::runtime::Command;
-use crate::status::Board;
+use crate::status::{Board, SourceHealth};
 
 use self::idle::{IdleListener, Peer};
 
@@ -108,6 +108,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/sources", get(sources))
         .route("/rebuild/{view}", post(rebuild))
         .route("/restart/{view}", post(restart))
         .route("/drop/{view}", post(drop_view))
@@ -124,7 +125,12 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
     let waiting = app.engine.board.not_ready(&app.engine.views);
     let waiting: Vec<_> = waiting.into_iter().map(|(view, phase)| json!({"view": view, "phase": phase})).collect();
     let code = if waiting.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (code, Json(json!({"ready": waiting.is_empty(), "not_ready": waiting}))).into_response()
+    let away: Vec<_> = app.engine.board.sources().into_iter().filter(SourceHealth::is_away).collect();
+    (code, Json(json!({"ready": waiting.is_empty(), "not_ready": waiting, "sources_away": away}))).into_response()
+}
+
+async fn sources(State(app): State<Arc<App>>) -> Response {
+    Json(app.engine.board.sources()).into_response()
 }
 
 async fn status(State(app): State<Arc<App>>) -> Response {

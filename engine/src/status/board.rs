@@ -1,12 +1,17 @@
 //! Every view's status, shared by those who tell (the runtime) and those who show it (HTTP, progress bars, metrics).
 //!
 //! The board owns phases: callers say what happened, and the phase follows. A view has two facts beside each other, what the pipeline
-//! does whose commits readers see, and whether a rebuild runs beside it; neither overwrites the other.
+//! does whose commits readers see, and whether a rebuild runs beside it; neither overwrites the other. A third is asked for when a view is
+//! shown: whether one of its sources is away.
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::{Committed, Phase, SourceStatus, ViewStatus};
+use alluvium_connectors::source::Source;
+
+use super::staleness::staleness;
+use super::{Committed, Phase, SourceHealth, SourceStatus, ViewStatus};
 
 /// One view on the board.
 #[derive(Debug)]
@@ -16,9 +21,30 @@ struct Entry {
     serving: Phase,
     rebuilding: bool,
     was_live: bool,
+    /// The sources that it reads, itself or through other views.
+    reads: BTreeSet<String>,
 }
 
 impl Entry {
+    /// What is shown of it while these sources are away.
+    fn shown(&self, away: &BTreeMap<String, String>) -> ViewStatus {
+        let mut status = self.status.clone();
+        let lost = self.reads.iter().find_map(|source| away.get(source));
+        match lost {
+            Some(reason) => {
+                if matches!(status.phase, Phase::CatchingUp | Phase::Live | Phase::Retrying) {
+                    status.phase = Phase::Disconnected;
+                }
+                status.error.get_or_insert_with(|| reason.clone());
+            }
+            None => {
+                let of_each: Option<Vec<f64>> = status.sources.values().map(|place| staleness(place, now_ns())).collect();
+                status.staleness_seconds = of_each.map(|of_each| of_each.into_iter().fold(0.0, f64::max));
+            }
+        }
+        status
+    }
+
     fn phase(&self) -> Phase {
         if self.rebuilding { Phase::Rebuilding } else { self.serving }
     }
@@ -33,6 +59,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Board {
     views: Mutex<BTreeMap<String, Entry>>,
+    sources: Mutex<Vec<Arc<dyn Source>>>,
 }
 
 impl Board {
@@ -47,14 +74,33 @@ impl Board {
             serving: Phase::CatchingUp,
             rebuilding: false,
             was_live: false,
+            reads: BTreeSet::new(),
         });
         change(entry);
         entry.status.phase = entry.phase();
     }
 
-    /// Puts a declared view on the board.
-    pub fn declare(&self, view: &str) {
-        self.change(view, |_| {});
+    /// Puts a declared view on the board, with the sources that it reads.
+    pub fn declare(&self, view: &str, reads: BTreeSet<String>) {
+        self.change(view, |entry| entry.reads = reads);
+    }
+
+    /// The sources that are asked, whenever something is shown, whether they are there.
+    pub fn watch(&self, sources: impl IntoIterator<Item = Arc<dyn Source>>) {
+        *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources.into_iter().collect();
+    }
+
+    /// How it stands with the way to each source, by name.
+    #[must_use]
+    pub fn sources(&self) -> Vec<SourceHealth> {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.iter().map(|source| SourceHealth::of(&source.config().name, source.contact())).collect()
+    }
+
+    /// The sources that are away, and why.
+    fn away(&self) -> BTreeMap<String, String> {
+        let away = self.sources().into_iter().filter(SourceHealth::is_away);
+        away.map(|health| (health.source, health.error.unwrap_or_default())).collect()
     }
 
     /// Puts on the board what the last commit of a view recorded.
@@ -148,6 +194,16 @@ impl Board {
         self.change(view, |entry| reached(&mut entry.status.sources, source, applied, end));
     }
 
+    /// The source holds nothing behind `end` now, which has been applied.
+    pub fn at_end(&self, view: &str, source: &str, end: u64) {
+        self.change(view, |entry| {
+            reached(&mut entry.status.sources, source, end, Some(end));
+            if let Some(place) = entry.status.sources.get_mut(source).filter(|place| place.offset >= end) {
+                place.current_ns = Some(now_ns());
+            }
+        });
+    }
+
     /// The same of the version that is being built.
     pub fn rebuild_applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
         self.change(view, |entry| {
@@ -186,7 +242,8 @@ impl Board {
     /// A copy of all, by name.
     #[must_use]
     pub fn all(&self) -> Vec<ViewStatus> {
-        self.entries().values().map(|entry| entry.status.clone()).collect()
+        let away = self.away();
+        self.entries().values().map(|entry| entry.shown(&away)).collect()
     }
 
     /// Whether the view, or its rebuild, has been given up.
@@ -198,14 +255,15 @@ impl Board {
             .is_some_and(|entry| entry.serving == Phase::Failed || (!entry.rebuilding && entry.status.rebuild_error.is_some()))
     }
 
-    /// Those of `views` whose readers do not see what the sources hold, with what they are doing: failed, tried again, or never live
-    /// since the start. A view that was live once stays ready while it falls behind or is rebuilt.
+    /// Those of `views` whose readers do not see what the sources hold, with what they are doing: failed, tried again, cut off from a source,
+    /// or never live since the start. A view that was live once stays ready while it falls behind or is rebuilt.
     #[must_use]
     pub fn not_ready(&self, views: &[String]) -> Vec<(String, Phase)> {
+        let away = self.away();
         let entries = self.entries();
         let waiting = views.iter().filter_map(|view| match entries.get(view) {
-            Some(entry) if entry.is_ready() => None,
-            Some(entry) => Some((view.clone(), entry.status.phase)),
+            Some(entry) if entry.is_ready() && !entry.reads.iter().any(|source| away.contains_key(source)) => None,
+            Some(entry) => Some((view.clone(), entry.shown(&away).phase)),
             None => Some((view.clone(), Phase::CatchingUp)),
         });
         waiting.collect()
@@ -216,6 +274,12 @@ fn reached(places: &mut BTreeMap<String, SourceStatus>, source: &str, applied: u
     let place = places.entry(source.to_owned()).or_default();
     place.end = place.end.max(end.unwrap_or(0)).max(applied);
     place.applied = applied;
+}
+
+/// Nanoseconds since the epoch.
+fn now_ns() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -259,7 +323,7 @@ mod tests {
     fn ready_is_what_was_live_once_and_has_not_stopped() {
         let board = Board::default();
         let views = ["a".to_owned()];
-        board.declare("a");
+        board.declare("a", BTreeSet::new());
         assert_eq!(board.not_ready(&views), [("a".into(), Phase::CatchingUp)]);
         board.live("a");
         board.catching_up("a");

@@ -13,6 +13,7 @@ mod outage;
 mod readers;
 mod rebuild;
 mod recovery;
+mod served;
 #[path = "../../../connectors/tests/it/server.rs"]
 mod server;
 mod signals;

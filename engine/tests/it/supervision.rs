@@ -3,54 +3,8 @@
 use std::path::Path;
 
 use crate::duckdb;
-use crate::orders::{Orders, Running, VIEWS, wait_until};
-
-/// A run that serves HTTP, with a fault on demand.
-struct Served {
-    running: Running,
-    url: String,
-}
-
-impl Served {
-    fn start(orders: &Orders, variables: &[(&str, &str)]) -> Served {
-        let mut command = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
-        command.envs(variables.iter().copied());
-        Served::of(orders, command)
-    }
-
-    fn of(orders: &Orders, mut command: std::process::Command) -> Served {
-        let running = Running(orders.logging(&mut command).spawn().unwrap());
-        let mut url = None;
-        wait_until("it serves HTTP", || {
-            let text = std::fs::read(orders.dir().join("data/run.lock")).unwrap_or_default();
-            let info: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-            url = (info["pid"] == running.0.id()).then(|| info["http"].as_str().map(str::to_owned)).flatten();
-            url.is_some()
-        });
-        Served { running, url: format!("http://{}", url.unwrap()) }
-    }
-
-    /// Status code and text.
-    fn get(&self, path: &str) -> (u16, String) {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
-        let agent: ureq::Agent = config.into();
-        let mut response = agent.get(format!("{}{path}", self.url)).call().unwrap();
-        (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
-    }
-
-    fn view(&self, name: &str) -> serde_json::Value {
-        let views: Vec<serde_json::Value> = serde_json::from_str(&self.get("/status").1).unwrap();
-        views.into_iter().find(|view| view["view"] == name).unwrap_or_default()
-    }
-
-    fn phase(&self, name: &str) -> String {
-        self.view(name)["phase"].as_str().unwrap_or_default().to_owned()
-    }
-
-    fn ready(&self) -> bool {
-        self.get("/readyz").0 == 200
-    }
-}
+use crate::orders::{Orders, VIEWS, wait_until};
+use crate::served::Served;
 
 #[test]
 fn a_panic_is_said_and_stops_only_its_own_pipeline() {
@@ -185,7 +139,7 @@ fn a_server_that_is_away_while_a_view_reads_for_itself_is_waited_for() {
     let mut served = Served::start(&orders, &[]);
     wait_until("the rebuild is tried again", || served.view("sized")["rebuild_error"].as_str().is_some());
     wait_until("the others say what they wait for", || {
-        served.phase("totals") == "retrying"
+        served.phase("totals") == "disconnected"
             && served.view("totals")["error"].as_str().is_some_and(|text| text.contains("orders"))
     });
     assert!(!served.ready());

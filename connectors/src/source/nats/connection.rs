@@ -4,16 +4,18 @@
 //! readers watch: a broken connection or a dropped message means that a reader begins anew at its offset, with all checks.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_nats::jetstream;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, info, warn};
 
 use super::options::{Credentials, NatsOptions};
 use crate::Error;
+use crate::source::contract::Contact;
 
 /// Messages that may wait in the client for one reader: beyond them the library drops what arrives.
 const SUBSCRIPTION_CAPACITY: usize = 4 * super::pulls::MAX_PULL;
@@ -36,6 +38,15 @@ pub(super) struct Connection {
     options: NatsOptions,
     current: Mutex<Option<Live>>,
     health: watch::Sender<Health>,
+    known: Arc<std::sync::Mutex<Known>>,
+}
+
+/// What is known of the way to the server.
+#[derive(Default)]
+struct Known {
+    contact: Contact,
+    /// The last error that the server sent by itself: it answers what is not permitted in no other way.
+    refusal: Option<(Instant, String)>,
 }
 
 /// A client that has been connected.
@@ -48,7 +59,13 @@ struct Live {
 impl Connection {
     /// Of a source; connects later.
     pub(super) fn new(source: &str, options: NatsOptions) -> Connection {
-        Connection { source: source.to_owned(), options, current: Mutex::new(None), health: watch::Sender::default() }
+        Connection {
+            source: source.to_owned(),
+            options,
+            current: Mutex::new(None),
+            health: watch::Sender::default(),
+            known: Arc::default(),
+        }
     }
 
     /// The declaration.
@@ -64,6 +81,26 @@ impl Connection {
     /// Tells of lost connections and dropped messages from now on.
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
+    }
+
+    /// What is known of the way to the server.
+    pub(super) fn contact(&self) -> Contact {
+        lock(&self.known).contact.clone()
+    }
+
+    /// The server has answered.
+    pub(super) fn answered(&self) {
+        lock(&self.known).contact.answered = Some(Instant::now());
+    }
+
+    /// The stream can be read.
+    pub(super) fn connected(&self) {
+        lock(&self.known).contact = Contact { connected: true, answered: Some(Instant::now()), reason: None };
+    }
+
+    /// The stream cannot be read for now.
+    pub(super) fn lost(&self, error: &Error) {
+        lose(&self.known, error.to_string());
     }
 
     /// A connected client of a server that is new enough, and JetStream on it.
@@ -193,13 +230,18 @@ impl Connection {
     /// Keeps count of what the library tells.
     fn on_event(&self, closed: Arc<AtomicBool>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static + use<> {
         let health = self.health.clone();
-        let source = self.source.clone();
+        let (source, known) = (self.source.clone(), Arc::clone(&self.known));
         move |event| {
             match &event {
                 Event::Connected => info!(source, "connected"),
                 Event::Disconnected => {
                     warn!(source, "connection lost");
+                    lose(&known, "the connection was lost".to_owned());
                     health.send_modify(|health| health.disconnects += 1);
+                }
+                Event::ServerError(ServerError::Other(error)) => {
+                    warn!(source, error, "refused by the server");
+                    lock(&known).refusal = Some((Instant::now(), error.clone()));
                 }
                 Event::SlowConsumer(_) => {
                     warn!(source, "messages dropped by the client");
@@ -207,6 +249,7 @@ impl Connection {
                 }
                 Event::Closed => {
                     closed.store(true, Ordering::Release);
+                    lose(&known, "the connection was closed".to_owned());
                     health.send_modify(|health| health.disconnects += 1);
                 }
                 other => debug!(source, event = %other, "told by the client"),
@@ -217,11 +260,27 @@ impl Connection {
 
     /// The server does not answer as it should for now.
     pub(super) fn unavailable(&self, message: impl Into<String>) -> Error {
-        Error::Unavailable { source_name: self.source.clone(), message: message.into() }
+        let mut message = message.into();
+        // A request that is not permitted is not answered: the server says so on the side, and the request times out.
+        let recent = 2 * self.options.request_timeout;
+        if let Some((_, refusal)) = lock(&self.known).refusal.as_ref().filter(|(at, _)| at.elapsed() < recent) {
+            message.push_str(&format!("; the server says: {refusal}"));
+        }
+        Error::Unavailable { source_name: self.source.clone(), message }
     }
 
     /// The stream is another one, or has lost events.
     pub(super) fn changed(&self, message: impl Into<String>) -> Error {
         Error::StreamChanged { source_name: self.source.clone(), message: message.into() }
     }
+}
+
+fn lock(known: &std::sync::Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lose(known: &std::sync::Mutex<Known>, reason: String) {
+    let mut known = lock(known);
+    known.contact.connected = false;
+    known.contact.reason = Some(reason);
 }

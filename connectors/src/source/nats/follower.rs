@@ -158,6 +158,7 @@ impl Follower {
             consumer.delete().await;
             return Err(error.into());
         }
+        self.connection.connected();
         self.open = Some(Open { stream, consumer });
         self.look_at = Instant::now();
         self.looks_in_vain = 0;
@@ -217,6 +218,7 @@ impl Follower {
                     (error, passing)
                 }
             };
+            self.connection.lost(&error);
             if matches!(error, Error::Unavailable { .. }) {
                 refused_since = None;
             } else if !passing || refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSAL_GRACE {
@@ -384,7 +386,8 @@ impl Follower {
             return Ok(None);
         }
         if extent.end > offset {
-            batch.cover(extent.end);
+            let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
+            batch.cover(extent.end, open.stream.event(extent.end - 1).await?);
         }
         self.looks_in_vain = 0;
         Ok(Some(extent.end))

@@ -91,6 +91,7 @@ impl OpenStream {
                 }
             },
         };
+        connection.answered();
         let facts = Facts::of(stream.cached_info())?;
         let open = OpenStream { connection: Arc::clone(connection), stream, created: facts.created.clone() };
         open.check_retention(facts.retention)?;
@@ -127,6 +128,7 @@ impl OpenStream {
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
         let info = self.stream.get_info().await;
         let facts = Facts::of(&info.map_err(|error| self.connection.unavailable(format!("stream info: {error}")))?)?;
+        self.connection.connected();
         if facts.created != self.created {
             return Err(self.connection.changed(format!(
                 "stream {} was made anew: expected the one created at {}, found one created at {}",
@@ -268,7 +270,7 @@ impl Holes {
 
 /// Compares a position with what the stream holds; `found` is what is there at the sequence of the last event read.
 pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
-    let StreamPosition { offset, stream: known, created, last } = position;
+    let StreamPosition { offset, stream: known, created, last, .. } = position;
     let (offset, Extent { first, end }) = (*offset, facts.extent);
     if known != stream {
         return Err(format!("the checkpoint was read from stream {known}, and the source is now the stream {stream}"));

@@ -74,3 +74,36 @@ async fn a_server_that_is_not_there_is_unavailable() {
     publish(&context, 1..=10, |_| "s.a".into()).await;
     assert_eq!(read_all(&source).await.events, 10);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contact_is_lost_with_the_server_and_found_again() {
+    use alluvium_connectors::source::{Contact, Source};
+
+    for version in VERSIONS {
+        let mut server = Server::start(version);
+        let context = jetstream(&server).await;
+        stream(&context).await;
+        publish(&context, 1..=10, |_| "s.a".into()).await;
+        let source = source(&server, "S", &[]);
+        let until = async |wanted: &dyn Fn(&Contact) -> bool| {
+            let begun = std::time::Instant::now();
+            while !wanted(&Source::contact(&source)) {
+                assert!(begun.elapsed() < LIMIT, "{:?}", Source::contact(&source));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(!Source::contact(&source).connected && !Source::contact(&source).is_lost(), "nobody has asked yet");
+        let mut reader = source.read(Start::First).await.unwrap();
+        read_to(&mut reader, 11).await;
+        assert!(Source::contact(&source).connected);
+        server.stop();
+        until(&Contact::is_lost).await;
+        let lost = Source::contact(&source);
+        assert!(lost.answered.is_some() && lost.reason.is_some(), "{lost:?}");
+        server.resume();
+        until(&|contact| contact.connected).await;
+        assert_eq!(Source::contact(&source).reason, None);
+        publish(&jetstream(&server).await, 11..=20, |_| "s.a".into()).await;
+        assert_eq!(read_to(&mut reader, 21).await.sequences(), (11..=20).collect::<Vec<_>>());
+    }
+}

@@ -41,6 +41,15 @@ impl Driver {
         }
     }
 
+    /// The source holds nothing behind `end` now, which has been applied.
+    pub(super) fn show_at_end(&self, source: &str, end: u64) {
+        if self.serves() {
+            self.each_view(|board, view| board.at_end(view, source, end));
+        } else {
+            self.each_view(|board, view| board.rebuild_applied(view, source, end, Some(end)));
+        }
+    }
+
     pub(super) fn show_committed(&self, committed: &Committed) {
         for view in committed.views.iter().filter(|view| view.left_out.rows > 0) {
             let (name, rows) = (&view.view, view.left_out.rows);

@@ -117,7 +117,7 @@ async fn metrics_can_be_scraped() {
 async fn ready_when_every_view_was_live_once() {
     let running = start(&["a", "b"]).await;
     assert_eq!(get_url(&running, "/healthz").await.0, 200);
-    running.board.declare("b");
+    running.board.declare("b", Default::default());
     running.board.live("a");
     let (code, text) = get_url(&running, "/readyz").await;
     assert_eq!(code, 503);
