@@ -44,6 +44,8 @@ pub struct Settings {
     pub on_stream_change: OnStreamChange,
     /// How long a run that is told to end may take to commit.
     pub shutdown_timeout: Duration,
+    /// How long a run that ends by itself waits for a source that does not answer.
+    pub source_timeout: Duration,
     /// Events in a micro-batch, at most.
     pub batch_events: usize,
     /// Bytes of bodies in a micro-batch, at most.
@@ -99,6 +101,7 @@ impl fmt::Debug for Settings {
             .field("http", &self.http)
             .field("on_stream_change", &self.on_stream_change)
             .field("shutdown_timeout", &self.shutdown_timeout)
+            .field("source_timeout", &self.source_timeout)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -175,6 +178,7 @@ impl Settings {
                 _ => Err("write \"stop\" or \"rebuild\"".into()),
             })?,
             shutdown_timeout: read.parsed("shutdown_timeout", duration)?,
+            source_timeout: read.parsed("source_timeout", duration)?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,

@@ -37,6 +37,9 @@ const BACKLOG_SHARE: u32 = 4;
 /// Bytes of bodies that are applied before a commit, about: operators hold what comes in until then.
 const UNCOMMITTED_BYTES: u64 = 1 << 30;
 
+/// Between two looks at sources that may be away for too long.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// A rebuilt pipeline's wish to take over: answered when the old ones have committed and ended.
 pub(crate) struct TakeOver {
     pub(crate) component: String,
@@ -110,6 +113,8 @@ type Opened = (Intake, Option<Vec<u64>>);
 enum Wake {
     Stop,
     Due,
+    /// A look at sources that may be away for too long.
+    Look,
     Taken(usize, Result<Taken, Arc<alluvium_connectors::Error>>),
 }
 
@@ -153,6 +158,7 @@ impl Driver {
         self.show_catching_up();
         let mut pace = Pace::new(self.interval);
         let mut turn = 0;
+        let began = Instant::now();
         loop {
             let caught_up = sources.iter().all(|source| source.caught_up);
             if caught_up && matches!(self.role, Role::Rebuild { .. }) && self.ahead(&sources).await?.is_empty() {
@@ -176,9 +182,15 @@ impl Driver {
                 () = tokio::time::sleep_until(pace.due(caught_up).into()), if pace.dirty && settled => Wake::Due,
                 (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.intake.next().boxed()) =>
                     Wake::Taken(index, taken),
+                () = tokio::time::sleep(LOOK_INTERVAL), if self.until_caught_up => Wake::Look,
             };
             match wake {
                 Wake::Stop => break,
+                Wake::Look => {
+                    for source in sources.iter().filter(|source| !source.caught_up) {
+                        self.give_up_after(self.pipeline.shared().feed(source.intake.name())?, began)?;
+                    }
+                }
                 Wake::Due => {
                     let began = Instant::now();
                     let took = self.commit_or_flush().await?;
@@ -280,6 +292,7 @@ impl Driver {
     async fn open(&self, feed: &Feed, start: Start) -> Result<Option<Opened>, Error> {
         let surroundings = self.pipeline.shared().surroundings();
         let mut backoff = Backoff::default();
+        let began = Instant::now();
         loop {
             let opened = tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
@@ -293,11 +306,30 @@ impl Driver {
             let wait = backoff.wait(surroundings.as_ref());
             tracing::warn!(source = feed.source().config().name, %error, again_in = %seconds(wait), "waiting for the source");
             self.show_retrying(&error.to_string());
+            self.give_up_after(feed, began)?;
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(None),
                 () = tokio::time::sleep(wait) => {}
             }
         }
+    }
+
+    /// A run that ends by itself waits for a source that does not answer, but not for ever.
+    ///
+    /// # Errors
+    /// What is waited for, where it was away for too long since `began` or since its last answer.
+    fn give_up_after(&self, feed: &Feed, began: Instant) -> Result<(), Error> {
+        let limit = self.pipeline.shared().settings().source_timeout;
+        let contact = feed.source().contact();
+        let since = contact.answered.map_or(began, |answered| answered.max(began));
+        if !self.until_caught_up || !contact.is_lost() || since.elapsed() < limit {
+            return Ok(());
+        }
+        let reason = contact.reason.unwrap_or_default();
+        let message = format!("it was waited for {}: {reason}", humantime::format_duration(limit));
+        let help =
+            Some("`source_timeout` says how long a run that ends by itself waits; `alluvium run` waits for ever".to_owned());
+        Err(self.source_error(Arc::new(alluvium_connectors::Error::Absent { message, help })))
     }
 
     /// Attaches, then asks where the source ends.

@@ -55,6 +55,12 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "How long a run that is told to end may take to commit; then it ends, and reads again what was not committed.",
     },
+    Key {
+        name: "source_timeout",
+        default: "5 minutes",
+        quoted: true,
+        help: "How long `run --until-caught-up` waits for a source that does not answer; then it ends with an error. `run` waits for ever.",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];

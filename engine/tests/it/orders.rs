@@ -44,10 +44,15 @@ pub(crate) struct Orders {
 impl Orders {
     /// An empty stream and the views; the seed is `ALLUVIUM_SEED` or a new one, and printed.
     pub(crate) fn new(views: &[(&str, &str)]) -> Orders {
+        Orders::on("max_payload: 8388608", views)
+    }
+
+    /// The same on a server with this configuration.
+    pub(crate) fn on(configuration: &str, views: &[(&str, &str)]) -> Orders {
         let seed = std::env::var("ALLUVIUM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
         println!("ALLUVIUM_SEED={seed}");
         let orders = Orders {
-            server: Server::start_with(Version::Newest, "max_payload: 8388608"),
+            server: Server::start_with(Version::Newest, configuration),
             folder: tempfile::tempdir().unwrap(),
             rng: fastrand::Rng::with_seed(seed),
             next_order: 1,

@@ -1,6 +1,7 @@
 //! The server goes away and comes back; the stream is made anew.
 
 use crate::orders::{Orders, VIEWS, wait_until};
+use crate::served::Served;
 
 #[test]
 fn a_server_that_was_away_is_found_again() {
@@ -81,5 +82,92 @@ fn a_stream_made_anew_is_followed_where_the_settings_say_so() {
     orders.publish(500);
     wait_until("it goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 3_501));
     assert_eq!(running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn views_of_a_server_that_is_away_say_so() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    let mut served = Served::start(&orders, &[]);
+    wait_until("every view has committed everything", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 1_001));
+    wait_until("it is ready", || served.ready());
+    let metric = |served: &Served, line: &str| {
+        let metrics = served.get("/metrics").1;
+        metrics.lines().any(|found| found == line)
+    };
+    wait_until("nothing is stale", || metric(&served, "alluvium_view_lag_seconds{view=\"totals\",source=\"orders\"} 0"));
+    assert!(metric(&served, "alluvium_source_connected{source=\"orders\"} 1"), "{}", served.get("/metrics").1);
+    assert!(orders.succeed(&["status"]).contains("\nsource orders: connected, last contact"), "{}", orders.succeed(&["status"]));
+
+    orders.server.stop();
+    wait_until("every view says so", || VIEWS.iter().all(|(name, _)| served.phase(name) == "disconnected"));
+    let (code, text) = served.get("/readyz");
+    assert!(code == 503 && text.contains("\"disconnected\"") && text.contains("\"source\":\"orders\""), "{code}: {text}");
+    let metrics = served.get("/metrics").1;
+    for line in [
+        "alluvium_source_connected{source=\"orders\"} 0",
+        "alluvium_view_lag_events{view=\"totals\",source=\"orders\"} NaN",
+        "alluvium_view_lag_seconds{view=\"totals\",source=\"orders\"} NaN",
+        "alluvium_view_disconnected{view=\"best\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let view = served.view("best");
+    assert!(view["staleness_seconds"].is_null() && view["error"].is_string(), "{view}");
+    let status = orders.succeed(&["status"]);
+    assert!(status.contains("\nsource orders: disconnected, last contact") && status.contains("unknown"), "{status}");
+
+    orders.server.resume();
+    orders.publish(10);
+    wait_until("every view goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 1_011));
+    wait_until("it is ready", || served.ready());
+    wait_until("it is live", || served.phase("best") == "live");
+    assert!(metric(&served, "alluvium_source_connected{source=\"orders\"} 1"));
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
+    orders.assert_equal(VIEWS);
+}
+
+/// A user of the server who may read what there is, and make no consumer.
+const NO_CONSUMERS: &str = "max_payload: 8388608
+authorization { users: [
+  { user: publisher, password: p }
+  { user: reader, password: r, permissions: { publish: { deny: [\"$JS.API.CONSUMER.>\"] } } }
+] }
+no_auth_user: publisher";
+
+#[test]
+fn what_the_server_does_not_permit_is_said() {
+    let mut orders = Orders::on(NO_CONSUMERS, VIEWS);
+    orders.publish(100);
+    let reader = [("ALLUVIUM_NATS_USER", "reader"), ("ALLUVIUM_NATS_PASSWORD", "r")];
+    let served = Served::start(&orders, &reader);
+    wait_until("it says why it waits", || {
+        served.view("totals")["error"].as_str().is_some_and(|text| text.contains("Permissions Violation"))
+    });
+    assert_eq!(served.phase("totals"), "disconnected");
+    assert!(orders.log().contains("Permissions Violation"), "{}", orders.log());
+    assert!(orders.succeed(&["status"]).contains("Permissions Violation"), "{}", orders.succeed(&["status"]));
+    drop(served);
+
+    let mut command = orders.alluvium(&["run", "--until-caught-up"]);
+    let ended = command.envs(reader).env("ALLUVIUM_SOURCE_TIMEOUT", "1s").output().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+    assert!(error.contains("it was waited for 1s") && error.contains("Permissions Violation"), "{error}");
+}
+
+#[test]
+fn a_run_that_ends_by_itself_does_not_wait_for_a_server_for_ever() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(2_000);
+    orders.server.stop();
+    let mut command = orders.alluvium(&["run", "--until-caught-up"]);
+    let ended = command.env("ALLUVIUM_SOURCE_TIMEOUT", "1s").output().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+    assert!(error.contains("it was waited for 1s") && error.contains("no connection to"), "{error}");
+    orders.server.resume();
+    orders.catch_up();
     orders.assert_equal(VIEWS);
 }
