@@ -122,8 +122,15 @@ impl NatsSource {
                 StreamPosition::of(&options.stream, &position).map_err(|message| self.connection.changed(message))?
             }
             Start::First => {
-                let (_, facts) = OpenStream::find(&self.connection).await?.ok_or_else(|| self.not_there())?;
-                StreamPosition { offset: facts.extent.first, stream: options.stream.clone(), created: facts.created, last: None }
+                let found = OpenStream::find(&self.connection).await.inspect_err(|error| self.connection.lost(error));
+                let (_, facts) = found?.ok_or_else(|| self.not_there())?;
+                StreamPosition {
+                    offset: facts.extent.first,
+                    stream: options.stream.clone(),
+                    created: facts.created,
+                    last: None,
+                    seen: None,
+                }
             }
         };
         let record = position.to_record()?;

@@ -318,13 +318,10 @@ impl Follower {
             self.confirm(gaps).await?;
         }
 
-        let last = batch.last_event();
+        let (last, seen_last) = (batch.last_event(), batch.last_seen());
         let (pending, end, seen) = (batch.pending, batch.end, batch.messages() > 0);
         self.at_head = false;
-        self.position.offset = end;
-        if last.is_some() {
-            self.position.last = last;
-        }
+        self.position.advance(end, last, seen_last);
         let (decoder, position) = (Arc::clone(&self.decoder), self.position.to_record()?);
         let decoding = tokio::task::spawn_blocking(move || batch.decode(&decoder, position));
         let handle = match (first_gap, &self.open) {

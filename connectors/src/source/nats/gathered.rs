@@ -31,6 +31,8 @@ pub(super) struct Gathered {
     bytes: usize,
     /// The last message, where it was a marker.
     last_marker: Option<LastEvent>,
+    /// The event of the stream at the end of what is covered without a message.
+    seen: Option<LastEvent>,
 }
 
 impl Gathered {
@@ -46,6 +48,7 @@ impl Gathered {
             messages: 0,
             bytes: 0,
             last_marker: None,
+            seen: None,
         }
     }
 
@@ -74,10 +77,16 @@ impl Gathered {
         Ok(())
     }
 
-    /// Covers sequences up to `end` that hold nothing to read.
-    pub(super) fn cover(&mut self, end: u64) {
+    /// Covers sequences up to `end` that hold nothing to read; `seen` is the event of the stream before `end`, where it is there.
+    pub(super) fn cover(&mut self, end: u64, seen: Option<LastEvent>) {
         assert!(end > self.end, "a range without events is not empty");
         self.end = end;
+        self.seen = seen;
+    }
+
+    /// The last event of the stream that was passed over.
+    pub(super) fn last_seen(&self) -> Option<LastEvent> {
+        self.seen.clone()
     }
 
     /// Messages so far.

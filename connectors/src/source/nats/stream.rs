@@ -181,8 +181,18 @@ impl OpenStream {
             Some(last) => self.event(last.sequence).await?,
             None => None,
         };
-        judge(&self.connection.options().stream, position, facts, last.as_ref())
-            .map_err(|message| self.connection.changed(message))
+        let stream = &self.connection.options().stream;
+        judge(stream, position, facts, last.as_ref()).map_err(|message| self.connection.changed(message))?;
+        let Some(seen) = &position.seen else { return Ok(()) };
+        match self.event(seen.sequence).await? {
+            Some(found) if found != *seen => Err(self.connection.changed(format!(
+                "stream {stream} has lost its end and grown again: it held another event at sequence {} when it was read up to there, stored \
+                 at {} ns; the one that is there now was stored at {} ns",
+                seen.sequence, seen.timestamp_ns, found.timestamp_ns
+            ))),
+            // It may have been deleted, or expired.
+            _ => Ok(()),
+        }
     }
 
     /// Asks the leader whether sequences that were not delivered are not there. Ranges rise and do not touch.

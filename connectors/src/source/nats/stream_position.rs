@@ -19,6 +19,9 @@ pub(super) struct StreamPosition {
     pub(super) created: String,
     /// The last event that was read, if any.
     pub(super) last: Option<LastEvent>,
+    /// The last event of the stream before `offset`, where it lies behind `last`: one that was not selected. That it is still the same says
+    /// that the stream has not lost its tail and grown again beyond `offset`.
+    pub(super) seen: Option<LastEvent>,
 }
 
 /// What the identity of a position in a stream holds.
@@ -27,6 +30,8 @@ struct Known {
     stream: String,
     created: String,
     last: Option<LastEvent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<LastEvent>,
 }
 
 impl StreamPosition {
@@ -36,11 +41,25 @@ impl StreamPosition {
     /// What is wrong with a position that no stream gave.
     pub(super) fn of(stream: &str, position: &Position) -> Result<StreamPosition, String> {
         match position.identity.content(KIND) {
-            Some(Known { stream, created, last }) => Ok(StreamPosition { offset: position.offset, stream, created, last }),
+            Some(Known { stream, created, last, seen }) => {
+                Ok(StreamPosition { offset: position.offset, stream, created, last, seen })
+            }
             None => Err(format!(
                 "the checkpoint was read from a source of another kind ({}), and the source is now the stream {stream}",
                 position.identity.kind()
             )),
+        }
+    }
+
+    /// Everything before `offset` has been read: the last event of it, and the last one of the stream that was passed over, where there is one.
+    pub(super) fn advance(&mut self, offset: u64, last: Option<LastEvent>, seen: Option<LastEvent>) {
+        self.offset = offset;
+        if let Some(last) = last {
+            self.seen.take_if(|seen| seen.sequence <= last.sequence);
+            self.last = Some(last);
+        }
+        if seen.is_some() {
+            self.seen = seen;
         }
     }
 
@@ -49,7 +68,12 @@ impl StreamPosition {
     /// # Errors
     /// [`Error::Bug`] only.
     pub(super) fn to_record(&self) -> Result<Position, Error> {
-        let known = Known { stream: self.stream.clone(), created: self.created.clone(), last: self.last.clone() };
+        let known = Known {
+            stream: self.stream.clone(),
+            created: self.created.clone(),
+            last: self.last.clone(),
+            seen: self.seen.clone(),
+        };
         Ok(Position::new(self.offset, Identity::new(KIND, &known)?))
     }
 }

@@ -100,6 +100,43 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
     }
 }
 
+/// The store goes back to an earlier state, as after a power cut, and grows beyond the position while nobody reads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tail_that_was_lost_and_refilled_is_an_error() {
+    for version in VERSIONS {
+        for options in [&[][..], &[("subject", "s.a")]] {
+            let mut server = Server::start(version);
+            let context = jetstream(&server).await;
+            stream(&context).await;
+            publish(&context, 1..=10, |_| "s.a".into()).await;
+            server.stop();
+            let (store, earlier) = (server.folder().join("store"), server.folder().join("earlier"));
+            copy(&store, &earlier);
+            server.resume();
+            let context = jetstream(&server).await;
+            // Nothing of the tail is selected by the filter.
+            publish(&context, 11..=20, |_| "s.b".into()).await;
+            let reading = source(&server, "S", options);
+            let position = position_at_end(&reading).await;
+            assert_eq!(position.offset, 21);
+            let mut running = reading.read(Start::At(position.clone())).await.unwrap();
+            read_to(&mut running, 21).await;
+
+            server.stop();
+            std::fs::remove_dir_all(&store).unwrap();
+            copy(&earlier, &store);
+            server.resume();
+            let context = jetstream(&server).await;
+            // What is selected of it would be passed over.
+            publish(&context, 111..=130, |_| "s.a".into()).await;
+            let message = changed(source(&server, "S", options).read(Start::At(position)).await.unwrap_err());
+            assert!(message.contains("sequence 20"), "{version:?}: {message}");
+            let message = changed(try_read_to(&mut running, u64::MAX).await.err().expect("an error"));
+            assert!(message.contains("lost its end") || message.contains("sequence 20"), "{version:?}: {message}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_made_anew_is_an_error_at_the_start() {
     for version in VERSIONS {

@@ -18,7 +18,7 @@ fn event(sequence: u64, payload_hash: u64) -> LastEvent {
 }
 
 fn position(offset: u64) -> StreamPosition {
-    StreamPosition { offset, stream: "S".into(), created: "t0".into(), last: Some(event(offset - 1, 7)) }
+    StreamPosition { offset, stream: "S".into(), created: "t0".into(), last: Some(event(offset - 1, 7)), seen: None }
 }
 
 #[test]
