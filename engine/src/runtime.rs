@@ -21,6 +21,8 @@ mod shared;
 mod supervise;
 mod surroundings;
 mod suspects;
+#[cfg(test)]
+mod tests;
 
 pub use commit::failpoint::COMMIT_POINTS;
 pub use request::{Command, Outcome, RunRequest};
@@ -33,5 +35,5 @@ use crate::error::Error;
 /// # Errors
 /// The first error of any pipeline that has not been mended since, once all have ended; the others have gone on in the meantime.
 pub async fn run(request: RunRequest) -> Result<Outcome, Error> {
-    supervise::Supervisor::start(request).await?.run().await
+    supervise::Supervisor::start(request)?.run().await
 }

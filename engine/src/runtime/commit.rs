@@ -60,10 +60,14 @@ impl Member {
             return Ok((write_state()?, writer.prepare(epoch, changes)?));
         }
         let (state, staged) = thread::scope(|scope| {
-            let state = scope.spawn(write_state);
+            let name = thread::current().name().unwrap_or("state").to_owned();
+            let state = thread::Builder::new().name(name).spawn_scoped(scope, write_state);
             let staged = writer.prepare(epoch, changes);
-            (state.join(), staged)
+            (state.map(thread::ScopedJoinHandle::join), staged)
         });
+        let state = state.map_err(|error| {
+            Error::unavailable(format!("starting a thread that writes state: {error}"), "see the limits of this user (ulimit -u)")
+        })?;
         let state = state.map_err(|_| Error::bug("the thread that writes state broke off"))?;
         Ok((state?, staged?))
     }

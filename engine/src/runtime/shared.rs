@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
 use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
-use alluvium_connectors::source::SourceConfig;
+use alluvium_connectors::source::{Source, SourceConfig};
 
 use super::drive::feed::Feed;
 use super::surroundings::Surroundings;
@@ -30,23 +30,21 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Connects nothing yet: a feed reads when it has a subscriber.
-    ///
-    /// # Errors
-    /// A source whose declaration is wrong.
     pub(crate) fn new(
         project: Arc<Project>,
+        sources: Vec<Arc<dyn Source>>,
         layout: Layout,
         store: Store,
         board: Arc<Board>,
         dead_letters: DeadLetterFolder,
         surroundings: Arc<dyn Surroundings>,
-    ) -> Result<Shared, crate::Error> {
+    ) -> Shared {
         let mut feeds = BTreeMap::new();
-        for source in project.connect()? {
+        for source in sources {
             feeds.insert(source.config().name.clone(), Feed::start(source));
         }
         board.watch(feeds.values().map(|feed: &Feed| Arc::clone(feed.source())));
-        Ok(Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters), surroundings })
+        Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters), surroundings }
     }
 
     /// What the SQL files and the settings say.

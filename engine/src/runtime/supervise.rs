@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
+use alluvium_connectors::source::Source;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -109,13 +110,19 @@ enum Wake {
 
 impl Supervisor {
     /// Opens the store, mends what a crash left, and starts every pipeline.
-    pub(super) async fn start(request: RunRequest) -> Result<Supervisor, Error> {
+    pub(super) fn start(request: RunRequest) -> Result<Supervisor, Error> {
+        let sources = request.project.connect()?;
+        Supervisor::over(request, sources)
+    }
+
+    /// The same over these sources, which stand for the declared ones.
+    pub(super) fn over(request: RunRequest, sources: Vec<Arc<dyn Source>>) -> Result<Supervisor, Error> {
         panics::install_hook();
         let layout = Layout::new(&request.project.settings.data);
         let store = Store::open(&layout)?;
         let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let (project, board) = (Arc::clone(&request.project), Arc::clone(&request.board));
-        let shared = Arc::new(Shared::new(project, layout, store, board, letters, Arc::new(Machine))?);
+        let shared = Arc::new(Shared::new(project, sources, layout, store, board, letters, Arc::new(Machine)));
         let mut components = Component::all(&request.project.catalog, &shared.read_once());
         if !request.only.is_empty() {
             components.retain(|component| request.only.iter().any(|view| component.holds(view)));

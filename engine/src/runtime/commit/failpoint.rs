@@ -21,6 +21,8 @@ struct Armed {
 
 /// Passes the point `name`; does not return when it is the armed one and its turn has come.
 pub(crate) fn pass(name: &str) {
+    #[cfg(test)]
+    in_tests::pass(name);
     static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| {
         let text = std::env::var("ALLUVIUM_FAILPOINT").ok()?;
@@ -58,5 +60,34 @@ pub(crate) fn pass_events(view: &str, sequences: &[u64]) {
     if armed.view == view && armed.sequence.is_none_or(|sequence| sequences.binary_search(&sequence).is_ok()) {
         assert!(armed.hangs, "capacity overflow, as a test asked for");
         std::thread::sleep(Duration::from_secs(600));
+    }
+}
+
+/// Faults on demand for tests of the runtime in one process.
+#[cfg(test)]
+pub(crate) mod in_tests {
+    use std::sync::{Mutex, PoisonError};
+
+    static ARMED: Mutex<Vec<(String, String, u64)>> = Mutex::new(Vec::new());
+
+    /// The pipeline of that name panics at the n-th passing of a point of its commits.
+    pub(crate) fn panic_at(pipeline: &str, point: &str, passing: u64) {
+        ARMED.lock().unwrap_or_else(PoisonError::into_inner).push((pipeline.to_owned(), point.to_owned(), passing));
+    }
+
+    pub(super) fn pass(name: &str) {
+        let thread = std::thread::current();
+        let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(due) = armed.iter().position(|(pipeline, point, _)| thread.name() == Some(pipeline.as_str()) && point == name)
+        else {
+            return;
+        };
+        armed[due].2 = armed[due].2.saturating_sub(1);
+        let panics = armed[due].2 == 0;
+        if panics {
+            armed.remove(due);
+        }
+        drop(armed);
+        assert!(!panics, "{name}, as a test asked for");
     }
 }
