@@ -161,7 +161,11 @@ impl DeadLetterFolder {
         };
         for name in durable::names(&self.folder)? {
             if span_of(&name, &letter.source).is_some_and(|span| span.start() <= last && first <= span.end()) {
-                kept_in(&self.folder.join(&name), &wanted, &mut kept)?;
+                match kept_in(&self.folder.join(&name), &wanted, &mut kept) {
+                    // Dropped since the folder was listed.
+                    Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                    read => read?,
+                }
             }
         }
         Ok(kept)

@@ -1,9 +1,11 @@
 //! The command line: what can be said, and what each way of ending means. One file a command below.
 //!
-//! Exit codes: 0; 1 with one message that says what, where and what to do; 2 for wrong usage; 130 after a second Ctrl-C.
+//! Exit codes: 0; 1 with one message that says what, where and what to do; 2 for wrong usage; 3 where `run --until-caught-up` has set
+//! events aside; 130 after a second Ctrl-C.
 
 mod check;
 mod client;
+mod dead_letters;
 mod drop;
 mod explain;
 mod global;
@@ -60,6 +62,8 @@ enum Command {
     Status(status::Status),
     /// Run a SELECT over the committed views, on one consistent snapshot
     Query(query::Query),
+    /// List, show or drop events that were set aside
+    DeadLetters(dead_letters::DeadLetters),
     /// Make a view anew from the first event; the old one serves until it has caught up
     Rebuild(rebuild::Rebuild),
     /// Start a view again that has failed, from its last commit
@@ -95,7 +99,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let text = report::render(&error, report::Style::of_stderr());
             let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -110,6 +114,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Explain(command) => command.run(global),
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),
+        Command::DeadLetters(command) => command.run(global),
         Command::Rebuild(command) => command.run(global, &progress),
         Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),

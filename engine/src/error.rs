@@ -59,6 +59,14 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+    /// A run that has caught up has set events aside.
+    #[error("{message}")]
+    SetAside {
+        /// How many of how many, of which source, for which views, and why: a line each.
+        message: String,
+        /// What to do.
+        help: String,
+    },
     /// Anything else, sorted.
     #[error("{message}")]
     Other {
@@ -95,6 +103,15 @@ impl Error {
     /// The disk's error while doing `action` (a present participle) to `path`.
     pub fn io(action: &'static str, path: impl Into<std::path::PathBuf>, error: std::io::Error) -> Error {
         Error::Connector(alluvium_connectors::Error::Io { action, path: path.into(), error })
+    }
+
+    /// What the program ends with because of it; the README has the list.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::SetAside { .. } => 3,
+            _ => 1,
+        }
     }
 
     /// Whether what a source names is not there yet: it may be made later.

@@ -8,6 +8,7 @@
 //! | [`runtime`] | everything that runs: readers, pipelines, commits, rebuilds |
 //! | [`record`] | what is recorded of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
+//! | [`dead_letters`] | events that were set aside: selected, read, dropped |
 //! | [`layout`] | the paths of the data folder |
 //! | [`lock`] | one process at a time writes there |
 //! | [`status`] | what every view is doing, shared by the HTTP server, the progress bars and `status` |
@@ -17,6 +18,7 @@
 //! | [`error`] | one error for the program, by what its operator has to do |
 
 pub mod cli;
+pub mod dead_letters;
 pub mod error;
 pub mod layout;
 pub mod lock;

@@ -39,6 +39,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Of rows that are planned.
+    #[must_use]
+    pub fn of(frame: DataFrame) -> Answer {
+        Answer { frame }
+    }
+
     /// The rows.
     ///
     /// # Errors

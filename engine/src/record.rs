@@ -11,6 +11,7 @@ mod letters;
 mod recovery;
 mod store;
 mod stored;
+mod tally;
 mod twin;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ pub use crashed::{Crashed, payload_hash};
 pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
 pub use recovery::{drop_view, read_records};
 pub use store::Store;
+pub use tally::Tally;
 
 /// Version of the format of records and state files. A record of another version means: rebuild.
 pub const FORMAT: u32 = 1;
@@ -54,6 +56,9 @@ pub struct Record {
     pub size: Size,
     /// Dead-letter files staged by this commit, to be moved into place after it.
     pub dead_letters: Vec<String>,
+    /// What the view has read of each source that it reads directly.
+    #[serde(default)]
+    pub tallies: BTreeMap<String, Tally>,
 }
 
 /// The live batches of one state table.

@@ -1,9 +1,10 @@
 //! What every view is doing now: the types that are shown, the [`Board`] that owns them, the `health` of sources, the `staleness` of
-//! views, and in [`failures`] what stopped a view in the last run.
+//! views, in [`failures`] what stopped a view in the last run, and what a run has set aside ([`ReadEvents`]).
 
 mod board;
 pub mod failures;
 mod health;
+mod set_aside;
 mod staleness;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 pub use board::Board;
 pub use health::SourceHealth;
+pub use set_aside::{ReadEvents, SetAside};
+
+use crate::record::Tally;
 
 /// The state of one view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,12 @@ pub struct SourceStatus {
     /// When the source was last known to hold nothing that was not committed, nanoseconds since the epoch.
     #[serde(default)]
     pub current_ns: Option<i64>,
+    /// Events of the source that the view has read since its first one, good and bad; 0 where it reads them through another view.
+    #[serde(default)]
+    pub events: u64,
+    /// Those of them that were set aside: they are not in the view.
+    #[serde(default)]
+    pub set_aside: u64,
 }
 
 /// One view.
@@ -165,4 +175,8 @@ pub struct CommittedView {
     pub dead_letters: u64,
     /// Rows that it left out since the commit before, because an expression fails on them.
     pub left_out: LeftOut,
+    /// What it has read of each source since the commit before.
+    pub read: BTreeMap<String, ReadEvents>,
+    /// The same since its first event.
+    pub tallies: BTreeMap<String, Tally>,
 }

@@ -37,7 +37,7 @@ impl Drop {
                 "`alluvium status` lists the views",
             ));
         }
-        if !self.yes && !confirmed(&self.view)? {
+        if !self.yes && !confirmed(&format!("all rows and state of {}", self.view))? {
             return Err(Error::config(format!("{} is left as it is", self.view), "say y, or give --yes"));
         }
         match running(&layout)? {
@@ -80,12 +80,13 @@ fn has_sql(global: &Global) -> bool {
     entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "sql"))
 }
 
-fn confirmed(view: &str) -> Result<bool, Error> {
+/// Asks whether something is to be removed; no where nobody can be asked.
+pub(super) fn confirmed(what: &str) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }
     let mut err = std::io::stderr();
-    let asked = write!(err, "remove all rows and state of {view}? [y/N] ").and_then(|()| err.flush());
+    let asked = write!(err, "remove {what}? [y/N] ").and_then(|()| err.flush());
     let mut answer = String::new();
     let read = asked.and_then(|()| std::io::stdin().lock().read_line(&mut answer));
     read.map_err(|error| Error::io("reading", "the terminal", error))?;

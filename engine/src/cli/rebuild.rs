@@ -46,7 +46,10 @@ impl Rebuild {
         let project = Arc::new(global.project()?);
         must_be_declared(&project, &self.view)?;
         let only = vec![self.view.clone()];
-        run(&project, Work { until_caught_up: true, rebuild: only.clone(), only, serve: false }, progress)?;
+        let work = Work { until_caught_up: true, rebuild: only.clone(), only, serve: false };
+        for set_aside in run(&project, work, progress)? {
+            tracing::warn!("{set_aside}");
+        }
         print(&format!("rebuilt {}\n", self.view))
     }
 }

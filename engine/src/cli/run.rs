@@ -16,13 +16,15 @@ use crate::project::Project;
 use crate::runtime::{Outcome, RunRequest};
 use crate::serve::http::{Engine, Server};
 use crate::settings::Settings;
-use crate::status::Board;
+use crate::status::{Board, SetAside};
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views run
   alluvium -C my-views run --until-caught-up        what a nightly job does
   alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` for none
+
+With --until-caught-up it ends with 3 where it has set events aside (`alluvium dead-letters list`), with 1 after an error, else with 0.
 
 Ctrl-C and SIGTERM commit and end with 0, within `shutdown_timeout`; a second Ctrl-C ends at once. Nothing that was committed is lost.";
 
@@ -41,7 +43,17 @@ impl Run {
     pub(super) fn run(&self, global: &Global, progress: &Progress) -> Result<(), Error> {
         let overrides = crate::settings::Overrides { http: self.http.clone(), ..global.overrides() };
         let project = Arc::new(Project::load(&global.dir, &overrides)?);
-        run(&project, Work { until_caught_up: self.until_caught_up, serve: true, ..Work::default() }, progress)
+        let set_aside = run(&project, Work { until_caught_up: self.until_caught_up, serve: true, ..Work::default() }, progress)?;
+        if set_aside.is_empty() || !self.until_caught_up {
+            return Ok(());
+        }
+        Err(Error::SetAside {
+            message: set_aside.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+            help: format!(
+                "`alluvium dead-letters list` shows them; they are kept in {}",
+                project.layout().dead_letters().display()
+            ),
+        })
     }
 }
 
@@ -54,18 +66,19 @@ pub(super) struct Work {
     pub(super) serve: bool,
 }
 
-/// Runs under the data folder's lock, with signals, progress and the HTTP server around it.
-pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<(), Error> {
+/// Runs under the data folder's lock, with signals, progress and the HTTP server around it. Gives what it has set aside.
+pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<Vec<SetAside>, Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
     let runtime = runtime()?;
+    let board = Arc::new(Board::default());
     let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         signals::install(shutdown.clone())?;
         let server = if work.serve { bind(&project.settings).await? } else { None };
         guard.announce(server.as_ref().map(Server::address))?;
 
-        let board = Arc::new(Board::default());
+        let board = Arc::clone(&board);
         let (sender, commands) = mpsc::channel(16);
         let ended = CancellationToken::new();
         let serving = server.map(|server| {
@@ -108,7 +121,13 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         std::mem::forget(guard);
         std::mem::forget(runtime);
     }
-    result.map(|_| ())
+    let set_aside = board.set_aside();
+    if result.is_err() {
+        for one in &set_aside {
+            tracing::warn!("{one}");
+        }
+    }
+    result.map(|_| set_aside)
 }
 
 /// The HTTP server; a default port that is taken by another program is not worth failing for.

@@ -95,7 +95,8 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
         None => "not running; what follows is the last commit\n".to_owned(),
     };
     text.push_str(&of_sources(sources));
-    let mut table = table::plain(&["view", "phase", "source", "offset", "lag", "rows", "parts", "size", "state", "committed"]);
+    let mut table =
+        table::plain(&["view", "phase", "source", "offset", "lag", "set aside", "rows", "parts", "size", "state", "committed"]);
     let now_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
     let away = |source: &str| sources.iter().any(|health| health.source == source && health.is_away());
@@ -114,6 +115,7 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
                     true => "unknown".to_owned(),
                     false => place.end.saturating_sub(place.offset).to_string(),
                 }),
+                place.map_or_else(String::new, |(_, place)| share(place)),
                 own(view.rows.to_string(), first),
                 own(view.parts.to_string(), first),
                 own(table::bytes(view.bytes), first),
@@ -135,6 +137,12 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
         }
         if view.restarts > 0 {
             text.push_str(&format!("{}: started again after an error {} times\n", view.view, view.restarts));
+        }
+        for (source, place) in view.sources.iter().filter(|(_, place)| place.set_aside > 0) {
+            text.push_str(&format!(
+                "{}: {} of {} events of {source} are not in it: `alluvium dead-letters list` shows why\n",
+                view.view, place.set_aside, place.events
+            ));
         }
         if view.dead_letters > 0 {
             text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
@@ -169,6 +177,14 @@ fn of_sources(sources: &[SourceHealth]) -> String {
         text.push_str(&format!("source {}: {state}\n", health.source));
     }
     text
+}
+
+/// `3 (0.02%)`: of the events that the view has read.
+fn share(place: &SourceStatus) -> String {
+    match place.set_aside {
+        0 => "0".to_owned(),
+        count => format!("{count} ({:.2}%)", 100.0 * count as f64 / place.events.max(1) as f64),
+    }
 }
 
 fn phase(view: &ViewStatus) -> String {

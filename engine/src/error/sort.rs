@@ -36,6 +36,7 @@ fn kind(error: &Error) -> Kind {
             Projection::Bug(_) => Kind::Bug,
         },
         Error::Panic { .. } => Kind::Bug,
+        Error::SetAside { .. } => Kind::BadData,
         Error::Other { kind, .. } => *kind,
     }
 }
@@ -53,6 +54,7 @@ fn help(error: &Error) -> Option<String> {
             Projection::Row(_) => Some("guard the expression, for instance with TRY_CAST, NULLIF or CASE".into()),
             Projection::Plan(_) | Projection::Bug(_) => None,
         },
+        Error::SetAside { help, .. } => Some(help.clone()),
         Error::Other { help, .. } => help.clone(),
     }
 }

@@ -30,7 +30,12 @@ impl ViewStatus {
     pub fn of_record(record: &Record) -> ViewStatus {
         let sources = record.positions.iter().map(|(source, position)| {
             let offset = position.offset;
-            (source.clone(), SourceStatus { offset, applied: offset, end: offset, newest_ns: None, current_ns: None })
+            let tally = record.tallies.get(source);
+            let (events, set_aside) = tally.map_or((0, 0), |tally| (tally.events, tally.set_aside));
+            (
+                source.clone(),
+                SourceStatus { offset, applied: offset, end: offset, newest_ns: None, current_ns: None, events, set_aside },
+            )
         });
         ViewStatus {
             epoch: Some(record.epoch),

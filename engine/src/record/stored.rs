@@ -7,7 +7,7 @@ use alluvium_connectors::sink::parquet::{Part, PartLayout, token_of};
 use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::Deserialize;
 
-use super::{Record, TableRecord};
+use super::{Record, TableRecord, Tally};
 
 /// The members of both.
 #[derive(Deserialize)]
@@ -24,6 +24,8 @@ pub(super) struct StoredRecord {
     size: Option<Size>,
     layout: Option<PartLayout>,
     dead_letters: Vec<String>,
+    #[serde(default)]
+    tallies: BTreeMap<String, Tally>,
 }
 
 #[derive(Deserialize)]
@@ -55,6 +57,7 @@ impl TryFrom<StoredRecord> for Record {
             sink,
             size,
             dead_letters: stored.dead_letters,
+            tallies: stored.tallies,
         })
     }
 }

@@ -43,6 +43,8 @@ impl Member {
             view_written,
             dead_letters: 0,
             left_out: self.projection.take_left_out().unwrap_or_default(),
+            read: self.tallies.take_since_commit(),
+            tallies: self.tallies.all.clone(),
         })
     }
 
@@ -184,6 +186,7 @@ impl Pipeline {
                 sink: member.token.clone().ok_or_else(|| Error::bug(format!("view {view} is committed without a token")))?,
                 size: member.size,
                 dead_letters: if index == 0 { staged.to_vec() } else { Vec::new() },
+                tallies: member.tallies.all.clone(),
             });
         }
         Ok(records)

@@ -7,6 +7,7 @@ pub(super) mod intake;
 pub(super) mod pipeline;
 mod report;
 mod swap;
+pub(super) mod tallies;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -272,6 +273,7 @@ impl Driver {
                 self.pipeline.keep_letters_from(&kept, &intake.position().identity.lineage(), *end)?;
             }
             self.pipeline.begin_at(&name, intake.position().clone());
+            self.pipeline.begin_tallies(&name, intake.position().offset, None);
             let read_once = feed.source().promises().read_once;
             sources.push(Reading {
                 intake,

@@ -8,6 +8,7 @@ use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
 use alluvium_connectors::source::{Source, SourceConfig};
 
 use super::drive::feed::Feed;
+use super::drive::tallies::Warnings;
 use super::surroundings::Surroundings;
 use crate::layout::Layout;
 use crate::project::Project;
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     /// Held from the staging of dead letters to the commit that names them, so that each is kept once however many
     /// pipelines read it.
     dead_letters: Mutex<DeadLetterFolder>,
+    warnings: Warnings,
     surroundings: Arc<dyn Surroundings>,
 }
 
@@ -44,7 +46,8 @@ impl Shared {
             feeds.insert(source.config().name.clone(), Feed::start(source));
         }
         board.watch(feeds.values().map(|feed: &Feed| Arc::clone(feed.source())));
-        Shared { project, layout, store, board, feeds, dead_letters: Mutex::new(dead_letters), surroundings }
+        let (dead_letters, warnings) = (Mutex::new(dead_letters), Warnings::default());
+        Shared { project, layout, store, board, feeds, dead_letters, warnings, surroundings }
     }
 
     /// What the SQL files and the settings say.
@@ -97,6 +100,11 @@ impl Shared {
     /// The sources of which there can be only one reader.
     pub(crate) fn read_once(&self) -> BTreeSet<String> {
         self.feeds.iter().filter(|(_, feed)| feed.source().promises().read_once).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// When there was a warning last about events that are set aside.
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.warnings
     }
 
     /// The dead letters, for as long as the caller stages and commits some.

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alluvium_connectors::source::Source;
 
 use super::staleness::staleness;
-use super::{Committed, Phase, SourceHealth, SourceStatus, ViewStatus};
+use super::{Committed, Phase, ReadEvents, SetAside, SourceHealth, SourceStatus, ViewStatus};
 
 /// One view on the board.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ struct Entry {
     was_live: bool,
     /// The sources that it reads, itself or through other views.
     reads: BTreeSet<String>,
+    /// By source, since the start of this process.
+    read: BTreeMap<String, ReadEvents>,
 }
 
 impl Entry {
@@ -75,6 +77,7 @@ impl Board {
             rebuilding: false,
             was_live: false,
             reads: BTreeSet::new(),
+            read: BTreeMap::new(),
         });
         change(entry);
         entry.status.phase = entry.phase();
@@ -235,6 +238,13 @@ impl Board {
                     place.end = place.end.max(*offset);
                     place.newest_ns = committed.newest_ns.get(source).copied().or(place.newest_ns);
                 }
+                for (source, tally) in &view.tallies {
+                    let place = status.sources.entry(source.clone()).or_default();
+                    (place.events, place.set_aside) = (tally.events, tally.set_aside);
+                }
+                for (source, read) in &view.read {
+                    entry.read.entry(source.clone()).or_default().add(read);
+                }
             });
         }
     }
@@ -244,6 +254,14 @@ impl Board {
     pub fn all(&self) -> Vec<ViewStatus> {
         let away = self.away();
         self.entries().values().map(|entry| entry.shown(&away)).collect()
+    }
+
+    /// What this process has set aside of what it has committed; the views of which the same is to be said stand together.
+    #[must_use]
+    pub fn set_aside(&self) -> Vec<SetAside> {
+        let entries = self.entries();
+        let read = entries.iter().flat_map(|(view, entry)| entry.read.iter().map(move |(source, read)| (view, source, read)));
+        SetAside::of(read)
     }
 
     /// Whether the view, or its rebuild, has been given up.

@@ -278,3 +278,91 @@ fn a_second_run_is_refused_and_sigterm_commits_and_ends_with_0() {
     let answer = ask(&dir, &["query", "SELECT count(*) AS n FROM large_orders", "--format", "csv"]);
     assert!(answer.status.success(), "{}", text(&answer.stderr));
 }
+
+/// A folder of views over lines of which every one but the first is bad.
+fn folder_of_bad_lines() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_owned();
+    let lines = ["{\"a\":1}", "{\"a\":\"x\"}", "no JSON", "{\"a\":0}"].join("\n");
+    std::fs::write(dir.join("events.jsonl"), lines + "\n").unwrap();
+    std::fs::write(
+        dir.join("views.sql"),
+        "CREATE EXTERNAL TABLE events (a BIGINT) STORED AS FILE LOCATION 'events.jsonl';\n\
+         CREATE MATERIALIZED VIEW plain AS SELECT a FROM events;\n\
+         CREATE MATERIALIZED VIEW fussy AS SELECT 10 / a AS q FROM events;\n",
+    )
+    .unwrap();
+    (folder, dir)
+}
+
+#[test]
+fn events_that_are_set_aside_show_in_the_exit_code_the_status_and_the_list() {
+    let (_folder, dir) = folder_of_bad_lines();
+    let ran = ask(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    let error = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(3), "{error}");
+    for said in
+        ["3 of 4 events of events were set aside in fussy", "2 of 4 events of events were set aside in plain", "expression"]
+    {
+        assert!(error.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{said}: {error}");
+    }
+    assert!(error.contains("events are set aside"), "a warning at once: {error}");
+    let again = ask(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    assert_eq!(again.status.code(), Some(0), "nothing new: {}", text(&again.stderr));
+
+    let status = ask(&dir, &["status", "--format", "json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let counts = |view: &str| {
+        let views = status["views"].as_array().unwrap();
+        let place = &views.iter().find(|one| one["view"] == view).unwrap()["sources"]["events"];
+        (place["events"].as_u64().unwrap(), place["set_aside"].as_u64().unwrap())
+    };
+    assert_eq!((counts("plain"), counts("fussy")), ((4, 2), (4, 3)));
+    let status = text(&ask(&dir, &["status"]).stdout);
+    assert!(status.contains("2 (50.00%)") && status.contains("3 (75.00%)"), "{status}");
+    assert!(status.contains("fussy: 3 of 4 events of events are not in it"), "{status}");
+}
+
+#[test]
+fn dead_letters_are_listed_shown_and_dropped() {
+    let (_folder, dir) = folder_of_bad_lines();
+    let said = |arguments: &[&str]| {
+        let answer = ask(&dir, &[&["dead-letters"], arguments].concat());
+        assert!(answer.status.success(), "{arguments:?}: {}", text(&answer.stderr));
+        text(&answer.stdout)
+    };
+    assert_eq!(said(&["list"]), "no event was set aside\n");
+    assert_eq!(ask(&dir, &["run", "--until-caught-up", "--http", "off"]).status.code(), Some(3));
+    let sequences = |arguments: &[&str]| {
+        let lines = said(&[&["list", "--format", "json"], arguments].concat());
+        lines
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["sequence"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(sequences(&[]), [2, 3, 4]);
+    assert_eq!(sequences(&["--view", "fussy"]), [2, 4]);
+    assert_eq!(sequences(&["--view", "plain"]), [2]);
+    assert_eq!(sequences(&["--view", "plai_"]), [0_u64; 0]);
+    assert_eq!(sequences(&["--kind", "not_json"]), [3]);
+    assert_eq!(sequences(&["--source", "nowhere"]), [0_u64; 0]);
+    assert_eq!(sequences(&["--since", "1 hour"]), [0_u64; 0], "lines of a file have no time");
+    let listed = said(&["list"]);
+    assert!(listed.contains("letters") && listed.contains("not_json"), "{listed}");
+
+    let shown = said(&["show", "--sequence", "3"]);
+    assert!(shown.contains("payload  no JSON") && shown.contains("kind  not_json"), "{shown}");
+    let shown: serde_json::Value = serde_json::from_str(&said(&["show", "--kind", "expression", "--format", "json"])).unwrap();
+    assert_eq!((&shown[0]["payload"], shown.as_array().unwrap().len()), (&"{\"a\":0}".into(), 1));
+
+    let asked = ask(&dir, &["dead-letters", "drop", "--sequence", "3"]);
+    assert_eq!(asked.status.code(), Some(1), "nobody can say yes");
+    assert_eq!(said(&["drop", "--sequence", "3", "--yes"]), "dropped 1 dead letters\n");
+    assert_eq!(sequences(&[]), [2, 4]);
+    // What is left is as the engine wrote it: it finds that these are kept already.
+    std::fs::write(dir.join("more.sql"), "CREATE MATERIALIZED VIEW more AS SELECT a + 1 AS b FROM events;\n").unwrap();
+    assert_eq!(ask(&dir, &["run", "--until-caught-up", "--http", "off"]).status.code(), Some(3));
+    assert_eq!(sequences(&[]), [2, 4]);
+    assert_eq!(said(&["drop", "--yes"]), "dropped 2 dead letters\n");
+    assert_eq!(said(&["list"]), "no event was set aside\n");
+}

@@ -165,6 +165,21 @@ impl Orders {
         self.succeed(&["run", "--until-caught-up"]);
     }
 
+    /// Catches up over events some of which are bad, which the exit code says; what it said of them.
+    pub(crate) fn catch_up_with_letters(&self) -> String {
+        let output = self.ask(&["run", "--until-caught-up"]);
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{log}");
+        log
+    }
+
+    /// Catches up where a run that was killed may have left some of the bad events.
+    pub(crate) fn catch_up_perhaps_with_letters(&self) {
+        let output = self.ask(&["run", "--until-caught-up"]);
+        let code = output.status.code();
+        assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// Catches up as [`Orders::catch_up`] does; what it logged.
     pub(crate) fn catch_up_saying(&self) -> String {
         let output = self.ask(&["run", "--until-caught-up"]);

@@ -22,7 +22,7 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
     orders.publish(1_000);
     // A dead letter: which ones were kept must not be forgotten either.
     orders.publish_bodies(vec![b"no order".to_vec()]);
-    orders.catch_up();
+    orders.catch_up_with_letters();
     let checkpoints = orders.dir().join("data/checkpoints");
     for damage in ["removed", "overwritten", "emptied", "unfinished snapshot"] {
         orders.publish(500);

@@ -278,7 +278,7 @@ fn a_rebuild_after_a_lost_tail_ends() {
     orders.server.resume();
     orders.publish(500);
     orders.publish_bodies(vec![b"lost".to_vec()]);
-    orders.catch_up();
+    orders.catch_up_with_letters();
     orders.server.stop();
     std::fs::remove_dir_all(&store).unwrap();
     copy(&earlier, &store);
@@ -297,7 +297,7 @@ fn a_rebuild_after_a_lost_tail_ends() {
     orders.publish(10);
     // The stream has used this sequence before.
     orders.publish_bodies(vec![b"bad".to_vec()]);
-    orders.catch_up();
+    orders.catch_up_with_letters();
     assert_eq!(orders.offset("totals"), 1_012);
     let letters = format!(
         "SELECT CAST(sequence AS BIGINT) AS sequence, decode(payload) AS body FROM read_parquet('{}/data/dead_letters/*.parquet') \

@@ -154,6 +154,7 @@ impl Pipeline {
     ) -> Result<(), Error> {
         let origin = self.shared().feed(source)?.source().clone();
         let mut reader = origin.read(start).await?;
+        self.begin_tallies(source, reader.position().offset, Some(views));
         let mut since_flush = 0;
         while !reader.position().reaches(end) {
             let batch: Batch = match reader.next().await? {
@@ -167,8 +168,10 @@ impl Pipeline {
                 }
                 Read::CaughtUp { .. } | Read::End => break,
             };
+            let before = self.letters().len();
             self.push(source, &origin.config().columns, &batch, Some(views)).await?;
             self.add_letters_of(source, &batch, Some(views));
+            self.tally(source, &batch, Some(views), before);
             since_flush += batch.events;
             if since_flush >= ALIGN_EVENTS {
                 since_flush = 0;

@@ -14,6 +14,7 @@ use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
 use super::aside::{Aside, CRASH};
+use super::tallies::Tallies;
 use crate::error::Error;
 use crate::record::{Record, dead_letter_key};
 use crate::runtime::commit::failpoint;
@@ -33,6 +34,7 @@ pub(crate) struct Member {
     /// What the sink staged last, or what the record holds; none before either.
     pub(crate) token: Option<Token>,
     pub(crate) size: Size,
+    pub(crate) tallies: Tallies,
 }
 
 impl Member {
@@ -51,6 +53,7 @@ impl Member {
             incarnation,
             token: None,
             size: Size::default(),
+            tallies: Tallies::new(),
             view: view.clone(),
         })
     }
@@ -73,7 +76,8 @@ impl Member {
         let sink = shared.sink(&view.name);
         let writer = sink.writer(&view_rows(view), Some(&record.sink))?;
         let (token, size) = (Some(record.sink.clone()), record.size);
-        Ok(Member { view: view.clone(), projection, sink, writer, state, incarnation, token, size })
+        let tallies = Tallies::recorded(record.tallies.clone());
+        Ok(Member { view: view.clone(), projection, sink, writer, state, incarnation, token, size, tallies })
     }
 
     /// Takes over what the sink has staged.
@@ -187,6 +191,11 @@ impl Pipeline {
         self.letters.iter().filter(about).count() as u64
     }
 
+    /// The dead letters of what was applied since the last commit.
+    pub(super) fn letters(&self) -> &[DeadLetter] {
+        &self.letters
+    }
+
     /// Dead letters for the next commit to keep.
     pub(crate) fn add_letters(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
         self.letters.extend(letters);
@@ -202,8 +211,9 @@ impl Pipeline {
     /// # Errors
     /// A view's operators'; then the pipeline is to be dropped.
     pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
+        let before = self.letters.len();
         self.push(source, columns, batch, None).await?;
-        self.applied(source, batch);
+        self.applied(source, batch, before);
         Ok(())
     }
 
@@ -231,8 +241,10 @@ impl Pipeline {
         Some((name, views.collect::<Vec<_>>().join(", ")))
     }
 
-    fn applied(&mut self, source: &str, batch: &Batch) {
+    /// `before`: how many letters there were before the batch.
+    fn applied(&mut self, source: &str, batch: &Batch, before: usize) {
         self.add_letters_of(source, batch, None);
+        self.tally(source, batch, None, before);
         if let Some(newest) = batch.newest_ns {
             self.newest_ns.insert(source.to_owned(), newest);
         }
