@@ -1,7 +1,7 @@
 //! The command line: what can be said, and what each way of ending means. One file a command below.
 //!
 //! Exit codes: 0; 1 with one message that says what, where and what to do; 2 for wrong usage; 3 where `run --until-caught-up` has set
-//! events aside; 130 after a second Ctrl-C.
+//! events aside; 4 where `verify` cannot tell; 130 after a second Ctrl-C.
 
 mod check;
 mod client;
@@ -20,6 +20,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -64,6 +65,8 @@ enum Command {
     Query(query::Query),
     /// List, show or drop events that were set aside
     DeadLetters(dead_letters::DeadLetters),
+    /// Prove that views equal their SQL over the events that they have applied
+    Verify(verify::Verify),
     /// Make a view anew from the first event; the old one serves until it has caught up
     Rebuild(rebuild::Rebuild),
     /// Start a view again that has failed, from its last commit
@@ -115,6 +118,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),
         Command::DeadLetters(command) => command.run(global),
+        Command::Verify(command) => command.run(global),
         Command::Rebuild(command) => command.run(global, &progress),
         Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),

@@ -21,6 +21,17 @@ pub enum Kind {
     Bug,
 }
 
+/// What a command found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// A run that has caught up has set events aside.
+    SetAside,
+    /// A view is not what its SQL says.
+    Differs,
+    /// It cannot be told whether a view is what its SQL says.
+    Unknown,
+}
+
 /// An error of the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -59,10 +70,12 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
-    /// A run that has caught up has set events aside.
+    /// A command has done what it was asked to, and the exit code has to say what it found.
     #[error("{message}")]
-    SetAside {
-        /// How many of how many, of which source, for which views, and why: a line each.
+    Found {
+        /// What it found.
+        finding: Finding,
+        /// The same in words, a line each.
         message: String,
         /// What to do.
         help: String,
@@ -109,7 +122,8 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::SetAside { .. } => 3,
+            Error::Found { finding: Finding::SetAside, .. } => 3,
+            Error::Found { finding: Finding::Unknown, .. } => 4,
             _ => 1,
         }
     }

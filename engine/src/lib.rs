@@ -9,6 +9,7 @@
 //! | [`record`] | what is recorded of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
 //! | [`dead_letters`] | events that were set aside: selected, read, dropped |
+//! | [`verify`] | views against their SQL over the events, read again |
 //! | [`layout`] | the paths of the data folder |
 //! | [`lock`] | one process at a time writes there |
 //! | [`status`] | what every view is doing, shared by the HTTP server, the progress bars and `status` |
@@ -32,5 +33,6 @@ pub mod runtime;
 pub mod serve;
 pub mod settings;
 pub mod status;
+pub mod verify;
 
 pub use error::Error;

@@ -25,6 +25,7 @@ mod suspects;
 mod tests;
 
 pub use commit::failpoint::COMMIT_POINTS;
+pub(crate) use drive::tallies::events_before;
 pub use request::{Command, Outcome, RunRequest};
 
 use crate::error::Error;

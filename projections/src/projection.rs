@@ -97,8 +97,31 @@ impl Projection {
         Ok(rejected)
     }
 
+    /// Those of a source's rows that [`Projection::push`] would give back. Applies nothing.
+    ///
+    /// # Errors
+    /// As [`Projection::push`].
+    pub fn rejected(&mut self, source: &str, columns: &[usize], rows: &RecordBatch) -> Result<Vec<Rejected>, Error> {
+        let delta = Delta::insertions(rows.clone());
+        if rows.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(self.tried(Pushed { relation: source, columns, delta: &delta })?.1)
+    }
+
     /// Stages the rows of which no expression fails, in their order.
     fn stage_good(&mut self, pushed: Pushed<'_>) -> Result<Vec<Rejected>, Error> {
+        let (good, rejected) = self.tried(pushed)?;
+        for range in good {
+            let rows = slice(pushed.delta, &range);
+            let deltas = self.root.stage(Pushed { delta: &rows, ..pushed }, OnFailure::Refuse)?;
+            self.pending.extend(deltas);
+        }
+        Ok(rejected)
+    }
+
+    /// The rows on which no expression fails, and those on which one does, in their order.
+    fn tried(&mut self, pushed: Pushed<'_>) -> Result<(Vec<Range<usize>>, Vec<Rejected>), Error> {
         let mut rejected = Vec::new();
         let mut good: Vec<Range<usize>> = Vec::new();
         // Ranges still to be tried, the first on top.
@@ -118,12 +141,7 @@ impl Projection {
                 Err(error) => return Err(error),
             }
         }
-        for range in good {
-            let rows = slice(pushed.delta, &range);
-            let deltas = self.root.stage(Pushed { delta: &rows, ..pushed }, OnFailure::Refuse)?;
-            self.pending.extend(deltas);
-        }
-        Ok(rejected)
+        Ok((good, rejected))
     }
 
     /// Ends an epoch: gives the net changes of the view since the last flush, consolidated (no row is both emitted and retracted). The

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::global::{Global, runtime};
 use super::signals;
-use crate::error::Error;
+use crate::error::{Error, Finding};
 use crate::lock::lock;
 use crate::progress::Progress;
 use crate::project::Project;
@@ -47,7 +47,8 @@ impl Run {
         if set_aside.is_empty() || !self.until_caught_up {
             return Ok(());
         }
-        Err(Error::SetAside {
+        Err(Error::Found {
+            finding: Finding::SetAside,
             message: set_aside.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
             help: format!(
                 "`alluvium dead-letters list` shows them; they are kept in {}",

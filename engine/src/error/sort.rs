@@ -7,7 +7,7 @@ use alluvium_projections::Error as Projection;
 use alluvium_sql::Cause;
 use datafusion::common::DataFusionError;
 
-use super::{Error, Kind};
+use super::{Error, Finding, Kind};
 
 impl Error {
     /// What has to be done.
@@ -36,7 +36,8 @@ fn kind(error: &Error) -> Kind {
             Projection::Bug(_) => Kind::Bug,
         },
         Error::Panic { .. } => Kind::Bug,
-        Error::SetAside { .. } => Kind::BadData,
+        Error::Found { finding: Finding::SetAside | Finding::Unknown, .. } => Kind::BadData,
+        Error::Found { finding: Finding::Differs, .. } => Kind::Corrupt,
         Error::Other { kind, .. } => *kind,
     }
 }
@@ -54,7 +55,7 @@ fn help(error: &Error) -> Option<String> {
             Projection::Row(_) => Some("guard the expression, for instance with TRY_CAST, NULLIF or CASE".into()),
             Projection::Plan(_) | Projection::Bug(_) => None,
         },
-        Error::SetAside { help, .. } => Some(help.clone()),
+        Error::Found { help, .. } => Some(help.clone()),
         Error::Other { help, .. } => help.clone(),
     }
 }

@@ -14,6 +14,14 @@ use crate::status::{Phase, SourceStatus, ViewStatus};
 /// # Errors
 /// The disk's.
 pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
+    Ok(newest_records(layout)?.values().map(ViewStatus::of_record).collect())
+}
+
+/// The last record of each view, by name, read from the records beside the views: works beside a running engine.
+///
+/// # Errors
+/// The disk's.
+pub fn newest_records(layout: &Layout) -> Result<BTreeMap<String, Record>, Error> {
     let mut newest: BTreeMap<String, Record> = BTreeMap::new();
     for record in twin::read_all(layout)?.into_iter().flat_map(|commit| commit.records) {
         if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
@@ -21,7 +29,7 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
         }
     }
     newest.retain(|view, _| layout.record(view).exists());
-    Ok(newest.values().map(ViewStatus::of_record).collect())
+    Ok(newest)
 }
 
 impl ViewStatus {

@@ -6,6 +6,7 @@ pub(super) mod feed;
 pub(super) mod intake;
 pub(super) mod pipeline;
 mod report;
+mod set_aside;
 mod swap;
 pub(super) mod tallies;
 mod turns;

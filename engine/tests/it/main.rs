@@ -18,3 +18,4 @@ mod served;
 mod server;
 mod signals;
 mod supervision;
+mod verify;

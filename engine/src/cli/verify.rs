@@ -1,0 +1,96 @@
+//! `alluvium verify`.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+
+use super::global::{Global, Shape, json, print, runtime};
+use super::rebuild::must_be_declared;
+use super::table;
+use crate::error::{Error, Finding};
+use crate::verify::{DifferingRow, SHOWN, Verdict, Verified, verify};
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium -C my-views verify                        every view
+  alluvium -C my-views verify revenue_by_country --memory-mb 4096
+
+It reads the events again from their sources, up to the committed offset, runs the view's SQL over them as one batch query, and compares
+the rows: while the engine runs or not. It ends with 0 where all views are equal, with 1 where one differs, and with 4 where it cannot be
+told, for instance since the stream no longer holds the events. Rows are kept in the folder for temporary files (TMPDIR) meanwhile.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Verify {
+    /// The views; all where none is named
+    views: Vec<String>,
+    /// Memory that queries may take; sorts and aggregates spill what is more, and joins fail
+    #[arg(long, value_name = "MB", default_value_t = 2048)]
+    memory_mb: usize,
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = Shape::Table)]
+    format: Shape,
+}
+
+impl Verify {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let project = global.project()?;
+        for view in &self.views {
+            must_be_declared(&project, view)?;
+        }
+        let names: BTreeSet<String> = self.views.iter().cloned().collect();
+        let verified = runtime()?.block_on(verify(&project, &names, self.memory_mb << 20))?;
+        match self.format {
+            Shape::Json => print(&json(&verified)?)?,
+            Shape::Table => print(&verified.iter().map(text).collect::<String>())?,
+        }
+        let count = |is: fn(&Verdict) -> bool| verified.iter().filter(|one| is(&one.verdict)).count();
+        let differ = count(|verdict| matches!(verdict, Verdict::Differs { .. }));
+        let unknown = count(|verdict| matches!(verdict, Verdict::Unknown { .. }));
+        let of = format!("of {} views", verified.len());
+        if differ > 0 {
+            return Err(Error::Found {
+                finding: Finding::Differs,
+                message: format!("{differ} {of} differ from their SQL"),
+                help: "keep a copy of the data folder and report it; `alluvium rebuild VIEW` makes a view anew".to_owned(),
+            });
+        }
+        if unknown > 0 {
+            return Err(Error::Found {
+                finding: Finding::Unknown,
+                message: format!("of {unknown} {of} it cannot be told whether they equal their SQL"),
+                help: "the reasons stand with the views".to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn text(verified: &Verified) -> String {
+    let Verified { view, rows, verdict, .. } = verified;
+    match verdict {
+        Verdict::Equal => format!("{view}: equal: {rows} rows at {}\n", place(verified)),
+        Verdict::Unknown { reason } => format!("{view}: cannot be told: {reason}\n"),
+        Verdict::Differs { columns, differing, count, at_least } => {
+            let least = if *at_least { "at least " } else { "" };
+            let shown = if *count > SHOWN { format!("; the first {SHOWN}:") } else { ":".to_owned() };
+            let header: Vec<&str> = std::iter::once("").chain(columns.iter().map(String::as_str)).collect();
+            let mut table = table::plain(&header);
+            for DifferingRow { in_view, values } in differing {
+                let side = if *in_view { "view" } else { "SQL" };
+                table.add_row(std::iter::once(side.to_owned()).chain(values.iter().cloned()));
+            }
+            format!(
+                "{view}: differs: {least}{count} rows at {} are only in the view or only in the answer of its SQL{shown}\n{table}\n",
+                place(verified)
+            )
+        }
+    }
+}
+
+/// `sequence 41 of orders`: the last one that is in the view.
+fn place(verified: &Verified) -> String {
+    let places = verified.offsets.iter().map(|(source, offset)| format!("sequence {} of {source}", offset.saturating_sub(1)));
+    let places: Vec<String> = places.collect();
+    if places.is_empty() { "no event".to_owned() } else { places.join(", ") }
+}

@@ -1,0 +1,58 @@
+//! Counts what each view of a pipeline reads and what of it is set aside, and says so in the log: at once, then again after a while.
+
+use std::collections::BTreeSet;
+
+use alluvium_connectors::Batch;
+use alluvium_connectors::dead_letters::DeadLetter;
+
+use super::pipeline::{Member, Pipeline};
+use super::tallies::{concerns, events};
+use crate::runtime::component::sources_read;
+
+impl Pipeline {
+    /// The views that read a source, or those of them that `only` names, begin to read it at this offset where they have not begun before.
+    pub(crate) fn begin_tallies(&mut self, source: &str, offset: u64, only: Option<&BTreeSet<String>>) {
+        for member in self.readers(source, only) {
+            member.tallies.of(source, offset);
+        }
+    }
+
+    /// Counts a batch that was pushed, with the letters of it: those after the first `before`.
+    pub(super) fn tally(&mut self, source: &str, batch: &Batch, only: Option<&BTreeSet<String>>, before: usize) {
+        let all = self.take_letters();
+        let letters = all.get(before..).unwrap_or_default();
+        let events = events(batch, letters);
+        for member in self.readers(source, only) {
+            let name = member.view.name.clone();
+            // An event of which several columns are bad is one event.
+            let mut seen = BTreeSet::new();
+            let own = letters.iter().filter(|letter| concerns(letter, &name) && seen.insert(letter.sequence));
+            let own: Vec<&DeadLetter> = own.collect();
+            member.tallies.add(source, batch.start, events, &own);
+        }
+        let now = self.shared().surroundings().now();
+        for letter in letters {
+            if self.shared().warnings().is_due(letter, now) {
+                let reader = self.members().iter().find(|member| concerns(letter, &member.view.name));
+                let tally = reader.and_then(|member| member.tallies.all.get(source));
+                tracing::warn!(
+                    source,
+                    view = letter.view,
+                    kind = letter.kind,
+                    sequence = letter.sequence,
+                    error = letter.error,
+                    set_aside = tally.map(|tally| tally.set_aside),
+                    of_events = tally.map(|tally| tally.events),
+                    "events are set aside; `alluvium dead-letters list` shows them"
+                );
+            }
+        }
+        self.add_letters(all);
+    }
+
+    fn readers(&mut self, source: &str, only: Option<&BTreeSet<String>>) -> impl Iterator<Item = &mut Member> {
+        self.members_mut().iter_mut().filter(move |member| {
+            only.is_none_or(|only| only.contains(&member.view.name)) && sources_read(&member.view).any(|name| name == source)
+        })
+    }
+}

@@ -1,0 +1,253 @@
+//! Proves views right on their own data: computes their SQL as one batch query over the events up to the committed offset, read again from
+//! their sources, and compares the rows as multisets.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`pinned`] | one commit of each view, copied before anything else is done |
+//! | [`events`] | the sources, read again |
+//! | [`query`] | the batch queries, under a bound on memory |
+//! | [`failing`] | rows on which an expression fails, left out where they fail |
+//! | [`compare`] | which rows differ |
+//! | [`spool`], [`table`] | rows on disk, and as tables of queries |
+//! | [`unknown`] | why it cannot be told whether a view is right |
+//!
+//! It judges by another way than the engine computes: DataFusion's plan of the whole query, where the engine runs an incremental one. What
+//! it shares with the engine is the decoder, and the rule for which events an expression of a view sets aside. It locks and writes nothing
+//! in the data folder.
+
+mod compare;
+mod events;
+mod failing;
+mod pinned;
+mod query;
+mod spool;
+mod table;
+mod unknown;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alluvium_sql::{RelationKind, View};
+
+use self::compare::compare;
+use self::events::Events;
+use self::pinned::{Pinned, pin};
+use self::query::Queries;
+use self::spool::SpoolFolder;
+use self::unknown::Unknown;
+use crate::error::Error;
+use crate::project::Project;
+
+/// Rows that differ are shown up to so many.
+pub const SHOWN: usize = 20;
+
+/// What was found of a view.
+#[derive(Debug, serde::Serialize)]
+pub struct Verified {
+    /// The view.
+    pub view: String,
+    /// The committed offset of each source that its rows come from.
+    pub offsets: BTreeMap<String, u64>,
+    /// Its rows.
+    pub rows: u64,
+    /// What they are.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+/// Whether a view is what its SQL says.
+#[derive(Debug, serde::Serialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is.
+    Equal,
+    /// It is not.
+    Differs {
+        /// The names of its columns.
+        columns: Vec<String>,
+        /// Rows that only one of both has, at most [`SHOWN`].
+        differing: Vec<DifferingRow>,
+        /// How many there are, or at least how many.
+        count: usize,
+        /// There may be more than `count`.
+        at_least: bool,
+    },
+    /// It cannot be told.
+    Unknown {
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A row that one of both has more often than the other.
+#[derive(Debug, serde::Serialize)]
+pub struct DifferingRow {
+    /// It is in the view and not in the answer of its SQL; else the other way round.
+    pub in_view: bool,
+    /// As text, by column.
+    pub values: Vec<String>,
+}
+
+/// Verifies views, all where none is named. `memory` bounds what queries hold, in bytes; what is more is spilled to the folder for
+/// temporary files, where the operators can.
+///
+/// # Errors
+/// A source that is away, a view's files that cannot be read, the disk's; a query that needs more memory.
+pub async fn verify(project: &Project, names: &BTreeSet<String>, memory: usize) -> Result<Vec<Verified>, Error> {
+    let views: Vec<&View> = project.catalog.views.iter().filter(|view| names.is_empty() || names.contains(&view.name)).collect();
+    let folder = SpoolFolder::create()?;
+    let (pinned, mut records) = pin(project, &views, &folder).await?;
+    let needed: Vec<&View> = views.iter().flat_map(|view| chain(project, view)).collect();
+    records.retain(|name, record| needed.iter().any(|view| view.name == *name && view.plan.fingerprint == record.fingerprint));
+
+    let mut wanted: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for pinned in pinned.values().filter_map(|pinned| pinned.as_ref().ok()) {
+        for (source, offset) in &pinned.offsets {
+            wanted.entry(source).or_default().insert(*offset);
+        }
+    }
+    let mut events: BTreeMap<String, Events> = BTreeMap::new();
+    let mut gone: BTreeMap<String, Unknown> = BTreeMap::new();
+    for source in project.connect()? {
+        let name = &source.config().name;
+        let Some(mut offsets) = wanted.get(name.as_str()).cloned() else { continue };
+        let recorded = || records.values().filter_map(|record| record.positions.get(name));
+        offsets.extend(recorded().map(|position| position.offset));
+        tracing::info!(source = name, "reading again");
+        match events::read(&source, recorded(), &offsets, &folder).await? {
+            Ok(read) => drop(events.insert(name.clone(), read)),
+            Err(unknown) => drop(gone.insert(name.clone(), unknown)),
+        }
+    }
+
+    let surroundings = query::surroundings(memory, folder.path())?;
+    let mut queries = Queries { folder: &folder, surroundings, events: &events, records: &records, computed: BTreeMap::new() };
+    let mut all = Vec::with_capacity(views.len());
+    for view in views {
+        let (offsets, rows, verdict) = match &pinned[&view.name] {
+            Err(unknown) => (BTreeMap::new(), 0, Err(unknown.clone())),
+            Ok(pinned) => {
+                let verdict = match pinned.offsets.keys().find_map(|source| gone.get(source)) {
+                    Some(unknown) => Err(unknown.clone()),
+                    None => judge(project, view, pinned, &mut queries).await?,
+                };
+                (pinned.offsets.clone(), pinned.rows.rows(), verdict)
+            }
+        };
+        let verdict = verdict.unwrap_or_else(|Unknown(reason)| Verdict::Unknown { reason });
+        all.push(Verified { view: view.name.clone(), offsets, rows, verdict });
+    }
+    Ok(all)
+}
+
+async fn judge(
+    project: &Project,
+    view: &View,
+    pinned: &Pinned,
+    queries: &mut Queries<'_>,
+) -> Result<Result<Verdict, Unknown>, Error> {
+    let chain = chain(project, view);
+    let past = match past(&chain, pinned, queries) {
+        Ok(past) => past,
+        Err(unknown) => return Ok(Err(unknown)),
+    };
+    let mut expected = None;
+    for one in &chain {
+        let behind = sources_behind(project, one);
+        let offsets: BTreeMap<String, u64> = pinned
+            .offsets
+            .iter()
+            .filter(|(source, _)| behind.contains(source.as_str()))
+            .map(|(source, at)| (source.clone(), *at))
+            .collect();
+        expected = match queries.computed.get(&(one.name.clone(), offsets.clone())) {
+            Some(rows) => Some(std::sync::Arc::clone(rows)),
+            None => match queries.compute(one, &offsets).await? {
+                Ok(rows) => Some(rows),
+                Err(Unknown(reason)) => return Ok(Err(Unknown(format!("view {}: {reason}", one.name)))),
+            },
+        };
+    }
+    let expected = expected.ok_or_else(|| Error::bug(format!("view {} is not among those that it needs", view.name)))?;
+    let difference = compare(&pinned.rows, &expected, SHOWN)?;
+    if difference.rows.is_empty() {
+        return Ok(Ok(Verdict::Equal));
+    }
+    if let Some(reason) = past {
+        return Ok(Err(Unknown(reason)));
+    }
+    Ok(Ok(Verdict::Differs {
+        columns: view.plan.schema.fields().iter().map(|field| field.name().clone()).collect(),
+        count: difference.rows.len(),
+        at_least: difference.cut,
+        differing: difference
+            .rows
+            .into_iter()
+            .take(SHOWN)
+            .map(|row| DifferingRow { in_view: row.first, values: row.values })
+            .collect(),
+    }))
+}
+
+/// A view after those that it reads, directly or through others.
+fn chain<'a>(project: &'a Project, view: &'a View) -> Vec<&'a View> {
+    let mut needed = BTreeSet::from([view.name.as_str()]);
+    let mut chain: Vec<&View> = Vec::new();
+    for one in project.catalog.views.iter().rev() {
+        if needed.contains(one.name.as_str()) {
+            needed.extend(one.plan.reads.iter().filter(|(kind, _)| *kind == RelationKind::View).map(|(_, name)| name.as_str()));
+            chain.push(one);
+        }
+    }
+    chain.reverse();
+    chain
+}
+
+fn sources_behind<'a>(project: &'a Project, view: &'a View) -> BTreeSet<&'a str> {
+    let reads = chain(project, view).into_iter().flat_map(|view| view.plan.reads.iter());
+    reads.filter(|(kind, _)| *kind == RelationKind::Source).map(|(_, name)| name.as_str()).collect()
+}
+
+/// Whether the sources still hold all that the views have read. Gives what is to be said of a view that differs where that is not known.
+fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Option<String>, Unknown> {
+    let mut doubt = None;
+    for view in chain {
+        let record = queries.records.get(&view.name);
+        for (_, source) in view.plan.reads.iter().filter(|(kind, _)| *kind == RelationKind::Source) {
+            let (Some(events), Some(end)) = (queries.events.get(source), pinned.offsets.get(source)) else { continue };
+            let first = events.first;
+            let position = record.and_then(|record| record.positions.get(source));
+            if position.is_some_and(|position| !position.identity.same_source(&events.identity)) {
+                return Err(Unknown(format!("source {source} has been made anew since view {} read it", view.name)));
+            }
+            let tally = record.and_then(|record| record.tallies.get(source));
+            let Some((tally, began)) = tally.and_then(|tally| Some((tally, tally.began?))) else {
+                if first > 1 {
+                    doubt = Some(format!(
+                        "source {source} holds nothing before {first}, and whether view {} has read more was not recorded by the release that began it",
+                        view.name
+                    ));
+                }
+                continue;
+            };
+            if first > began && first <= *end {
+                return Err(Unknown(format!(
+                    "source {source} no longer holds the events from {began} to {}, which view {} has read",
+                    first - 1,
+                    view.name
+                )));
+            }
+            // The record may be of a later commit than the rows.
+            let recorded = position.map_or(0, |position| position.offset);
+            let held = events.counts.get(&recorded).copied().unwrap_or(tally.events);
+            if held < tally.events {
+                return Err(Unknown(format!(
+                    "source {source} no longer holds {} of the {} events that view {} has read",
+                    tally.events - held,
+                    tally.events,
+                    view.name
+                )));
+            }
+        }
+    }
+    Ok(doubt)
+}

@@ -1,0 +1,87 @@
+//! Reads a source again, from its first event up to an offset.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use alluvium_connectors::Position;
+use alluvium_connectors::source::{Identity, Read, Source, Start};
+use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::record_batch::RecordBatch;
+
+use super::spool::{Spool, SpoolFolder};
+use super::unknown::Unknown;
+use crate::error::Error;
+
+/// The events of a source that are good, on disk.
+#[derive(Debug)]
+pub(super) struct Events {
+    /// All columns of the source.
+    pub(super) schema: SchemaRef,
+    /// Those that the spool has, before the sequences.
+    pub(super) columns: Vec<usize>,
+    pub(super) spool: Arc<Spool>,
+    /// The offset of the first event that the source still has.
+    pub(super) first: u64,
+    /// Which source it is.
+    pub(super) identity: Identity,
+    /// The sequences of events of which a value does not fit its column, with the column's index in `schema`.
+    pub(super) unfit: Vec<(u64, usize)>,
+    /// How many events, good and bad, there are before each of the offsets that were asked for.
+    pub(super) counts: BTreeMap<u64, u64>,
+}
+
+/// Reads a source up to the farthest of some offsets. `recorded` are the positions of it that commits have recorded.
+///
+/// # Errors
+/// [`Unknown`] where the source no longer has what was read then; those of the source and of the disk.
+pub(super) async fn read(
+    source: &Arc<dyn Source>,
+    recorded: impl Iterator<Item = &Position>,
+    offsets: &BTreeSet<u64>,
+    folder: &SpoolFolder,
+) -> Result<Result<Events, Unknown>, Error> {
+    let config = source.config();
+    if source.promises().read_once {
+        return Ok(Err(Unknown(format!("source {} can be read only once", config.name))));
+    }
+    let mut reader = source.read(Start::First).await?;
+    let (first, identity) = (reader.position().offset, reader.position().identity.clone());
+    // The source looks whether it still has what was read last, and what comes next.
+    let newest = recorded.filter(|position| position.identity.same_source(&identity)).max_by_key(|position| position.offset);
+    if let Some(position) = newest
+        && let Err(error) = source.read(Start::At(position.clone())).await
+    {
+        return match error {
+            alluvium_connectors::Error::StreamChanged { .. } => Ok(Err(Unknown(error.to_string()))),
+            error => Err(error.into()),
+        };
+    }
+    let mut counts: BTreeMap<u64, u64> = offsets.iter().map(|offset| (*offset, 0)).collect();
+    let end = counts.last_key_value().map_or(0, |(offset, _)| *offset);
+    let fields = config.columns.iter().filter_map(|column| config.declared.fields().get(*column)).cloned();
+    let sequence = Arc::new(Field::new("sequence", DataType::UInt64, false));
+    let mut spool = folder.writer(&Arc::new(Schema::new(fields.chain([sequence]).collect::<Vec<_>>())))?;
+    let mut unfit = Vec::new();
+    while reader.position().offset < end {
+        let batch = match reader.next().await {
+            Ok(Read::Batch(batch)) => batch.until(end),
+            Err(error @ alluvium_connectors::Error::StreamChanged { .. }) => return Ok(Err(Unknown(error.to_string()))),
+            Err(error) => return Err(error.into()),
+            Ok(Read::CaughtUp { .. } | Read::End) => {
+                let found = reader.position().offset;
+                return Ok(Err(Unknown(format!("source {} ends at {found}, before {end}, which was applied", config.name))));
+            }
+        };
+        for (offset, count) in &mut counts {
+            *count += crate::runtime::events_before(&batch, *offset);
+        }
+        unfit.extend(batch.unfit.iter().map(|unfit| (batch.sequences.value(unfit.row), unfit.column)));
+        let columns: Vec<ArrayRef> =
+            batch.rows.columns().iter().cloned().chain([Arc::new(batch.sequences.clone()) as ArrayRef]).collect();
+        let rows = RecordBatch::try_from_iter(columns.into_iter().enumerate().map(|(index, column)| (index.to_string(), column)));
+        spool.write(&rows.map_err(|error| Error::bug(format!("events of {}: {error}", config.name)))?)?;
+    }
+    let (schema, columns) = (config.declared.clone(), config.columns.clone());
+    Ok(Ok(Events { schema, columns, spool: Arc::new(spool.finish()?), first, identity, unfit, counts }))
+}

@@ -1,0 +1,172 @@
+//! A physical plan that leaves out the rows on which an expression fails, each at the operator where it fails: the law's third clause, in
+//! batch. It computes what such an operator evaluates on each of its input's rows beforehand, and drops those that fail.
+//!
+//! Conditions of joins, which are evaluated on pairs of rows, are left as they are.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use futures::StreamExt;
+
+/// The plan with failing rows left out below each operator that would fail on them.
+pub(super) fn without_failing_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let changed = reset_plan_states(plan)?.transform_up(|plan| {
+        let evaluated = evaluated(&plan)?;
+        let input = match plan.children().as_slice() {
+            [input] if !evaluated.is_empty() => Arc::clone(input),
+            _ => return Ok(Transformed::no(plan)),
+        };
+        let checked: Arc<dyn ExecutionPlan> =
+            Arc::new(Checked { evaluated: evaluated.into(), properties: Arc::clone(input.properties()), input });
+        Ok(Transformed::yes(
+            plan.replace_children(vec![checked], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?,
+        ))
+    });
+    Ok(changed?.data)
+}
+
+/// Expressions that are evaluated on each row, or on those for which a filter holds.
+#[derive(Debug)]
+struct Evaluated {
+    filter: Option<Arc<dyn PhysicalExpr>>,
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Evaluated {
+    fn check(&self, rows: &RecordBatch) -> Result<()> {
+        let filtered = match &self.filter {
+            Some(filter) => {
+                let wanted = filter.evaluate(rows)?.into_array(rows.num_rows())?;
+                Some(filter_record_batch(rows, wanted.as_boolean())?)
+            }
+            None => None,
+        };
+        let rows = filtered.as_ref().unwrap_or(rows);
+        self.expressions.iter().try_for_each(|expression| expression.evaluate(rows).map(drop))
+    }
+}
+
+/// What an operator evaluates on each row of its one input.
+fn evaluated(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Evaluated>> {
+    if plan.children().len() != 1 {
+        return Ok(Vec::new());
+    }
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        if matches!(aggregate.mode(), AggregateMode::Final | AggregateMode::FinalPartitioned | AggregateMode::PartialReduce) {
+            return Ok(Vec::new());
+        }
+        let keys = Evaluated { filter: None, expressions: aggregate.group_expr().input_exprs() };
+        let arguments = aggregate.aggr_expr().iter().zip(aggregate.filter_expr());
+        let arguments = arguments.map(|(of, filter)| Evaluated { filter: filter.clone(), expressions: of.expressions() });
+        return Ok(std::iter::once(keys).chain(arguments).collect());
+    }
+    let mut expressions = Vec::new();
+    plan.apply_expressions(&mut |expression| {
+        expressions.push(Arc::clone(expression));
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(if expressions.is_empty() { Vec::new() } else { vec![Evaluated { filter: None, expressions }] })
+}
+
+/// Gives the rows of its input on which nothing fails.
+#[derive(Debug, Clone)]
+struct Checked {
+    evaluated: Arc<[Evaluated]>,
+    properties: Arc<PlanProperties>,
+    input: Arc<dyn ExecutionPlan>,
+}
+
+impl Checked {
+    fn with_input(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Checked { input, ..self.clone() })),
+            _ => Err(DataFusionError::Internal("a check has one input".to_owned())),
+        }
+    }
+}
+
+/// The rows of a batch on which nothing fails, in their order. What is no row's fault is left for the operator to say.
+fn good(evaluated: &[Evaluated], batch: RecordBatch) -> Vec<RecordBatch> {
+    let mut good = Vec::new();
+    // Rows still to be tried, the first on top.
+    let mut untried = vec![batch];
+    while let Some(rows) = untried.pop() {
+        let failed = evaluated.iter().try_for_each(|one| one.check(&rows));
+        let is_of_a_row = failed.is_err_and(|error| alluvium_sql::cause(&error) == alluvium_sql::Cause::Values);
+        match rows.num_rows() {
+            _ if !is_of_a_row => good.push(rows),
+            0 | 1 => {}
+            count => {
+                untried.push(rows.slice(count / 2, count - count / 2));
+                untried.push(rows.slice(0, count / 2));
+            }
+        }
+    }
+    good
+}
+
+impl DisplayAs for Checked {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Checked")
+    }
+}
+
+impl ExecutionPlan for Checked {
+    fn name(&self) -> &'static str {
+        "Checked"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.with_input(children)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.with_input(children)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let evaluated = Arc::clone(&self.evaluated);
+        let rows = self.input.execute(partition, context)?.flat_map(move |batch| {
+            let batches: Vec<Result<RecordBatch>> = match batch {
+                Ok(batch) => good(&evaluated, batch).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            futures::stream::iter(batches)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
+    }
+}
