@@ -20,7 +20,14 @@ mod tests {
 
     #[test]
     fn staleness_is_zero_at_the_end_and_unknown_without_times() {
-        let place = |offset, end, newest_ns, current_ns| SourceStatus { offset, applied: offset, end, newest_ns, current_ns };
+        let place = |offset, end, newest_ns, current_ns| SourceStatus {
+            offset,
+            applied: offset,
+            end,
+            newest_ns,
+            current_ns,
+            ..SourceStatus::default()
+        };
         let now = 5_000_000_000;
         assert_eq!(staleness(&place(10, 10, None, None), now), Some(0.0));
         assert_eq!(staleness(&place(9, 10, Some(2_000_000_000), None), now), Some(3.0));
