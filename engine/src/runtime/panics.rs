@@ -52,7 +52,12 @@ pub(crate) fn catching<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
-        std::panic::set_hook(Box::new(|info| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            // A test that fails says why.
+            if cfg!(test) {
+                before(info);
+            }
             let events = IN_HAND.try_with(|events| events.try_borrow().map(|events| events.to_string()).unwrap_or_default());
             let thread = std::thread::current();
             tracing::error!(
