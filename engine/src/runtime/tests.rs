@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::commit::failpoint::in_tests::panic_at;
 use super::supervise::Supervisor;
 use super::{COMMIT_POINTS, Outcome, RunRequest};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::layout::Layout;
 use crate::project::Project;
 use crate::query::query;
@@ -225,19 +225,5 @@ async fn a_source_made_anew_is_rebuilt_from_where_the_settings_say_so() {
     folder.batch().batch().batch();
     std::fs::remove_dir_all(folder.data().join("dead_letters")).unwrap();
     folder.run().await.0.unwrap();
-    assert_eq!(folder.assert_the_law().await, folder.end());
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pipeline_that_panics_each_time_fails_and_a_new_run_goes_on() {
-    let mut folder = Folder::new("always", "");
-    folder.batch().then(Step::Wait).batch().batch();
-    // The first start, and those after it that are allowed.
-    (0..6).for_each(|_| panic_at(&folder.view, "after_parts", 1));
-    let (ended, restarts) = folder.run().await;
-    let error = ended.unwrap_err();
-    assert!(error.kind() == Kind::Bug && restarts == 5, "{error}, {restarts} restarts");
-    let (ended, _) = folder.run().await;
-    assert_eq!(ended.unwrap(), Outcome::Complete);
     assert_eq!(folder.assert_the_law().await, folder.end());
 }
