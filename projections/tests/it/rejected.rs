@@ -52,6 +52,13 @@ async fn failing_rows_are_left_out_and_told() {
     check("SELECT CAST(s AS BIGINT) AS n FROM t", &values, &[2, 4], &[&["1"], &["2"], &["4"], &["6"], &["7"]]).await;
     check("SELECT count(*), sum(CAST(s AS BIGINT)) FROM t", &values, &[2, 4], &[&["5", "20"]]).await;
     check(
+        "SELECT 9223372036854775800 + v + v - 9223372036854775800 AS q FROM t WHERE v <> 0 AND v < 10",
+        &values,
+        &[2],
+        &[&["2"], &["4"], &["-2"]],
+    )
+    .await;
+    check(
         "SELECT 10 / v AS k, count(*) FROM t GROUP BY 10 / v",
         &values,
         &[1, 4],

@@ -9,7 +9,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::arithmetic::checked;
+use super::functions::arithmetic::{checked, is_checked};
 use super::functions::date_part::date_part;
 
 /// Comes before DataFusion's own planners.
@@ -18,13 +18,17 @@ pub(super) struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, written: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let (Ok(left), Ok(right)) = (written.left.get_type(schema), written.right.get_type(schema)) else {
-            return Ok(PlannerResult::Original(written));
-        };
-        if let Some(function) = arithmetic(&written, &left, &right) {
-            return Ok(PlannerResult::Planned(function.call(vec![written.left, written.right])));
+        let Some(operator) = whole_number_operator(&written) else { return Ok(PlannerResult::Original(written)) };
+        // The right side first: of a long chain it is short, and often decides.
+        let integer = |side: &Expr| whole_number_type(side, schema).filter(DataType::is_integer);
+        let Some(right) = integer(&written.right) else { return Ok(PlannerResult::Original(written)) };
+        let Some(left) = integer(&written.left) else { return Ok(PlannerResult::Original(written)) };
+        match checked(operator) {
+            Some(function) => {
+                Ok(PlannerResult::Planned(chained(&function, (written.left, &left), (written.right, &right), schema)))
+            }
+            None => Ok(PlannerResult::Original(written)),
         }
-        Ok(PlannerResult::Original(written))
     }
 
     fn plan_extract(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
@@ -32,13 +36,100 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// The function that computes an operation better than DataFusion does.
-fn arithmetic(written: &RawBinaryExpr, left: &DataType, right: &DataType) -> Option<Arc<ScalarUDF>> {
+/// The operator of an operation that may be one of whole numbers and wrap around; none for constants, which the optimizer computes.
+fn whole_number_operator(written: &RawBinaryExpr) -> Option<Operator> {
     let constant = matches!((&written.left, &written.right), (Expr::Literal(..), Expr::Literal(..)));
     match written.op {
-        BinaryOperator::Plus if left.is_integer() && right.is_integer() && !constant => checked(Operator::Plus),
-        BinaryOperator::Minus if left.is_integer() && right.is_integer() && !constant => checked(Operator::Minus),
-        BinaryOperator::Multiply if left.is_integer() && right.is_integer() && !constant => checked(Operator::Multiply),
+        _ if constant => None,
+        BinaryOperator::Plus => Some(Operator::Plus),
+        BinaryOperator::Minus => Some(Operator::Minus),
+        BinaryOperator::Multiply => Some(Operator::Multiply),
         _ => None,
+    }
+}
+
+/// The type of a side. DataFusion finds the type of a call by way of the names of all calls in it, which are as long as it is deep.
+fn whole_number_type(side: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match side {
+        Expr::ScalarFunction(call) if is_checked(&call.func) => {
+            let types: Option<Vec<DataType>> = match call.args.as_slice() {
+                // All of one type: see below.
+                [first, _, _, ..] => return whole_number_type(first, schema),
+                sides => sides.iter().map(|side| whole_number_type(side, schema)).collect(),
+            };
+            call.func.return_type(&types?).ok()
+        }
+        side => side.get_type(schema).ok(),
+    }
+}
+
+/// The call of a function on both sides. A chain of one operator over one type becomes one call, so that thousands of terms are not
+/// thousands of calls in each other: it is computed from left to right all the same.
+fn chained(function: &Arc<ScalarUDF>, left: (Expr, &DataType), right: (Expr, &DataType), schema: &DFSchema) -> Expr {
+    match left.0 {
+        Expr::ScalarFunction(mut call)
+            if call.func == *function
+                && left.1 == right.1
+                && call.args.iter().take(2).all(|side| whole_number_type(side, schema).as_ref() == Some(right.1)) =>
+        {
+            call.args.push(right.0);
+            Expr::ScalarFunction(call)
+        }
+        left => function.call(vec![left, right.0]),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+
+    use super::*;
+    use crate::{Catalog, SqlFile};
+
+    /// How many sides each operation of whole numbers has, in an expression over columns of several types.
+    fn sides(expression: &str) -> Vec<usize> {
+        let text = format!(
+            "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, i INT, d DOUBLE) STORED AS FILE LOCATION 't';
+             CREATE MATERIALIZED VIEW v AS SELECT {expression} AS s FROM t;"
+        );
+        let catalog = Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).unwrap();
+        let mut found = Vec::new();
+        let visited = catalog.views[0].plan.batch.apply(|node| {
+            node.apply_expressions(|expression| {
+                expression.apply(|expression| {
+                    if let Expr::ScalarFunction(call) = expression
+                        && is_checked(&call.func)
+                    {
+                        found.push(call.args.len());
+                    }
+                    Ok(TreeNodeRecursion::Continue)
+                })
+            })
+        });
+        visited.unwrap();
+        found
+    }
+
+    #[test]
+    fn a_chain_of_one_operator_over_one_type_is_one_call() {
+        assert_eq!(sides("a + b + a + b"), [4]);
+        assert_eq!(sides("a - b - a"), [3]);
+        assert_eq!(sides("a + (b + a)"), [2, 2]);
+        assert_eq!(sides("a + b - a - b"), [3, 2]);
+        assert_eq!(sides("i + i + i"), [3]);
+        assert_eq!(sides("i + i + a"), [2, 2]);
+        assert_eq!(sides("i + a + a"), [2, 2]);
+        assert_eq!(sides("d + a + b"), [0; 0]);
+    }
+
+    #[test]
+    fn thousands_of_terms_are_planned() {
+        // The parser calls itself for each.
+        let planned = std::thread::Builder::new().stack_size(256 << 20).spawn(|| {
+            assert_eq!(sides(&vec!["a"; 2_000].join(" + ")), [2_000]);
+            assert_eq!(sides(&vec!["d"; 2_000].join(" + ")), [0; 0]);
+        });
+        planned.unwrap().join().unwrap();
     }
 }

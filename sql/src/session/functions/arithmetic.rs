@@ -27,6 +27,12 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     Some(Arc::clone(&FUNCTIONS[index]))
 }
 
+/// Whether a function is one of these.
+pub(crate) fn is_checked(function: &ScalarUDF) -> bool {
+    function.inner().is::<Checked>()
+}
+
+/// Of two sides, or of more that are of one type, from left to right.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     operator: Operator,
@@ -49,11 +55,24 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(infix(arguments.iter().map(enclosed), self.operator))
+        let Some((_, later)) = arguments.split_first() else { return internal_err!("an operator has two sides") };
+        // As the calls in each other that it stands for.
+        let mut name = "(".repeat(later.len().saturating_sub(1));
+        for (index, argument) in arguments.iter().enumerate() {
+            match index {
+                0 => {}
+                1 => name.push_str(&format!(" {} ", self.operator)),
+                _ => name.push_str(&format!(") {} ", self.operator)),
+            }
+            name.push_str(&enclosed(argument));
+        }
+        Ok(name)
     }
 
     fn schema_name(&self, arguments: &[Expr]) -> Result<String> {
-        Ok(infix(arguments.iter().map(|argument| argument.schema_name().to_string()), self.operator))
+        let mut name = String::new();
+        write_schema_name(&mut name, arguments, self.operator)?;
+        Ok(name)
     }
 
     fn signature(&self) -> &Signature {
@@ -61,14 +80,17 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
-        let [left, right] = arguments else { return internal_err!("an operator has two sides") };
+        let [left, right] = arguments else {
+            let result = self.return_type(arguments)?;
+            return Ok(vec![result; arguments.len()]);
+        };
         let (left, right) = BinaryTypeCoercer::new(left, &self.operator, right).get_input_types()?;
         Ok(vec![left, right])
     }
 
     fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
-        let [left, right] = arguments else { return internal_err!("an operator has two sides") };
-        BinaryTypeCoercer::new(left, &self.operator, right).get_result_type()
+        let Some((first, later)) = arguments.split_first() else { return internal_err!("an operator has two sides") };
+        later.iter().try_fold(first.clone(), |left, right| BinaryTypeCoercer::new(&left, &self.operator, right).get_result_type())
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
@@ -82,13 +104,31 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [left, right] = args.args.as_slice() else { return internal_err!("an operator has two sides") };
-        match self.operator {
-            Operator::Plus => apply(left, right, add),
-            Operator::Minus => apply(left, right, sub),
-            _ => apply(left, right, mul),
+        let mut sides = args.args.into_iter();
+        let Some(first) = sides.next() else { return internal_err!("an operator has two sides") };
+        sides.try_fold(first, |left, right| match self.operator {
+            Operator::Plus => apply(&left, &right, add),
+            Operator::Minus => apply(&left, &right, sub),
+            _ => apply(&left, &right, mul),
+        })
+    }
+}
+
+/// Writes the name of a call, and those of calls in it, to one text: each in a text of its own would take time as the square of their depth.
+fn write_schema_name(name: &mut String, sides: &[Expr], operator: Operator) -> Result<()> {
+    for (index, side) in sides.iter().enumerate() {
+        if index > 0 {
+            name.push_str(&format!(" {operator} "));
+        }
+        match side {
+            Expr::ScalarFunction(call) if is_checked(&call.func) => {
+                let operator = call.func.inner().downcast_ref::<Checked>().map_or(operator, |checked| checked.operator);
+                write_schema_name(name, &call.args, operator)?;
+            }
+            side => name.push_str(&side.schema_name().to_string()),
         }
     }
+    Ok(())
 }
 
 /// A side of an operation, in parentheses where it is an operation itself.
