@@ -12,6 +12,7 @@
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
 //! | [`filters`] | FILTER before the argument |
 //! | [`by_comparison`] | subqueries of one value that are bound by more than equality |
+//! | [`unions`] | the inputs of a UNION in common types |
 //! | [`outer_columns`] | columns of outer queries whose types the others changed |
 //! | [`laterals`] | UNNEST of a column of the row beside it |
 
@@ -24,6 +25,7 @@ mod laterals;
 mod lists;
 mod one_row;
 mod outer_columns;
+mod unions;
 mod unknown;
 mod widened;
 
@@ -55,6 +57,7 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     let mended = plan.transform_up_with_subqueries(|plan| {
         // What is below may have other types now.
         let plan = plan.recompute_schema()?;
+        let plan = unions::of_common_types(plan)?.data;
         let plan = copies::counted(plan)?.data;
         let plan = laterals::unnested(plan)?.data;
         let plan = each(plan, |expression, _| one_row::asked_of_its_value(expression))?.data;
