@@ -128,7 +128,8 @@ mod tests {
         // The parser calls itself for each.
         let planned = std::thread::Builder::new().stack_size(256 << 20).spawn(|| {
             assert_eq!(sides(&vec!["a"; 2_000].join(" + ")), [2_000]);
-            assert_eq!(sides(&vec!["d"; 2_000].join(" + ")), [0; 0]);
+            // Those of floats are DataFusion's own, which takes seconds for thousands.
+            assert_eq!(sides(&vec!["d"; 300].join(" + ")), [0; 0]);
         });
         planned.unwrap().join().unwrap();
     }
