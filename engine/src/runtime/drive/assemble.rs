@@ -14,7 +14,7 @@ use alluvium_projections::Delta;
 use super::pipeline::{Member, Pipeline, push_upstream};
 use crate::error::Error;
 use crate::record::Record;
-use crate::runtime::component::{Component, sources_read, views_read};
+use crate::runtime::component::{Component, views_read};
 use crate::runtime::shared::Shared;
 
 /// Events between two flushes while views are brought to one position.
@@ -117,7 +117,7 @@ impl Pipeline {
 
     fn reads(&self, view: &str, source: &str) -> bool {
         let member = self.members().iter().find(|member| member.view.name == view);
-        member.is_some_and(|member| sources_read(&member.view).any(|name| name == source))
+        member.is_some_and(|member| member.reads(source, None))
     }
 
     /// Pushes a kept view's present rows into the new views that read it.

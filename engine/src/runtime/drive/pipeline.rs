@@ -14,7 +14,7 @@ use alluvium_projections::{Delta, Projection};
 use alluvium_sql::View;
 
 use super::aside::{Aside, CRASH};
-use super::tallies::Tallies;
+use super::tallies::{Tallies, concerns};
 use crate::error::Error;
 use crate::record::{Record, dead_letter_key};
 use crate::runtime::commit::failpoint;
@@ -38,6 +38,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// Whether the view reads a source itself, and is one of those that `only` names.
+    pub(super) fn reads(&self, source: &str, only: Option<&BTreeSet<String>>) -> bool {
+        only.is_none_or(|only| only.contains(&self.view.name)) && sources_read(&self.view).any(|name| name == source)
+    }
+
     /// A view without any event yet.
     ///
     /// # Errors
@@ -187,8 +192,7 @@ impl Pipeline {
 
     /// How many of them are about a view; some may have been kept before, by another.
     pub(crate) fn letters_about(&self, view: &str) -> u64 {
-        let about = |letter: &&DeadLetter| letter.view.as_ref().is_none_or(|views| views.split(", ").any(|one| one == view));
-        self.letters.iter().filter(about).count() as u64
+        self.letters.iter().filter(|letter| concerns(letter, view)).count() as u64
     }
 
     /// The dead letters of what was applied since the last commit.
@@ -254,7 +258,7 @@ impl Pipeline {
     /// Keeps events, which were found just now, from all views that read their source.
     pub(super) fn set_aside(&mut self, events: &BTreeMap<String, BTreeSet<u64>>) {
         for (source, sequences) in events {
-            for member in self.members.iter().filter(|member| sources_read(&member.view).any(|name| name == source)) {
+            for member in self.members.iter().filter(|member| member.reads(source, None)) {
                 sequences.iter().for_each(|sequence| self.aside.add(source, *sequence, &member.view.name));
             }
         }
@@ -315,11 +319,7 @@ impl Pipeline {
             return Ok(());
         }
         panics::take_in_hand(source, *first..last + 1);
-        for member in &mut self.members {
-            let wanted = only.is_none_or(|only| only.contains(&member.view.name));
-            if !wanted || !sources_read(&member.view).any(|name| name == source) {
-                continue;
-            }
+        for member in self.members.iter_mut().filter(|member| member.reads(source, only)) {
             let fitting = batch.fitting(|column| member.view.plan.columns_read.contains(source, column))?;
             failpoint::pass_events(&member.view.name, fitting.sequences.values());
             let delta = Delta { rows: fitting.rows.clone(), weights: fitting.weights.clone() };

@@ -7,7 +7,6 @@ use alluvium_connectors::dead_letters::DeadLetter;
 
 use super::pipeline::{Member, Pipeline};
 use super::tallies::{concerns, events};
-use crate::runtime::component::sources_read;
 
 impl Pipeline {
     /// The views that read a source, or those of them that `only` names, begin to read it at this offset where they have not begun before.
@@ -23,10 +22,9 @@ impl Pipeline {
         let letters = all.get(before..).unwrap_or_default();
         let events = events(batch, letters);
         for member in self.readers(source, only) {
-            let name = member.view.name.clone();
             // An event of which several columns are bad is one event.
             let mut seen = BTreeSet::new();
-            let own = letters.iter().filter(|letter| concerns(letter, &name) && seen.insert(letter.sequence));
+            let own = letters.iter().filter(|letter| concerns(letter, &member.view.name) && seen.insert(letter.sequence));
             let own: Vec<&DeadLetter> = own.collect();
             member.tallies.add(source, batch.start, events, &own);
         }
@@ -51,8 +49,6 @@ impl Pipeline {
     }
 
     fn readers(&mut self, source: &str, only: Option<&BTreeSet<String>>) -> impl Iterator<Item = &mut Member> {
-        self.members_mut().iter_mut().filter(move |member| {
-            only.is_none_or(|only| only.contains(&member.view.name)) && sources_read(&member.view).any(|name| name == source)
-        })
+        self.members_mut().iter_mut().filter(move |member| member.reads(source, only))
     }
 }
