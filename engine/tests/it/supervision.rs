@@ -222,7 +222,8 @@ fn a_run_goes_on_when_the_disk_takes_its_commits_again() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     let mut orders = Orders::new(VIEWS);
-    orders.publish(100);
+    // So many that some of them are large.
+    orders.publish(1_000);
     let program = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
     // Without the signal, a write beyond the limit is an error.
     let mut command = std::process::Command::new("sh");
@@ -237,7 +238,7 @@ fn a_run_goes_on_when_the_disk_takes_its_commits_again() {
     let refused = |view: &serde_json::Value| {
         view["phase"] == "retrying" && view["error"].as_str().is_some_and(|text| text.contains("checkpoints"))
     };
-    let mut published = 100;
+    let mut published = 1_000;
     wait_until("the database cannot be written", || {
         orders.publish(1);
         published += 1;
