@@ -1,4 +1,4 @@
-//! Net changes: one row for all that are equal, with the sum of their weights; none where that is 0.
+//! Net changes: equal rows become one row, whose weight is the sum of theirs. A row whose weights sum to 0 is dropped.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::state::compact::concat_rows;
 use crate::state::keys::{KeyEncoder, Keys, spread};
 
-/// Rows that differ from each other, each with its total weight, which is never 0.
+/// Distinct rows, each with its total weight, which is never 0.
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) rows: RecordBatch,
@@ -26,7 +26,7 @@ pub(crate) struct Net {
 /// Consolidates deltas. Rows keep the order of their first occurrence.
 ///
 /// # Errors
-/// [`Error::Plan`] where a column cannot be compared.
+/// [`Error::Plan`] if a column cannot be compared.
 pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) -> Result<Net, Error> {
     let rows = concat_rows(schema, &deltas.iter().map(|delta| delta.rows.clone()).collect::<Vec<_>>())?;
     let weights: Vec<i64> = deltas.iter().flat_map(Delta::weights_iter).collect();
@@ -58,7 +58,7 @@ pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) ->
     })
 }
 
-/// Some rows, also of those that have no columns.
+/// Takes the rows at `indices`, even if they have no columns.
 fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
     if rows.num_columns() == 0 {
         return Ok(rows.slice(0, indices.len()));
@@ -67,17 +67,17 @@ fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
 }
 
 impl Net {
-    /// As a delta.
+    /// Converts the net change into a delta.
     pub(crate) fn into_delta(self) -> Delta {
         Delta::weighted(self.rows, Int64Array::from(self.weights))
     }
 
-    /// As one delta, or none where nothing changes.
+    /// Converts the net change into one delta, or none if nothing changes.
     pub(crate) fn into_deltas(self) -> Vec<Delta> {
         if self.weights.is_empty() { Vec::new() } else { vec![self.into_delta()] }
     }
 
-    /// The rows' columns, with the given weights as one more.
+    /// Returns the columns of the rows, followed by a column of `weights`.
     pub(crate) fn columns_with(&self, weights: Vec<i64>) -> Vec<ArrayRef> {
         let mut columns = self.rows.columns().to_vec();
         columns.push(Arc::new(Int64Array::from(weights)));

@@ -12,40 +12,40 @@ use crate::error::Error;
 pub struct Delta {
     /// The rows.
     pub rows: RecordBatch,
-    /// As long as `rows`, without nulls.
+    /// The weight of each row, never null.
     pub weights: Option<Int64Array>,
 }
 
 impl Delta {
-    /// Rows that are all inserted once.
+    /// Creates a delta that inserts each row once.
     #[must_use]
     pub fn insertions(rows: RecordBatch) -> Self {
         Self { rows, weights: None }
     }
 
-    /// Rows that are all retracted once.
+    /// Creates a delta that retracts each row once.
     pub(crate) fn retractions(rows: RecordBatch) -> Self {
         let weights = Int64Array::from_value(-1, rows.num_rows());
         Self { rows, weights: Some(weights) }
     }
 
-    /// Rows with their weights, none of which is 0.
+    /// Creates a delta from rows and their weights, none of which may be 0.
     pub(crate) fn weighted(rows: RecordBatch, weights: Int64Array) -> Self {
         Self { rows, weights: Some(weights) }.plain()
     }
 
-    /// Without weights where all of them are 1.
+    /// Drops the weights if all of them are 1.
     pub(crate) fn plain(mut self) -> Self {
         self.weights = self.weights.filter(|weights| weights.values().iter().any(|weight| *weight != 1));
         self
     }
 
-    /// Some of the rows, without a copy.
+    /// Returns `length` rows from `start` on, without copying them.
     pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
         Self { rows: self.rows.slice(start, length), weights: self.weights.as_ref().map(|weights| weights.slice(start, length)) }
     }
 
-    /// The rows for which the mask, which has no nulls, is true.
+    /// Keeps the rows for which `mask` is true. The mask must have no nulls.
     pub(crate) fn filtered(self, mask: &BooleanArray) -> Result<Self, Error> {
         if mask.true_count() == mask.len() {
             return Ok(self);
@@ -57,7 +57,7 @@ impl Delta {
         Ok(Self { rows: filter_record_batch(&self.rows, mask)?, weights })
     }
 
-    /// The weight of each row.
+    /// Iterates over the weights of the rows.
     pub fn weights_iter(&self) -> impl Iterator<Item = i64> + '_ {
         (0..self.rows.num_rows()).map(|row| self.weights.as_ref().map_or(1, |weights| weights.value(row)))
     }

@@ -1,4 +1,4 @@
-//! What can go wrong while a plan runs.
+//! Errors that occur while a plan runs.
 
 use alluvium_sql::Cause;
 use arrow::error::ArrowError;
@@ -7,21 +7,21 @@ use datafusion::error::DataFusionError;
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An expression failed on some row: the rows concerned can be found by bisection and set aside.
+    /// An expression failed on at least one row. Bisection finds the failing rows, so that they can be set aside.
     #[error("{0}")]
     Row(String),
     /// The plan cannot be run: the view's SQL has to change.
     #[error("{0}")]
     Plan(String),
-    /// State that was given back is not what was taken. Never retried.
+    /// The state to restore is not what a checkpoint returned. Never retried.
     #[error("state {table}: {message}")]
     Corrupt {
         /// The state table.
         table: String,
-        /// What was found.
+        /// What is wrong with it.
         message: String,
     },
-    /// Memory or another resource of the machine ran out; the last commit is whole.
+    /// Memory or another resource of the machine ran out. The last commit is intact.
     #[error("{0}")]
     Resources(String),
     /// An invariant of this crate does not hold: a bug to report.

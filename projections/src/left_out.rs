@@ -1,25 +1,25 @@
-//! Rows that are left out because an expression fails on them, and what is told of them.
+//! Finds the rows on which an expression fails, leaves them out and counts them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::delta::Delta;
 use crate::error::Error;
 
-/// What was left out where no row of a source can be named: above an operator that remembers, and of the rows of another view.
+/// Rows that were left out and cannot be traced to one row of a source: rows above a stateful operator, and rows of another view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// How many rows. The retraction of such a row is left out too, and not counted.
+    /// The number of rows. The retraction of such a row is left out too, but not counted.
     pub rows: u64,
-    /// Why the first of them was left out.
+    /// The error of the first one.
     pub first_error: Option<String>,
 }
 
-/// Counts what is left out.
+/// Counts the rows that are left out.
 #[derive(Debug, Default)]
 pub(crate) struct Failures(Mutex<LeftOut>);
 
 impl Failures {
-    /// What was left out since this was last asked.
+    /// Returns what was left out since the last call.
     pub(crate) fn take(&self) -> LeftOut {
         std::mem::take(&mut *self.lock())
     }
@@ -37,25 +37,25 @@ impl Failures {
     }
 }
 
-/// What becomes of a row on which an expression fails.
+/// What to do with a row on which an expression fails.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum OnFailure<'a> {
-    /// The error is given back.
+    /// Return the error.
     Refuse,
-    /// The row is left out and counted, whatever its weight.
+    /// Leave the row out, whatever its weight, and count it if it is inserted.
     LeaveOut(&'a Failures),
 }
 
 impl OnFailure<'_> {
-    /// Runs `run` over the rows: once, where it fails on none of them, else over halves, until only rows that fail are left. After a
-    /// failure `run` must leave no trace. Gives what the runs gave, in the order of the rows.
+    /// Runs `run` over the rows and returns its results, in row order. If rows may be left out and `run` fails, it runs again over
+    /// each half, down to the single rows that fail. A failed `run` must leave no trace.
     ///
     /// # Errors
-    /// Those of `run`; [`Error::Row`] only where rows are refused.
+    /// Those of `run`. [`Error::Row`] only with [`OnFailure::Refuse`].
     pub(crate) fn each<T>(self, delta: Delta, mut run: impl FnMut(Delta) -> Result<T, Error>) -> Result<Vec<T>, Error> {
         let OnFailure::LeaveOut(failures) = self else { return Ok(vec![run(delta)?]) };
         let mut given = Vec::with_capacity(1);
-        // Rows still to be tried, the first on top.
+        // Rows still to try, the first ones on top.
         let mut untried = vec![delta];
         while let Some(delta) = untried.pop() {
             let rows = delta.rows.num_rows();

@@ -4,14 +4,14 @@
 //! | --- | --- |
 //! | [`delta`] | rows with weights |
 //! | [`projection`] | one view's operators: push deltas, flush an epoch, take and restore state |
-//! | `operator` | one module an operator, and the kit that they are built from |
-//! | [`state`] | what operators remember: log-structured Arrow tables |
+//! | `operator` | one module for each operator, and the kit that they are built from |
+//! | [`state`] | operator state: log-structured Arrow tables |
 //! | [`left_out`] | rows on which an expression fails |
-//! | `physical` | DataFusion's physical plans, made once and run often |
-//! | `consolidate` | net changes: one row for all that are equal |
+//! | `physical` | DataFusion's physical plans, planned once and run many times |
+//! | `consolidate` | net changes: equal rows become one, their weights summed |
 //! | [`error`] | what can go wrong, and what can be done about it |
 //!
-//! There is no clock, file or socket here: a checkpoint gives record batches, and a restore takes them.
+//! This crate reads no clock, file or socket. A checkpoint returns record batches, and a restore takes them.
 
 mod consolidate;
 pub mod delta;

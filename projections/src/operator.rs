@@ -2,32 +2,32 @@
 //!
 //! | module | class |
 //! | --- | --- |
-//! | `scan` | where rows come in |
+//! | `scan` | the changes of a relation |
 //! | `linear` | filters, projections, unnests, unions |
-//! | `merge` | aggregates over input that retracts nothing |
+//! | `merge` | aggregates over insert-only input |
 //! | `weighted` | counts, exact sums and DISTINCT over input that retracts rows |
 //! | `join` | inner joins |
-//! | `semi` | semi, anti and mark joins on equal keys alone |
-//! | `top` | the first rows of an order over input that retracts rows |
-//! | `ranks` | the first rows by key, over rows that only arrive |
-//! | `sessions` | sessions, over rows that only arrive |
-//! | `keyed` | what splits by a key, by recompute of the touched keys |
+//! | `semi` | semi, anti and mark joins with no condition but equal keys |
+//! | `top` | top n over input that retracts rows |
+//! | `ranks` | top n by key over insert-only input |
+//! | `sessions` | session windows over insert-only input |
+//! | `keyed` | plans that split by a key: recompute of the touched keys |
 //! | `watermark` | rows of windows that have ended, or have not expired |
-//! | `full` | everything else, by full recompute |
+//! | `full` | everything else: full recompute |
 //! | `kit` | what operators are built from |
 //!
-//! A push takes two steps, so that a row that fails leaves no trace. Staging runs all that is pure: expressions, up to the next operators
-//! that remember, and what these evaluate. Absorbing then changes state. A flush asks the operators that remember for the changes of
-//! their answers, from the leaves up.
+//! A push takes two steps, so that a failing row leaves no trace. Staging runs everything that is pure: the operators below the first
+//! stateful ones, and the expressions that these evaluate on their input. Absorbing then changes state. A flush asks each stateful
+//! operator for the changes of its answer, from the leaves up.
 //!
-//! An operator that remembers is a [`Stateful`](kit::stateful::Stateful); [`stateful`] alone says which one a node of the plan is.
+//! A stateful operator implements [`Stateful`](kit::stateful::Stateful). Only [`stateful`] knows which operator runs a node of the plan.
 //!
 //! # Why the nodes are nested boxes
 //!
-//! A plan is a tree: each node is read by exactly one other, since what two views share is a view of its own. Ownership then says all
-//! that an arena's indexes would have to check: a parent borrows its inputs one by one, evicts from them, and is dropped with them.
-//! Exchange by key needs no arena either: the unit that it gives to a core is the subtree below an exchange, once for each shard, and a
-//! box moves there whole. An arena would pay off once one node feeds two parents.
+//! A plan is a tree: each node has exactly one reader, since what two views share is a view of its own. Ownership then guarantees what
+//! an arena with indexes would have to check: a parent borrows its inputs one by one, evicts from them, and is dropped with them.
+//! Exchange by key would not need an arena either. It would give each core one shard of the subtree below an exchange, and a box moves
+//! there whole. An arena would pay off once one node feeds two parents.
 
 mod full;
 mod join;
@@ -88,7 +88,7 @@ enum Kind {
     Stateful(Box<dyn StatefulNode>),
 }
 
-/// The operator of a node; none for one that remembers nothing.
+/// Creates the stateful operator that runs a node. None if the node needs no state.
 async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
     fn staging<O: Stateful + 'static>(operator: O, node: &Node) -> Box<dyn StatefulNode> {
         Box::new(Staging::new(operator, node.inputs.len()))
@@ -131,7 +131,7 @@ impl Operator {
         .boxed()
     }
 
-    /// Runs what is pure; gives the changes that reach this node without passing an operator that remembers.
+    /// Runs what is pure. Returns the changes of this node's output that come from below the first stateful operators.
     pub(crate) fn stage(&mut self, pushed: Pushed<'_>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         if let Kind::Scan(scan) = &mut self.kind {
             return scan.stage(pushed);
@@ -151,7 +151,7 @@ impl Operator {
         }
     }
 
-    /// Drops what is staged.
+    /// Drops the staged input.
     pub(crate) fn unstage(&mut self) {
         match &mut self.kind {
             Kind::Scan(scan) => scan.unstage(),
@@ -161,7 +161,7 @@ impl Operator {
         self.inputs.iter_mut().for_each(|input| input.operator.unstage());
     }
 
-    /// Takes what is staged into the state.
+    /// Absorbs the staged input: it is now part of the epoch.
     pub(crate) fn absorb(&mut self) -> Result<(), Error> {
         match &mut self.kind {
             Kind::Scan(scan) => scan.absorb(),
@@ -171,8 +171,8 @@ impl Operator {
         self.inputs.iter_mut().try_for_each(|input| input.operator.absorb())
     }
 
-    /// The changes of this node's output that operators with state give for the time since the last flush. A row on which
-    /// an expression fails is `failing`'s.
+    /// Returns the changes of this node's output that stateful operators emit at the end of an epoch. `failing` says what to do with
+    /// a row on which an expression fails.
     pub(crate) fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a> {
         async move {
             let mut inputs = Vec::with_capacity(self.inputs.len());
@@ -201,8 +201,8 @@ impl Operator {
         .boxed()
     }
 
-    /// Rows below whose time is at or before `until` have expired: from now on they are left out. With `evict`, those that are stored are
-    /// evicted too.
+    /// Lets the rows below whose time is at or before `until` expire: from now on, changes of them are dropped. With `evict`, also
+    /// evicts the stored ones.
     fn expire(&mut self, until: i64, evict: bool) -> Result<(), Error> {
         for (index, input) in self.inputs.iter_mut().enumerate() {
             if let Some(expiry) = &mut input.expiry {

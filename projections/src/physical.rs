@@ -1,6 +1,7 @@
-//! Physical plans over slots: planned once, run on whatever the slots hold.
+//! Physical plans over slots: planned once, then run on whatever rows the slots hold.
 //!
-//! A leaf of a node's logical plan becomes a bounded stream without statistics, so that no plan depends on the rows that it reads first.
+//! Each leaf of a node's logical plan becomes a bounded stream without statistics. So the plan does not depend on the rows of its
+//! first run.
 
 mod stable_sort;
 
@@ -24,7 +25,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 pub(crate) use self::stable_sort::StableSort;
 use crate::error::Error;
 
-/// What a leaf reads when its plan runs.
+/// The rows that a leaf reads when its plan runs.
 pub(crate) struct Slot {
     schema: SchemaRef,
     batches: Mutex<Vec<RecordBatch>>,
@@ -35,7 +36,7 @@ impl Slot {
         Arc::new(Slot { schema, batches: Mutex::new(Vec::new()) })
     }
 
-    /// What the next run reads.
+    /// Sets the rows that the next run reads.
     pub(crate) fn fill(&self, batches: Vec<RecordBatch>) {
         *self.batches.lock().unwrap_or_else(PoisonError::into_inner) = batches;
     }
@@ -69,7 +70,7 @@ impl PartitionStream for Slot {
 #[derive(Debug)]
 pub(crate) struct Planned {
     pub(crate) plan: Arc<dyn ExecutionPlan>,
-    /// By the number of the leaf.
+    /// Indexed by the number of the leaf.
     pub(crate) slots: Vec<Arc<Slot>>,
     pub(crate) context: Arc<TaskContext>,
 }
@@ -77,18 +78,18 @@ pub(crate) struct Planned {
 /// How much of DataFusion's planning is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// Operator by operator as in the logical plan, to be run by operators of ours.
+    /// One physical operator for each logical one, without physical optimizer rules. Our own operators run it.
     AsWritten,
-    /// With all physical optimizer rules, to be run by DataFusion.
+    /// All physical optimizer rules. DataFusion runs it.
     Optimized,
-    /// The same, with stable sorts: the same input gives the same answer, bit for bit, whatever else is computed with it.
+    /// As `Optimized`, but with stable sorts: the same rows give the same answer, bit for bit, whatever other rows are read with them.
     Stable,
 }
 
 /// Plans `logical` over slots, one for each of `inputs`.
 ///
 /// # Errors
-/// [`Error::Plan`] where DataFusion has no physical plan for it.
+/// [`Error::Plan`] if DataFusion has no physical plan for it.
 pub(crate) async fn plan(logical: &LogicalPlan, inputs: &[SchemaRef], effort: Effort) -> Result<Planned, Error> {
     let slots: Vec<Arc<Slot>> = inputs.iter().map(|schema| Slot::new(Arc::clone(schema))).collect();
     let over_slots = logical.clone().transform_down_with_subqueries(|plan| match plan {
@@ -118,7 +119,7 @@ fn session(effort: Effort) -> Result<SessionState, DataFusionError> {
     })
 }
 
-/// Whether `stream` is `slot`.
+/// Checks whether `stream` is `slot`.
 pub(crate) fn is_slot(stream: &Arc<dyn PartitionStream>, slot: &Arc<Slot>) -> bool {
     std::ptr::addr_eq(Arc::as_ptr(stream), Arc::as_ptr(slot))
 }

@@ -1,4 +1,4 @@
-//! One view's operators.
+//! Runs the operators of one view.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -19,23 +19,24 @@ use crate::state::{BatchId, TableCheckpoint, Tables};
 /// A row of the input on which an expression of the view failed. The view leaves it out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its index in the rows that were pushed.
+    /// Its index among the pushed rows.
     pub row: usize,
-    /// Why.
+    /// Why the expression failed.
     pub error: String,
 }
 
 /// Runs one view's incremental plan.
 ///
 /// # Contract
-/// - After any sequence of pushes and a [`Projection::flush`], the sum of all deltas flushed so far is the view's SQL over all
-///   rows pushed so far less the rejected ones, each row on which an expression fails left out where it fails (checked by the sqllogictest files and the property tests).
+/// - After any sequence of pushes and a [`Projection::flush`], the sum of all deltas flushed so far equals the view's SQL over all
+///   rows pushed so far, without the rejected ones. A row on which an expression fails is left out at the operator where it fails
+///   (checked by the sqllogictest files and the property tests).
 /// - [`Projection::checkpoint`] is called only directly after a flush (asserted).
 #[derive(Debug)]
 pub struct Projection {
     root: Operator,
     sources: HashSet<String>,
-    /// Consolidates the changes of the view, where an epoch may both emit and retract a row.
+    /// Consolidates the changes of the view. None if no epoch can both emit and retract a row.
     consolidate: Option<KeyEncoder>,
     schema: SchemaRef,
     /// Changes that reached the root since the last flush.
@@ -48,7 +49,7 @@ impl Projection {
     /// Plans every operator once.
     ///
     /// # Errors
-    /// [`Error::Plan`] where DataFusion has no physical plan for it.
+    /// [`Error::Plan`] if DataFusion has no physical plan for one.
     pub async fn new(plan: &ViewPlan) -> Result<Projection, Error> {
         let sources = plan.reads.iter().filter(|(kind, _)| *kind == RelationKind::Source).map(|(_, name)| name.clone());
         Ok(Projection {
@@ -62,12 +63,13 @@ impl Projection {
         })
     }
 
-    /// Applies changes of a relation that the plan scans. The rows have the relation's columns named in `columns` (indexes into
-    /// its full schema, rising), which include all that the plan's scans need. No weights are allowed where the relation is a source.
+    /// Applies changes of a relation that the plan scans, and returns the rejected rows. `columns` says which columns the rows have:
+    /// ascending indexes into the relation's full schema, including all columns that the plan's scans need. Changes of a source must
+    /// not have weights.
     ///
     /// # Errors
-    /// As in [`Error`]. Rows whose expressions fail are no error: those of a source are given back, and the others are applied. Those of
-    /// a view are left out where they fail ([`Projection::take_left_out`]).
+    /// As in [`Error`]. A row on which an expression fails is not an error. If the relation is a source, such rows are returned, and
+    /// the others are applied. If it is a view, they are left out where they fail ([`Projection::take_left_out`]).
     pub async fn push(&mut self, relation: &str, columns: &[usize], delta: &Delta) -> Result<Vec<Rejected>, Error> {
         if delta.rows.num_rows() == 0 {
             return Ok(Vec::new());
@@ -97,7 +99,7 @@ impl Projection {
         Ok(rejected)
     }
 
-    /// Those of a source's rows that [`Projection::push`] would give back. Applies nothing.
+    /// Returns the rows of a source that [`Projection::push`] would reject. Applies nothing.
     ///
     /// # Errors
     /// As [`Projection::push`].
@@ -109,7 +111,7 @@ impl Projection {
         Ok(self.tried(Pushed { relation: source, columns, delta: &delta })?.1)
     }
 
-    /// Stages the rows of which no expression fails, in their order.
+    /// Stages the rows on which no expression fails, in order. Returns the others.
     fn stage_good(&mut self, pushed: Pushed<'_>) -> Result<Vec<Rejected>, Error> {
         let (good, rejected) = self.tried(pushed)?;
         for range in good {
@@ -120,11 +122,11 @@ impl Projection {
         Ok(rejected)
     }
 
-    /// The rows on which no expression fails, and those on which one does, in their order.
+    /// Bisects the rows into ranges on which no expression fails, and single rows on which one does. Both are in order.
     fn tried(&mut self, pushed: Pushed<'_>) -> Result<(Vec<Range<usize>>, Vec<Rejected>), Error> {
         let mut rejected = Vec::new();
         let mut good: Vec<Range<usize>> = Vec::new();
-        // Ranges still to be tried, the first on top.
+        // Ranges still to try, the first one on top.
         let mut untried: Vec<Range<usize>> = std::iter::once(0..pushed.delta.rows.num_rows()).collect();
         while let Some(range) = untried.pop() {
             let rows = slice(pushed.delta, &range);
@@ -144,11 +146,12 @@ impl Projection {
         Ok((good, rejected))
     }
 
-    /// Ends an epoch: gives the net changes of the view since the last flush, consolidated (no row is both emitted and retracted). The
-    /// first flush of a new projection also gives what the view holds without any event (one row for a global aggregate).
+    /// Ends an epoch. Returns the consolidated changes of the view since the last flush: no row is both emitted and retracted. The
+    /// first flush of a new projection also returns the rows that the view has without any event, such as the one row of a global
+    /// aggregate.
     ///
     /// # Errors
-    /// As in [`Error`]; after one, the projection must be dropped and restored from the last checkpoint.
+    /// As in [`Error`]. After an error, the projection must be dropped and restored from the last checkpoint.
     pub async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
         let mut deltas = std::mem::take(&mut self.pending);
         deltas.extend(self.root.flush(OnFailure::LeaveOut(&self.failures)).await?);
@@ -161,12 +164,12 @@ impl Projection {
         Ok(if net.weights.is_empty() { Vec::new() } else { vec![net.into_delta()] })
     }
 
-    /// What pushes of views' rows and flushes have left out since this was last asked; none where they left out nothing.
+    /// Returns what flushes, and pushes of other views' rows, have left out since the last call. None if nothing was left out.
     pub fn take_left_out(&mut self) -> Option<LeftOut> {
         Some(self.failures.take()).filter(|left_out| left_out.rows > 0)
     }
 
-    /// What has to become durable, for each state table.
+    /// Returns what must become durable, for each state table.
     pub fn checkpoint(&mut self) -> Vec<TableCheckpoint> {
         assert!(self.flushed, "a checkpoint is taken directly after a flush");
         let mut tables = Vec::new();
@@ -174,10 +177,10 @@ impl Projection {
         tables
     }
 
-    /// Gives a new projection the state of a checkpoint: for each table, its live batches in order.
+    /// Restores a new projection from a checkpoint: for each table, its live batches in order.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a table is missing or has another shape.
+    /// [`Error::Corrupt`] if a table is missing, has another shape or is not in the plan.
     pub fn restore(&mut self, tables: HashMap<String, Vec<(BatchId, RecordBatch)>>) -> Result<(), Error> {
         let mut tables = Tables(tables);
         self.root.restore(&mut tables)?;
@@ -187,7 +190,7 @@ impl Projection {
         }
     }
 
-    /// Rows and bytes held in memory as state.
+    /// Returns the number of rows and of bytes that state holds in memory.
     #[must_use]
     pub fn state_size(&self) -> (u64, u64) {
         self.root.size()
