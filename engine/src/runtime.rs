@@ -1,12 +1,12 @@
-//! Everything that runs: readers, pipelines, commits, rebuilds.
+//! Everything that runs: readers, pipelines, commits and rebuilds.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`component`] | which views are committed together |
-//! | [`request`] | what a run is asked for, what it can be told, how it ends |
-//! | [`supervise`] | starts and ends pipelines, answers commands |
-//! | [`drive`] | takes events, decides when to commit, swaps a rebuilt pipeline in; feeds, intakes, the pipeline itself |
-//! | [`commit`] | the commit, step by step; state files, crash points for tests |
+//! | [`request`] | what a run is asked to do, the commands it takes, its outcome |
+//! | [`supervise`] | starts, restarts and stops pipelines; answers commands |
+//! | [`drive`] | reads events, decides when to commit, swaps in a rebuilt pipeline; feeds, intakes and the pipeline itself |
+//! | [`commit`] | the commit, step by step; state files; crash points for tests |
 //! | [`shared`] | what all pipelines of a process share |
 //! | [`suspects`] | finds the event on which a pipeline panics |
 //! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock and randomness |
@@ -30,11 +30,12 @@ pub use request::{Command, Outcome, RunRequest};
 
 use crate::error::Error;
 
-/// Runs until shut down, caught up where so asked, or until nothing is left that could run. The caller holds the lock of the
-/// data folder, and does not let go of it before the process has ended where the run was cut short.
+/// Runs until it is shut down, has caught up (if the request says so), or has nothing left to run.
+///
+/// The caller holds the lock of the data folder. After [`Outcome::CutShort`] it must keep the lock until the process ends.
 ///
 /// # Errors
-/// The first error of any pipeline that has not been mended since, once all have ended; the others have gone on in the meantime.
+/// The first error of a pipeline that still counts as failed when all pipelines have ended. The others ran on in the meantime.
 pub async fn run(request: RunRequest) -> Result<Outcome, Error> {
     supervise::Supervisor::start(request)?.run().await
 }

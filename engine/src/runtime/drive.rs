@@ -1,4 +1,4 @@
-//! Drives one pipeline: takes items from its sources, says when to commit, and knows when it has caught up.
+//! Drives one pipeline: reads its sources, decides when to commit, and knows when it has caught up.
 
 pub(super) mod aside;
 pub(super) mod assemble;
@@ -36,13 +36,13 @@ use crate::metrics;
 /// After a commit, wait this many times its duration before the next one while there is a backlog.
 const BACKLOG_SHARE: u32 = 4;
 
-/// Bytes of bodies that are applied before a commit, about: operators hold what comes in until then.
+/// Commit after about this many bytes of bodies: operators hold their input in memory until then.
 const UNCOMMITTED_BYTES: u64 = 1 << 30;
 
-/// Between two looks at sources that may be away for too long.
+/// How often to check whether a source has been away for too long.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A rebuilt pipeline's wish to take over: answered when the old ones have committed and ended.
+/// A rebuilt pipeline's request to take over. It is answered when the old pipelines have committed and ended.
 pub(crate) struct TakeOver {
     pub(crate) component: String,
     pub(crate) reply: oneshot::Sender<()>,
@@ -50,11 +50,11 @@ pub(crate) struct TakeOver {
 
 /// Whether the pipeline's commits are what readers see.
 pub(crate) enum Role {
-    /// They are.
+    /// Yes.
     Main,
-    /// The views are built beside the ones that serve; one commit swaps them when they have caught up.
+    /// No: the views are rebuilt beside the ones that serve. When they have caught up, one commit swaps them in.
     Rebuild {
-        /// Where to ask for the swap.
+        /// Receives the request for the swap.
         take_over: mpsc::Sender<TakeOver>,
     },
 }
@@ -64,58 +64,58 @@ pub(crate) struct Driver {
     pub(crate) pipeline: Pipeline,
     pub(crate) role: Role,
     pub(crate) interval: Duration,
-    /// End when all that the sources held has been applied.
+    /// End when everything that the sources held at the start is applied.
     pub(crate) until_caught_up: bool,
-    /// The task that rebuilds the views of this pipeline; 0: none.
+    /// The task that rebuilds the views of this pipeline; 0 if there is none.
     pub(crate) rebuilder: Arc<AtomicU64>,
     pub(crate) stop: CancellationToken,
-    /// Where the pipeline has panicked before.
+    /// Where the pipeline panicked before.
     pub(crate) suspects: Suspects,
 }
 
-/// A source of the pipeline, and how reading stands to its end.
+/// A source of the pipeline, and how far it has been read.
 struct Reading {
     intake: Intake,
-    /// The end of each partition when reading began; none where only reaching it tells.
+    /// The end of each partition when reading began. `None` if the source does not know its end before it is reached.
     target: Option<Vec<u64>>,
-    /// Only its end says that it has been read.
+    /// The source can be read only once. It has been read when it ends.
     read_once: bool,
-    /// It was reached once.
+    /// The target has been reached.
     caught_up: bool,
-    /// A commit may fall after what was taken.
+    /// A commit may follow the last batch: it ends on an atomic boundary.
     whole: bool,
-    /// All that was taken last is set aside. It is committed only with an event that is not, or at the end: when the next one panics
-    /// as well, it was not the event.
+    /// All events taken last are set aside. They are committed only together with an event that is not, or at the end: if the next
+    /// event panics as well, the fault does not lie in the event.
     held: bool,
-    /// Nothing came after the last look at its end.
+    /// The source was at its end when last read.
     at_end: bool,
-    /// The source does not answer for now.
+    /// The source does not answer at present.
     away: bool,
-    /// There will never be more.
+    /// The source will never have more events.
     ended: bool,
 }
 
 impl Reading {
-    /// Whether a commit may fall where the source stands.
+    /// Whether a commit may happen at the current position.
     fn is_settled(&self) -> bool {
         self.whole && !self.held
     }
 
-    /// Whether a position is at or after the target; none where there is no target.
+    /// Whether the position is at or after the target; `None` without a target.
     fn passed_target(&self) -> Option<bool> {
         let (target, position) = (self.target.as_ref()?, self.intake.position());
         Some((0..).zip(target).all(|(partition, end)| position.offset_of(partition) >= *end))
     }
 }
 
-/// A source that is open, and the end of each partition where it is known.
+/// An open source, and the end of each partition if it is known.
 type Opened = (Intake, Option<Vec<u64>>);
 
 /// What the driver wakes up for.
 enum Wake {
     Stop,
     Due,
-    /// A look at sources that may be away for too long.
+    /// Check whether a source has been away for too long.
     Look,
     Taken(usize, Result<Taken, Arc<alluvium_connectors::Error>>),
 }
@@ -125,9 +125,9 @@ struct Pace {
     interval: Duration,
     last: Instant,
     took: Duration,
-    /// Something is applied that is not committed.
+    /// Events have been applied but not committed.
     dirty: bool,
-    /// A new pipeline commits at once: its views are there, and right, before any event.
+    /// Commit at once: a new pipeline's views exist, and are right, before any event.
     first: bool,
     bytes: u64,
 }
@@ -149,11 +149,11 @@ impl Pace {
 }
 
 impl Driver {
-    /// Runs until told to stop, or caught up where so asked, and commits at the end. A rebuild that is told to stop before the
-    /// swap leaves nothing behind.
+    /// Runs until it is stopped or, with `until_caught_up`, until it has caught up. Commits at the end. A rebuild that is stopped before
+    /// the swap leaves nothing behind.
     ///
     /// # Errors
-    /// The first that meets the pipeline; what was committed stays.
+    /// The first error of the pipeline. Earlier commits stay.
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         self.pipeline.set_aside(self.suspects.all_aside());
         let Some(mut sources) = self.open_sources().await? else { return Ok(()) };
@@ -215,7 +215,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Applies an item of a source, and notes how the source stands.
+    /// Applies an item of a source, and updates how far the source has been read.
     async fn take(&mut self, source: &mut Reading, taken: Taken) -> Result<(), Error> {
         if source.away && !matches!(taken, Taken::Away(_)) {
             source.away = false;
@@ -240,7 +240,7 @@ impl Driver {
                 self.show_applied(source.intake.name(), source.intake.position().progress(), end);
             }
             Taken::CaughtUp => {
-                // A pause of a source that is read once says nothing of its end.
+                // A source that is read once may pause long before its end.
                 source.caught_up |= source.passed_target().unwrap_or(true) && !source.read_once;
                 source.held = false;
                 let offset = source.intake.position().progress();
@@ -258,13 +258,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Opens every source. None when told to stop meanwhile.
+    /// Opens every source. Returns `None` if it is stopped meanwhile.
     async fn open_sources(&mut self) -> Result<Option<Vec<Reading>>, Error> {
         let mut sources = Vec::new();
         for name in self.pipeline.component().sources() {
             let feed = self.pipeline.shared().feed(&name)?.clone();
             let start = self.pipeline.position(&name).map_or(Start::First, |position| Start::At(position.clone()));
-            // Before the source is asked for its end: what others keep meanwhile may lie beyond it.
+            // Read before the source is asked for its end: other pipelines may keep letters beyond that end meanwhile.
             let kept = match self.role {
                 Role::Rebuild { .. } => self.pipeline.shared().store().dead_letter_offsets(&name)?,
                 Role::Main => BTreeMap::new(),
@@ -291,7 +291,7 @@ impl Driver {
         Ok(Some(sources))
     }
 
-    /// Opens an intake, waiting for a source that is away. None when told to stop meanwhile.
+    /// Opens an intake, and waits for a source that is away. Returns `None` if it is stopped meanwhile.
     async fn open(&self, feed: &Feed, start: Start) -> Result<Option<Opened>, Error> {
         let surroundings = self.pipeline.shared().surroundings();
         let mut backoff = Backoff::default();
@@ -317,10 +317,11 @@ impl Driver {
         }
     }
 
-    /// A run that ends by itself waits for a source that does not answer, but not for ever.
+    /// Fails if a run that ends by itself has waited too long for a source that does not answer.
     ///
     /// # Errors
-    /// What is waited for, where it was away for too long since `began` or since its last answer.
+    /// [`Absent`](alluvium_connectors::Error::Absent) if the source has not answered for `source_timeout` since `began` or since its last
+    /// answer.
     fn give_up_after(&self, feed: &Feed, began: Instant) -> Result<(), Error> {
         let limit = self.pipeline.shared().settings().source_timeout;
         let contact = feed.source().contact();
@@ -329,13 +330,13 @@ impl Driver {
             return Ok(());
         }
         let reason = contact.reason.unwrap_or_default();
-        let message = format!("it was waited for {}: {reason}", humantime::format_duration(limit));
+        let message = format!("gave up after {}: {reason}", humantime::format_duration(limit));
         let help =
-            Some("`source_timeout` says how long a run that ends by itself waits; `alluvium run` waits for ever".to_owned());
+            Some("`source_timeout` limits how long a run that ends by itself waits; `alluvium run` waits for ever".to_owned());
         Err(self.source_error(Arc::new(alluvium_connectors::Error::Absent { message, help })))
     }
 
-    /// Attaches, then asks where the source ends.
+    /// Opens an intake once, then asks where the source ends.
     async fn open_once(&self, feed: &Feed, start: Start) -> Result<Opened, Arc<alluvium_connectors::Error>> {
         let surroundings = self.pipeline.shared().surroundings();
         let offset = if let Start::At(position) = &start { position.offset } else { 0 };
@@ -354,12 +355,12 @@ impl Driver {
         Ok((intake, Some(target)))
     }
 
-    /// Whether the source is read in small batches where it stands now.
+    /// Whether the source is read in small batches at its current position, in search of an event that panics.
     fn is_suspect(&self, source: &Reading) -> bool {
         self.suspects.batch_limit(source.intake.name(), source.intake.position().offset).is_some()
     }
 
-    /// The events of a source that this run has set aside, where the batch has one of them.
+    /// The events of a source that this run has set aside, if the batch contains one of them.
     fn aside(&self, source: &Reading, batch: &Batch) -> Option<&BTreeSet<u64>> {
         let aside = self.suspects.aside(source.intake.name())?;
         let found = aside.range(batch.start..batch.end).any(|sequence| batch.sequences.values().binary_search(sequence).is_ok());
@@ -370,7 +371,8 @@ impl Driver {
         Error::Source { view: self.pipeline.name().to_owned(), error }
     }
 
-    /// Commits; a rebuild that is not swapped in yet only bounds what its operators and parts hold back. Gives how long it took.
+    /// Commits, and returns how long that took. A rebuild that is not yet swapped in only flushes, to bound what its operators and parts
+    /// hold in memory.
     async fn commit_or_flush(&mut self) -> Result<Duration, Error> {
         match self.role {
             Role::Main => {

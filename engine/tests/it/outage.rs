@@ -154,7 +154,7 @@ fn what_the_server_does_not_permit_is_said() {
     let ended = command.envs(reader).env("ALLUVIUM_SOURCE_TIMEOUT", "1s").output().unwrap();
     let error = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{error}");
-    assert!(error.contains("it was waited for 1s") && error.contains("Permissions Violation"), "{error}");
+    assert!(error.contains("gave up after 1s") && error.contains("Permissions Violation"), "{error}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_run_that_ends_by_itself_does_not_wait_for_a_server_for_ever() {
     let ended = command.env("ALLUVIUM_SOURCE_TIMEOUT", "1s").output().unwrap();
     let error = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{error}");
-    assert!(error.contains("it was waited for 1s") && error.contains("no connection to"), "{error}");
+    assert!(error.contains("gave up after 1s") && error.contains("no connection to"), "{error}");
     orders.server.resume();
     orders.catch_up();
     orders.assert_equal(VIEWS);

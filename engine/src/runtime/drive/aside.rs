@@ -1,4 +1,4 @@
-//! Events that are kept from views, since the program panics on them: found in this run, or remembered with a commit.
+//! Events that are kept from views because the program panics on them: found in this run, or recorded by an earlier commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +9,17 @@ use crate::record::{Crashed, payload_hash};
 /// The kind of their dead letters.
 pub(crate) const CRASH: &str = "crash";
 
-/// By source, sequence and view: the hash of the payload, where it has been remembered.
+/// By source, sequence and view: the hash of the payload, if a commit recorded it.
 #[derive(Debug, Default)]
 pub(super) struct Aside(BTreeMap<String, BTreeMap<u64, BTreeMap<String, Option<u64>>>>);
 
 impl Aside {
-    /// Keeps an event, which was found just now, from a view.
+    /// Keeps an event that this run has found from a view.
     pub(super) fn add(&mut self, source: &str, sequence: u64, view: &str) {
         self.insert(source, sequence, view, None);
     }
 
-    /// Keeps from a view what is remembered of it.
+    /// Keeps from a view the events that a commit recorded for it.
     pub(super) fn remember(&mut self, source: &str, view: &str, crashed: &Crashed) {
         for (sequence, hash) in &crashed.events {
             self.insert(source, *sequence, view, Some(*hash));
@@ -30,7 +30,8 @@ impl Aside {
         self.0.entry(source.to_owned()).or_default().entry(sequence).or_default().insert(view.to_owned(), hash);
     }
 
-    /// Which events of a batch are kept from which views, in order, with the first row of each.
+    /// Returns the events of a batch that are kept from views, in order: the sequence, its first row and the views. A recorded event counts
+    /// only if its payload has the recorded hash.
     pub(super) fn within(&self, source: &str, batch: &Batch) -> Vec<(u64, usize, BTreeSet<String>)> {
         let Some(events) = self.0.get(source) else { return Vec::new() };
         let mut found = Vec::new();

@@ -1,8 +1,8 @@
-//! Puts pipelines together: new, from a checkpoint, or for a rebuild.
+//! Builds pipelines: from nothing, from a checkpoint, or for a rebuild.
 //!
-//! A rebuild runs a whole component beside the one that serves. Of its views, those that are to be rebuilt begin with the first
-//! event that the stream still has; the others continue from their checkpoint, so that what a stream no longer holds is not lost
-//! to them. Before both go on together, [`Pipeline::align`] brings them to one position.
+//! A rebuild runs a whole component beside the one that serves. The views to rebuild begin with the first event that the stream still
+//! has. The others continue from their checkpoints, so that they keep events that the stream no longer holds. [`Pipeline::align`]
+//! brings both to one position before they go on together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::record::Record;
 use crate::runtime::component::{Component, views_read};
 use crate::runtime::shared::Shared;
 
-/// Events between two flushes while views are brought to one position.
+/// How many events to read between two flushes while views are brought to one position.
 const ALIGN_EVENTS: u64 = 1_000_000;
 
 impl Pipeline {
-    /// A component that no record knows.
+    /// Builds the pipeline of a component that has no record.
     ///
     /// # Errors
     /// As [`Member::new`].
@@ -33,7 +33,7 @@ impl Pipeline {
         Pipeline::of(shared, component, members, BTreeMap::new(), 0).remember_aside()
     }
 
-    /// A component whose views were all committed together.
+    /// Restores the pipeline of a component whose views were all committed together.
     ///
     /// # Errors
     /// As [`Member::restore`].
@@ -56,7 +56,7 @@ impl Pipeline {
         Pipeline::of(shared, component, members, positions, epoch).remember_aside()
     }
 
-    /// A component of which the views in `anew` begin at the first event, and the others where their records say.
+    /// Builds a pipeline in which the views in `anew` begin at the first event, and the others at the positions of their records.
     ///
     /// # Errors
     /// As [`Member::new`] and [`Member::restore`], and those of the sources that have to be read.
@@ -84,13 +84,13 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Brings every member to one position: the farthest that any of the kept ones has reached.
+    /// Brings every member to one position: the farthest that any of the kept views has reached.
     async fn align(&mut self, kept: &[(String, BTreeMap<String, Position>)], anew: &BTreeSet<String>) -> Result<(), Error> {
         let farthest = farthest(kept)?;
         for (source, position) in &farthest {
             self.begin_at(source, position.clone());
         }
-        // First the kept ones among themselves. The new ones must not see their deltas: they are handed the rows that result.
+        // First align the kept views. The new ones must not see their deltas: they receive the resulting rows instead.
         let old: BTreeSet<String> = kept.iter().map(|(view, _)| view.clone()).collect();
         for (source, end) in &farthest {
             for (view, positions) in kept {
@@ -102,7 +102,7 @@ impl Pipeline {
             }
         }
         self.build(Some(&old)).await?;
-        // Then the new ones: what the kept ones hold arrives as one delta, and the events from the first on.
+        // Then the new ones: the rows of the kept views arrive as one delta, then the events from the first on.
         for index in 0..self.members().len() {
             self.hand_over(index, anew).await?;
         }
@@ -120,7 +120,7 @@ impl Pipeline {
         member.is_some_and(|member| member.reads(source, None))
     }
 
-    /// Pushes a kept view's present rows into the new views that read it.
+    /// Pushes a kept view's current rows into the new views that read it.
     async fn hand_over(&mut self, index: usize, anew: &BTreeSet<String>) -> Result<(), Error> {
         let (done, rest) = self.members_mut().split_at_mut(index + 1);
         let Some(member) = done.last().filter(|member| !anew.contains(&member.view.name)) else { return Ok(()) };
@@ -143,7 +143,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Reads a source up to an offset into some of the views; `flushed` are those whose deltas may pass meanwhile.
+    /// Reads a source into `views`, from `start` up to `end`. Meanwhile the views in `flushed` may be flushed.
     async fn read_into(
         &mut self,
         source: &str,
@@ -181,10 +181,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Flushes the operators of a rebuild, all or some, and stages their rows, which no record names before the swap.
+    /// Flushes the operators of a rebuild and stages their rows; with `only`, just those of these views. No record names the rows before
+    /// the swap.
     ///
     /// # Errors
-    /// The operators' and the disk's.
+    /// Those of the operators and the disk.
     pub(crate) async fn build(&mut self, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
         let changes = self.flush(only).await?;
         let epoch = self.epoch() + 1;
@@ -197,7 +198,7 @@ impl Pipeline {
         self.forget_kept_letters()
     }
 
-    /// Lets the next commit follow the last recorded ones of these views.
+    /// Continues the epochs after the last recorded one of these views.
     ///
     /// # Errors
     /// The store's.
@@ -213,7 +214,7 @@ impl Pipeline {
     }
 }
 
-/// The farthest position of each source.
+/// Returns the farthest position of each source.
 fn farthest(kept: &[(String, BTreeMap<String, Position>)]) -> Result<BTreeMap<String, Position>, Error> {
     let mut all: BTreeMap<String, Position> = BTreeMap::new();
     for (source, position) in kept.iter().flat_map(|(_, positions)| positions) {

@@ -1,8 +1,8 @@
-//! One live reader for each source: it reads and decodes once for every view that has caught up.
+//! One live reader for each source. It reads and decodes each event once for all views that have caught up.
 //!
-//! A feed is a task that owns the reader, the last batches that it gave, and its subscribers. A subscriber asks to be attached at
-//! an offset; it is, when that offset lies within the batches still at hand. Otherwise it is behind: it reads for itself and
-//! asks again. A subscriber that keeps the others waiting is let go, and comes back in the same way.
+//! A feed is a task that owns the reader, its last batches and its subscribers. A subscriber asks to be attached at an offset. The feed
+//! attaches it if it still has that offset. Otherwise the subscriber is behind: it reads with a reader of its own and asks again. A
+//! subscriber that keeps the others waiting is detached, and comes back in the same way.
 
 use std::collections::VecDeque;
 use std::panic::AssertUnwindSafe;
@@ -16,23 +16,23 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics;
 
-/// Batches kept for those that are nearly caught up.
+/// How many batches a feed keeps for subscribers that have nearly caught up.
 const KEPT_BATCHES: usize = 32;
-/// Bytes of bodies in the batches kept.
+/// How many bytes of bodies the kept batches may have.
 const KEPT_BYTES: u64 = 16 << 20;
-/// Batches on their way to one subscriber.
+/// How many batches may be queued for one subscriber.
 const IN_FLIGHT: usize = 4;
-/// How long, in all, one subscriber may keep the others waiting before it is let go. It regains a tenth of the time that passes.
+/// How long, in total, one subscriber may keep the others waiting before it is detached. It regains a tenth of the time that passes.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a subscriber receives.
 #[derive(Debug, Clone)]
 pub(crate) enum Item {
-    /// Events, to be applied from the subscriber's own offset on.
+    /// Events. The subscriber applies those from its own offset on.
     Batch(Arc<Batch>),
-    /// The live end was reached.
+    /// The reader has reached the end of the source.
     CaughtUp,
-    /// There will never be more.
+    /// The source will never have more events.
     End,
     /// The source failed for good.
     Failed(Arc<Error>),
@@ -40,24 +40,24 @@ pub(crate) enum Item {
 
 /// An answer to [`Feed::attach`].
 pub(crate) enum Attached {
-    /// Items from the asked offset on; batches may begin before it.
+    /// Items from the requested offset on; the first batch may begin before it.
     Live {
         items: mpsc::Receiver<Item>,
-        /// Where the feed stood when it began: for a subscriber that starts at the source's first event.
+        /// The position at which the feed began to read, for a subscriber that starts at the source's first event.
         start: Position,
     },
-    /// The offset is not at hand: read for yourself.
+    /// The feed does not have that offset. The subscriber has to read for itself.
     Behind,
 }
 
 struct Request {
     start: Start,
-    /// The subscriber's own reader has proved that its position is of the source as it is now.
+    /// The subscriber's own reader has checked that its position belongs to the source as it is now.
     verified: bool,
     reply: oneshot::Sender<Result<Attached, Arc<Error>>>,
 }
 
-/// A handle to a feed; cheap to clone. The feed ends with its last handle.
+/// A handle to a feed. Cheap to clone; the feed ends when its last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     source: Arc<dyn Source>,
@@ -65,19 +65,19 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    /// Starts the task. Nothing is read before someone is attached.
+    /// Starts the feed's task. It reads nothing before someone attaches.
     pub(crate) fn start(source: Arc<dyn Source>) -> Feed {
         let (requests, receiver) = mpsc::channel(64);
         tokio::spawn(Task { source: source.clone(), requests: receiver, live: None }.watched());
         Feed { source, requests }
     }
 
-    /// The source that is fed.
+    /// The source that the feed reads.
     pub(crate) fn source(&self) -> &Arc<dyn Source> {
         &self.source
     }
 
-    /// Asks to be attached. Where nothing is being read, reading begins at `start`.
+    /// Asks to be attached. If the feed is not reading, it begins at `start`.
     ///
     /// # Errors
     /// Those of [`Source::read`].
@@ -91,29 +91,29 @@ impl Feed {
 
 struct Subscriber {
     items: mpsc::Sender<Item>,
-    /// Whether the item under way has been handed to it.
+    /// Whether it has received the item under way.
     served: bool,
     kept_waiting: Duration,
 }
 
-/// A reader with those it feeds.
+/// A running reader with its subscribers.
 struct Live {
     reader: Box<dyn Reader>,
     began: Start,
     start: Position,
     kept: VecDeque<Arc<Batch>>,
     kept_bytes: u64,
-    /// Where `kept` begins.
+    /// The position at which `kept` begins.
     kept_from: Position,
     subscribers: Vec<Subscriber>,
-    /// The item that not all subscribers have yet, and since when it is under way.
+    /// The item that not all subscribers have received yet, and when the reader gave it.
     under_way: Option<(Item, Instant)>,
     last_restarts: u64,
     settled: Instant,
 }
 
 /// What a feed's task wakes up for.
-// Made once for each batch of thousands of events: a box would save nothing.
+// Created once for each batch of thousands of events: boxing would save nothing.
 #[allow(clippy::large_enum_variant)]
 enum Wake {
     Request(Option<Request>),
@@ -128,7 +128,7 @@ struct Task {
 }
 
 impl Task {
-    /// Runs, and goes on without its reader after a panic: its subscribers read for themselves then.
+    /// Runs the feed. After a panic it goes on without its reader, and its subscribers read for themselves.
     async fn watched(mut self) {
         while AssertUnwindSafe(self.run()).catch_unwind().await.is_err() {
             tracing::error!(source = self.source.config().name, "the live reader panicked: its views read for themselves");
@@ -147,7 +147,7 @@ impl Task {
             };
             live.let_go();
             if live.subscribers.is_empty() {
-                // Nobody is left: the reader and its consumer on the server are not kept for nothing.
+                // Nobody is left to feed: drop the reader and its consumer on the server.
                 self.live = None;
                 continue;
             }
@@ -172,7 +172,7 @@ impl Task {
                     if let Some(error) = live.take(&self.source.config().name, read) {
                         let error = Arc::new(error);
                         for subscriber in live.subscribers.drain(..) {
-                            // A full channel does not hide the error: once closed, its owner reads for itself and meets it too.
+                            // If the channel is full, its owner finds it closed, reads for itself and meets the same error.
                             let _ = subscriber.items.try_send(Item::Failed(Arc::clone(&error)));
                         }
                         self.live = None;
@@ -182,7 +182,7 @@ impl Task {
         }
     }
 
-    /// Opens a reader where the first subscriber wants it.
+    /// Opens a reader at the position that the first subscriber asks for.
     async fn begin(&mut self, request: Request) {
         match self.source.read(request.start.clone()).await {
             Ok(reader) => {
@@ -203,7 +203,7 @@ impl Task {
                 self.live = Some(live);
             }
             Err(error) => {
-                // The asker may have gone; there is nobody else to tell.
+                // The subscriber may have gone; there is nobody else to tell.
                 let _ = request.reply.send(Err(Arc::new(error)));
             }
         }
@@ -224,20 +224,20 @@ impl Live {
             let _ = request.reply.send(Ok(Attached::Behind));
             return;
         };
-        // Room for all that is kept beside what is under way, so that attaching never waits.
+        // With room for all kept batches beside those in flight, attaching never waits.
         let (items, receiver) = mpsc::channel(IN_FLIGHT + self.kept.len());
         for batch in self.kept.iter().filter(|batch| batch.end > from.offset_of(batch.partition)) {
-            // The channel has room for them all, and the receiver is in our hands.
+            // This cannot fail: the channel has room for them all, and we still hold the receiver.
             let _ = items.try_send(Item::Batch(Arc::clone(batch)));
         }
         let attached = Attached::Live { items: receiver, start: self.start.clone() };
         if request.reply.send(Ok(attached)).is_ok() {
-            // A batch under way is among the kept ones already; news of the end is repeated by the reader.
+            // A batch under way is already among the kept ones, and the reader repeats that it has caught up.
             self.subscribers.push(Subscriber { items, served: true, kept_waiting: Duration::ZERO });
         }
     }
 
-    /// Takes what the reader gave; an error ends the feed.
+    /// Takes the reader's result as the next item. Returns an error that ends the feed.
     fn take(&mut self, name: &str, read: Result<Read, Error>) -> Option<Error> {
         let restarts = self.reader.restarts();
         for _ in self.last_restarts..restarts {
@@ -273,8 +273,8 @@ impl Live {
         }
     }
 
-    /// Hands the item under way to one subscriber that lacks it, or waits until one can take it. Ends when one more has it, or
-    /// when patience with one has run out; dropping it loses nothing.
+    /// Hands the item under way to the next subscriber that lacks it, and waits until that one can take it or has run out of
+    /// [`PATIENCE`]. Cancel safe.
     async fn serve(&mut self) {
         let Some((item, since)) = self.under_way.clone() else { return };
         let alone = self.subscribers.len() == 1;
@@ -295,7 +295,7 @@ impl Live {
                 subscriber.served = true;
                 subscriber.kept_waiting += waited.elapsed();
             }
-            // It has gone.
+            // The subscriber has gone.
             Some(Err(_)) => subscriber.served = true,
             None => {
                 subscriber.kept_waiting = PATIENCE;
@@ -304,7 +304,7 @@ impl Live {
         }
     }
 
-    /// Lets go of those that have gone or kept the others waiting for too long, and forgives what lies back.
+    /// Detaches subscribers that have gone or kept the others waiting for too long, and gives the rest back some of their patience.
     fn let_go(&mut self) {
         let passed = self.settled.elapsed();
         let alone = self.subscribers.len() == 1;

@@ -1,5 +1,5 @@
-//! How a pipeline receives one source: from the live feed when it is near, by a reader of its own when it is behind. A source that
-//! is away is tried again for ever.
+//! How a pipeline receives one source: from the live feed when it is near the end, from a reader of its own when it is behind. It
+//! retries a source that is away for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,44 +17,45 @@ use crate::runtime::surroundings::Surroundings;
 enum Mode {
     Live(mpsc::Receiver<Item>),
     Own(Box<dyn Reader>),
-    /// A reader of our own is being opened. Kept here, so that an answer of the server is not lost when another source is faster.
+    /// A reader of our own is being opened. The future is kept here, so that the server's answer is not lost when another source is faster.
     Opening(BoxFuture<'static, Result<Box<dyn Reader>, Error>>),
     /// Standard input has ended.
     Ended,
 }
 
-/// What a pipeline does next about a source.
+/// What a pipeline receives from a source.
 #[derive(Debug)]
 pub(crate) enum Taken {
-    /// Apply these events: they begin at the pipeline's offset.
+    /// Events to apply. They begin at the pipeline's offset.
     Batch(Arc<Batch>),
-    /// Nothing new at the intake's position.
+    /// There is nothing after the intake's position at present.
     CaughtUp,
-    /// The source is away, for this reason; it is tried again.
+    /// The source is away for this reason. The next call tries again.
     Away(String),
-    /// There will never be more.
+    /// The source will never have more events.
     End,
 }
 
-/// One pipeline's way to one source.
+/// One pipeline's input from one source.
 pub(crate) struct Intake {
     feed: Feed,
     mode: Mode,
     position: Position,
-    /// Whether the live feed is to be asked before the next read of our own, and the question.
+    /// Whether to ask the live feed before the next read of our own.
     ask_feed: bool,
+    /// The request to the feed that is under way.
     asked: Option<BoxFuture<'static, Result<Attached, Arc<Error>>>>,
-    /// The source with a bound of its own on batches: read without the live feed until [`Intake::join_the_others`].
+    /// The source with a smaller limit on batches. It is read without the live feed until [`Intake::join_the_others`].
     alone: Option<Arc<dyn Source>>,
     backoff: Backoff,
     surroundings: Arc<dyn Surroundings>,
 }
 
 impl Intake {
-    /// Opens the way: attaches to the live feed, or begins to read where the pipeline stands.
+    /// Opens an intake: attaches to the live feed, or opens a reader at the pipeline's position.
     ///
     /// # Errors
-    /// Those of the source: unavailable, or changed since the position was recorded.
+    /// The source is unavailable, or has changed since the position was recorded.
     pub(crate) async fn open(feed: Feed, start: Start, surroundings: Arc<dyn Surroundings>) -> Result<Intake, Arc<Error>> {
         let (mode, position) = match feed.attach(start.clone(), false).await? {
             Attached::Live { items, start: began } => {
@@ -73,7 +74,7 @@ impl Intake {
         Ok(Intake { feed, mode, position, ask_feed: true, asked: None, alone: None, backoff: Backoff::default(), surroundings })
     }
 
-    /// Opens a way that gives at most so many events in a batch.
+    /// Opens an intake of its own, which gives at most `max_events` in a batch.
     ///
     /// # Errors
     /// As [`Intake::open`].
@@ -92,7 +93,7 @@ impl Intake {
         Ok(Intake { feed, mode, position, ask_feed: false, asked: None, alone: Some(source), backoff, surroundings })
     }
 
-    /// From the next batch on there is no bound of its own any more.
+    /// Lets the intake join the live feed again, and gives its next reader the source's own limits.
     pub(crate) fn join_the_others(&mut self) {
         self.alone = None;
     }
@@ -102,20 +103,20 @@ impl Intake {
         &self.feed.source().config().name
     }
 
-    /// The columns of the source that batches carry.
+    /// The indices of the source's columns that batches carry.
     pub(crate) fn columns(&self) -> &[usize] {
         &self.feed.source().config().columns
     }
 
-    /// After all that has been taken.
+    /// The position after everything that has been taken.
     pub(crate) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// The next item; waits while there is none. Dropping the future loses nothing.
+    /// Returns the next item; waits while there is none. Cancel safe.
     ///
     /// # Errors
-    /// The source's, for good: never that it is away.
+    /// An error that retrying does not help. A source that is away is no error here: see [`Taken::Away`].
     pub(crate) async fn next(&mut self) -> Result<Taken, Arc<Error>> {
         match self.try_next().await {
             Err(error) if matches!(*error, Error::Unavailable { .. }) => {
@@ -140,7 +141,7 @@ impl Intake {
                     Some(Item::CaughtUp) => Taken::CaughtUp,
                     Some(Item::End) => Taken::End,
                     Some(Item::Failed(error)) => return Err(error),
-                    // Let go by the feed: behind now.
+                    // The feed detached us: we are behind now.
                     None => {
                         self.mode = self.opening(Duration::ZERO);
                         continue;
@@ -172,7 +173,7 @@ impl Intake {
         }
     }
 
-    /// Goes over to the live feed when it has what comes next.
+    /// Switches to the live feed if it has the next event.
     async fn join(&mut self) -> Result<(), Arc<Error>> {
         let asked = self.asked.get_or_insert_with(|| {
             let (feed, start) = (self.feed.clone(), Start::At(self.position.clone()));
@@ -187,7 +188,7 @@ impl Intake {
         Ok(())
     }
 
-    /// A reader of our own, after a wait.
+    /// Opens a reader of our own after a wait.
     fn opening(&self, wait: Duration) -> Mode {
         let source = self.alone.as_ref().unwrap_or_else(|| self.feed.source()).clone();
         let start = Start::At(self.position.clone());
@@ -206,7 +207,7 @@ impl Intake {
     }
 }
 
-/// A wait for people, to a tenth of a second.
+/// Formats a wait in seconds, to a tenth, for people.
 pub(crate) fn seconds(wait: Duration) -> String {
     format!("{:.1}s", wait.as_secs_f64())
 }

@@ -1,7 +1,7 @@
-//! A pipeline: the operators of views that read each other, where they stand, and how events go through them.
+//! A pipeline: the operators of views that read each other, their positions, and how events go through them.
 //!
-//! It knows no channel: the [driver](super) feeds it and says when to commit. What puts a pipeline together is in `assemble`, its
-//! commit in `runtime::commit`.
+//! A pipeline knows no channel: the [driver](super) feeds it and decides when to commit. `assemble` builds pipelines, and
+//! `runtime::commit` commits them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::runtime::component::{Component, sources_read, views_read};
 use crate::runtime::panics;
 use crate::runtime::shared::Shared;
 
-/// One view of a pipeline, running.
+/// One running view of a pipeline.
 pub(crate) struct Member {
     pub(crate) view: View,
     pub(crate) projection: Projection,
@@ -31,22 +31,22 @@ pub(crate) struct Member {
     pub(crate) writer: Box<dyn SinkWriter>,
     pub(crate) state: StateFiles,
     pub(crate) incarnation: String,
-    /// What the sink staged last, or what the record holds; none before either.
+    /// The last token of the sink, staged or recorded; `None` before the first.
     pub(crate) token: Option<Token>,
     pub(crate) size: Size,
     pub(crate) tallies: Tallies,
 }
 
 impl Member {
-    /// Whether the view reads a source itself, and is one of those that `only` names.
+    /// Whether the view reads the source directly and, with `only`, is one of those views.
     pub(super) fn reads(&self, source: &str, only: Option<&BTreeSet<String>>) -> bool {
         only.is_none_or(|only| only.contains(&self.view.name)) && sources_read(&self.view).any(|name| name == source)
     }
 
-    /// A view without any event yet.
+    /// Starts a view from nothing.
     ///
     /// # Errors
-    /// A plan that cannot run, a column that Parquet cannot hold, the disk's.
+    /// The plan cannot run, Parquet cannot hold a column, or the disk fails.
     pub(crate) async fn new(shared: &Shared, view: &View) -> Result<Member, Error> {
         let incarnation = new_incarnation(shared, view);
         let sink = shared.sink(&view.name);
@@ -63,11 +63,11 @@ impl Member {
         })
     }
 
-    /// A view as a commit left it. With `copy`, its state files are linked into an incarnation of its own, for a second
-    /// run of the same operators beside the first.
+    /// Restores a view from the record of a commit. With `copy`, its state files are linked into a new incarnation, so that a second
+    /// run of the same operators can work beside the first.
     ///
     /// # Errors
-    /// As [`Member::new`], and files that are missing or damaged.
+    /// As [`Member::new`], and where files are missing or damaged.
     pub(crate) async fn restore(shared: &Shared, view: &View, record: &Record, copy: bool) -> Result<Member, Error> {
         let incarnation = if copy { new_incarnation(shared, view) } else { record.incarnation.clone() };
         let folder = shared.layout().state(&view.name, &incarnation);
@@ -85,33 +85,33 @@ impl Member {
         Ok(Member { view: view.clone(), projection, sink, writer, state, incarnation, token, size, tallies })
     }
 
-    /// Takes over what the sink has staged.
+    /// Takes the token and the size of what the sink staged.
     pub(crate) fn stage(&mut self, staged: Staged) {
         self.token = Some(staged.token);
         self.size = staged.size;
     }
 }
 
-/// Views that are committed together, and where they stand.
+/// Views that are committed together, and their positions.
 pub(crate) struct Pipeline {
     shared: Arc<Shared>,
     component: Component,
-    /// Each after those that it reads.
+    /// Each view follows those that it reads.
     members: Vec<Member>,
-    /// After the last batch that was applied, by source.
+    /// By source: the position after the last batch that was applied.
     positions: BTreeMap<String, Position>,
-    /// The last commit; 0 before the first.
+    /// The epoch of the last commit; 0 before the first.
     epoch: u64,
-    /// Of the batches since the last commit.
+    /// The dead letters of the batches since the last commit.
     letters: Vec<DeadLetter>,
-    /// When the newest applied event of each source was stored, nanoseconds since the epoch.
+    /// By source: when the newest applied event was stored, in nanoseconds since the Unix epoch.
     newest_ns: BTreeMap<String, i64>,
-    /// Events that views do not see.
+    /// Events that are kept from views, since the program panics on them.
     aside: Aside,
 }
 
 impl Pipeline {
-    /// Of members that have applied all events before `positions`, and of which `epoch` is the last commit.
+    /// Makes a pipeline of members that have applied all events before `positions` and were last committed at `epoch`.
     pub(super) fn of(
         shared: Arc<Shared>,
         component: Component,
@@ -131,7 +131,7 @@ impl Pipeline {
         }
     }
 
-    /// What it shares with the others.
+    /// What all pipelines share.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
@@ -141,7 +141,7 @@ impl Pipeline {
         &self.component
     }
 
-    /// The name of its first view, which stands for all.
+    /// The pipeline's name: that of its first view.
     pub(crate) fn name(&self) -> &str {
         self.component.name()
     }
@@ -151,7 +151,7 @@ impl Pipeline {
         self.members.iter().map(|member| member.view.name.as_str())
     }
 
-    /// Its views, each after those that it reads.
+    /// Its members, each after those that it reads.
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
     }
@@ -160,60 +160,60 @@ impl Pipeline {
         &mut self.members
     }
 
-    /// After the last batch of a source that was applied.
+    /// The position after the last applied batch of a source.
     pub(crate) fn position(&self, source: &str) -> Option<&Position> {
         self.positions.get(source)
     }
 
-    /// The same of every source.
+    /// The position after the last applied batch, by source.
     pub(crate) fn positions(&self) -> &BTreeMap<String, Position> {
         &self.positions
     }
 
-    /// Reading of a source begins here.
+    /// Sets the position at which reading of a source begins.
     pub(crate) fn begin_at(&mut self, source: &str, position: Position) {
         self.positions.insert(source.to_owned(), position);
     }
 
-    /// The last commit; 0 before the first.
+    /// The epoch of the last commit; 0 before the first.
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// The commit of this epoch holds.
+    /// Notes that this epoch is committed.
     pub(crate) fn advance_to(&mut self, epoch: u64) {
         self.epoch = epoch;
     }
 
-    /// The dead letters of what was applied since the last commit, which are the caller's to keep from now on.
+    /// Takes the dead letters since the last commit. The caller has to keep them from now on.
     pub(crate) fn take_letters(&mut self) -> Vec<DeadLetter> {
         std::mem::take(&mut self.letters)
     }
 
-    /// How many of them are about a view; some may have been kept before, by another.
+    /// Counts the dead letters since the last commit that are about a view. Another view may have kept some of them before.
     pub(crate) fn letters_about(&self, view: &str) -> u64 {
         self.letters.iter().filter(|letter| concerns(letter, view)).count() as u64
     }
 
-    /// The dead letters of what was applied since the last commit.
+    /// The dead letters since the last commit.
     pub(super) fn letters(&self) -> &[DeadLetter] {
         &self.letters
     }
 
-    /// Dead letters for the next commit to keep.
+    /// Adds dead letters, which the next commit keeps.
     pub(crate) fn add_letters(&mut self, letters: impl IntoIterator<Item = DeadLetter>) {
         self.letters.extend(letters);
     }
 
-    /// When the newest applied event of each source was stored, nanoseconds since the epoch.
+    /// By source: when the newest applied event was stored, in nanoseconds since the Unix epoch.
     pub(crate) fn newest_ns(&self) -> &BTreeMap<String, i64> {
         &self.newest_ns
     }
 
-    /// Applies a batch of one source to every view that reads it. `columns` are the source's columns that the batch carries.
+    /// Applies a batch of one source to every view that reads it. `columns` are the indices of the source's columns that the batch carries.
     ///
     /// # Errors
-    /// A view's operators'; then the pipeline is to be dropped.
+    /// An operator's. The caller has to drop the pipeline then.
     pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
         let before = self.letters.len();
         self.push(source, columns, batch, None).await?;
@@ -221,11 +221,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Dead letters of a batch for the next commit to keep: of what did not decode, and of each value that does not fit a column which one of
-    /// the views reads, or one of those that `only` names.
+    /// Adds the dead letters of a batch: one for each event that did not decode, and one for each value that does not fit a column that
+    /// a view reads. With `only`, just the columns of those views count.
     pub(super) fn add_letters_of(&mut self, source: &str, batch: &Batch, only: Option<&BTreeSet<String>>) {
         self.letters.extend(batch.dead_letters.iter().cloned());
-        // Of each column that is marked: its name and the views that read it; none where no view here does.
+        // By marked column: its name and the views that read it; `None` if no view of this pipeline does.
         let mut columns: BTreeMap<usize, Option<(String, String)>> = BTreeMap::new();
         for unfit in &batch.unfit {
             let concerned = columns.entry(unfit.column).or_insert_with(|| self.concerned(source, unfit.column, only));
@@ -235,7 +235,7 @@ impl Pipeline {
         }
     }
 
-    /// The name of a source's column, and all declared views that read it; none where no view of this pipeline does.
+    /// Returns the name of a source's column and all declared views that read it, or `None` if no view of this pipeline does.
     fn concerned(&self, source: &str, column: usize, only: Option<&BTreeSet<String>>) -> Option<(String, String)> {
         let reads = |view: &View| view.plan.columns_read.contains(source, column);
         let wanted = |view: &View| only.is_none_or(|only| only.contains(&view.name));
@@ -245,7 +245,7 @@ impl Pipeline {
         Some((name, views.collect::<Vec<_>>().join(", ")))
     }
 
-    /// `before`: how many letters there were before the batch.
+    /// Books a batch that was pushed: its letters, tallies and position. There were `before` letters before it.
     fn applied(&mut self, source: &str, batch: &Batch, before: usize) {
         self.add_letters_of(source, batch, None);
         self.tally(source, batch, None, before);
@@ -255,7 +255,7 @@ impl Pipeline {
         self.positions.insert(source.to_owned(), batch.position.clone());
     }
 
-    /// Keeps events, which were found just now, from all views that read their source.
+    /// Keeps events that this run has found from all views that read their source.
     pub(super) fn set_aside(&mut self, events: &BTreeMap<String, BTreeSet<u64>>) {
         for (source, sequences) in events {
             for member in self.members.iter().filter(|member| member.reads(source, None)) {
@@ -264,7 +264,7 @@ impl Pipeline {
         }
     }
 
-    /// Keeps events from views as earlier commits of their present versions say.
+    /// Keeps from each view the events that earlier commits of its present version recorded.
     pub(super) fn remember_aside(mut self) -> Result<Pipeline, Error> {
         for member in &self.members {
             let version = Some((member.view.name.as_str(), member.view.plan.fingerprint.as_str()));
@@ -276,8 +276,8 @@ impl Pipeline {
         Ok(self)
     }
 
-    /// Pushes a batch's rows into the views that read the source, or into those of them that `only` names. Events that are kept from a
-    /// view become its dead letters.
+    /// Pushes a batch's rows into the views that read the source; with `only`, just into those. Events that are kept from a view become
+    /// its dead letters.
     pub(super) async fn push(
         &mut self,
         source: &str,
@@ -304,7 +304,7 @@ impl Pipeline {
         self.push_rows(source, columns, &rest, only).await
     }
 
-    /// To each view go the rows of which all columns fit that it reads.
+    /// Pushes to each view the rows whose values fit all columns that the view reads.
     async fn push_rows(
         &mut self,
         source: &str,
@@ -332,8 +332,8 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Ends an epoch: each view's net changes, in the order of the members, after those of the views that it reads. With
-    /// `only`, the others are left as they are: nothing is asked of them, and nothing reaches them.
+    /// Ends an epoch and returns each view's net changes, in the order of the members. A view receives the changes of the views that it
+    /// reads before it is flushed. With `only`, the other views are neither flushed nor fed.
     ///
     /// # Errors
     /// As [`Pipeline::apply`].
@@ -361,8 +361,8 @@ impl Pipeline {
     }
 }
 
-/// Pushes a view's changes into one that reads it. A row on which the reader fails is left out there, and counted: a view's row has no
-/// sequence to name in a dead letter.
+/// Pushes a view's changes into a view that reads it. A row on which the reader's expressions fail is left out there and counted: it has
+/// no sequence that a dead letter could name.
 pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &Delta) -> Result<(), Error> {
     let columns: Vec<usize> = (0..upstream.plan.schema.fields().len()).collect();
     reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
@@ -386,13 +386,13 @@ fn state_error(view: &View, error: alluvium_connectors::Error) -> Error {
     }
 }
 
-/// What a view's sink has to know of its rows.
+/// What a view's sink has to know about its rows.
 fn view_rows(view: &View) -> ViewRows {
     let root = &view.plan.root;
     ViewRows { schema: view.plan.schema.clone(), retracts: root.retracts, key: root.key.clone().unwrap_or_default() }
 }
 
-/// A name for a run of a view's operators from the first event, never used before: the time tells two of one version apart.
+/// Makes a name, never used before, for a run of a view's operators. The time tells two runs of one version apart.
 fn new_incarnation(shared: &Shared, view: &View) -> String {
     let now = shared.surroundings().now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("{}-{now:x}", &view.plan.fingerprint[..view.plan.fingerprint.len().min(8)])

@@ -1,4 +1,4 @@
-//! What a driver tells the board and the metrics.
+//! Reports a driver's progress to the board and the metrics.
 
 use super::{Driver, Role};
 use crate::metrics;
@@ -41,7 +41,7 @@ impl Driver {
         }
     }
 
-    /// The source holds nothing behind `end` now, which has been applied.
+    /// Shows that everything before `end` is applied and that the source has nothing after it at present.
     pub(super) fn show_at_end(&self, source: &str, end: u64) {
         if self.serves() {
             self.each_view(|board, view| board.at_end(view, source, end));

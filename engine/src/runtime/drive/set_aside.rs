@@ -1,4 +1,4 @@
-//! Counts what each view of a pipeline reads and what of it is set aside, and says so in the log: at once, then again after a while.
+//! Counts the events that each view reads and sets aside. Warns about new kinds in the log at once, and about the rest at intervals.
 
 use std::collections::BTreeSet;
 
@@ -9,20 +9,20 @@ use super::pipeline::{Member, Pipeline};
 use super::tallies::{concerns, events};
 
 impl Pipeline {
-    /// The views that read a source, or those of them that `only` names, begin to read it at this offset where they have not begun before.
+    /// Notes that views begin to read a source at this offset, if they have not begun before. With `only`, just those views.
     pub(crate) fn begin_tallies(&mut self, source: &str, offset: u64, only: Option<&BTreeSet<String>>) {
         for member in self.readers(source, only) {
             member.tallies.of(source, offset);
         }
     }
 
-    /// Counts a batch that was pushed, with the letters of it: those after the first `before`.
+    /// Counts a batch that was pushed. Its letters are those after the first `before`.
     pub(super) fn tally(&mut self, source: &str, batch: &Batch, only: Option<&BTreeSet<String>>, before: usize) {
         let all = self.take_letters();
         let letters = all.get(before..).unwrap_or_default();
         let events = events(batch, letters);
         for member in self.readers(source, only) {
-            // An event of which several columns are bad is one event.
+            // An event with several bad columns is one event.
             let mut seen = BTreeSet::new();
             let own = letters.iter().filter(|letter| concerns(letter, &member.view.name) && seen.insert(letter.sequence));
             let own: Vec<&DeadLetter> = own.collect();

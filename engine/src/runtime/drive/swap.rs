@@ -1,4 +1,4 @@
-//! How a rebuilt pipeline takes the place of the ones that serve: by one commit, at or after the positions that readers see.
+//! Swaps in a rebuilt pipeline: with one commit, at or after the positions that readers see.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -14,8 +14,8 @@ use crate::error::Error;
 use crate::runtime::commit::{CommitOptions, sweep_incarnations};
 
 impl Driver {
-    /// Takes over from the old pipeline: waits until it has ended, goes at least as far as it did, and commits. False when
-    /// told to stop meanwhile.
+    /// Takes over from the old pipelines: waits until they have ended, reads at least as far as they did, and commits. Returns false if it
+    /// is stopped meanwhile.
     pub(super) async fn swap(&mut self, sources: &mut [Reading]) -> Result<bool, Error> {
         let Role::Rebuild { take_over, .. } = &self.role else { return Ok(true) };
         let (reply, answer) = oneshot::channel();
@@ -45,11 +45,11 @@ impl Driver {
         Ok(true)
     }
 
-    /// The positions that readers see and this pipeline has yet to reach: a swap never takes readers back. One of a stream that was made
-    /// anew since does not count, nor one beyond the end of a stream that has lost its tail.
+    /// Returns the positions that readers see and this pipeline has not reached yet: a swap never takes readers back. It ignores a position
+    /// of a stream that was made anew since, and one beyond the end of a stream that has lost its tail.
     ///
     /// # Errors
-    /// A source that has ended before such a position, and the store's.
+    /// A source ended before such a position, or the store fails.
     pub(super) async fn ahead(&self, sources: &[Reading]) -> Result<BTreeMap<String, Position>, Error> {
         let mut ahead = self.recorded_positions()?;
         ahead.retain(|source, old| {
@@ -62,20 +62,20 @@ impl Driver {
         for source in sources.iter().filter(|source| source.at_end) {
             let name = source.intake.name();
             let Some(old) = ahead.get(name) else { continue };
-            // One that does not answer is asked again at the next look at its end.
+            // A source that does not answer is asked again the next time it is at its end.
             let Some(end) = self.end_before(name, old).await? else { continue };
             tracing::warn!(
                 source = name,
                 end,
                 served = old.progress(),
-                "the source has lost its tail: the rebuilt view is of fewer events than the one that serves"
+                "the source has lost its tail: the rebuilt view has fewer events than the one that serves"
             );
             ahead.remove(name);
         }
         Ok(ahead)
     }
 
-    /// The end of a partition that the source holds less of than a position says.
+    /// Returns the end of the first partition that ends before `position`, if there is one.
     async fn end_before(&self, source: &str, position: &Position) -> Result<Option<u64>, Error> {
         let source = self.pipeline.shared().feed(source)?.source();
         for partition in 0..source.promises().partitions {
@@ -87,7 +87,7 @@ impl Driver {
         Ok(None)
     }
 
-    /// Where the views stand that readers see now.
+    /// Returns the farthest position of each source among the records that readers see now.
     fn recorded_positions(&self) -> Result<BTreeMap<String, Position>, Error> {
         let mut farthest: BTreeMap<String, Position> = BTreeMap::new();
         for view in self.pipeline.views() {
@@ -101,7 +101,7 @@ impl Driver {
         Ok(farthest)
     }
 
-    /// A rebuild's sources have ended before what the view that serves has applied.
+    /// The error for a rebuild whose sources ended before the position of the view that serves.
     fn too_short(&self, ahead: &BTreeMap<String, Position>) -> Error {
         let (source, served) = ahead.first_key_value().map_or(("", 1), |(source, old)| (source.as_str(), old.progress()));
         let read = self.pipeline.position(source).map_or(1, Position::progress);

@@ -1,7 +1,7 @@
-//! Counts of what a view reads and of what it sets aside, and when there was a warning about that.
+//! Counts of the events that a view reads and sets aside, and the times of the last warnings about them.
 //!
-//! Which events are kept as dead letters is decided in `runtime::commit`: an event that is set aside again, by a rebuild for instance, is
-//! counted here and not kept twice.
+//! `runtime::commit` decides which dead letters are kept. An event that is set aside again, for instance by a rebuild, is counted here
+//! but not kept twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -13,43 +13,43 @@ use alluvium_connectors::dead_letters::DeadLetter;
 use crate::record::Tally;
 use crate::status::ReadEvents;
 
-/// Between two warnings about the same source, view and kind.
+/// The shortest time between two warnings about the same source, view and kind.
 const WARN_EVERY: Duration = Duration::from_secs(30);
 
-/// What one view has read.
+/// Counts of the events that one view has read.
 #[derive(Debug, Default)]
 pub(crate) struct Tallies {
-    /// The view began with the first event in this process.
+    /// The view began from nothing in this process.
     began_here: bool,
-    /// By source, since the view's first event.
+    /// By source: counts since the view's first event.
     pub(crate) all: BTreeMap<String, Tally>,
-    /// By source, since the last commit.
+    /// By source: counts since the last commit.
     since_commit: BTreeMap<String, ReadEvents>,
 }
 
 impl Tallies {
-    /// Of a view that has read nothing.
+    /// The counts of a view that has read nothing.
     pub(super) fn new() -> Tallies {
         Tallies { began_here: true, ..Tallies::default() }
     }
 
-    /// As a record has them.
+    /// The counts in a record.
     pub(super) fn recorded(all: BTreeMap<String, Tally>) -> Tallies {
         Tallies { all, ..Tallies::default() }
     }
 
-    /// What was read since this was last asked.
+    /// Takes the counts since the last call.
     pub(crate) fn take_since_commit(&mut self) -> BTreeMap<String, ReadEvents> {
         std::mem::take(&mut self.since_commit)
     }
 
-    /// Of a source, which the view begins to read at this offset where it has not begun before.
+    /// Returns the counts of a source. If the view has not read it before, it begins at this offset.
     pub(super) fn of(&mut self, source: &str, offset: u64) -> &mut Tally {
         let began = self.began_here.then_some(offset);
         self.all.entry(source.to_owned()).or_insert_with(|| Tally { began, ..Tally::default() })
     }
 
-    /// Counts events from `start` on, with the letters of those that are set aside, one for each.
+    /// Counts events from `start` on. `letters` has one letter for each event that is set aside.
     pub(super) fn add(&mut self, source: &str, start: u64, events: u64, letters: &[&DeadLetter]) {
         let tally = self.of(source, start);
         tally.events += events;
@@ -69,12 +69,12 @@ impl Tallies {
     }
 }
 
-/// Whether a letter is about a view: it names the views that it is about, and none where it is about all.
+/// Whether a letter is about a view. A letter that names no views is about all of them.
 pub(super) fn concerns(letter: &DeadLetter, view: &str) -> bool {
     letter.view.as_ref().is_none_or(|views| views.split(", ").any(|one| one == view))
 }
 
-/// How many events of a batch, good and bad, come before an offset.
+/// Counts the events of a batch, good and bad, before an offset.
 pub(crate) fn events_before(batch: &Batch, offset: u64) -> u64 {
     if offset <= batch.start {
         return 0;
@@ -83,7 +83,7 @@ pub(crate) fn events_before(batch: &Batch, offset: u64) -> u64 {
     events(&before, &before.dead_letters)
 }
 
-/// How many events a batch covers, good and bad: an event with a row in it may have letters as well.
+/// Counts the events of a batch, good and bad. An event with a row may have letters as well, and counts once.
 pub(super) fn events(batch: &Batch, letters: &[DeadLetter]) -> u64 {
     let sequences = batch.sequences.values();
     let without_row: BTreeSet<u64> =
@@ -91,15 +91,15 @@ pub(super) fn events(batch: &Batch, letters: &[DeadLetter]) -> u64 {
     sequences.len() as u64 + without_row.len() as u64
 }
 
-/// A source, a view and a kind of letters.
+/// What a warning is about: a source, a view and a kind of letter.
 type Matter = (String, Option<String>, &'static str);
 
-/// When there was a warning last about each matter.
+/// When each matter was last warned about.
 #[derive(Debug, Default)]
 pub(crate) struct Warnings(Mutex<BTreeMap<Matter, SystemTime>>);
 
 impl Warnings {
-    /// Whether there is to be a warning about a letter now; then it counts as given.
+    /// Whether to warn about a letter now. If so, the warning counts as given.
     pub(super) fn is_due(&self, letter: &DeadLetter, now: SystemTime) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (letter.source.clone(), letter.view.clone(), letter.kind);

@@ -1,9 +1,9 @@
-//! Who is asked first: among several that have something to give, each in its turn.
+//! Fair polling: of several entries that are ready, each has its turn.
 
 use futures::future::{BoxFuture, select_all};
 
-/// What the first of `entries` gives that has something, and its index; never returns where there is none. The one after the last
-/// that gave is asked first, so that one that always has something does not starve the others.
+/// Waits until one of `entries` is ready, and returns its index and its result. Never returns if there are no entries. Polls the entry
+/// after the last winner first, so that one that is always ready does not starve the others.
 pub(super) async fn next_in_turn<'a, T, R>(
     entries: &'a mut [T],
     turn: &mut usize,
@@ -27,7 +27,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts down when it is asked, and waits for ever at 0.
+    /// Counts down when polled, and never completes at 0.
     fn next(left: &mut u32) -> BoxFuture<'_, ()> {
         async move {
             if *left == 0 {
