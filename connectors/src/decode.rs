@@ -1,21 +1,21 @@
-//! Messages to Arrow rows: one message, one row or one dead letter, in one pass and without an allocation for each row.
-//! A value that does not fit its column is marked, and concerns those alone that read the column.
+//! Decodes messages into Arrow rows in one pass, without an allocation per row. Each message becomes one row or one dead letter.
+//! A value that does not fit its column is marked, and affects only the readers of that column.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `contract` | [`Format`]: how payloads of one kind become columns |
-//! | `message` | [`Message`]: one event as a source hands it over |
-//! | `decoder` | [`Decoder`]: messages to rows and dead letters |
+//! | `message` | [`Message`]: one event as a source passes it on |
+//! | `decoder` | [`Decoder`]: turns messages into rows and dead letters |
 //! | `envelope`, `header_map` | the columns that are filled from the message around the payload |
-//! | `fault` | [`Fault`]: why a payload or a member does not decode, and where; [`Unfit`]: the mark of one in a batch |
-//! | `bytes` | columns of text and bytes, for formats and the envelope alike |
-//! | `reading` | [`Reading`]: what the source's options say of a column |
-//! | `odd_times` | a warning of times that are read in another unit than they were written in |
-//! | `registry` | the formats by their names |
+//! | `fault` | [`Fault`]: why and where a payload or a member does not decode; [`Unfit`]: its mark in a batch |
+//! | `bytes` | text and binary columns, for formats and the envelope |
+//! | `reading` | [`Reading`]: the source's options for reading a column |
+//! | `odd_times` | warns if times were probably read in a wrong unit |
+//! | `registry` | the formats by name |
 //! | [`json`] | JSON |
 //!
-//! It stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns `_sequence`,
-//! `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
+//! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
+//! `_sequence`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
 
 mod bytes;
 mod contract;

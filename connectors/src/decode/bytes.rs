@@ -1,6 +1,6 @@
-//! Columns of text and of bytes, cut back to a length where a row fails. Of no format: the envelope's columns are such too.
+//! Builders for text and binary columns. They can be truncated when a row fails. Formats and the envelope both use them.
 //!
-//! Arrow's own builders cannot be cut back, so these keep plain vectors, which become Arrow buffers without a copy.
+//! Arrow's own builders cannot be truncated. These keep plain vectors, which become Arrow buffers without a copy.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use arrow::error::ArrowError;
 
 use super::fault::Refusal;
 
-/// A column of text or bytes being built, whatever its offsets.
+/// A builder of a text or binary column, with offsets of either width.
 ///
 /// # Contract
-/// - After [`Bytes::truncate`] the column is as it was when it had that length (checked by `bodies` in the tests of JSON).
+/// - [`Bytes::truncate`] restores the state that the column had at that length (checked by `bodies` in the tests of JSON).
 pub(crate) trait Bytes: Send {
-    /// Appends a value as it is to be stored; UTF-8 where the column is text.
+    /// Appends a value as it is stored. A text column requires UTF-8.
     fn append(&mut self, value: &[u8]) -> Result<(), Refusal>;
     /// Appends NULL.
     fn append_null(&mut self);
-    /// Cuts the column back to `length`; a shorter one stays as it is.
+    /// Truncates the column to `length`. Does nothing if it is shorter.
     fn truncate(&mut self, length: usize);
-    /// The array; the column is not used afterwards.
+    /// Returns the array. The column must not be used afterwards.
     fn finish(&mut self) -> Result<ArrayRef, ArrowError>;
 }
 
-/// How the finished array holds its values.
+/// The layout of the finished array.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stored {
     Text,
@@ -40,7 +40,7 @@ pub(crate) enum Stored {
 }
 
 impl Stored {
-    /// Of a type; none where it is not one of text or bytes.
+    /// Returns the layout of a text or binary type; `None` for other types.
     pub(crate) fn of(data_type: &DataType) -> Option<Stored> {
         Some(match data_type {
             DataType::Utf8 | DataType::LargeUtf8 => Stored::Text,
@@ -52,13 +52,13 @@ impl Stored {
         })
     }
 
-    /// Whether the offsets of a type have 64 bits.
+    /// Checks whether a type needs 64-bit offsets.
     pub(crate) fn is_large(data_type: &DataType) -> bool {
         matches!(data_type, DataType::LargeUtf8 | DataType::LargeBinary | DataType::FixedSizeBinary(_))
     }
 }
 
-/// A column of text or of bytes; none for other types.
+/// Creates a column for a text or binary type; returns `None` for other types.
 pub(crate) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Bytes>> {
     let stored = Stored::of(data_type)?;
     Some(match Stored::is_large(data_type) {
@@ -67,7 +67,7 @@ pub(crate) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Byte
     })
 }
 
-/// Values end to end, and where each ends.
+/// The concatenated values, and the offset at which each ends.
 pub(crate) struct Values<O> {
     stored: Stored,
     data: Vec<u8>,
@@ -76,14 +76,14 @@ pub(crate) struct Values<O> {
 }
 
 impl<O: OffsetSizeTrait> Values<O> {
-    /// No values yet, about `capacity` to come.
+    /// Creates an empty column for about `capacity` values.
     pub(crate) fn new(stored: Stored, capacity: usize) -> Values<O> {
         let mut offsets = Vec::with_capacity(capacity + 1);
         offsets.push(O::default());
         Values { stored, data: Vec::with_capacity(capacity * 8), offsets, nulls: NullBufferBuilder::new(capacity) }
     }
 
-    /// How the finished array holds its values.
+    /// Returns the layout of the finished array.
     #[inline]
     pub(crate) fn stored(&self) -> Stored {
         self.stored
@@ -100,7 +100,7 @@ impl<O: OffsetSizeTrait> Values<O> {
         Ok(())
     }
 
-    /// Views of all values, and the buffer of the long ones. Values of up to twelve bytes live in their view.
+    /// Returns the views of all values and the buffer of the long ones. A value of up to twelve bytes is stored in its view.
     fn views(&self, data: Vec<u8>) -> (ScalarBuffer<u128>, Vec<Buffer>) {
         let mut long = false;
         let views: Vec<u128> = self
@@ -109,7 +109,7 @@ impl<O: OffsetSizeTrait> Values<O> {
             .map(|bounds| {
                 let (start, end) = (bounds[0].as_usize(), bounds[1].as_usize());
                 long |= end - start > 12;
-                // Offsets are of 32 bits in this layout.
+                // This layout has 32-bit offsets.
                 make_view(&data[start..end], 0, start as u32)
             })
             .collect();

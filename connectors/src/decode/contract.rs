@@ -1,4 +1,4 @@
-//! What a format is to the decoder: how payloads of one kind become columns.
+//! The traits that a format implements: how payloads of one kind become columns.
 
 use std::fmt;
 
@@ -9,52 +9,53 @@ use arrow::error::ArrowError;
 use super::fault::Faults;
 use super::reading::Reading;
 
-/// A kind of payload: JSON, and what else option `format` may name. Shared by all batches of a source.
+/// A kind of payload that option `format` can name, such as JSON. All batches of a source share it.
 ///
 /// # Contract
-/// - What a payload gives for a member depends on the declared members alone, not on which others are decoded, nor on the payloads before
-///   it (checked by `bodies` and `oracle` in the tests of JSON).
-/// - A type that passes [`Format::check`] is taken by [`Format::rows`] (checked by `values` in the tests of JSON).
+/// - The value of a member depends only on its payload and the declared members, not on which other members are decoded, nor on earlier
+///   payloads (checked by `bodies` and `oracle` in the tests of JSON).
+/// - [`Format::rows`] accepts every type that passes [`Format::check`] (checked by `values` in the tests of JSON).
 pub trait Format: fmt::Debug + Send + Sync {
-    /// Whether the values of a declared column can be read.
+    /// Checks whether the values of a declared column can be read.
     ///
     /// # Errors
-    /// What is wrong with its type.
+    /// Says what is wrong with its type.
     fn check(&self, field: &Field) -> Result<(), String>;
 
-    /// An empty builder for about `capacity` rows. `members` are all declared columns but those of the envelope, those that are not decoded
-    /// too: so that a member of the payload is not taken for another column's.
+    /// Creates an empty builder for about `capacity` rows. `members` are all declared columns except those of the envelope. They include
+    /// columns that are not decoded, so that a member of the payload is not matched with another column.
     ///
     /// # Errors
-    /// What is wrong with a type that [`Format::check`] refuses.
+    /// Says what is wrong with a type that [`Format::check`] refuses.
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String>;
 }
 
-/// Rows being made of payloads, for one batch. Called for many payloads at once: what differs by format costs one call for all of them.
+/// Builds the rows of one batch from payloads. Each call takes many payloads, so that dynamic dispatch costs one call for all of them.
 ///
 /// # Contract
-/// - One payload is one row, or it leaves nothing behind (checked by `bodies` in the tests of JSON).
-/// - A member that does not fit leaves NULL in its own column, also where that is NOT NULL, and the others of its payload as they are
+/// - A payload becomes one row, or leaves nothing behind (checked by `bodies` in the tests of JSON).
+/// - A member that does not fit becomes NULL in its own column, even if that is NOT NULL. The other members of its payload are unaffected
 ///   (checked by `bodies` and `oracle`).
 pub trait RowBuilder: Send {
-    /// Appends a row for each payload that decodes, in their order. Adds to `faults` what does not, by the indexes of `payloads`.
+    /// Appends a row for each payload that decodes, in order. Adds the others and the members that do not fit to `faults`, by their index
+    /// in `payloads`.
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults);
 
-    /// The decoded columns, in the order of the members and of their types; one that is NOT NULL may hold NULL where a fault says so. The
-    /// builder is not used afterwards.
+    /// Returns the decoded columns in the order of the members, with the members' types. A NOT NULL column contains NULL where a fault was
+    /// reported. The builder must not be used afterwards.
     ///
     /// # Errors
-    /// Where a column does not fit its type: a bug.
+    /// Fails if a column does not match its type, which is a bug.
     fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError>;
 }
 
 /// A declared column that a payload may have a value for.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its name, type, and whether it may be NULL.
+    /// Its name, type and nullability.
     pub field: FieldRef,
-    /// Whether its values are wanted.
+    /// Whether its values are needed.
     pub decoded: bool,
-    /// What the source's options say of it. A format may pass over [`Reading::bad_is_null`], which is the decoder's.
+    /// The source's options for it. A format may ignore [`Reading::bad_is_null`], which the decoder handles.
     pub reading: Reading,
 }

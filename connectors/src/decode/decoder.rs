@@ -1,5 +1,6 @@
-//! Messages to rows: the payload's columns by the source's format, the others from the message around it. A message whose payload does not
-//! decode gives a dead letter and no row; a value that does not fit its column is NULL and marked, and the rest of its row is as it is.
+//! Turns messages into rows. The source's format fills the columns of the payload; the others are filled from the message around it.
+//! A message whose payload does not decode becomes a dead letter. A value that does not fit its column is NULL and marked; the rest of its
+//! row is unaffected.
 
 use std::sync::Arc;
 
@@ -18,50 +19,50 @@ use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::source::{SourceConfig, decoded_schema};
 
-/// Messages that a format is given at once: few enough to stay in the first cache with their payloads' addresses.
+/// The number of messages passed to a format at once: few enough that they and their payloads' addresses stay in the L1 cache.
 const CHUNK: usize = 128;
 
-/// What a batch of messages gave.
+/// The result of decoding a batch of messages.
 #[derive(Debug)]
 pub struct Decoded {
-    /// Those that decode, in their order; schema: [`decoded_schema`].
+    /// The rows of the messages that decode, in order. Schema: [`decoded_schema`].
     pub rows: RecordBatch,
     /// The sequence of each row.
     pub sequences: UInt64Array,
-    /// Values of the rows that do not fit, by row, then by column. NULL stands there, or anything where the column is NOT NULL.
+    /// The values that do not fit, by row, then by column. `rows` holds NULL there, or an arbitrary value if the column is NOT NULL.
     pub unfit: Vec<Unfit>,
-    /// How many values do not fit and are NULL, as the source's options ask.
+    /// The number of values that do not fit and became NULL because of option `on_bad_member`.
     pub nulled: u64,
-    /// Those that do not decode, in their order.
+    /// The messages that do not decode, in order.
     pub dead_letters: Vec<DeadLetter>,
-    /// Messages, good and bad.
+    /// The number of messages, whether they decode or not.
     pub events: u64,
-    /// Bytes of their payloads.
+    /// The total size of their payloads in bytes.
     pub bytes: u64,
 }
 
-/// How the messages of one source become rows. Shared between threads.
+/// Decodes the messages of one source. Shared between threads.
 #[derive(Debug)]
 pub struct Decoder {
     /// The source's name, for dead letters.
     source: String,
     format: Arc<dyn Format>,
-    /// Of the rows made.
+    /// The schema of the rows.
     schema: SchemaRef,
-    /// Every declared column.
+    /// All declared columns.
     declared: Vec<FieldRef>,
-    /// Of each declared column.
+    /// One for each declared column.
     readings: Vec<Reading>,
     odd_times: OddTimes,
-    /// Indexes into `declared` of the columns to make.
+    /// The indexes into `declared` of the columns to decode.
     columns: Vec<usize>,
 }
 
 impl Decoder {
-    /// Checks the declared columns, option `format` and those of the columns.
+    /// Creates the decoder. Checks the declared columns, option `format` and the options for columns.
     ///
     /// # Errors
-    /// [`Error::Config`] for a format that is not known, a column whose type it cannot read, or an option that does not go with it.
+    /// [`Error::Config`] for an unknown format, a column whose type the format cannot read, or an option that does not apply to its column.
     pub fn new(config: &SourceConfig) -> Result<Decoder, Error> {
         let format = registry::open(config)?;
         for field in config.declared.fields() {
@@ -88,22 +89,22 @@ impl Decoder {
         })
     }
 
-    /// The schema of the rows.
+    /// Returns the schema of the rows.
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// The source's name.
+    /// Returns the source's name.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Decodes about `capacity` messages: each gives a row or a dead letter.
+    /// Decodes about `capacity` messages. Each becomes a row or a dead letter.
     ///
     /// # Errors
-    /// [`Error::Bug`] only.
+    /// Only [`Error::Bug`].
     pub fn decode<'a>(&self, capacity: usize, messages: impl IntoIterator<Item = Message<'a>>) -> Result<Decoded, Error> {
         let mut messages = messages.into_iter();
         let mut batch = Rows::new(self, capacity)?;
@@ -122,24 +123,24 @@ impl Decoder {
     }
 }
 
-/// What fills a column of the result.
+/// The origin of a column of the result.
 #[derive(Debug, Clone, Copy)]
 enum Filling {
-    /// The format: its next column.
+    /// The next column of the format.
     Payload,
-    /// The message around the payload: the envelope of this index.
+    /// The envelope column at this index.
     Envelope(usize),
 }
 
-/// The rows of one batch: columns side by side.
+/// Builds the rows of one batch.
 struct Rows<'d> {
     decoder: &'d Decoder,
     payloads: Box<dyn RowBuilder>,
-    /// Of each member that the format knows: its index in the declaration.
+    /// The index in the declaration of each member passed to the format.
     members: Vec<usize>,
-    /// Each with its column's index in the declaration.
+    /// The envelope columns, each with its index in the declaration.
     envelopes: Vec<(usize, Envelope)>,
-    /// Of the columns to make, in their order.
+    /// The origins of the columns to decode, in order.
     fillings: Vec<Filling>,
     sequences: Vec<u64>,
     unfit: Vec<Unfit>,
@@ -147,7 +148,7 @@ struct Rows<'d> {
     dead_letters: Vec<DeadLetter>,
     events: u64,
     bytes: u64,
-    /// Memory for the next chunk.
+    /// The faults of the current chunk. Its memory is reused for the next one.
     faults: Faults,
 }
 
@@ -208,7 +209,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Fills the envelopes' columns for the messages whose payloads did not fail.
+    /// Fills the envelope columns for the messages whose payloads decode.
     fn append_envelopes(&mut self, messages: &[Message<'_>]) {
         for (column, envelope) in &mut self.envelopes {
             let mut faults = self.faults.payloads.iter().peekable();
@@ -227,7 +228,7 @@ impl Rows<'_> {
         }
     }
 
-    /// Marks what did not fit of the chunk whose first row is `first`.
+    /// Marks the members that did not fit. `first` is the first row of the chunk.
     #[cold]
     fn mark_members(&mut self, messages: &[Message<'_>], first: usize) {
         for MemberFault { payload, member, fault } in &self.faults.members {
@@ -271,7 +272,7 @@ impl Rows<'_> {
     }
 }
 
-/// The same values with what stands behind each NULL, for a column that is NOT NULL: nobody reads those rows.
+/// Removes the null mask, for a column that is NOT NULL. The NULLs become arbitrary values, which nobody reads.
 fn without_nulls(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
     Ok(make_array(array.to_data().into_builder().nulls(None).build()?))
 }

@@ -1,4 +1,4 @@
-//! The columns that are filled from the message around the payload: `_sequence _subject _timestamp _headers _payload`.
+//! The columns that are filled from the message itself: `_sequence _subject _timestamp _headers _payload`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::fault::Fault;
 use super::header_map::HeaderMap;
 use super::message::{Message, headers_json, joined};
 
-/// Which part of the message a column shows.
+/// The part of the message that a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Sequence,
@@ -23,7 +23,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    /// The part that a column of this name shows, if it is one of those names.
+    /// Returns the part that a column of this name holds; `None` for other names.
     pub(super) fn of(column: &str) -> Option<Part> {
         match column {
             "_sequence" => Some(Part::Sequence),
@@ -36,7 +36,7 @@ impl Part {
     }
 }
 
-/// Says what is wrong with the type declared for a part.
+/// Checks the type declared for a part. The error says what is wrong with it.
 pub(super) fn check(part: Part, field: &Field) -> Result<(), String> {
     let of_type = field.data_type();
     match part {
@@ -75,7 +75,7 @@ pub(super) struct Envelope {
 }
 
 enum Values {
-    /// The sequences of the rows are kept by the batch already; checked against the largest that the column holds.
+    /// The batch keeps the sequences. They are only checked against `largest`, the largest that the column can hold.
     Sequence {
         largest: u64,
     },
@@ -103,12 +103,12 @@ impl Envelope {
         Ok(Envelope { name, nullable, data_type, is_text, values })
     }
 
-    /// Appends the value of a message, which becomes row `row`; NULL where it does not fit, and the fault.
+    /// Appends the value of the message that becomes row `row`. If it does not fit, appends NULL and returns the fault.
     pub(super) fn append(&mut self, message: &Message<'_>, row: usize) -> Result<(), Fault> {
         self.try_append(message).inspect_err(|_| self.append_null(row))
     }
 
-    /// What row `row` has is NULL.
+    /// Makes row `row` NULL, and drops what a failed append left of it.
     #[cold]
     fn append_null(&mut self, row: usize) {
         self.truncate(row);
@@ -189,7 +189,7 @@ impl Envelope {
 
     pub(super) fn finish(&mut self, sequences: &UInt64Array) -> Result<ArrayRef, ArrowError> {
         match &mut self.values {
-            // A sequence that the type cannot hold is NULL.
+            // The cast makes a sequence that the type cannot hold NULL.
             Values::Sequence { .. } => cast(sequences, &self.data_type),
             Values::Subject(column) | Values::Payload(column) => column.finish(),
             Values::Headers(column) => column.finish(),
@@ -199,7 +199,7 @@ impl Envelope {
                     DataType::Timestamp(_, zone) => zone.clone(),
                     _ => None,
                 };
-                // The zone goes on first: with it the cast changes the unit only, and never the instant.
+                // The zone is set first, so that the cast changes only the unit and never the instant.
                 let nanoseconds = TimestampNanosecondArray::from(std::mem::take(values)).with_timezone_opt(zone);
                 match &self.data_type {
                     DataType::Timestamp(TimeUnit::Nanosecond, _) => Ok(Arc::new(nanoseconds) as ArrayRef),

@@ -1,32 +1,32 @@
-//! Why a payload does not decode, on its way from the value concerned to the dead letter.
+//! Why a payload or a value does not decode: from the parser's refusal to the text of the dead letter.
 
 use std::fmt::Write;
 
-/// Longest excerpt of a payload in an error's text, in bytes.
+/// The maximum length of an excerpt of a payload in an error's text, in bytes.
 const EXCERPT: usize = 60;
 
-/// Why a value does not fit its column, as its parser says it.
+/// Why a parser refuses a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Another kind of value, or text that does not say one.
+    /// The value is of another kind, or its text does not parse.
     WrongType,
-    /// A number where a time is wanted, whose unit nobody has said.
+    /// A number was given for a time, and its unit is not declared.
     NoUnit,
-    /// The right kind, but not representable: why.
+    /// The value is of the right kind but cannot be represented. Holds the reason.
     OutOfRange(&'static str),
 }
 
-/// What did not decode of some payloads.
+/// The faults of a chunk of payloads.
 #[derive(Debug, Default)]
 pub struct Faults {
-    /// Payloads that give no row: the index of each, rising, and what is wrong with it.
+    /// The payloads that do not become rows: index and fault, in ascending order of the index.
     pub payloads: Vec<(usize, Fault)>,
-    /// Members that do not fit their columns, of payloads that give a row all the same.
+    /// The members that do not fit their columns, of payloads that become rows.
     pub members: Vec<MemberFault>,
 }
 
 impl Faults {
-    /// Forgets all.
+    /// Removes all faults.
     pub fn clear(&mut self) {
         self.payloads.clear();
         self.members.clear();
@@ -38,52 +38,52 @@ impl Faults {
 pub struct MemberFault {
     /// The payload's index.
     pub payload: usize,
-    /// The member's index among those that the builder was made for.
+    /// The index of the member in the list that the builder was created with.
     pub member: usize,
-    /// What is wrong with it.
+    /// What is wrong with the member.
     pub fault: Fault,
 }
 
-/// A value that a row lacks, since what was there does not fit the column: the row counts only for those that do not read the column.
+/// Marks a value of a row that did not fit its column. Views that read the column leave the row out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unfit {
     /// The row's index in its batch.
     pub row: usize,
     /// The column's index in the declaration.
     pub column: usize,
-    /// A word of [`crate::DeadLetter::kind`].
+    /// One of the words of [`crate::DeadLetter::kind`].
     pub kind: &'static str,
-    /// What is wrong and where; begins with the column.
+    /// What is wrong and where. Begins with the column.
     pub error: String,
 }
 
 /// What is wrong with a payload, and where.
 #[derive(Debug)]
 pub struct Fault {
-    /// A word of [`crate::DeadLetter::kind`].
+    /// One of the words of [`crate::DeadLetter::kind`].
     pub kind: &'static str,
-    /// The column, then members and indexes below it; built from the innermost outwards.
+    /// The column, then the members and indexes below it. Built from the inside out.
     path: String,
     /// What is wrong there.
     message: String,
-    /// The value's address in memory, to find its byte in the payload.
+    /// The value's address in memory, from which its byte offset in the payload is computed.
     address: Option<usize>,
 }
 
 impl Fault {
-    /// A fault of the payload as a whole.
+    /// Creates a fault of the payload as a whole.
     #[must_use]
     pub fn of_payload(kind: &'static str, message: String) -> Fault {
         Fault { kind, path: String::new(), message, address: None }
     }
 
-    /// A value that is not there or null where it must not be.
+    /// Creates a fault for a value that is missing or null in a NOT NULL column.
     #[must_use]
     pub fn missing() -> Fault {
         Fault::of_payload("missing", "NOT NULL, but the value is missing or null".into())
     }
 
-    /// A value that a column of type `expected` does not take.
+    /// Creates a fault for a value that a column of type `expected` refuses.
     #[must_use]
     pub fn of_value(refusal: Refusal, expected: &dyn std::fmt::Display, raw: &str) -> Fault {
         let mut message = format!("expected {expected}, found {}", excerpt(raw));
@@ -105,7 +105,7 @@ impl Fault {
         Fault { kind, path: String::new(), message, address: Some(raw.as_ptr().addr()) }
     }
 
-    /// A value that is nested deeper than `limit`.
+    /// Creates a fault for a value that is nested deeper than `limit`.
     #[must_use]
     pub fn too_deep(raw: &str, limit: usize) -> Fault {
         Fault {
@@ -116,14 +116,14 @@ impl Fault {
         }
     }
 
-    /// Says where in memory the value is, which stands in the payload.
+    /// Sets the address in memory of the value, which must be part of the payload.
     #[must_use]
     pub fn at(mut self, address: usize) -> Fault {
         self.address = Some(address);
         self
     }
 
-    /// Says in which member the fault lies.
+    /// Adds the member in which the fault lies to its path.
     #[must_use]
     pub fn in_member(mut self, name: &str) -> Fault {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
@@ -131,7 +131,7 @@ impl Fault {
         self
     }
 
-    /// Says in which element of an array the fault lies, counted from 0.
+    /// Adds the array element in which the fault lies to its path. Elements count from 0.
     #[must_use]
     pub fn in_element(mut self, index: usize) -> Fault {
         let dot = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
@@ -139,13 +139,13 @@ impl Fault {
         self
     }
 
-    /// The mark of it in a row of a batch.
+    /// Converts the fault to a mark in a row of a batch.
     #[must_use]
     pub fn mark(&self, row: usize, column: usize, payload: &[u8]) -> Unfit {
         Unfit { row, column, kind: self.kind, error: self.describe(payload) }
     }
 
-    /// The text for the dead letter of `payload`.
+    /// Returns the error text for `payload`.
     #[must_use]
     pub fn describe(&self, payload: &[u8]) -> String {
         let mut text = String::new();
@@ -163,7 +163,7 @@ impl Fault {
     }
 }
 
-/// The beginning of a value's text.
+/// Returns the beginning of a value's text.
 fn excerpt(raw: &str) -> String {
     if raw.len() <= EXCERPT {
         return raw.to_owned();

@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use super::bytes::{self, Bytes};
 use super::fault::Refusal;
 
-/// Maps of text to text, one for each message.
+/// A column with one map of text to text per message.
 pub(super) struct HeaderMap {
     entries: FieldRef,
     keys: Box<dyn Bytes>,
@@ -20,10 +20,10 @@ pub(super) struct HeaderMap {
 }
 
 impl HeaderMap {
-    /// Of a type of maps.
+    /// Creates the column for a MAP type.
     ///
     /// # Errors
-    /// What is wrong with the type.
+    /// Says what is wrong with the type.
     pub(super) fn new(data_type: &DataType, capacity: usize) -> Result<HeaderMap, String> {
         let wrong = || "it must be MAP(VARCHAR, VARCHAR) or VARCHAR".to_owned();
         let DataType::Map(entries, false) = data_type else { return Err(wrong()) };
@@ -40,7 +40,7 @@ impl HeaderMap {
         })
     }
 
-    /// Appends a map. Where it fails the column may have grown, and has to be truncated.
+    /// Appends a map. If this fails, the column may have grown and must be truncated.
     pub(super) fn append(&mut self, headers: &[(String, String)]) -> Result<(), Refusal> {
         for (name, value) in headers {
             self.keys.append(name.as_bytes())?;
@@ -58,7 +58,7 @@ impl HeaderMap {
         self.nulls.append_null();
     }
 
-    /// Entries of all maps.
+    /// Returns the number of entries of all maps.
     fn entries(&self) -> i32 {
         self.offsets.last().copied().unwrap_or_default()
     }

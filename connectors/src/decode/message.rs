@@ -1,26 +1,26 @@
-//! One event as a source hands it over, before it is decoded.
+//! One event as a source passes it on, before decoding.
 
 use bytes::Bytes;
 
 use crate::dead_letters::DeadLetter;
 
-/// One event. Nothing of it is copied unless a column reads it or it does not decode.
+/// One event. Its parts are copied only if a column reads them or if it does not decode.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
     /// Its sequence.
     pub sequence: u64,
     /// The message's subject, or the file's name.
     pub subject: &'a str,
-    /// When the event was stored, nanoseconds since the epoch, where known.
+    /// When the event was stored, in nanoseconds since the epoch, if known.
     pub timestamp_ns: Option<i64>,
-    /// The message's headers, where there are any: asked only when `_headers` is read or the payload does not decode.
+    /// The message's headers, if any. Visited only if `_headers` is read or the payload does not decode.
     pub headers: Option<&'a dyn Headers>,
     /// The payload.
     pub payload: &'a [u8],
 }
 
 impl Message<'_> {
-    /// The message as a dead letter of a source.
+    /// Converts the message to a dead letter of `source`.
     #[must_use]
     pub fn letter(&self, source: &str, kind: &'static str, error: String) -> DeadLetter {
         DeadLetter {
@@ -41,15 +41,14 @@ impl Message<'_> {
 /// A message's headers.
 ///
 /// # Contract
-/// - Each call visits the same headers in the same order, values of one name in theirs (checked for streams by `messages` in their
-///   tests).
+/// - Each call visits the same headers in the same order, and so the values of one name (checked for streams by `messages` in their tests).
 pub trait Headers {
     /// Calls `each` with the name and value of each header.
     fn visit(&self, each: &mut dyn FnMut(&str, &str));
 }
 
-/// Name and value of each header, in the order of the first occurrence of a name; the values of a name that occurs more than once are
-/// joined by `, `.
+/// Returns the name and value of each header, in the order in which the names first occur. The values of a repeated name are joined by
+/// `, `.
 pub(super) fn joined(headers: &dyn Headers) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = Vec::new();
     headers.visit(&mut |name, value| match entries.iter_mut().find(|(known, _)| known == name) {
@@ -62,7 +61,7 @@ pub(super) fn joined(headers: &dyn Headers) -> Vec<(String, String)> {
     entries
 }
 
-/// [`joined`] as the text of a JSON object.
+/// Returns [`joined`] as the text of a JSON object.
 pub(super) fn headers_json(headers: &dyn Headers) -> String {
     let mut text = String::from("{");
     for (index, (name, value)) in joined(headers).iter().enumerate() {

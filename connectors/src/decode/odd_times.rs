@@ -1,4 +1,4 @@
-//! Says once where the times of a source are unlikely: a number that is read in another unit than it was written in lies far from our days.
+//! Warns once if the times of a source are implausible: a number that is read in the wrong unit is far from the present.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -9,13 +9,13 @@ use arrow::record_batch::RecordBatch;
 
 use super::envelope::Part;
 
-/// Rows that are looked at, about.
+/// The number of rows to check.
 const ROWS: usize = 1000;
 
-/// From 1990 to 2100, in seconds since 1970.
+/// The plausible times: from 1990 to the end of 2100, in seconds since 1970.
 const LIKELY: std::ops::Range<i64> = 631_152_000..4_133_980_800;
 
-/// What has been looked at.
+/// How many rows remain to be checked, and whether the warning was given.
 #[derive(Debug)]
 pub(super) struct OddTimes {
     left: AtomicUsize,
@@ -27,7 +27,7 @@ impl OddTimes {
         OddTimes { left: AtomicUsize::new(ROWS), said: AtomicBool::new(false) }
     }
 
-    /// Looks at the first rows of a source, and warns of a column of which no time is likely.
+    /// Checks the first rows of a source, and warns of a column without a single plausible time.
     pub(super) fn look(&self, source: &str, rows: &RecordBatch) {
         let left = self.left.load(Ordering::Relaxed);
         if left == 0 {
@@ -41,13 +41,13 @@ impl OddTimes {
             tracing::warn!(
                 source,
                 column,
-                "no time of the first events lies between 1990 and 2100: option epoch says the unit of times that are written as numbers"
+                "no time in the first events is between 1990 and 2100: set option epoch to the unit of times that are written as numbers"
             );
         }
     }
 }
 
-/// The name of a column that has times, all of them unlikely.
+/// Returns the name of a column that has times, all of them implausible.
 fn odd_column(rows: &RecordBatch) -> Option<&str> {
     let schema = rows.schema_ref();
     let odd = schema.fields().iter().zip(rows.columns()).find(|(field, column)| {

@@ -1,11 +1,10 @@
-//! How the values of a column are read, where the source's options say it: options that hold for all of its columns, or, as
-//! `option.column`, for one.
+//! The source's options for reading column values. `option` applies to all columns, `option.column` to one.
 //!
-//! | option | says |
+//! | option | meaning |
 //! | --- | --- |
-//! | `on_bad_member` | what becomes of a value that does not fit: `dead_letter` (it is set aside, with its event, for those who read the column) or `null` |
-//! | `epoch` | the unit of a time that is written as a number: `s`, `ms`, `us` or `ns`, since 1970 |
-//! | `null_text` | the text that stands for NULL |
+//! | `on_bad_member` | what happens to a value that does not fit: `dead_letter` (readers of the column leave the event out) or `null` |
+//! | `epoch` | the unit of a time since 1970 that is written as a number: `s`, `ms`, `us` or `ns` |
+//! | `null_text` | the text that is read as NULL |
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
@@ -17,28 +16,28 @@ const ON_BAD_MEMBER: &str = "on_bad_member";
 const EPOCH: &str = "epoch";
 const NULL_TEXT: &str = "null_text";
 
-/// The options, for messages of sources.
+/// The names of the options, for error messages of sources.
 pub(crate) const OPTIONS: [&str; 3] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT];
 
-/// Whether an option of a source is one of these, for all columns or for one.
+/// Checks whether an option of a source is one of these, for all columns or for one.
 pub(crate) fn is_option(name: &str) -> bool {
     OPTIONS.contains(&name.split_once('.').map_or(name, |(option, _)| option))
 }
 
-/// How the values of one column are read.
+/// How to read the values of one column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// A value that does not fit is NULL, and nothing is said of it.
+    /// Whether a value that does not fit becomes NULL without a dead letter.
     pub bad_is_null: bool,
-    /// The unit of a number in a TIMESTAMP; without it the type's own, and none where that is nanoseconds, which nobody means who does not
-    /// say so.
+    /// The unit of a number in a TIMESTAMP. Without it, the unit is that of the type. A type in nanoseconds then takes no numbers, since
+    /// that is rarely the unit meant.
     pub epoch: Option<TimeUnit>,
-    /// The text that stands for NULL.
+    /// The text that is read as NULL.
     pub null_text: Option<String>,
 }
 
 impl Reading {
-    /// Takes an option's value; none where it is not one.
+    /// Sets an option. Returns `None` if `value` is not valid for it.
     fn set(&mut self, option: &str, value: &str) -> Option<()> {
         match option {
             ON_BAD_MEMBER => self.bad_is_null = bad_is_null(value)?,
@@ -49,10 +48,10 @@ impl Reading {
     }
 }
 
-/// Of each declared column, in their order.
+/// Returns the reading of each declared column, in order.
 ///
 /// # Errors
-/// [`Error::Config`] for a value that is none, or a column that is not there or cannot be read so.
+/// [`Error::Config`] for an invalid value, an unknown column, or an option that does not apply to its column.
 pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
     let fields = config.declared.fields();
     let mut readings = vec![Reading::default(); fields.len()];
@@ -87,17 +86,17 @@ pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
         };
         reading.set(option, value).ok_or_else(|| not_a_value(name, option, value))?;
         fits(option, field, reading).map_err(|help| {
-            wrong(format!("option '{name}' does not go with column {} of type {}", field.name(), field.data_type()), help)
+            wrong(format!("option '{name}' does not apply to column {} of type {}", field.name(), field.data_type()), help)
         })?;
     }
     Ok(readings)
 }
 
-/// Whether an option goes with a column; what to write where it does not.
+/// Checks whether an option applies to a column. The error says what to do.
 fn fits(option: &str, field: &Field, reading: &Reading) -> Result<(), &'static str> {
     match option {
         ON_BAD_MEMBER if reading.bad_is_null && !field.is_nullable() => Err("declare the column without NOT NULL"),
-        EPOCH if !holds_timestamp(field.data_type()) => Err("it says how numbers are read as TIMESTAMP"),
+        EPOCH if !holds_timestamp(field.data_type()) => Err("use it only for columns that contain a TIMESTAMP"),
         EPOCH | NULL_TEXT if Part::of(field.name()).is_some() => Err("the column is filled from the message"),
         _ => Ok(()),
     }
@@ -185,7 +184,7 @@ mod tests {
             ("on_bad_member", "skip", "option 'on_bad_member' is 'skip'; write 'dead_letter' or 'null'"),
             ("epoch.at", "days", "option 'epoch.at' is 'days'; write 's', 'ms', 'us' or 'ns'"),
             ("epoch.then", "ms", "option 'epoch.then' names no column"),
-            ("epoch.id", "ms", "column id of type Int64; it says how numbers"),
+            ("epoch.id", "ms", "column id of type Int64; use it only for"),
             ("on_bad_member.id", "null", "declare the column without NOT NULL"),
             ("null_text._payload", "", "filled from the message"),
         ] {

@@ -1,4 +1,4 @@
-//! The formats, by the names that option `format` gives them. To add one, add a line here.
+//! Finds a format by the name given in option `format`. To add a format, add a line here.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use super::json::JsonFormat;
 use crate::Error;
 use crate::source::SourceConfig;
 
-/// The names, for messages.
+/// The names, for error messages.
 const FORMATS: &[&str] = &["json"];
 
-/// The format of a source: the declared one, else JSON.
+/// Returns the format of a source: the declared one, else JSON.
 ///
 /// # Errors
-/// [`Error::Config`] for a name that is not known.
+/// [`Error::Config`] for an unknown name.
 pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
     let name = config.options.get("format").map_or("json", String::as_str);
     match name.to_ascii_lowercase().as_str() {

@@ -1,15 +1,15 @@
-//! How deep a body is nested.
+//! Checks the nesting depth of a body.
 
-/// How deep a body may be nested, itself counted: what serde_json reads back.
+/// The maximum nesting depth of a body, including the body itself: the limit of serde_json.
 pub(crate) const MAX_DEPTH: usize = 127;
 
-/// Whether a value's text is an object's or an array's.
+/// Checks whether a value is an object or an array.
 #[inline]
 pub(super) fn is_nested(raw: &str) -> bool {
     matches!(raw.as_bytes().first(), Some(b'{' | b'['))
 }
 
-/// Whether a member of the body is nested too deeply.
+/// Checks whether a member of the body exceeds [`MAX_DEPTH`].
 pub(super) fn is_too_deep(raw: &str) -> bool {
     let bytes = raw.as_bytes();
     if bytes.len() < 2 * MAX_DEPTH || bytes.iter().filter(|byte| **byte | 0x20 == b'{').count() < MAX_DEPTH {

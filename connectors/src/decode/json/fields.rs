@@ -1,4 +1,4 @@
-//! The columns that an object fills: those of a body, and those of a STRUCT.
+//! The columns that an object fills: those of a body or of a STRUCT.
 
 use arrow::datatypes::Field;
 
@@ -8,11 +8,11 @@ use super::{depth, object, plain};
 use crate::decode::fault::Fault;
 use crate::decode::reading::Reading;
 
-/// A column filled from members.
+/// A column and what the current object has given for it.
 pub(super) struct Slot {
     name: String,
     nullable: bool,
-    /// The JSON text that stands for NULL beside `null`.
+    /// The JSON text that is read as NULL, in addition to `null`.
     null_text: Option<Box<str>>,
     column: Box<dyn Column>,
     seen: Seen,
@@ -31,17 +31,17 @@ impl Slot {
     }
 }
 
-/// How well the member that a slot's value came from fits it.
+/// How well the name of a member matches its column.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
     Nothing,
     /// A member whose name differs in case.
     Similar,
-    /// A member of just the column's name.
+    /// A member with exactly the column's name.
     Exact,
 }
 
-/// What the object being read has given for a slot so far.
+/// What the current object has given for a slot so far.
 #[derive(Clone, Copy)]
 struct Seen {
     rank: Rank,
@@ -50,33 +50,34 @@ struct Seen {
 
 const UNSEEN: Seen = Seen { rank: Rank::Nothing, null: true };
 
-/// Columns side by side, one value in each for an object. After a fault they are of unequal length, until truncated.
+/// Columns that each take one value per object. After a fault their lengths differ until they are truncated.
 pub(super) struct Fields {
     members: Members,
     slots: Vec<Slot>,
 }
 
 impl Fields {
-    /// `names`: of all columns, with the index of those that have a slot.
+    /// Creates the columns. `names` are the names of all columns, each with the index of its slot if it has one.
     pub(super) fn new(names: Vec<(String, Option<usize>)>, slots: Vec<Slot>) -> Fields {
         Fields { members: Members::new(names), slots }
     }
 
-    /// The columns of the slots, in their order.
+    /// Returns the columns in the order of the slots.
     pub(super) fn columns(&mut self) -> impl Iterator<Item = &mut Box<dyn Column>> {
         self.slots.iter_mut().map(|slot| &mut slot.column)
     }
 
-    /// Cuts every column to `length`.
+    /// Truncates every column to `length`.
     pub(super) fn truncate(&mut self, length: usize) {
         self.columns().for_each(|column| column.truncate(length));
     }
 
-    /// Appends a value to every column, which all have `length` now; or to some, and fails: an object is as good as all of its members.
+    /// Appends an object: one value to every column. All columns must have `length` values. Fails if any member does not fit; some columns
+    /// may have grown then.
     pub(super) fn append(&mut self, text: &str, length: usize) -> Result<(), Fault> {
         let faulty = self.take(text, length, false)?;
         if faulty {
-            // All are taken, so that none is left for the next object.
+            // Takes every fault, so that none remains for the next object.
             let faults = self.slots.iter_mut().filter_map(|slot| slot.fault.take().map(|fault| fault.in_member(&slot.name)));
             if let Some(fault) = faults.reduce(|first, _| first) {
                 return Err(fault);
@@ -91,8 +92,8 @@ impl Fields {
         Ok(())
     }
 
-    /// Appends a value of a body to every column, which all have `length` now: NULL where a member does not fit, of which
-    /// [`Fields::take_faults`] gives the fault. Or to some, and fails, where the body is not such an object.
+    /// Appends a body: one value to every column. All columns must have `length` values. A member that does not fit becomes NULL;
+    /// [`Fields::take_faults`] returns its fault. Fails if the body is not a valid object; some columns may have grown then.
     #[inline]
     pub(super) fn append_body(&mut self, text: &str, length: usize) -> Result<Fit, Fault> {
         let mut faulty = self.take(text, length, true)?;
@@ -109,7 +110,7 @@ impl Fields {
         Ok(if faulty { Fit::Some } else { Fit::All })
     }
 
-    /// Calls `each` with the index and the fault of each slot that has one, and forgets them.
+    /// Calls `each` with the index and the fault of each slot that has one, and clears the faults.
     #[cold]
     pub(super) fn take_faults(&mut self, mut each: impl FnMut(usize, Fault)) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
@@ -119,7 +120,7 @@ impl Fields {
         }
     }
 
-    /// Takes from the columns what did not fit.
+    /// Replaces the values that did not fit by NULL.
     #[cold]
     fn clear_faulty(&mut self, length: usize) {
         for slot in self.slots.iter_mut().filter(|slot| slot.fault.is_some()) {
@@ -128,8 +129,8 @@ impl Fields {
         }
     }
 
-    /// Takes the values of the members of an object. True where one does not fit: then its slot has the fault, and its column perhaps a part
-    /// of it. After an error no slot has a fault. `whole`: the text is a body, whose nesting is to be checked.
+    /// Takes the values of an object's members. Returns true if one does not fit: its slot then holds the fault, and its column may
+    /// contain parts of the value. After an error no slot holds a fault. `whole` means that the text is a body, whose depth is checked.
     #[inline]
     fn take(&mut self, text: &str, length: usize, whole: bool) -> Result<bool, Fault> {
         let slots = self.slots.as_mut_slice();
@@ -137,7 +138,7 @@ impl Fields {
             slot.seen = UNSEEN;
         }
         let mut faulty = false;
-        // Two closures of one call, so that the one for plainly written texts is compiled into their loop.
+        // Two closures with the same body, so that the compiler inlines the first one into the loop of the fast path.
         let plainly = plain::walk(text, &mut self.members, |target, raw| take(slots, target, raw, length, whole, &mut faulty));
         let walked = match plainly {
             Some(walked) => walked,
@@ -158,7 +159,7 @@ pub(super) enum Fit {
     Some,
 }
 
-/// Takes the value of a member of an object into its slot; says in `faulty` where it does not fit.
+/// Takes a member's value into its slot. Sets `faulty` if it does not fit.
 #[inline(always)]
 fn take(slots: &mut [Slot], target: Target, raw: &str, length: usize, whole: bool, faulty: &mut bool) -> Result<(), Fault> {
     if whole && depth::is_nested(raw) && depth::is_too_deep(raw) {
@@ -171,7 +172,7 @@ fn take(slots: &mut [Slot], target: Target, raw: &str, length: usize, whole: boo
 }
 
 impl Slot {
-    /// Appends NULL where no member gave a value.
+    /// Appends NULL if no member gave a value.
     #[inline]
     fn fill(&mut self) {
         if self.seen.rank == Rank::Nothing {
@@ -179,8 +180,8 @@ impl Slot {
         }
     }
 
-    /// Takes the value of a member. A value that does not fit is kept as the slot's fault, and false returned: a member that
-    /// comes later may still win over it.
+    /// Takes the value of a member. If it does not fit, stores the fault in the slot and returns false. A later member may still replace
+    /// it.
     #[inline]
     fn take(&mut self, target: Target, raw: &str, length: usize) -> bool {
         let rank = if target.exact { Rank::Exact } else { Rank::Similar };

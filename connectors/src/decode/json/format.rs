@@ -1,4 +1,4 @@
-//! JSON as a format: each body is one object, and its members are columns.
+//! Implements [`Format`] for JSON: each body is one object, and its members are columns.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -10,7 +10,7 @@ use crate::decode::contract::{Format, Member, RowBuilder};
 use crate::decode::fault::{Fault, Faults, MemberFault};
 use crate::decode::reading::Reading;
 
-/// JSON bodies.
+/// The format JSON.
 #[derive(Debug)]
 pub(crate) struct JsonFormat;
 
@@ -36,10 +36,10 @@ impl Format for JsonFormat {
     }
 }
 
-/// Rows being made of JSON bodies.
+/// Builds the rows of a batch from JSON bodies.
 struct JsonRows {
     fields: Fields,
-    /// Of each slot of `fields`: the index of its member.
+    /// The member index of each slot of `fields`.
     members: Vec<usize>,
     rows: usize,
 }

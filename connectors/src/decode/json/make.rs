@@ -1,4 +1,4 @@
-//! Which column takes the JSON values of a type.
+//! Creates the column builder for a type.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::column::nested::{self, Elements};
 use super::column::{Column, bytes, scalar, temporal};
 use crate::decode::reading::Reading;
 
-/// Elements of arrays that are to be expected for each row.
+/// The expected number of array elements per row, for allocation.
 const ELEMENTS: usize = 2;
 
-/// An empty column for about `capacity` values.
+/// Creates an empty column for about `capacity` values.
 ///
 /// # Errors
-/// What is wrong with a type that cannot be read from JSON.
+/// Says what is wrong with a type that cannot be read from JSON.
 pub(super) fn make(data_type: &DataType, capacity: usize, reading: &Reading) -> Result<Box<dyn Column>, String> {
     let plain = bytes::make(data_type, capacity)
         .or_else(|| scalar::make(data_type, capacity))
@@ -48,7 +48,7 @@ pub(super) fn make(data_type: &DataType, capacity: usize, reading: &Reading) -> 
     }
 }
 
-/// Of a nested field: its column, with the field's name in what is wrong with it.
+/// Creates the column of a nested field. An error names the field.
 fn make_field(field: &Field, capacity: usize, reading: &Reading) -> Result<Box<dyn Column>, String> {
     make(field.data_type(), capacity, reading).map_err(|reason| format!("{}: {reason}", field.name()))
 }

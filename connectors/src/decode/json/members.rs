@@ -1,43 +1,43 @@
-//! Which column a member of an object belongs to, by its name.
+//! Finds the column of an object's member by its name.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use super::runs;
 
-/// How many names of members are remembered: more occur only where names are data.
+/// The maximum number of member names to remember. More occur only where names are data.
 const REMEMBERED: usize = 1024;
 
-/// Which column a member belongs to.
+/// The column that a member belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
-    /// The index that [`Members::new`] was given with the name; none where the member is passed over.
+    /// The index passed to [`Members::new`] with the name; `None` if the member is skipped.
     pub(super) column: Option<usize>,
-    /// Whether the name is just the column's.
+    /// Whether the name is exactly that of the column.
     pub(super) exact: bool,
 }
 
-/// The value of a member, found in the text of its object.
+/// A member's value, as a range in the text of its object.
 pub(super) struct Found {
     pub(super) target: Target,
-    /// Its bytes in the text.
+    /// The byte range of the value.
     pub(super) value: Range<usize>,
 }
 
-/// A name that occurred.
+/// A member name that has occurred.
 struct Known {
     name: Box<str>,
-    /// It and a quote after it, where it stands in JSON just as it is and is short.
+    /// The name and the closing quote, if the name is short and needs no escapes.
     quoted: Option<Quoted>,
     target: Target,
-    /// Index of the name that came after it the last time.
+    /// The index of the name that last followed this one.
     next: usize,
 }
 
-/// A name and a quote, as one word: comparing these is one step.
+/// A name and its closing quote as one word, so that a single comparison suffices.
 struct Quoted {
     bytes: u128,
-    /// Of the bytes that it has.
+    /// Has all bits set in the bytes in use.
     mask: u128,
 }
 
@@ -55,24 +55,24 @@ impl Quoted {
     }
 }
 
-/// Finds the column of a member. Events of one kind have their members in one order, so the name that came next the last time
-/// is tried first: one comparison, no hashing.
+/// Finds the column of a member. Events of one kind usually have their members in the same order, so the name that followed last time
+/// is tried first. That takes one comparison and no hashing.
 pub(super) struct Members {
     columns: Vec<(String, Option<usize>)>,
     known: Vec<Known>,
     by_name: HashMap<Box<str>, usize>,
     first: usize,
-    /// Memory for the next object.
+    /// An empty list whose memory is reused for the next object.
     found: Vec<Found>,
 }
 
 impl Members {
-    /// Of columns by name; those with no index are known by name only, so that they are not taken for others.
+    /// Takes all columns by name. Columns without an index are not filled, but their members must not match another column.
     pub(super) fn new(columns: Vec<(String, Option<usize>)>) -> Members {
         Members { columns, known: Vec::new(), by_name: HashMap::new(), first: usize::MAX, found: Vec::new() }
     }
 
-    /// The target of `name`, which comes after the name at index `before`; and the index of `name`.
+    /// Returns the target and the index of `name`, which follows the name at index `before`.
     #[inline]
     pub(super) fn find(&mut self, before: usize, name: &str) -> (Target, usize) {
         let guess = self.known.get(before).map_or(self.first, |known| known.next);
@@ -82,8 +82,8 @@ impl Members {
         }
     }
 
-    /// The same for the name that came next the last time, where it is short and `text` begins with it and the quote after it;
-    /// and its length. None too where `text` is about to end.
+    /// Tries the name that followed `before` last time. If it is short and `text` begins with it and its closing quote, returns its
+    /// target, index and length. Also returns `None` if `text` has fewer than 16 bytes.
     #[inline]
     pub(super) fn find_expected(&self, before: usize, text: &[u8]) -> Option<(Target, usize, usize)> {
         let guess = self.known.get(before).map_or(self.first, |known| known.next);
@@ -93,7 +93,7 @@ impl Members {
         (word & quoted.mask == quoted.bytes).then_some((known.target, guess, known.name.len()))
     }
 
-    /// An empty list, to be given back with [`Members::keep`].
+    /// Returns an empty list. Give it back with [`Members::keep`].
     pub(super) fn list(&mut self) -> Vec<Found> {
         std::mem::take(&mut self.found)
     }

@@ -1,8 +1,7 @@
-//! Walks the members of a JSON object and the elements of an array, each value given as its text.
+//! Walks the members of a JSON object and the elements of an array. Values are passed on as text.
 //!
-//! serde_json checks the grammar; what the values mean is left to the
-//! columns. A value is skipped by a loop of serde_json's that does not recurse, so that no nesting can exhaust the stack; how deep
-//! a body may be is checked apart.
+//! serde_json checks the grammar; the columns interpret the values. serde_json skips a value in a loop without recursion, so no nesting
+//! can exhaust the stack. The depth of a body is checked elsewhere.
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess};
 use serde_json::value::RawValue;
@@ -10,7 +9,7 @@ use serde_json::value::RawValue;
 use super::members::{Members, Target};
 use crate::decode::fault::Fault;
 
-/// Calls `each` with the target and the value of each member of a text, which must be one object and nothing else.
+/// Calls `each` with the target and the value of each member of `body`, which must be exactly one object.
 pub(super) fn walk_any<'a, F>(body: &'a str, members: &mut Members, each: F) -> Result<(), Fault>
 where
     F: FnMut(Target, &'a str) -> Result<(), Fault>,
@@ -28,7 +27,7 @@ where
     Err(fault.unwrap_or_else(|| body_fault(body, &error, trailing)))
 }
 
-/// Calls `each` with the name, as JSON text, and the value of each member of a value that is known to be an object.
+/// Calls `each` with the name and the value of each member, both as JSON text. The caller has checked that the value is an object.
 pub(super) fn walk_entries<'a, F>(object: &'a str, each: F) -> Result<(), Fault>
 where
     F: FnMut(&'a str, &'a str) -> Result<(), Fault>,
@@ -40,7 +39,7 @@ where
         .map_err(|error| fault.unwrap_or_else(|| body_fault(object, &error, false)))
 }
 
-/// Calls `each` with each element of a value that is known to be an array.
+/// Calls `each` with each element. The caller has checked that the value is an array.
 pub(super) fn walk_array<'a, F>(array: &'a str, each: F) -> Result<(), Fault>
 where
     F: FnMut(&'a str) -> Result<(), Fault>,
@@ -52,7 +51,7 @@ where
         .map_err(|error| fault.unwrap_or_else(|| body_fault(array, &error, false)))
 }
 
-/// What serde_json found wrong with a body.
+/// Converts an error of serde_json to a fault of the body.
 #[cold]
 fn body_fault(body: &str, error: &serde_json::Error, trailing: bool) -> Fault {
     let (kind, message) = if body.trim_ascii().is_empty() {
@@ -72,13 +71,13 @@ fn body_fault(body: &str, error: &serde_json::Error, trailing: bool) -> Fault {
             }
         }
     };
-    // serde_json counts lines from 1, and the column as bytes of the line that were read.
+    // serde_json counts lines from 1. Its column is the number of bytes of the line that it has read.
     let line_start: usize = body.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
     let byte = (line_start + error.column().saturating_sub(1)).min(body.len());
     Fault::of_payload(kind, message).at(body.as_ptr().addr() + byte)
 }
 
-/// Ends serde_json's walk; the caller looks at the fault that was left beside it.
+/// Stores the fault for the caller and returns an error that ends serde_json's walk.
 #[cold]
 fn stop<E: de::Error>(place: &mut Option<Fault>, fault: Fault) -> E {
     *place = Some(fault);

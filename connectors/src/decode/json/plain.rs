@@ -1,7 +1,7 @@
-//! Finds the members of an object that is written as programs write them: no white space, or a space after `:` and `,`.
+//! Fast path that finds the members of an object in the compact form that programs write: no white space, or one space after `:` and `,`.
 //!
-//! A short cut, not another parser: what it takes is JSON by the same grammar that serde_json checks, values that are more than
-//! a few bytes' loop are left to serde_json, and of any other text it says nothing (a test compares the two).
+//! It is not a second parser. It accepts only text that serde_json accepts too, leaves complicated values to serde_json, and makes no
+//! statement about other text. A test compares the two.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,8 +10,8 @@ use super::members::{Found, Members, Target};
 use super::runs::run_end;
 use crate::decode::fault::Fault;
 
-/// Calls `each` with the target and the value of the members that columns read, and of all nested ones, in their order. None, before any
-/// call, where the text is written in another way or is not an object; whether it is one is not known then.
+/// Calls `each` with the target and the value of each member that a column reads or whose value is nested, in order. Returns `None` before
+/// any call if the text is not in compact form. Such text may or may not be an object.
 #[inline]
 pub(super) fn walk<'a, F>(text: &'a str, members: &mut Members, mut each: F) -> Option<Result<(), Fault>>
 where
@@ -23,8 +23,8 @@ where
     Some(walked)
 }
 
-/// The values of the members that columns read, and all nested ones, in their order. None where the text is written in another
-/// way or is not an object; whether it is one is not known then.
+/// Returns the members that a column reads or whose value is nested, in order. Returns `None` if the text is not in compact form. Such
+/// text may or may not be an object.
 #[inline]
 pub(super) fn members_of(text: &str, members: &mut Members) -> Option<Vec<Found>> {
     let mut found = members.list();
@@ -84,7 +84,7 @@ fn after_space(bytes: &[u8], at: usize) -> usize {
     at + usize::from(bytes.get(at) == Some(&b' '))
 }
 
-/// Where the value that begins at `at` ends.
+/// Returns the end of the value that begins at `at`.
 #[inline]
 fn value_end(text: &str, at: usize) -> Option<usize> {
     let bytes = text.as_bytes();
@@ -129,7 +129,7 @@ fn digits_end(bytes: &[u8], at: usize) -> usize {
     bytes[at..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |count| at + count)
 }
 
-/// The same by serde_json, for a value that begins right at `at`.
+/// Like [`value_end`], but lets serde_json parse the value.
 #[cold]
 fn any_value_end(text: &str, at: usize) -> Option<usize> {
     let mut deserializer = serde_json::Deserializer::from_str(&text[at..]);

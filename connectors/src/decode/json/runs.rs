@@ -1,6 +1,6 @@
-//! Runs of text that JSON holds just as it is: no quote, backslash or control character.
+//! Finds runs of text that JSON does not escape: no quote, backslash or control character.
 
-/// Whether a text stands in JSON just as it is.
+/// Checks whether JSON can hold a text without escapes.
 pub(super) fn is_plain(text: &str) -> bool {
     run_end(text.as_bytes(), 0).is_none()
 }
@@ -8,14 +8,14 @@ pub(super) fn is_plain(text: &str) -> bool {
 const ONES: u64 = u64::MAX / 255;
 const HIGHS: u64 = ONES << 7;
 
-/// Where, from `at` on, the first quote, backslash or control character stands: bytes that no text holds unescaped.
+/// Returns the position of the first quote, backslash or control character from `at` on. JSON text contains these only in escapes.
 #[inline]
 pub(super) fn run_end(bytes: &[u8], at: usize) -> Option<usize> {
     let (words, rest) = bytes.get(at..)?.as_chunks::<8>();
     for (index, word) in words.iter().enumerate() {
         let word = u64::from_le_bytes(*word);
         let (quote, backslash) = (word ^ (ONES * b'"' as u64), word ^ (ONES * b'\\' as u64));
-        // The highest bit of each byte that is below; borrows reach only bytes after the first such one.
+        // Sets the highest bit of each byte below `limit`. Borrows affect only bytes after the first such byte.
         let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
         let hit = (below(word, 0x20) | below(quote, 1) | below(backslash, 1)) & HIGHS;
         if hit != 0 {

@@ -1,4 +1,4 @@
-//! Each rule of the decoder on examples, and all of them against serde_json's values on random bodies.
+//! Tests each rule of the decoder on examples, and all rules together on random bodies against serde_json.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,7 +18,7 @@ use crate::Error;
 use crate::decode::{Decoded, Decoder, Message};
 use crate::source::{BatchLimits, SourceConfig};
 
-/// A source of these columns, of which those at `columns` are decoded.
+/// A source with these columns. Those at `columns` are decoded.
 fn config(fields: Vec<Field>, columns: Vec<usize>) -> SourceConfig {
     SourceConfig {
         name: "events".into(),
@@ -31,7 +31,7 @@ fn config(fields: Vec<Field>, columns: Vec<usize>) -> SourceConfig {
     }
 }
 
-/// Decodes with all columns.
+/// Decodes all columns.
 fn decode<B: AsRef<[u8]>>(fields: Vec<Field>, bodies: &[B]) -> Decoded {
     let columns = (0..fields.len()).collect();
     decode_some(fields, columns, bodies)
@@ -57,7 +57,7 @@ fn decode_with<B: AsRef<[u8]>>(config: SourceConfig, bodies: &[B]) -> Decoded {
     decoded
 }
 
-/// A value as Arrow shows it; `NULL` for none.
+/// A value as Arrow formats it.
 fn show(array: &dyn Array, row: usize) -> String {
     let options = FormatOptions::new().with_null("NULL");
     ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string()

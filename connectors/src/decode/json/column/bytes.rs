@@ -1,4 +1,4 @@
-//! Columns of text and of bytes, from JSON text.
+//! Text and binary columns.
 
 use arrow::array::{ArrayRef, OffsetSizeTrait};
 use arrow::datatypes::DataType;
@@ -11,7 +11,7 @@ use super::{Column, text};
 use crate::decode::bytes::{Bytes, Stored, Values};
 use crate::decode::fault::{Fault, Refusal};
 
-/// Columns of text and of bytes; none for other types.
+/// Creates a column for a text or binary type; returns `None` for other types.
 pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     let stored = Stored::of(data_type)?;
     let data_type = data_type.clone();
@@ -21,12 +21,12 @@ pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Op
     })
 }
 
-/// base64 in the standard alphabet and in the one for URLs: writers differ, and the two cannot be confused.
+/// Both base64 alphabets are accepted, since writers differ. No text means different bytes in the two.
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 const LENIENT: GeneralPurposeConfig = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 
-/// Text as it is, bytes as base64.
+/// A text or binary column. Binary values are base64 text.
 struct Texts<O> {
     data_type: DataType,
     values: Values<O>,

@@ -1,4 +1,4 @@
-//! A column that is cast to its type as a whole: dictionaries.
+//! A column that is built as another type and cast when it is finished. Used for dictionaries.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
@@ -8,14 +8,14 @@ use arrow::error::ArrowError;
 use super::Column;
 use crate::decode::fault::Fault;
 
-/// A column of another type until it is finished.
+/// A column that is built as another type and cast to `data_type` in `finish`.
 pub(in crate::decode::json) struct Cast {
     column: Box<dyn Column>,
     data_type: DataType,
 }
 
 impl Cast {
-    /// Of a column whose array is cast to `data_type` in the end.
+    /// Wraps a column whose finished array is cast to `data_type`.
     pub(in crate::decode::json) fn new(column: Box<dyn Column>, data_type: DataType) -> Cast {
         Cast { column, data_type }
     }

@@ -1,4 +1,4 @@
-//! Columns of STRUCT, arrays and MAP: columns of columns. The text of a nested value is walked anew at each level.
+//! Columns of STRUCT, arrays and MAP, which contain other columns. The text of a nested value is parsed again at each level.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ fn expect(first: u8, data_type: &DataType, raw: &str) -> Result<(), Fault> {
     Err(Fault::of_value(Refusal::WrongType, data_type, raw))
 }
 
-/// A column of objects with known members.
+/// A STRUCT column: objects whose members are known.
 pub(in crate::decode::json) struct Struct {
     fields: ArrowFields,
     children: Fields,
@@ -29,7 +29,7 @@ pub(in crate::decode::json) struct Struct {
 }
 
 impl Struct {
-    /// `children`: the empty columns of `fields`.
+    /// Creates the column. `children` are the empty columns of `fields`.
     pub(in crate::decode::json) fn new(
         fields: ArrowFields,
         children: Vec<Box<dyn Column>>,
@@ -68,7 +68,7 @@ impl Column for Struct {
     }
 }
 
-/// The elements of arrays, end to end.
+/// The elements of all arrays of a column, concatenated.
 pub(in crate::decode::json) struct Elements {
     item: FieldRef,
     column: Box<dyn Column>,
@@ -76,7 +76,7 @@ pub(in crate::decode::json) struct Elements {
 }
 
 impl Elements {
-    /// `column`: the empty column of `item`.
+    /// Creates the elements. `column` is the empty column of `item`.
     pub(in crate::decode::json) fn new(item: FieldRef, column: Box<dyn Column>) -> Elements {
         Elements { column, item, length: 0 }
     }
@@ -104,7 +104,7 @@ impl Elements {
     }
 }
 
-/// Where the values of each row end, and which rows are NULL.
+/// The offset at which the values of each row end, and which rows are NULL.
 struct Rows<O> {
     offsets: Vec<O>,
     nulls: NullBufferBuilder,
@@ -117,7 +117,7 @@ impl<O: OffsetSizeTrait> Rows<O> {
         Rows { offsets, nulls: NullBufferBuilder::new(capacity) }
     }
 
-    /// Appends a row whose values end at `end`; refuses where an offset cannot be that large.
+    /// Appends a row whose values end at `end`. Fails if the offset type cannot hold `end`.
     fn append(&mut self, end: usize) -> Result<(), Refusal> {
         let full = Refusal::OutOfRange("the column would hold too many values in a batch");
         self.offsets.push(O::from_usize(end).ok_or(full)?);
@@ -130,7 +130,7 @@ impl<O: OffsetSizeTrait> Rows<O> {
         self.nulls.append_null();
     }
 
-    /// Cuts back to `length` rows, and gives how many values they have.
+    /// Truncates to `length` rows and returns the number of their values.
     fn truncate(&mut self, length: usize) -> usize {
         self.offsets.truncate(length + 1);
         self.nulls.truncate(length);
@@ -142,7 +142,7 @@ impl<O: OffsetSizeTrait> Rows<O> {
     }
 }
 
-/// A column of arrays of any length.
+/// A column of arrays of variable length.
 pub(in crate::decode::json) struct List<O> {
     data_type: DataType,
     elements: Elements,
@@ -179,7 +179,7 @@ impl<O: OffsetSizeTrait> Column for List<O> {
     }
 }
 
-/// A column of arrays of one length.
+/// A column of arrays of fixed length.
 pub(in crate::decode::json) struct FixedSizeList {
     size: i32,
     elements: Elements,
@@ -233,7 +233,7 @@ impl Column for FixedSizeList {
     }
 }
 
-/// A column of objects whose members' names are data.
+/// A MAP column: objects whose member names are data.
 pub(in crate::decode::json) struct Map {
     entries: FieldRef,
     keys: Box<dyn Column>,
@@ -242,10 +242,10 @@ pub(in crate::decode::json) struct Map {
 }
 
 impl Map {
-    /// The fields of the keys and of the values of a type.
+    /// Returns the fields of the keys and of the values of a MAP type.
     ///
     /// # Errors
-    /// What is wrong with the type.
+    /// Says what is wrong with the type.
     pub(in crate::decode::json) fn pair(entries: &FieldRef, sorted: bool) -> Result<(FieldRef, FieldRef), String> {
         let DataType::Struct(fields) = entries.data_type() else { return Err("its entries are not a struct".into()) };
         let [key, value] = fields.as_ref() else { return Err("its entries are not pairs".into()) };
@@ -255,7 +255,7 @@ impl Map {
         Ok((Arc::clone(key), Arc::clone(value)))
     }
 
-    /// `keys` and `values`: the empty columns of [`Map::pair`].
+    /// Creates the column. `keys` and `values` are the empty columns of [`Map::pair`].
     pub(in crate::decode::json) fn new(entries: FieldRef, keys: Box<dyn Column>, values: Elements, capacity: usize) -> Map {
         Map { keys, values, rows: Rows::new(capacity), entries }
     }

@@ -1,4 +1,4 @@
-//! Numbers from JSON numbers and from text, exactly as they are written.
+//! Parses numbers from JSON numbers and strings, without rounding integers and decimals.
 
 use std::str::FromStr;
 
@@ -6,7 +6,7 @@ use arrow::datatypes::i256;
 
 use crate::decode::fault::Refusal;
 
-/// The text of a number: a JSON number as it stands, or what a JSON text holds.
+/// Returns the text of a number: a JSON number as written, or the raw content of a JSON string.
 #[inline]
 pub(super) fn number_text(raw: &str) -> Result<&str, Refusal> {
     match raw.as_bytes().first() {
@@ -16,7 +16,7 @@ pub(super) fn number_text(raw: &str) -> Result<&str, Refusal> {
     }
 }
 
-/// An integer; `5.0` and `5e2` are integers too.
+/// Parses an integer; `5.0` and `5e2` count as integers.
 #[inline]
 pub(super) fn integer<T: FromStr + TryFrom<i128>>(raw: &str) -> Result<T, Refusal> {
     let text = number_text(raw)?;
@@ -31,7 +31,7 @@ pub(super) fn integer<T: FromStr + TryFrom<i128>>(raw: &str) -> Result<T, Refusa
     T::try_from(digits.value()).map_err(|_| Refusal::OutOfRange("it does not fit the type"))
 }
 
-/// A floating-point number, the nearest to what is written.
+/// Parses a floating-point number, rounded to the nearest value of the type.
 #[inline]
 pub(super) fn float<T: FromStr>(raw: &str, is_infinite: fn(&T) -> bool) -> Result<T, Refusal> {
     let text = number_text(raw)?;
@@ -50,14 +50,14 @@ pub(super) fn float<T: FromStr>(raw: &str, is_infinite: fn(&T) -> bool) -> Resul
     if is_infinite(&value) { Err(Refusal::OutOfRange("it does not fit the type")) } else { Ok(value) }
 }
 
-/// The unscaled value of a decimal of at most 38 digits.
+/// Parses a decimal of at most 38 digits and returns its unscaled value.
 #[inline]
 pub(super) fn decimal(raw: &str, precision: u8, scale: i8) -> Result<i128, Refusal> {
     let number = Number::parse(number_text(raw)?).ok_or(Refusal::WrongType)?;
     Ok(number.scaled(scale, precision)?.value())
 }
 
-/// The unscaled value of a decimal of at most 76 digits.
+/// Parses a decimal of at most 76 digits and returns its unscaled value.
 pub(super) fn wide_decimal(raw: &str, precision: u8, scale: i8) -> Result<i256, Refusal> {
     let number = Number::parse(number_text(raw)?).ok_or(Refusal::WrongType)?;
     let digits = number.scaled(scale, precision)?;
@@ -67,7 +67,7 @@ pub(super) fn wide_decimal(raw: &str, precision: u8, scale: i8) -> Result<i256, 
 pub(super) const TOO_FINE: &str = "it has more fraction digits than the type, and nothing is rounded";
 const TOO_LONG: &str = "it has more digits than the type";
 
-/// A number taken apart: `whole.fraction` times ten to the `exponent`.
+/// A parsed number: `whole.fraction` times ten to the power of `exponent`.
 struct Number<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -76,7 +76,7 @@ struct Number<'a> {
 }
 
 impl Number<'_> {
-    /// By JSON's grammar, a little wider, since text may hold what other writers make: `+1`, `.5`, `007`.
+    /// Parses by JSON's grammar, but also accepts `+1`, `.5` and `007`, which some writers put into text.
     #[inline]
     fn parse(text: &str) -> Option<Number<'_>> {
         let bytes = text.as_bytes();
@@ -105,7 +105,7 @@ impl Number<'_> {
                 if digits.is_empty() || digits_end(digits) != digits.len() {
                     return None;
                 }
-                // Far beyond what any type holds, and far from overflowing with the digits added to it.
+                // Saturates far beyond the range of every type, and far enough from overflow to add digit counts to it.
                 let limit = i64::MAX / 100;
                 sign * digits.iter().fold(0, |sum: i64, digit| (sum * 10 + i64::from(digit - b'0')).min(limit / 100))
             }
@@ -114,7 +114,7 @@ impl Number<'_> {
         Some(Number { negative, whole, fraction, exponent })
     }
 
-    /// The digits of the number times ten to the `scale`, which must be an integer of at most `precision` digits.
+    /// Returns the digits of the number times ten to the power of `scale`. The product must be an integer of at most `precision` digits.
     #[inline]
     fn scaled(&self, scale: i8, precision: u8) -> Result<Digits<'_>, Refusal> {
         let (mut whole, mut fraction) = (self.whole, self.fraction);
@@ -154,13 +154,13 @@ impl Number<'_> {
     }
 }
 
-/// How many digits `bytes` begins with.
+/// Returns the number of digits at the start of `bytes`.
 #[inline]
 fn digits_end(bytes: &[u8]) -> usize {
     bytes.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(bytes.len())
 }
 
-/// The digits of an integer: `whole`, `fraction`, then so many zeros.
+/// The digits of an integer: `whole`, then `fraction`, then `zeros` times the digit 0.
 struct Digits<'a> {
     negative: bool,
     whole: &'a [u8],
@@ -168,11 +168,11 @@ struct Digits<'a> {
     zeros: usize,
 }
 
-/// Digits that surely fit 64 bits.
+/// The number of digits that always fit into 64 bits.
 const SHORT: usize = 18;
 
 impl Digits<'_> {
-    /// The integer, of at most 38 digits.
+    /// Returns the integer, which must have at most 38 digits.
     #[inline]
     fn value(&self) -> i128 {
         let digits = self.whole.iter().chain(self.fraction).map(|digit| digit - b'0');

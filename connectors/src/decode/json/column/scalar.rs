@@ -1,4 +1,4 @@
-//! Columns of values of a fixed size: the machinery for all of them, and those of numbers and booleans.
+//! The generic column for Arrow's primitive types, and the columns for numbers, booleans and NULL.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use super::{Column, number, text};
 use crate::decode::fault::{Fault, Refusal};
 
-/// A column of values that `parse` makes of their text.
+/// A column of primitive values. `parse` parses the text of a JSON value.
 pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
     data_type: DataType,
     values: Vec<T::Native>,
@@ -22,7 +22,7 @@ pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
     parse: P,
 }
 
-/// A column of type `data_type`, which must be one of `T`'s.
+/// Creates a column of type `data_type`, which must be a type of `T`.
 pub(super) fn primitive<T, P>(data_type: &DataType, capacity: usize, parse: P) -> Box<dyn Column>
 where
     T: ArrowPrimitiveType,
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// Columns of numbers and booleans, and of nothing but NULL; none for other types.
+/// Creates a column for a number, boolean or NULL type; returns `None` for other types.
 pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     type Half = <Float16Type as ArrowPrimitiveType>::Native;
     Some(match data_type {
@@ -121,7 +121,7 @@ where
     })
 }
 
-/// Booleans, a bit each.
+/// A column of booleans, stored as bits.
 struct Booleans {
     values: BooleanBufferBuilder,
     nulls: NullBufferBuilder,
@@ -154,7 +154,7 @@ impl Column for Booleans {
     }
 }
 
-/// A boolean as others write it: a number 1 or 0, or a word of SQL as text, in any case.
+/// Parses other spellings of a boolean: the number 1 or 0, or one of SQL's words as text, in any case.
 #[cold]
 fn boolean(raw: &str) -> Result<bool, Refusal> {
     let word = text(raw)?.map(|word| word.to_ascii_lowercase());

@@ -1,4 +1,4 @@
-//! Columns of dates, times, timestamps, durations and intervals. Nothing is rounded: text that is finer than the column's
+//! Columns of dates, times, timestamps, durations and intervals. Nothing is rounded: a value that is finer than the column's
 //! unit is out of range.
 
 mod calendar;
@@ -29,7 +29,7 @@ const NANOSECONDS: i64 = 1_000_000_000;
 const TOO_FINE: Refusal = Refusal::OutOfRange("it is finer than the column's unit, and nothing is rounded");
 const TOO_FAR: Refusal = Refusal::OutOfRange("it does not fit the type");
 
-/// Columns of all these types but timestamps; none for other types.
+/// Creates a column for a date, time, duration or interval type; returns `None` for other types.
 pub(in crate::decode::json) fn make_plain(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     Some(match data_type {
         DataType::Date32 => primitive::<Date32Type, _>(data_type, capacity, |raw| match text(raw)? {
@@ -69,8 +69,8 @@ pub(in crate::decode::json) fn make_plain(data_type: &DataType, capacity: usize)
     })
 }
 
-/// A column of timestamps. Text without an offset is read in `zone`, else in UTC; numbers have the unit `epoch`, else that of the type, where
-/// it is not nanoseconds.
+/// Creates a timestamp column. Text without an offset is read in `zone`, else in UTC. Numbers have the unit `epoch`, else the unit of the
+/// type. If that is nanoseconds, numbers are refused.
 pub(in crate::decode::json) fn make_timestamp(
     unit: TimeUnit,
     zone: Option<Arc<str>>,
@@ -100,16 +100,16 @@ pub(in crate::decode::json) fn make_timestamp(
     })
 }
 
-/// How timestamps are read.
+/// How to read the timestamps of a column.
 #[derive(Clone, Copy)]
 struct Layout {
-    /// Digits behind the point of a second that the column keeps.
+    /// The number of decimal digits of a second in the column's unit: 0, 3, 6 or 9.
     digits: i8,
-    /// Of text without an offset.
+    /// The time zone of text without an offset.
     zone: Tz,
-    /// The zone is UTC.
+    /// Whether `zone` is UTC.
     utc: bool,
-    /// The same digits of numbers; none where their unit is not known.
+    /// The number of decimal digits of a second in the unit of numbers; `None` if numbers are refused.
     epoch: Option<i8>,
 }
 
@@ -122,7 +122,8 @@ fn digits_of(unit: TimeUnit) -> i8 {
     }
 }
 
-/// So many units since the epoch, `units` of them a second, as the layout has it too: a constant makes its divisions cheap.
+/// Parses a timestamp and returns it in units since the epoch. `units` is the number of units per second. It repeats `layout.digits`
+/// because division by a constant is cheap.
 #[inline]
 fn timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal> {
     match plain_timestamp(raw, units, layout.utc) {
@@ -131,13 +132,13 @@ fn timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal> {
     }
 }
 
-/// The same for `YYYY-MM-DDTHH:MM:SS`, with a space for the `T`, up to nine digits of a fraction, and a `Z`, as may be. None
-/// for any other text, right or wrong, and for what the unit cannot hold.
+/// Fast path of [`timestamp`] for `YYYY-MM-DDTHH:MM:SS`, with `T` or a space, an optional fraction of up to nine digits and an optional
+/// `Z`. Returns `None` for all other text, valid or not, and for times that the unit cannot represent.
 #[inline]
 fn plain_timestamp(raw: &str, units: i64, utc: bool) -> Option<i64> {
     let (head, mut rest) = raw.as_bytes().split_first_chunk::<20>()?;
     let digit = |at: usize| i64::from(head[at].wrapping_sub(b'0'));
-    // Of what are not two digits, a number beyond every bound below.
+    // Anything but two digits becomes a number beyond every bound below.
     let pair = |at: usize| if digit(at) > 9 || digit(at + 1) > 9 { i64::MAX / 4 } else { digit(at) * 10 + digit(at + 1) };
     let marks = [(0, b'"'), (5, b'-'), (8, b'-'), (14, b':'), (17, b':')];
     if marks.iter().any(|(at, mark)| head[*at] != *mark) || !matches!(head[11], b'T' | b' ') {
@@ -178,7 +179,7 @@ fn plain_timestamp(raw: &str, units: i64, utc: bool) -> Option<i64> {
 /// Powers of ten.
 const TENS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
-/// As [`timestamp`], however the value is written.
+/// Like [`timestamp`], for all accepted forms.
 fn any_timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal> {
     let Some(text) = text(raw)? else { return number_timestamp(raw, layout) };
     if is_number(&text) {
@@ -195,7 +196,7 @@ fn any_timestamp(raw: &str, units: i64, layout: &Layout) -> Result<i64, Refusal>
     in_units(i128::from(time.timestamp()) * i128::from(NANOSECONDS) + i128::from(time.timestamp_subsec_nanos()), units)
 }
 
-/// The same of a number in the unit of the source's, with a fraction as may be.
+/// Like [`timestamp`], for numbers in the unit `layout.epoch`, with or without a fraction.
 #[inline]
 fn number_timestamp(raw: &str, layout: &Layout) -> Result<i64, Refusal> {
     let Some(epoch) = layout.epoch else {
@@ -214,10 +215,10 @@ fn number_timestamp(raw: &str, layout: &Layout) -> Result<i64, Refusal> {
     i64::try_from(value).map_err(|_| TOO_FAR)
 }
 
-/// Digits that a decimal has at most.
+/// The largest precision of a decimal that fits into 128 bits.
 const LONGEST: u8 = 38;
 
-/// Units since midnight, `units` of them a second.
+/// Parses a time of day and returns it in units since midnight. `units` is the number of units per second.
 fn time(raw: &str, units: i64) -> Result<i64, Refusal> {
     let Some(text) = text(raw)? else {
         let value = integer(raw)?;
@@ -238,10 +239,10 @@ fn in_units(nanoseconds: i128, units: i64) -> Result<i64, Refusal> {
     i64::try_from(nanoseconds / unit).map_err(|_| TOO_FAR)
 }
 
-/// Days since the epoch.
+/// Parses a date and returns it in days since the epoch.
 fn date(text: &str) -> Result<i32, Refusal> {
     if text.starts_with(['+', '-']) {
-        // Years of more than four digits, by ISO 8601 with a sign.
+        // ISO 8601 writes years of more than four digits with a sign.
         return Date32Type::parse(text).ok_or(Refusal::WrongType);
     }
     let basic = written_times::basic_date(text);
@@ -259,14 +260,14 @@ fn interval<T, E>(raw: &str, parse: fn(&str) -> Result<T, E>) -> Result<T, Refus
     parse(&text).map_err(|_| Refusal::WrongType)
 }
 
-/// Whether a text is a number and no date: an integer, or one with a fraction.
+/// Checks whether a text is a number, with or without a fraction, rather than a time.
 fn is_number(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     [whole, fraction].iter().all(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Arrow's parsers read nine digits after the point and pass over the rest.
+/// Checks for fraction digits beyond nanoseconds that are not 0. Arrow's parsers read nine digits and ignore the rest.
 fn fraction_beyond_nanoseconds(text: &str) -> bool {
     let Some(point) = memchr::memchr(b'.', text.as_bytes()) else { return false };
     let digits = text.as_bytes()[point + 1..].iter().take_while(|byte| byte.is_ascii_digit());

@@ -1,4 +1,4 @@
-//! Bodies as wholes: what is one object, which member belongs to which column, and what comes from the message.
+//! Tests whole bodies: which are valid, which column a member belongs to, and which columns are filled from the message.
 
 use std::sync::Arc;
 
@@ -51,7 +51,7 @@ fn a_body_is_exactly_one_object() {
         (b"{\"a\":2}", ""),
     ];
     let bodies: Vec<&[u8]> = cases.iter().map(|(body, _)| *body).collect();
-    // What no column reads is checked all the same.
+    // Members that no column reads are checked too.
     for columns in [vec![0, 1], vec![0], vec![]] {
         let decoded = decode_some(ab(), columns, &bodies);
         let kind = |sequence: u64| {
@@ -104,7 +104,7 @@ fn members_find_their_columns() {
         let shown: Vec<String> = rows.columns().iter().map(|column| show(column, row)).collect();
         assert_eq!(shown.join(" "), *expected, "{body}");
     }
-    // Which column a member belongs to does not hang on the columns that are decoded.
+    // The column of a member does not depend on which columns are decoded.
     let narrow = decode_some(fields, vec![1], &[r#"{"x":2}"#]);
     assert_eq!(show(narrow.rows.column(0), 0), "NULL");
     // More names than are remembered.
@@ -113,7 +113,7 @@ fn members_find_their_columns() {
     assert!((0..3000).all(|row| show(rows.column(0), row) == row.to_string()));
 }
 
-/// Row, column and kind of each mark.
+/// The row, column and kind of each mark.
 fn marks(decoded: &Decoded) -> Vec<(usize, usize, &str)> {
     decoded.unfit.iter().map(|unfit| (unfit.row, unfit.column, unfit.kind)).collect()
 }
@@ -134,7 +134,7 @@ fn not_null_concerns_those_alone_that_read_the_column() {
     }
 }
 
-/// Columns of each shape, the last one NOT NULL where asked.
+/// Columns of each shape. `strict` makes the last one NOT NULL.
 fn shapes(strict: bool) -> Vec<Field> {
     let inner = Fields::from(vec![nullable("x", DataType::Int64), nullable("y", DataType::Utf8)]);
     let pair = Fields::from(vec![Field::new("key", DataType::Utf8, false), nullable("value", DataType::Int64)]);
@@ -155,7 +155,7 @@ fn shaped(n: i64) -> String {
 fn a_refused_body_leaves_nothing_in_any_column() {
     let bodies = [
         shaped(1),
-        // What is wrong stands behind lists and maps that were taken, in a text that is not plainly written.
+        // The error follows lists and maps that were taken, in a text that is not in compact form.
         r#"{ "t":"bad", "l":[{"x":1}],  "m":{"a":1,"b":2}, "z":1"#.into(),
         shaped(2),
         r#"{ "t":"bad", "l":[{"x":"no"}],  "m":{"a":"no"}, "z":"no" } {}"#.into(),
@@ -190,7 +190,7 @@ fn a_member_that_does_not_fit_leaves_the_others_as_they_are() {
         for (row, (body, unfit)) in cases.iter().enumerate() {
             let marked: Vec<usize> = decoded.unfit.iter().filter(|unfit| unfit.row == row).map(|unfit| unfit.column).collect();
             assert_eq!(marked, *unfit, "{body}");
-            // The same body with the members taken out that do not fit.
+            // The same body without the members that do not fit.
             let mut value: serde_json::Map<String, serde_json::Value> = serde_json::from_str(body).unwrap();
             unfit.iter().for_each(|column| drop(value.remove(shapes(false)[*column].name())));
             let alone = decode(shapes(false), &[serde_json::to_string(&value).unwrap()]).rows;

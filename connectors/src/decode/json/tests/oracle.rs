@@ -1,4 +1,4 @@
-//! Random bodies, whole and corrupted, against serde_json's values walked naively.
+//! Compares random bodies, valid and corrupted, with a naive walk over serde_json's values.
 
 use std::sync::Arc;
 
@@ -107,7 +107,7 @@ fn equals(array: &dyn Array, row: usize, value: Option<&Value>) -> bool {
     }
 }
 
-/// A boolean in words.
+/// Parses a boolean written as text.
 fn boolean(text: &str) -> Option<bool> {
     match text.to_lowercase().as_str() {
         "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
@@ -123,7 +123,7 @@ fn equals_text(found: &str, value: &Value) -> bool {
     }
 }
 
-/// Values of the kinds that fit some column, and of all others.
+/// Values of all kinds, whether a column accepts them or not.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         3 => any::<i64>().prop_map(Value::from),
@@ -139,19 +139,19 @@ fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map("[xyXz]|y", inner.clone(), 0..4).prop_map(|map| Value::Object(map.into_iter().collect())),
-            // As the columns s and l would have it.
+            // Values that fit the columns s and l.
             (inner.clone(), "[a-z]{0,14}").prop_map(|(x, y)| serde_json::json!({"x": x, "y": y})),
             (any::<i64>(), "[a-z]{0,14}").prop_map(|(x, y)| serde_json::json!([{"x": x, "y": y}, null])),
         ]
     })
 }
 
-/// A body as text, members in any order and some twice, its white space as it comes.
+/// A body as text, with members in any order, some of them twice, and varying white space.
 fn body() -> impl Strategy<Value = String> {
     let name = prop_oneof![8 => "[itbsl]", 1 => "[ITBSL]", 1 => "[a-z]{2,9}"].boxed();
     let members = prop::collection::vec((name, value(), any::<bool>()), 0..8);
     (members, prop_oneof![9 => Just(true), 1 => Just(false)]).prop_map(|(members, with_n)| {
-        // Of names that differ in case only, the oracle cannot tell which came last.
+        // If two names differ only in case, the oracle cannot tell which came last.
         let mut seen: Vec<String> = Vec::new();
         let mut texts = Vec::new();
         for (name, value, pretty) in members {
@@ -169,7 +169,7 @@ fn body() -> impl Strategy<Value = String> {
     })
 }
 
-/// A byte changed, put in or taken out, or the end cut off.
+/// Changes, inserts or removes a byte, cuts off the end, or appends the body once more.
 fn corrupt(body: &str, way: u8, place: usize, byte: u8) -> Vec<u8> {
     let mut bytes = body.as_bytes().to_vec();
     let place = place % bytes.len();
@@ -205,7 +205,7 @@ proptest! {
             if let Err(error) = &parsed
                 && (error.to_string().contains("number out of range") || error.to_string().contains("surrogate"))
             {
-                // JSON's grammar allows these where no column reads them.
+                // The decoder accepts these in members that no column reads.
                 continue;
             }
             let value = parsed.ok().filter(Value::is_object);

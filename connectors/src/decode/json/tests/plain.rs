@@ -1,4 +1,4 @@
-//! The short cut over plainly written objects against serde_json's walk: the same members, the same faults.
+//! Compares the fast path for compact objects with serde_json's walk: both must find the same members and the same faults.
 
 use fastrand::Rng;
 
@@ -34,7 +34,7 @@ fn value(rng: &mut Rng, depth: usize) -> String {
 
 fn body(rng: &mut Rng, depth: usize) -> String {
     let (colon, comma) = *rng.choice(&[(":", ","), (": ", ", "), (":  ", ","), (":", " ,"), (": ", ",\n")]).unwrap();
-    // Mostly in one order, as events of one kind have them.
+    // Mostly in the same order, like events of one kind.
     let names: Vec<&str> = NAMES.iter().copied().filter(|_| rng.u8(..8) > 0).collect();
     let mut members = Vec::new();
     for name in names {
@@ -61,7 +61,7 @@ fn mutate(rng: &mut Rng, body: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The members that matter, and what is wrong.
+/// The members that a column reads or that are nested, and the fault.
 fn seen(
     walk: impl FnOnce(&mut Vec<(Target, String)>) -> Result<(), crate::decode::fault::Fault>,
     body: &str,
@@ -102,7 +102,7 @@ fn the_short_cut_gives_what_serde_json_gives() {
         if expected.1.is_empty() {
             assert_eq!(given, expected, "round {round}: {body}");
         } else {
-            // What was given before the fault is taken back by the caller.
+            // The caller discards members reported before the fault.
             assert_eq!(given.1, expected.1, "round {round}: {body}");
         }
     }

@@ -1,4 +1,4 @@
-//! What each type takes, and what it refuses.
+//! Tests which values each type accepts and refuses.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use super::{config, config_error, decode_with, nullable, show};
 use crate::decode::Decoder;
 use crate::source::SourceConfig;
 
-/// Each JSON value becomes the text, or NULL with a mark of the kind.
+/// Checks that each JSON value becomes the given text, or NULL with a mark of the given kind.
 fn check(data_type: DataType, cases: &[(&str, Result<&str, &str>)]) {
     check_read(data_type, &[], cases);
 }
 
-/// The same where the source has these options.
+/// Like [`check`], for a source with these options.
 fn check_read(data_type: DataType, options: &[(&str, &str)], cases: &[(&str, Result<&str, &str>)]) {
     let fields = vec![nullable("before", DataType::Int64), nullable("v", data_type.clone())];
     let bodies: Vec<String> = cases.iter().map(|(value, _)| format!(r#"{{"before":1,"v":{value}}}"#)).collect();
     let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    // All in one batch: what is refused must leave nothing behind.
+    // All values are in one batch: a refused value must leave nothing behind.
     let decoded = decode_with(SourceConfig { options, ..config(fields, vec![0, 1]) }, &bodies);
     let mut marks = decoded.unfit.iter().peekable();
     for (row, (value, expected)) in cases.iter().enumerate() {

@@ -1,6 +1,6 @@
-//! Days of the Gregorian calendar.
+//! Date arithmetic in the Gregorian calendar.
 
-/// Days of a month, counted from 1.
+/// Returns the number of days in a month. Months count from 1.
 #[inline]
 pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
@@ -11,15 +11,15 @@ pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Of a day of the Gregorian calendar, in years from 0 on.
+/// Converts a date of the Gregorian calendar, in year 0 or later, to days since the epoch.
 #[inline]
 pub(super) fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    // Years begin with March here, so that the day that some have more is their last.
+    // Years begin in March here, so that a leap day is the last day of its year.
     let (year, month) = if month < 3 { (year - 1, month + 9) } else { (year, month - 3) };
     let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
-    // The months from March on have 31, 30, 31, 30 and 31 days, and so on again.
+    // From March on, the lengths of the months repeat: 31, 30, 31, 30 and 31 days.
     365 * year + leap_days + (153 * month + 2) / 5 + day - 1 - DAYS_BEFORE_EPOCH
 }
 
-/// From the first of March of year 0 to the epoch.
+/// The number of days from 1 March of year 0 to the epoch.
 const DAYS_BEFORE_EPOCH: i64 = 719_468;

@@ -4,7 +4,7 @@ use fastrand::Rng;
 
 use super::*;
 
-/// Text of the plain layout, mostly of times that there are.
+/// Text in the form of the fast path, mostly with times that exist.
 fn text(rng: &mut Rng) -> String {
     let year = if rng.bool() { rng.u16(1900..2100) } else { rng.u16(..10_000) };
     let odd = rng.u8(..6) == 0;

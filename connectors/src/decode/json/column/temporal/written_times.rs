@@ -1,14 +1,13 @@
-//! Times as people and older programs write them: ISO 8601 without seconds or in its basic form, and RFC 2822 as mails and HTTP have it. Each
-//! says the same as an RFC 3339 text, which is what it is turned into.
+//! Converts other ways to write a time to RFC 3339: ISO 8601 without seconds or in its basic form, and RFC 2822, the form in mail and HTTP.
 
 use super::calendar::{days_in_month, days_since_epoch};
 
-/// The RFC 3339 text of another way to write a time, without an offset where it has none; none where it is no such way.
+/// Converts a time to RFC 3339. The result has no offset if the text has none. Returns `None` for text in none of these forms.
 pub(super) fn as_rfc3339(text: &str) -> Option<String> {
     iso(text).or_else(|| mail(text))
 }
 
-/// The ISO text of a date in the basic form, `20240501`.
+/// Converts a date in the basic form, `20240501`, to the extended form.
 pub(super) fn basic_date(text: &str) -> Option<String> {
     let (year, month, day) = (text.get(..4)?, text.get(4..6)?, text.get(6..)?);
     (day.len() == 2 && is_digits(text)).then(|| format!("{year}-{month}-{day}"))
@@ -18,8 +17,8 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// `2024-05-01T10Z`, `2024-05-01 10:00`, `20240501T100000,5+0200`: date and time each in one of the two forms, the time without seconds or
-/// without minutes.
+/// Converts ISO 8601 text such as `2024-05-01T10Z`, `2024-05-01 10:00` or `20240501T100000,5+0200`. Date and time can each be basic or
+/// extended; the time can lack seconds, or minutes and seconds.
 fn iso(text: &str) -> Option<String> {
     let (date, rest) = text.split_once(['T', 't', ' '])?;
     let date = match date.len() {
@@ -34,7 +33,7 @@ fn iso(text: &str) -> Option<String> {
     Some(format!("{date}T{}{}", clock(time)?, offset(zone)?))
 }
 
-/// `HH`, `HH:MM` or `HH:MM:SS`, or without the colons, and a fraction of the seconds: as `HH:MM:SS`.
+/// Converts `HH`, `HH:MM` or `HH:MM:SS`, with or without colons and with a fraction of the seconds, to `HH:MM:SS` and the fraction.
 fn clock(time: &str) -> Option<String> {
     let (whole, fraction) = match time.split_once(['.', ',']) {
         Some((whole, fraction)) if is_digits(fraction) => (whole, format!(".{fraction}")),
@@ -55,7 +54,7 @@ fn clock(time: &str) -> Option<String> {
     }
 }
 
-/// Nothing, `Z`, `+02`, `+0200` or `+02:00`: as RFC 3339 has it.
+/// Converts an offset (empty, `Z`, `+02`, `+0200` or `+02:00`) to the form in RFC 3339.
 fn offset(zone: &str) -> Option<String> {
     if matches!(zone, "" | "Z" | "z") {
         return Some(zone.to_ascii_uppercase());
@@ -70,10 +69,10 @@ fn offset(zone: &str) -> Option<String> {
 }
 
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-/// The day of the epoch first.
+/// The weekdays, beginning with that of the epoch.
 const DAYS: [&str; 7] = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"];
 
-/// `Wed, 1 May 2024 10:00:00 +0200`, without the weekday and the seconds where they are left out; the weekday must be that of the date.
+/// Converts RFC 2822 text such as `Wed, 1 May 2024 10:00:00 +0200`. Weekday and seconds are optional; a weekday must match the date.
 fn mail(text: &str) -> Option<String> {
     let (weekday, rest) = match text.split_once(',') {
         Some((weekday, rest)) => (Some(weekday.trim()), rest),
