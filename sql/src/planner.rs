@@ -1,25 +1,27 @@
-//! From one view's query to its incremental plan.
+//! Turns one view's query into its incremental plan.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`relation`] | what a query can read |
 //! | [`refusal`] | why a query has no plan |
-//! | [`refusals`] | what is not a function of the events |
-//! | [`optimize`] | the optimized plan of a query, and what it reads |
-//! | [`ordering`] | orders that decide: ties broken, orders without meaning dropped |
-//! | [`peers`] | window functions that would pick one of several rows that tie |
-//! | [`scalars`] | subqueries of one value as joins |
-//! | [`grouping_sets`] | GROUPING SETS, ROLLUP and CUBE taken apart |
-//! | [`regions`] | the optimized plan cut into nodes, each with the cheapest operator that is right |
+//! | [`refusals`] | refuses what is not a function of the events |
+//! | [`optimize`] | the optimized plan of a query, and the relations that it reads |
+//! | [`ordering`] | breaks ties in orders, and drops orders without effect |
+//! | [`peers`] | refuses window functions that would pick one of several tied rows |
+//! | [`scalars`] | rewrites scalar subqueries as joins |
+//! | [`grouping_sets`] | splits GROUPING SETS, ROLLUP and CUBE into plain aggregates |
+//! | [`regions`] | cuts the optimized plan into nodes, each with the cheapest operator that is right |
 //! | [`aggregates`] | which aggregates merge |
+//! | [`failing`] | which expressions can fail on a row |
 //! | [`split`] | by which keys an operator's answer splits |
+//! | [`subqueries`] | finds operators that hold subqueries |
 //! | [`equality`] | types whose equal values can be found by their encoding |
 //! | [`keys`] | which columns identify a row |
-//! | [`watermarks`] | windows that are shown when they are over, and go when they are old |
-//! | [`expiry`] | which rows can be evicted once they have gone |
+//! | [`watermarks`] | emits windows once they have ended, and evicts them once they are old |
+//! | [`expiry`] | which rows of the state can be evicted |
 //! | [`fingerprint`] | when a view has to be rebuilt |
 //!
-//! Trusts that names were resolved: every relation that the query reads is given.
+//! Trusts that names are resolved: the caller passes every relation that the query reads.
 
 pub(crate) mod aggregates;
 mod equality;
@@ -56,7 +58,7 @@ use crate::declarations::{Emit, ViewOptions};
 use crate::plan::{Class, ColumnsRead, Node, RelationKind, ViewPlan};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
-/// Plans a query over relations, by name. Where the view waits for a watermark, the sources that have one are among them.
+/// Plans a query over relations, by name. If the view waits for a watermark, they include the sources that have one.
 pub(crate) fn plan_view(
     query: &Query,
     relations: &BTreeMap<String, Relation>,
@@ -77,8 +79,8 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
     let written = ordering::settle(written, relations)?;
     refuse_twin_columns(&written)?;
 
-    // Splitting count(DISTINCT x) in two aggregates, and grouping sets in one for each, is cheaper where all of them merge, and
-    // dearer where their input retracts.
+    // Splitting count(DISTINCT x) into two aggregates, and grouping sets into one aggregate each, is cheaper if all of them merge,
+    // and more expensive if their input retracts.
     let mut best: Option<ViewPlan> = None;
     for rules_left_out in [&[] as &[&str], &["single_distinct_aggregation_to_group_by"]] {
         let whole = optimized(&session_state_without(rules_left_out)?, &written)?;
@@ -95,8 +97,8 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
     best.ok_or_else(|| DataFusionError::Internal("no way to plan a view was tried".to_owned()).into())
 }
 
-/// Adds the NOT NULL columns that a query asks for NULL, directly or not. The optimizer knows the answer and does not scan them, but an event
-/// without such a value belongs to no row of the view.
+/// Adds the NOT NULL columns that a query tests for NULL, directly or not, to the columns read. The optimizer knows the answer and
+/// does not scan them, but an event without such a value contributes no row to the view.
 fn read_what_is_asked_for_null(
     plan: &mut ViewPlan,
     query: &Query,
@@ -118,7 +120,7 @@ fn read_what_is_asked_for_null(
     Ok(())
 }
 
-/// Checks a query over the parameters of a function, as the relation `$parameters`: that it is an expression of each row.
+/// Checks that the query of a function computes one expression of each row. It reads the parameters as the relation `$parameters`.
 pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<(), Refusal> {
     let relation = Relation {
         kind: RelationKind::Source,
@@ -165,7 +167,7 @@ fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Resu
     })
 }
 
-/// The class of the most expensive operator of a tree, and how many operators have it.
+/// Returns the class of the most expensive operator of a tree, and how many operators have it.
 fn cost(node: &Node) -> (Class, usize) {
     let own = if node.is_constant() { Class::Linear } else { node.class() };
     node.inputs.iter().map(cost).fold((own, 1), |(class, count), (other, more)| match class.cmp(&other) {

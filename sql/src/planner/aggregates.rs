@@ -1,4 +1,4 @@
-//! Which aggregates merge: the state of all input so far and the state of what is new give the state of both, however the
+//! Which aggregates merge: the state of old input and the state of new input can be combined into the state of both, however the
 //! input was cut.
 
 use arrow::datatypes::DataType;
@@ -8,14 +8,14 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 use crate::plan::Reason;
 use crate::planner::equality::is_exact;
 
-/// Aggregates of DataFusion whose states merge exactly (floats but for rounding), with DISTINCT, FILTER and ORDER BY as they allow
-/// them. Read in datafusion-functions-aggregate 55.2, `merge_batch` of each:
-/// - `approx_distinct` merges registers, which depend on the set of values only;
+/// Aggregates of DataFusion whose states merge exactly (floats up to rounding), with DISTINCT, FILTER and ORDER BY as far as they
+/// allow them. Source: `merge_batch` of each in datafusion-functions-aggregate 55.2:
+/// - `approx_distinct` merges registers, which depend only on the set of values;
 /// - `array_agg` and `string_agg` append in order of arrival, or merge ordered lists;
 /// - `median` and `percentile_cont` keep all values.
 ///
-/// Not here: `approx_percentile_cont`, `approx_percentile_cont_with_weight`, `approx_median` (a t-digest depends on how its input was
-/// cut), `nth_value` (counted from the end, it stops merging at the first full state), `grouping` (of grouping sets).
+/// Not listed: `approx_percentile_cont`, `approx_percentile_cont_with_weight` and `approx_median` (a t-digest depends on how its
+/// input was cut), `nth_value` (counting from the end, it stops merging at the first full state), `grouping` (needs grouping sets).
 const MERGING: [&str; 36] = [
     "any_value",
     "approx_distinct",
@@ -55,13 +55,13 @@ const MERGING: [&str; 36] = [
     "stddev_samp",
 ];
 
-/// Aggregates whose answer without ORDER BY is in order of arrival.
+/// Aggregates that depend on the order of arrival if they have no ORDER BY.
 const BY_ARRIVAL: [&str; 6] = ["any_value", "array_agg", "first_value", "last_value", "nth_value", "string_agg"];
 
 /// Aggregates whose state holds every value.
 const KEEPS_VALUES: [&str; 4] = ["array_agg", "median", "percentile_cont", "string_agg"];
 
-/// The call under its aliases.
+/// Returns the aggregate call under its aliases.
 pub(crate) fn call(expression: &Expr) -> Option<&AggregateFunction> {
     match expression {
         Expr::AggregateFunction(call) => Some(call),
@@ -70,14 +70,14 @@ pub(crate) fn call(expression: &Expr) -> Option<&AggregateFunction> {
     }
 }
 
-/// Why an aggregate cannot be merged, whatever its input; none: it can.
+/// Returns why an aggregate cannot be merged, whatever its input. `None` if it can.
 pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<Reason> {
     if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
         return Some(Reason::GroupingSets);
     }
     let schema = aggregate.input.schema();
     aggregate.aggr_expr.iter().find_map(|expression| match call(expression) {
-        // A struct that holds a NULL is neither less nor greater than another: which of them is found depends on what came first.
+        // A struct that holds a NULL is neither less nor greater than another, so the result depends on which came first.
         Some(call)
             if matches!(call.func.name(), "min" | "max")
                 && call
@@ -95,8 +95,9 @@ pub(crate) fn obstacle(aggregate: &Aggregate) -> Option<Reason> {
     })
 }
 
-/// Whether rows can be taken out of an aggregate again, exactly: counts, sums and averages of whole numbers and decimals, and no
-/// function at all. Groups by floats are left out: 0.0 and -0.0 are one group, and which of them shows depends on what came first.
+/// Checks whether rows can be taken out of an aggregate again exactly: it has only counts, sums and averages of whole numbers and
+/// decimals, or no function at all. Groups by floats are excluded: 0.0 and -0.0 are one group, and which of them shows depends on
+/// what came first.
 pub(crate) fn takes_out(aggregate: &Aggregate) -> bool {
     let schema = aggregate.input.schema();
     let of_type = |expression: &Expr| expression.get_type(schema.as_ref()).unwrap_or(DataType::Null);
@@ -106,7 +107,7 @@ pub(crate) fn takes_out(aggregate: &Aggregate) -> bool {
                 "count" => true,
                 "sum" | "avg" => call.params.args.first().is_some_and(|argument| match of_type(argument) {
                     DataType::Int64 | DataType::UInt64 | DataType::Decimal128(_, _) => true,
-                    // A whole number in a float: its sum is kept as a whole number.
+                    // A whole number cast to a float: its sum is kept as a whole number.
                     DataType::Float64 => whole_number(argument).is_some_and(|inner| of_type(inner).is_integer()),
                     _ => false,
                 }),
@@ -116,7 +117,7 @@ pub(crate) fn takes_out(aggregate: &Aggregate) -> bool {
         })
 }
 
-/// What a float is cast from.
+/// Returns what an expression is cast from.
 fn whole_number(expression: &Expr) -> Option<&Expr> {
     match expression {
         Expr::Cast(cast) => Some(&cast.expr),
@@ -125,22 +126,22 @@ fn whole_number(expression: &Expr) -> Option<&Expr> {
     }
 }
 
-/// The functions of an aggregate, each once; none for DISTINCT.
+/// Returns the names of an aggregate's functions, each once. Empty for DISTINCT.
 pub(crate) fn functions(aggregate: &Aggregate) -> Vec<String> {
     calls_where(aggregate, |_| true).into_iter().map(str::to_owned).collect()
 }
 
-/// Functions without ORDER BY whose answer is in order of arrival.
+/// Returns the functions without ORDER BY whose answer depends on the order of arrival.
 pub(crate) fn by_arrival(aggregate: &Aggregate) -> Vec<&str> {
     calls_where(aggregate, |call| call.params.order_by.is_empty() && BY_ARRIVAL.contains(&call.func.name()))
 }
 
-/// Functions whose state grows with the rows of a group.
+/// Returns the functions whose state grows with the rows of a group.
 pub(crate) fn unbounded(aggregate: &Aggregate) -> Vec<&str> {
     calls_where(aggregate, |call| call.params.distinct || KEEPS_VALUES.contains(&call.func.name()))
 }
 
-/// Functions whose answer adds up floating-point numbers.
+/// Returns the functions that add up floating-point numbers.
 pub(crate) fn float_sums(aggregate: &Aggregate) -> Vec<&str> {
     let schema = aggregate.input.schema();
     calls_where(aggregate, |call| {

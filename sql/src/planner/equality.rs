@@ -2,7 +2,7 @@
 
 use arrow::datatypes::DataType;
 
-/// Whether values that DataFusion takes for equal are found to be so by their encoding. Floats are, outside of lists and structs.
+/// Checks whether values that DataFusion treats as equal can be found by their encoding. Floats can, except inside lists and structs.
 pub(crate) fn splits(data_type: &DataType) -> bool {
     match data_type {
         DataType::Map(_, _) | DataType::Union(_, _) | DataType::RunEndEncoded(_, _) => false,
@@ -16,7 +16,7 @@ pub(crate) fn splits(data_type: &DataType) -> bool {
     }
 }
 
-/// Whether equal values are alike bit for bit, at any depth.
+/// Checks whether equal values have equal bits, at any depth.
 pub(crate) fn is_exact(data_type: &DataType) -> bool {
     match data_type {
         DataType::Float16 | DataType::Float32 | DataType::Float64 => false,

@@ -1,13 +1,14 @@
-//! What a view with `retain` need not remember: from the end of its rows' windows down through the nodes to what each of them stores.
+//! Finds what a view with `retain` need not remember, from its `window_end` down through the nodes to what each of them stores.
 //!
-//! A row of the view goes when its `window_end` is old. So does a row of an operator whose every part in the view is in such rows, and
-//! what tells it is a time over its own columns, found here by following `window_end` through the plans: through projections by their
-//! expressions, through groups and partitions where all rows of one have the same time, and through joins to the side that the time
-//! comes from. The other side follows where equal keys hold the time, or where a condition bounds it: with `placed_at <= paid_at +
-//! INTERVAL '1 hour'`, no payment meets an order that was placed more than an hour after it, so that it is not needed once those are old.
+//! A row of the view is removed once its `window_end` is old. A row of an operator can be evicted once every view row that it
+//! contributes to has been removed. A time over the operator's own columns tells when. This module finds that time by following
+//! `window_end` through the plans: through projections by their expressions, through groups and partitions if all rows of one have
+//! the same time, and through joins to the side that the time comes from. The other side follows if equal keys hold the time, or if
+//! a condition bounds it: with `placed_at <= paid_at + INTERVAL '1 hour'`, no payment matches an order that was placed more than an
+//! hour after it. So the payment is not needed once such orders are old.
 //!
-//! The time is the same function of a row for all operators that it passes, so that all of them drop it together; none takes back what
-//! another has dropped.
+//! The time is the same function of a row in all operators that it passes. So all of them evict the row together, and none retracts
+//! a row that another has evicted.
 
 mod bounds;
 
@@ -21,7 +22,7 @@ use self::bounds::{counts_alike, not_after, shifted, upper_bound, whole};
 use crate::plan::{Expiry, Node, Op, RowTime, given_leaf, leaf_index, plain_column};
 use crate::planner::{equality, split};
 
-/// Marks what a node and those below it can forget, given the time of its rows.
+/// Marks what a node and the nodes below it can evict, given the time of the node's rows.
 pub(super) fn mark(node: &mut Node, time: &RowTime) {
     let (stores, groups, plan) = match &node.op {
         Op::Linear { plan } => (false, None, plan),
@@ -40,8 +41,8 @@ pub(super) fn mark(node: &mut Node, time: &RowTime) {
     }
 }
 
-/// Whether a relation's rows have a time of this name below a node, and only linear operators in between: what each scan that they come
-/// from has it in. None where it is not certain.
+/// Returns the scans that a time comes from through linear operators only, each with the relation's column that holds the time.
+/// `None` if that is not certain.
 pub(super) fn scanned<'n>(node: &'n Node, time: &RowTime) -> Option<Vec<(&'n Node, usize)>> {
     match &node.op {
         Op::Scan { projection, .. } => {
@@ -57,7 +58,7 @@ pub(super) fn scanned<'n>(node: &'n Node, time: &RowTime) -> Option<Vec<(&'n Nod
     }
 }
 
-/// The column that a time is, as it is or as the number that it counts.
+/// Returns the column that a time is, either unchanged or cast to a number.
 fn plain_time(time: &Expr) -> Option<&Column> {
     match time {
         Expr::Cast(cast) if *cast.field.data_type() == DataType::Int64 => plain_column(&cast.expr),
@@ -65,7 +66,7 @@ fn plain_time(time: &Expr) -> Option<&Column> {
     }
 }
 
-/// Whether what is stored of an input has the columns of the time: of one side of a semi join only the keys are.
+/// Checks whether the rows stored for an input have the columns of the time. A semi join stores only the keys of one side.
 fn can_drop(node: &Node, input: usize, time: &RowTime) -> bool {
     let Op::Semi { plan, keys } = &node.op else { return true };
     let is_key = |column: &&Column| {
@@ -74,8 +75,8 @@ fn can_drop(node: &Node, input: usize, time: &RowTime) -> bool {
     input == given_leaf(plan) || time.time.column_refs().iter().all(is_key)
 }
 
-/// Whether a time of an input's rows can be computed for any of them, but for times beyond the range of their type: it is for those too of
-/// which the view's query never asks it.
+/// Checks whether the time can be computed for every row of an input, except for times beyond the range of their type. It is also
+/// computed for rows for which the view's query never computes it.
 fn never_fails(node: &Node, input: usize, time: &RowTime) -> bool {
     let Ok(schema) = DFSchema::try_from(node.inputs[input].schema.as_ref().clone()) else { return false };
     let fails = time.time.exists(|expression| {
@@ -91,7 +92,7 @@ fn never_fails(node: &Node, input: usize, time: &RowTime) -> bool {
     !fails.unwrap_or(true)
 }
 
-/// The time of the rows of each input, given that of a node's own: over the columns of the input, unqualified.
+/// Returns the time of each input's rows, over the unqualified columns of the input, given the time of the node's own rows.
 fn times_of_inputs(node: &Node, plan: &LogicalPlan, time: &RowTime) -> Vec<Option<RowTime>> {
     let mut found = Vec::new();
     let columns = plan.schema().columns();
@@ -105,7 +106,7 @@ fn times_of_inputs(node: &Node, plan: &LogicalPlan, time: &RowTime) -> Vec<Optio
     (0..node.inputs.len()).map(of_input).collect()
 }
 
-/// The times of the leaves, each time that a leaf is met.
+/// Collects the time of each leaf's rows, once for each scan of the leaf.
 fn trace(plan: &LogicalPlan, time: Option<RowTime>, leaves: &[Node], found: &mut Vec<(usize, Option<RowTime>)>) {
     if let LogicalPlan::TableScan(scan) = plan {
         let unqualified = |column: &Column| Some(Expr::Column(Column::new_unqualified(column.name.clone())));
@@ -120,10 +121,10 @@ fn trace(plan: &LogicalPlan, time: Option<RowTime>, leaves: &[Node], found: &mut
     }
 }
 
-/// The time of the rows of each input of an operator, given that of its own.
+/// Returns the time of the rows of each input of an operator, given the time of its own rows.
 fn below(plan: &LogicalPlan, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>> {
     let schema = plan.schema();
-    // Column `index` of the operator as a column of its input.
+    // The time over the columns of an input; `index` maps a column of the operator to one of the input.
     let over = |input: &LogicalPlan, index: &dyn Fn(usize) -> Option<usize>| {
         let columns = input.schema().columns();
         time.replaced(|column| Some(Expr::Column(columns.get(index(schema.maybe_index_of_column(column)?)?)?.clone())))
@@ -163,8 +164,8 @@ fn below(plan: &LogicalPlan, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowT
     }
 }
 
-/// The side of a join that a time comes from, and the other one where it follows. A side that is filled up with NULLs has no time of
-/// its own: rows without a match would have none.
+/// Follows a time through a join: to the side that it comes from, and to the other side if that one follows. A side that is padded
+/// with NULLs has no time of its own, since rows without a match would have none.
 fn of_join(join: &Join, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>> {
     use JoinType::{Full, Inner, Left, LeftAnti, LeftMark, LeftSemi, Right, RightAnti, RightMark, RightSemi};
     let comes_from = |side: &LogicalPlan| time.time.column_refs().iter().all(|column| side.schema().has_column(column));
@@ -178,7 +179,7 @@ fn of_join(join: &Join, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>>
     if !comes_from(own) {
         return Vec::new();
     }
-    // By its NULL rule, NOT IN asks of the other side as a whole.
+    // NOT IN with its NULL rule depends on the other side as a whole.
     let follows = if join.null_aware {
         None
     } else {
@@ -187,7 +188,7 @@ fn of_join(join: &Join, time: &RowTime, leaves: &[Node]) -> Vec<Option<RowTime>>
     if is_left { vec![Some(time.clone()), follows] } else { vec![follows, Some(time.clone())] }
 }
 
-/// The time of the other side's rows where equal keys hold it.
+/// Returns the time of the other side's rows, if equal keys hold it.
 fn by_equal_keys(join: &Join, time: &RowTime, is_left: bool) -> Option<RowTime> {
     let (own, other) = if is_left { (&join.left, &join.right) } else { (&join.right, &join.left) };
     time.replaced(|column| {
@@ -200,8 +201,8 @@ fn by_equal_keys(join: &Join, time: &RowTime, is_left: bool) -> Option<RowTime> 
     })
 }
 
-/// The time of the other side's rows where a condition says that a time of this side is not after one of theirs: the window of a row
-/// that they meet ends at most so long after that.
+/// Returns the time of the other side's rows, if a condition says that a time of this side is not after one of theirs. The window
+/// of a row that they match then ends at most `slack` after that time.
 fn by_a_bound(join: &Join, (own, other): (&LogicalPlan, &LogicalPlan), time: &RowTime, leaves: &[Node]) -> Option<RowTime> {
     split_conjunction(join.filter.as_ref()?).into_iter().flat_map(not_after).find_map(|(earlier, later)| {
         let (earlier, before) = shifted(earlier, own.schema())?;
@@ -215,8 +216,8 @@ fn by_a_bound(join: &Join, (own, other): (&LogicalPlan, &LogicalPlan), time: &Ro
     })
 }
 
-/// How much later than a column of a side of a join a time of its rows is at most, and NULL only where the column is: as both are
-/// computed from what the side's linear input reads.
+/// Returns how much later a time of a row can be than a column of the same side of a join. The time is NULL only where the column
+/// is. Both are traced down to what the side's linear input reads.
 fn distance(side: &LogicalPlan, time: &Expr, column: Expr, leaves: &[Node]) -> Option<i64> {
     let traced = |expression: &Expr| {
         let mut found = Vec::new();
@@ -228,7 +229,7 @@ fn distance(side: &LogicalPlan, time: &Expr, column: Expr, leaves: &[Node]) -> O
     };
     let ((leaf, mut time), (other, mut column)) = (traced(time)?, traced(&column)?);
     let mut node = leaves.get(leaf).filter(|_| leaf == other)?;
-    // Both go down together, so that their columns are those of one node.
+    // Both go down together, so that their columns belong to the same node.
     while let (Op::Linear { plan }, [input]) = (&node.op, node.inputs.as_slice()) {
         let below = |time: &RowTime| times_of_inputs(node, plan, time).pop().flatten();
         let (Some(time_below), Some(column_below)) = (below(&time), below(&column)) else { break };
@@ -244,7 +245,7 @@ fn column_type(plan: &LogicalPlan, column: &Column) -> Option<DataType> {
 }
 
 impl RowTime {
-    /// With other expressions in the place of its columns, where there are columns and each has one.
+    /// Replaces the columns by other expressions. `None` if a column has no replacement, or if no column is left.
     fn replaced(&self, with: impl Fn(&Column) -> Option<Expr>) -> Option<RowTime> {
         let replaced = self.time.clone().transform_up(|expression| match &expression {
             Expr::Column(column) => match with(column) {

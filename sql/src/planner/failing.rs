@@ -1,6 +1,6 @@
-//! Which expressions may fail on a row.
+//! Which expressions can fail on a row.
 //!
-//! An operator that recomputes runs over many rows at once and cannot leave one of them out. So what may fail there stands in a linear region
+//! A recompute runs over many rows at once and cannot leave one of them out. So expressions that can fail stay in a linear region
 //! above it, which can.
 
 use arrow::datatypes::DataType;
@@ -8,7 +8,7 @@ use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator};
 
-/// Functions that have an answer, or NULL, for all arguments.
+/// Functions that return a value or NULL for all arguments.
 const TOTAL: [&str; 17] = [
     "btrim",
     "character_length",
@@ -29,7 +29,7 @@ const TOTAL: [&str; 17] = [
     "upper",
 ];
 
-/// Whether a projection or a filter computes anything that may fail. Others compute nothing by row.
+/// Checks whether a projection or a filter computes anything that can fail. Other operators compute nothing by row.
 pub(super) fn may_fail(plan: &LogicalPlan) -> bool {
     let fails = |expression: &Expr, input: &LogicalPlan| {
         expression.exists(|expression| Ok(fails_by_itself(expression, input.schema()))).unwrap_or(true)
@@ -41,7 +41,7 @@ pub(super) fn may_fail(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether an expression may fail on arguments that did not.
+/// Checks whether an expression can fail on arguments that did not fail.
 fn fails_by_itself(expression: &Expr, schema: &DFSchema) -> bool {
     match expression {
         Expr::BinaryExpr(binary) => match binary.op {
@@ -60,7 +60,7 @@ fn fails_by_itself(expression: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Whether each value of a type has one of another.
+/// Checks whether every value of one type fits in another.
 fn always_fits(from: &DataType, to: &DataType) -> bool {
     let digits = |whole: &DataType| match whole {
         DataType::Int8 => Some(3),

@@ -1,4 +1,4 @@
-//! When a view has to be rebuilt: a digest of everything that decides its rows and the form of its state.
+//! When a view has to be rebuilt: a digest of everything that decides its rows and the format of its state.
 
 use std::fmt::Write;
 
@@ -9,17 +9,18 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::declarations::Source;
 
-/// Raised when state as it was written can no longer be read, or when the same plan gives other rows.
+/// Raised when existing state can no longer be read, or when the same plan gives other rows.
 const STATE_FORMAT: u32 = 5;
 
-/// Options of a source that decide which events there are and how they are read, for all columns or as `option.column`; others say how to
-/// reach them.
+/// Source options that decide which events there are and how they are read, for all columns or as `option.column`. Other options
+/// say how to reach the events.
 const DECIDING_OPTIONS: [&str; 5] = ["subject", "format", "on_bad_member", "epoch", "null_text"];
 
-/// Of the optimized plan over relations, each with its name, its own fingerprint and the columns of it that have to fit.
+/// Returns the fingerprint of a view: its optimized plan, and each relation read, with its own fingerprint and the columns that
+/// have to fit.
 pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&'a str, &'a str, Vec<&'a Field>)>) -> String {
     let mut text = format!("state format {STATE_FORMAT}\n{}\n", batch.display_indent_schema());
-    // The one thing that decides rows and is not displayed: EXCEPT takes NULL for equal to NULL, NOT EXISTS does not.
+    // NULL equality decides rows but is not displayed: EXCEPT treats NULL as equal to NULL, NOT EXISTS does not.
     let _ = batch.apply_with_subqueries(|plan| {
         if let LogicalPlan::Join(join) = plan {
             let _ = writeln!(text, "{:?}", join.null_equality);
@@ -36,7 +37,8 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
     digest(&text)
 }
 
-/// Of a source: where its events come from, not how they are reached. Columns are in the plans that scan them.
+/// Returns the fingerprint of a source: where its events come from, not how they are reached. The plans that scan its columns cover
+/// them.
 pub(crate) fn of_source(source: &Source) -> String {
     let mut text = format!("{}\n{}\n", source.stored_as, without_user(&source.location));
     for (name, value) in &source.options {
@@ -47,7 +49,7 @@ pub(crate) fn of_source(source: &Source) -> String {
     digest(&text)
 }
 
-/// A URL without user and password.
+/// Strips user and password from a URL.
 fn without_user(location: &str) -> String {
     match location.split_once("://") {
         Some((scheme, rest)) => {

@@ -1,5 +1,5 @@
-//! GROUPING SETS, ROLLUP and CUBE taken apart: the union of one plain aggregate for each set, each of which merges where its input takes
-//! nothing back. A set that comes twice gives its rows twice; the set without columns gives one row even without input.
+//! Splits GROUPING SETS, ROLLUP and CUBE into a union of plain aggregates, one for each set. Each of them merges if its input is
+//! insert-only. A set that is listed twice gives its rows twice. The set without columns gives one row even without input.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan, LogicalPlanBuilder, Projection, Union};
 
-/// The plan without grouping sets, those in subqueries too.
+/// Rewrites the grouping sets of a plan, also in its subqueries.
 pub(crate) fn taken_apart(plan: LogicalPlan) -> Result<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Aggregate(aggregate) => match aggregate.group_expr.as_slice() {
@@ -33,7 +33,7 @@ fn union(aggregate: &Aggregate, sets: &GroupingSet) -> Result<LogicalPlan> {
         1 => inputs.swap_remove(0),
         _ => Arc::new(LogicalPlan::Union(Union::try_new(inputs)?)),
     };
-    // A union forgets which relation a column is of.
+    // A union drops the qualifiers of its columns.
     let columns = together.schema().columns();
     let columns = columns
         .into_iter()
@@ -43,7 +43,7 @@ fn union(aggregate: &Aggregate, sets: &GroupingSet) -> Result<LogicalPlan> {
     Ok(LogicalPlan::Projection(Projection::try_new_with_schema(columns.collect(), together, schema)?))
 }
 
-/// Which of the columns each set holds.
+/// Returns which of the columns each set holds.
 fn members(sets: &GroupingSet, groups: &[Expr]) -> Vec<Vec<bool>> {
     match sets {
         GroupingSet::GroupingSets(sets) => {
@@ -56,7 +56,7 @@ fn members(sets: &GroupingSet, groups: &[Expr]) -> Vec<Vec<bool>> {
     }
 }
 
-/// The aggregate of one set with the columns of all, by number: those that it does not hold are NULL.
+/// Builds the aggregate of one set with the columns of all sets, named by number. Columns that the set does not hold are NULL.
 fn one_set(aggregate: &Aggregate, groups: &[Expr], set: &[bool], earlier: usize) -> Result<LogicalPlan> {
     let held: Vec<Expr> = groups.iter().zip(set).filter(|(_, held)| **held).map(|(group, _)| group.clone()).collect();
     let plain = if held.is_empty() && aggregate.aggr_expr.is_empty() {
@@ -80,8 +80,8 @@ fn one_set(aggregate: &Aggregate, groups: &[Expr], set: &[bool], earlier: usize)
     LogicalPlanBuilder::from(plain).project(columns)?.build()
 }
 
-/// What `grouping()` reads: a bit for each column that the set does not hold, the last column lowest; above them how often the set
-/// came before.
+/// Returns what `grouping()` reads: a bit for each column that the set does not hold, the last column lowest. The bits above count
+/// how often the set came before.
 fn grouping_id(set: &[bool], earlier: usize) -> u64 {
     let bits = set.iter().fold(0, |bits, held| bits << 1 | u64::from(!held));
     bits | u64::try_from(earlier).unwrap_or_default() << set.len()

@@ -1,11 +1,11 @@
-//! Which columns identify a row of a plan at any time. Conservative: none where it is not certain.
+//! Which columns identify a row of a plan at any time. Conservative: `None` if it is not certain.
 
 use datafusion::logical_expr::{Distinct, Expr, JoinType, LogicalPlan};
 
 use crate::plan::{leaf_index, plain_column};
 use crate::planner::equality::is_exact;
 
-/// Indexes into the plan's columns, given the keys of its leaves; empty where there is at most one row.
+/// Returns the key as indexes into the plan's columns, given the keys of its leaves. Empty if there is at most one row.
 pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Option<Vec<usize>> {
     match plan {
         LogicalPlan::TableScan(scan) => leaves.get(leaf_index(&scan.table_name)?)?.clone(),
@@ -26,7 +26,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Opti
         LogicalPlan::Window(window) => of_plan(&window.input, leaves),
         LogicalPlan::Distinct(Distinct::All(input)) => Some((0..input.schema().fields().len()).collect()),
         LogicalPlan::Aggregate(aggregate) => {
-            // With grouping sets, one set twice gives each of its rows twice.
+            // With grouping sets, a set that is listed twice gives each of its rows twice.
             let sets = aggregate.group_expr.iter().any(|group| matches!(group, Expr::GroupingSet(_)));
             (!sets).then(|| (0..aggregate.group_expr.len()).collect())
         }
@@ -59,7 +59,7 @@ pub(crate) fn of_plan(plan: &LogicalPlan, leaves: &[Option<Vec<usize>>]) -> Opti
     }
 }
 
-/// Whether the equal columns of a join hold a key of its side, so that a row of the other side meets one row of it at most.
+/// Checks whether the equal columns of a join hold a key of this side, so that a row of the other side matches at most one row.
 fn meets_one<'a>(key: &Option<Vec<usize>>, on: impl Iterator<Item = &'a Expr>, side: &LogicalPlan) -> bool {
     let Some(key) = key else { return false };
     let schema = side.schema();

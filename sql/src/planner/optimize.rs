@@ -10,12 +10,13 @@ use datafusion::logical_expr::LogicalPlan;
 use super::{Relation, fingerprint, ordering};
 use crate::plan::{ColumnsRead, RelationKind, is_schema_only};
 
-/// The optimizer makes sorts of its own (of DISTINCT ON), which mean as little as those of a user.
+/// Optimizes a plan and drops its sorts without effect. The optimizer adds sorts of its own (for DISTINCT ON), which matter as
+/// little as a user's.
 pub(crate) fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
     ordering::drop_sorts(state.optimize(written)?)
 }
 
-/// The relations that a plan scans, those in subqueries too, by name.
+/// Returns the relations that a plan scans, also in its subqueries, sorted by name.
 pub(crate) fn relations_read(
     plan: &LogicalPlan,
     relations: &BTreeMap<String, Relation>,
@@ -32,7 +33,7 @@ pub(crate) fn relations_read(
     Ok(read.into_iter().filter_map(|name| relations.get(&name).map(|relation| (relation.kind, name))).collect())
 }
 
-/// The fingerprint of a view over the relations that it reads.
+/// Returns the fingerprint of a view over the relations that it reads.
 pub(crate) fn fingerprint_over(
     batch: &LogicalPlan,
     reads: &[(RelationKind, String)],

@@ -1,5 +1,5 @@
-//! Orders that decide: where an order leaves a choice that shows in the answer, the remaining columns are made part of it; where
-//! it shows nowhere, it is dropped. So an answer is a function of the rows, whatever way they came in.
+//! Makes every order decide. If an order leaves a choice that shows in the answer, the remaining columns are added to it. If it
+//! shows nowhere, it is dropped. So an answer is a function of the rows, whatever order they arrived in.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use crate::plan::{RelationKind, plain_column};
 use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Relation, aggregates};
 
-/// The plan, as it was written, with its orders settled.
+/// Breaks the ties in a plan as it was written, and drops its sorts without effect.
 pub(crate) fn settle(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {
     let ties = Ties { relations };
     let plan = drop_sorts(plan)?;
     Ok(plan.transform_up_with_subqueries(|plan| ties.operator(plan))?.data)
 }
 
-/// The plan without the sorts that no LIMIT reads.
+/// Removes the sorts that no LIMIT reads.
 pub(crate) fn drop_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
     drop_sorts_below(plan, false)
 }
@@ -47,7 +47,7 @@ fn drop_sorts_below(plan: LogicalPlan, limited: bool) -> Result<LogicalPlan> {
     Ok(plan.map_subqueries(|subquery| drop_sorts_below(subquery, false).map(Transformed::yes))?.data)
 }
 
-/// Breaks ties.
+/// Breaks ties in orders.
 struct Ties<'a> {
     relations: &'a BTreeMap<String, Relation>,
 }
@@ -66,7 +66,7 @@ impl Ties<'_> {
         }
     }
 
-    /// Adds what decides: the sequence, where rows are those of one source; else every column that can be sorted by.
+    /// Adds the keys that break ties: the sequence if the rows are those of one source, else every column that can be sorted by.
     fn broken(&self, mut sort: Vec<SortExpr>, input: &LogicalPlan) -> Vec<SortExpr> {
         let schema = input.schema();
         let columns: Vec<Expr> = match self.sequence(input) {
@@ -83,7 +83,7 @@ impl Ties<'_> {
         sort
     }
 
-    /// The column that holds the sequence of each row's event, where each row is of an event of its own.
+    /// Returns the column that holds the sequence of each row's event, if each row comes from an event of its own.
     fn sequence(&self, plan: &LogicalPlan) -> Option<Column> {
         match plan {
             LogicalPlan::TableScan(scan) => {
@@ -106,8 +106,8 @@ impl Ties<'_> {
         }
     }
 
-    /// Window functions that count positions (`row_number`, `lag`, frames of ROWS): rows that tie have no position of their own until
-    /// all their columns decide. Functions over peers (`rank`, frames of RANGE) must keep their ties.
+    /// Breaks ties for window functions that count positions (`row_number`, `lag`, frames of ROWS). Tied rows have no position of
+    /// their own until all their columns decide. Functions over peers (`rank`, frames of RANGE) must keep their ties.
     fn positions(&self, window: Window) -> Result<Transformed<LogicalPlan>> {
         let input = Arc::clone(&window.input);
         let mut changed = false;
@@ -130,7 +130,7 @@ impl Ties<'_> {
         if !changed {
             return Ok(Transformed::no(LogicalPlan::Window(window)));
         }
-        // The operators above know the columns by the expressions as they were written.
+        // The operators above refer to the columns by the expressions as they were written.
         let written = Arc::clone(&window.schema);
         let plan = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).window(settled)?.build()?;
         let names = written
@@ -141,8 +141,9 @@ impl Ties<'_> {
         Ok(Transformed::yes(LogicalPlanBuilder::from(plan).project(names)?.build()?))
     }
 
-    /// Aggregates over an order. Rows that tie come in the order of their events, where each is of an event of one source; else the value
-    /// itself decides. So do values without an order, where the events give none. DISTINCT values come in the order of the values.
+    /// Breaks ties for aggregates. Tied rows are ordered by their events if each row comes from an event of one source; else the
+    /// value itself decides. The value also decides if there is neither an ORDER BY nor an order of events. DISTINCT values are
+    /// ordered by value.
     fn aggregate_orders(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let LogicalPlan::Aggregate(aggregate) = &plan else {
             return Ok(Transformed::no(plan));
@@ -170,12 +171,12 @@ impl Ties<'_> {
     }
 }
 
-/// Whether the rows of a plan come in the order of the events of one source. One that a subquery takes part in comes, or comes back, when
-/// the rows of the subquery change.
+/// Checks whether a plan emits rows in the order of one source's events. A row that depends on a subquery can be emitted, or emitted
+/// again, when the rows of the subquery change.
 pub(super) fn by_arrival(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> bool {
     match plan {
         LogicalPlan::TableScan(scan) => relations.get(scan.table_name.table()).is_some_and(|relation| relation.by_arrival),
-        // One row, or a table that no event changes.
+        // Constant rows, which no event changes.
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => true,
         LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Projection(_) | LogicalPlan::Unnest(_) => {
             !has_subquery_or_outer_column(plan) && plan.inputs().into_iter().all(|input| by_arrival(input, relations))
@@ -184,8 +185,8 @@ pub(super) fn by_arrival(plan: &LogicalPlan, relations: &BTreeMap<String, Relati
     }
 }
 
-/// `DISTINCT ON` keeps the first row of each group: what is selected of it decides. It becomes the aggregate that it is, in which
-/// the columns of ON stay groups, so that they are known to identify a row.
+/// Rewrites `DISTINCT ON`, which keeps the first row of each group, as an aggregate. The selected columns break its ties. The
+/// columns of ON stay groups, so that they are known to identify a row.
 fn distinct_on(on: DistinctOn) -> Result<Transformed<LogicalPlan>> {
     let Some(mut sort) = on.sort_expr else {
         return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(on))));
@@ -202,7 +203,7 @@ fn distinct_on(on: DistinctOn) -> Result<Transformed<LogicalPlan>> {
             groups.push(group);
         }
     }
-    // Within a group the columns of ON do not order.
+    // Within a group, the columns of ON are constant.
     sort.retain(|key| !groups.contains(&key.expr));
     let mut firsts: Vec<Expr> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
@@ -244,7 +245,7 @@ fn is_sortable(data_type: &DataType) -> bool {
     }
 }
 
-/// Whether a window function is answered by the position of rows in their order, so that ties are to be broken.
+/// Checks whether a window function depends on the positions of rows in their order, so that ties must be broken.
 pub(super) fn counts_positions(call: &WindowFunction) -> bool {
     match &call.fun {
         WindowFunctionDefinition::WindowUDF(function) if matches!(function.name(), "row_number" | "ntile" | "lag" | "lead") => {
@@ -256,7 +257,7 @@ pub(super) fn counts_positions(call: &WindowFunction) -> bool {
             false
         }
         _ if call.params.window_frame.units == WindowFrameUnits::Rows => !is_whole_partition(call),
-        // At an end of the partition, what else is in the frame does not count.
+        // At an end of the partition, the rest of the frame does not matter.
         WindowFunctionDefinition::WindowUDF(function) if call.params.null_treatment != Some(NullTreatment::IgnoreNulls) => {
             let (start, end) = (&call.params.window_frame.start_bound, &call.params.window_frame.end_bound);
             match function.name() {
@@ -269,12 +270,12 @@ pub(super) fn counts_positions(call: &WindowFunction) -> bool {
     }
 }
 
-/// Whether a bound of a frame is told by a distance, which RANGE measures in the one column of ORDER BY.
+/// Checks whether a frame bound is a distance, which RANGE measures in the only column of ORDER BY.
 fn is_offset(bound: &WindowFrameBound) -> bool {
     !bound.is_unbounded() && !matches!(bound, WindowFrameBound::CurrentRow)
 }
 
-/// Whether the frame is all rows of the partition: nothing to count then, unless the order itself shows.
+/// Checks whether the frame is the whole partition and the function does not show the order. Then positions do not matter.
 fn is_whole_partition(call: &WindowFunction) -> bool {
     let frame = &call.params.window_frame;
     frame.start_bound.is_unbounded()
@@ -282,15 +283,15 @@ fn is_whole_partition(call: &WindowFunction) -> bool {
         && !matches!(call.fun.name(), "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg")
 }
 
-/// What an aggregate reads.
+/// The input of an aggregate.
 struct Input<'a> {
     schema: &'a DFSchema,
     by_arrival: bool,
-    /// The column of the sequence of each row's event.
+    /// The column that holds the sequence of each row's event, if there is one.
     sequence: Option<Column>,
 }
 
-/// A call whose order decides; none where it does already, or where the order of arrival is what is meant.
+/// Returns the call with an order that decides. `None` if its order decides already, or if it means the order of arrival.
 fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
     let call = aggregates::call(expression)?;
     let AggregateFunction { func, params } = call;
@@ -317,7 +318,7 @@ fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
         (false, false) if decided => return None,
         (false, false) => match &input.sequence {
             Some(sequence) => settled.params.order_by.push(Expr::Column(sequence.clone()).sort(true, false)),
-            // Those functions keep rows that tie in the order in which they came.
+            // These functions keep tied rows in order of arrival.
             None if input.by_arrival && func.name() != "nth_value" => return None,
             None => settled.params.order_by.push(by_value),
         },

@@ -1,5 +1,5 @@
-//! Window functions that give the value of one row of a frame of peers: where rows tie and differ in the value, which of them it is
-//! depends on how they came. Refuses them unless the order decides.
+//! Refuses window functions that return the value of one row of a frame of peers, unless the order decides. If tied rows differ in
+//! the value, the answer depends on the order in which they arrived.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::plan::{RelationKind, plain_column};
 use crate::planner::ordering::{by_arrival, counts_positions};
 use crate::planner::{Refusal, Relation, Spot};
 
-/// Functions whose answer shows in which order the rows of a frame stand.
+/// Functions whose answer shows the order of the rows in a frame.
 const SHOW_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
 
-/// Checks a plan as it was written, with its subqueries.
+/// Checks a plan as it was written, including its subqueries.
 pub(crate) fn check(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<(), Refusal> {
     let mut open = None;
     plan.apply_with_subqueries(|plan| {
@@ -55,7 +55,7 @@ fn leaves_open(call: &WindowFunction, input: &LogicalPlan, relations: &BTreeMap<
         return false;
     }
     let keys: Vec<&Expr> = params.order_by.iter().map(|sort| &sort.expr).chain(&params.partition_by).collect();
-    // Rows that tie in the value too give one answer.
+    // Rows that tie in the value too give the same answer.
     if params.args.first().is_some_and(|value| keys.contains(&value) || matches!(value, Expr::Literal(_, _))) {
         return false;
     }
@@ -65,7 +65,8 @@ fn leaves_open(call: &WindowFunction, input: &LogicalPlan, relations: &BTreeMap<
     !decides(&all) && !identifier(input, relations).is_some_and(|columns| decides(&columns))
 }
 
-/// Columns that no two rows of a plan share, where known: the sequence of a source's events, a view's key, the groups of an aggregate.
+/// Returns columns that no two rows of a plan share, if known: the sequence of a source, the key of a view, the groups of an
+/// aggregate.
 fn identifier(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Option<Vec<Column>> {
     let through = |below: &LogicalPlan, index_of: &dyn Fn(&Column) -> Option<usize>| -> Option<Vec<Column>> {
         let columns = plan.schema().columns();

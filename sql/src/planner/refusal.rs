@@ -1,24 +1,24 @@
-//! Why a query has no plan, and where in its statement.
+//! Why a query has no plan, and where in its statement the cause is.
 
 use datafusion::common::DataFusionError;
 
 /// Why a query has no plan.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// DataFusion says so.
+    /// DataFusion rejects it.
     DataFusion(Box<DataFusionError>),
-    /// It is not a function of the events, or cannot be kept.
+    /// It is not a function of the events, or cannot be maintained.
     Refused { message: String, help: String, spot: Spot },
 }
 
-/// Where in a statement something stands.
+/// A place in a statement.
 #[derive(Debug, Clone)]
 pub(crate) enum Spot {
     Call(String),
     Word(&'static str),
     /// A text in single quotes.
     Literal(String),
-    /// A column of the outermost SELECT, by its name: the last of several.
+    /// A column of the outermost SELECT, by name. If several have this name, the last one.
     Output(String),
     Whole,
 }

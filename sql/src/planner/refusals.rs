@@ -1,4 +1,4 @@
-//! Refuses what is not a function of the events, before anything is optimized: `now()` becomes a literal there.
+//! Refuses queries that are not a function of the events. Runs before the optimizer, which turns `now()` into a literal.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 use crate::names::nearest;
 use crate::planner::{Refusal, Spot};
 
-/// Checks a plan as it was written, with its subqueries.
+/// Checks a plan as it was written, including its subqueries.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Refusal> {
     let mut refusal = None;
     plan.apply_with_subqueries(|plan| {
@@ -61,10 +61,10 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
     }
 }
 
-/// What `date_trunc` takes.
+/// The units that `date_trunc` takes.
 const UNITS: [&str; 10] = ["microsecond", "millisecond", "second", "minute", "hour", "day", "week", "month", "quarter", "year"];
 
-/// A unit of time that is written out and is none.
+/// Returns a literal that is not a unit of time.
 fn unknown_unit(argument: Option<&Expr>) -> Option<&str> {
     match argument? {
         Expr::Literal(value, _) => value.try_as_str().flatten().filter(|unit| !UNITS.contains(&unit.to_lowercase().as_str())),
@@ -76,7 +76,7 @@ fn has_window_function(predicate: &Expr) -> bool {
     predicate.exists(|expression| Ok(matches!(expression, Expr::WindowFunction(_)))).unwrap_or(false)
 }
 
-/// Whether rows come in an order that was asked for.
+/// Checks whether the query asked for an order of these rows.
 fn is_ordered(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Sort(_) => true,

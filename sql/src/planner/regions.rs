@@ -1,20 +1,19 @@
-//! The optimized plan cut into nodes: maximal regions of one kind, each over leaves that stand for the nodes below.
+//! Cuts the optimized plan into nodes: maximal regions of one kind, each over leaves that stand for the nodes below.
 //!
-//! Two passes: [`Cut::kind`] says which operator keeps a part of the plan up to date, given what is below; [`Cut::node`] then cuts. A leaf
-//! inside a region is a scan of [`leaf_name`](crate::plan::leaf_name) under a projection that gives its columns the names that the
-//! operators above know them by.
+//! There are two passes. [`Cut::kind`] chooses the operator that maintains a part of the plan, given what is below it.
+//! [`Cut::node`] then cuts. A leaf inside a region is a scan of [`leaf_name`](crate::plan::leaf_name), under a projection that
+//! restores the column names that the operators above use.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `cut` | which operator keeps a part of the plan up to date |
+//! | `cut` | chooses the operator that maintains a part of the plan |
 //! | `nodes` | scans, aggregates, linear regions, full recomputes |
-//! | `keyed` | joins, and what splits by a key |
+//! | `keyed` | joins, and operators that split by a key |
 //! | `top` | the first rows of an order |
 //! | `ranks` | the first rows by key |
 //! | `sessions` | sessions |
-//! | `extremes` | minimum and maximum as first rows |
-//! | `sorts` | what sorts, limits and ranks say |
-//! | `subqueries` | operators that hold subqueries |
+//! | `extremes` | `min` and `max` as first rows |
+//! | `sorts` | reads sorts, limits and ranks |
 //! | `leaves` | leaves, and the names of their columns |
 
 mod cut;
@@ -35,7 +34,7 @@ use self::cut::Cut;
 use crate::plan::Node;
 use crate::planner::{Refusal, Relation};
 
-/// Cuts a view's optimized plan; nodes are numbered from the root, depth first.
+/// Cuts a view's optimized plan into nodes, numbered from the root, depth first.
 pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
     let cut = Cut { relations };
     let plan = cut.bounds_above_ranks(sorts::limits_above_sorts(cut.extremes_as_tops(plan)?)?)?;

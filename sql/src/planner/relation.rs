@@ -9,20 +9,20 @@ use super::fingerprint;
 use crate::declarations::{Source, Watermark};
 use crate::plan::{Node, Op, RelationKind, ViewPlan};
 
-/// What can be read: a source, or a view that is planned already.
+/// A relation that a query can read: a source, or a view that has been planned already.
 #[derive(Debug, Clone)]
 pub(crate) struct Relation {
     pub(crate) kind: RelationKind,
     pub(crate) schema: SchemaRef,
     pub(crate) retracts: bool,
     pub(crate) key: Option<Vec<usize>>,
-    /// Whether its rows come in the order of the events of one source.
+    /// Whether its rows come in the order of one source's events.
     pub(crate) by_arrival: bool,
-    /// Of a source: its watermark.
+    /// The watermark, of a source that declares one.
     pub(crate) watermark: Option<Watermark>,
-    /// The sources with a watermark from which its rows come.
+    /// The sources with a watermark that its rows come from.
     pub(crate) timed: BTreeSet<String>,
-    /// Changes when the relation's rows may be others.
+    /// Changes whenever the relation's rows may change.
     pub(crate) fingerprint: String,
 }
 
@@ -40,13 +40,13 @@ impl Relation {
         }
     }
 
-    /// The same with no column NOT NULL.
+    /// Returns the relation with all columns nullable.
     pub(crate) fn with_nullable_columns(self) -> Relation {
         let fields: Vec<_> = self.schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
         Relation { schema: Arc::new(Schema::new(fields)), ..self }
     }
 
-    /// Of a view that reads `relations`.
+    /// Returns the relation of a view that reads `relations`.
     pub(crate) fn of_view(plan: &ViewPlan, timed: BTreeSet<String>, relations: &BTreeMap<String, Relation>) -> Relation {
         Relation {
             kind: RelationKind::View,
@@ -61,7 +61,7 @@ impl Relation {
     }
 }
 
-/// Whether a view gives rows in the order of the events of one source: those of a relation that does, some of them and otherwise written.
+/// Checks whether a view emits rows in the order of one source's events: the rows of such a relation, filtered and projected.
 fn by_arrival(node: &Node, relations: &BTreeMap<String, Relation>) -> bool {
     match (&node.op, node.inputs.as_slice()) {
         (Op::Scan { relation, .. }, _) => relations.get(relation).is_some_and(|relation| relation.by_arrival),

@@ -1,7 +1,7 @@
-//! Subqueries of one value as joins with a relation of one row, so that they are kept like any other join.
+//! Rewrites scalar subqueries as joins with a relation of one row, so that they are maintained like any other join.
 //!
-//! Only those that give one row whatever their input holds: an aggregate without GROUP BY. Others stay subqueries, which fail where they
-//! have more than one row.
+//! Only subqueries that always give exactly one row are rewritten: aggregates without GROUP BY. Others stay subqueries, which fail
+//! if they have more than one row.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection};
 
-/// The plan with its uncorrelated subqueries of one value joined to the operators that use them.
+/// Joins each uncorrelated scalar subquery of a plan to the operator that uses it.
 pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut number = 0;
     let joined = plan.transform_up_with_subqueries(|plan| match &plan {
@@ -39,7 +39,7 @@ pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(joined?.data)
 }
 
-/// An operator's input joined with its subqueries, and its expressions over that.
+/// Returns an operator's input joined with its scalar subqueries, and its expressions over that.
 fn scalars(input: &LogicalPlan, expressions: &[Expr], number: &mut usize) -> Result<(LogicalPlan, Vec<Expr>)> {
     let mut known: Vec<(Subquery, Column)> = Vec::new();
     let mut joined = input.clone();

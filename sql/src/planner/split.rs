@@ -1,5 +1,5 @@
-//! By which keys an operator's answer splits: over the rows of some keys it gives exactly those rows of its answer that it gives
-//! for these keys over all rows. Conservative: none where it is not certain.
+//! By which keys an operator's answer splits. Run over the input rows of some keys only, such an operator gives exactly the rows
+//! that its whole answer has for these keys. Conservative: `None` if it is not certain.
 
 use datafusion::common::{DFSchema, NullEquality};
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, JoinType, LogicalPlan};
@@ -11,11 +11,11 @@ use crate::planner::equality::{is_exact, splits};
 /// The key of an operator, as expressions over each of its inputs.
 #[derive(Debug, Clone)]
 pub(crate) struct Split {
-    /// By input; as many for each, of the same types.
+    /// The key expressions of each input. All inputs have equally many, of the same types.
     pub(crate) keys: Vec<Vec<Expr>>,
     /// Whether rows whose keys are NULL belong together.
     pub(crate) nulls_match: bool,
-    /// Why the operator is in no cheaper class than a recompute by key, where it is in none.
+    /// Why the operator is recomputed by key, if no cheaper class applies.
     pub(crate) reason: Reason,
 }
 
@@ -26,7 +26,7 @@ impl Split {
     }
 }
 
-/// How an operator splits, where it does.
+/// Returns how an operator splits, if it does.
 pub(crate) fn of_operator(plan: &LogicalPlan) -> Option<Split> {
     match plan {
         LogicalPlan::Window(window) => {
@@ -47,7 +47,7 @@ pub(crate) fn of_operator(plan: &LogicalPlan) -> Option<Split> {
     }
 }
 
-/// The equal keys of an inner join that narrow down which rows meet; there may be none.
+/// Returns the equal keys of an inner join that narrow down which rows match. There may be none.
 pub(crate) fn of_inner(join: &Join) -> Split {
     let usable = |(left, right): &&(Expr, Expr)| {
         let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
@@ -57,7 +57,7 @@ pub(crate) fn of_inner(join: &Join) -> Split {
     Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, reason: Reason::Join }
 }
 
-/// The keys of a semi, anti or mark join that has no further condition, where equal keys are alike bit for bit.
+/// Returns the keys of a semi, anti or mark join, if it has no further condition and equal keys have equal bits.
 pub(crate) fn of_semi(join: &Join) -> Option<Split> {
     use JoinType::{LeftAnti, LeftMark, LeftSemi, RightAnti, RightMark, RightSemi};
     let is_semi = matches!(join.join_type, LeftSemi | LeftAnti | LeftMark | RightSemi | RightAnti | RightMark);
@@ -69,7 +69,8 @@ pub(crate) fn of_semi(join: &Join) -> Option<Split> {
     (!split.keys[0].is_empty() && split.keys[0].len() == join.on.len() && split.keys[0].iter().all(exact)).then_some(split)
 }
 
-/// Joins on equal keys: rows of one key meet no others. NOT IN by its NULL rule does not split: one NULL empties the answer.
+/// Splits joins on equal keys: rows of one key match no rows of another. NOT IN with its NULL rule does not split, since one NULL
+/// empties the answer.
 fn of_join(join: &Join) -> Option<Split> {
     let reason = match join.join_type {
         JoinType::Inner => Reason::Join,
@@ -87,7 +88,7 @@ fn of_join(join: &Join) -> Option<Split> {
     splits.then(|| Split { keys: vec![left, right], nulls_match, reason })
 }
 
-/// Whether a window operator stands directly over another one with the same key, so that both are one region.
+/// Checks whether a window operator is directly above another one with the same key, so that both form one region.
 pub(crate) fn shares_key(plan: &LogicalPlan) -> bool {
     let LogicalPlan::Window(above) = plan else { return false };
     let LogicalPlan::Window(below) = above.input.as_ref() else { return false };
@@ -95,7 +96,7 @@ pub(crate) fn shares_key(plan: &LogicalPlan) -> bool {
     above.iter().all(|key| below.contains(key)) && below.iter().all(|key| above.contains(key))
 }
 
-/// What all functions of a window operator are partitioned by.
+/// Returns the expressions that all functions of a window operator are partitioned by.
 pub(crate) fn common_partition(expressions: &[Expr]) -> Vec<Expr> {
     let mut partitions = expressions.iter().map(|expression| match expression.clone().unalias() {
         Expr::WindowFunction(call) => call.params.partition_by,

@@ -1,9 +1,9 @@
-//! Operators that hold subqueries.
+//! Finds operators that hold subqueries.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// Whether an operator's own expressions hold a subquery, or a column of a query around it.
+/// Checks whether an operator's own expressions hold a subquery or a column of an outer query.
 pub(super) fn has_subquery_or_outer_column(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_expressions(|expression| {

@@ -1,13 +1,13 @@
 //! Views whose options bound their rows by the watermark: `emit = 'final'` and `retain`.
 //!
-//! Both are filters on the end of a row's window, and the law holds of the query with these filters: with W the smallest of the
-//! watermarks, `window_end <= W` and `window_end > W - retain`. W only grows, so that a window that is gone never returns, whatever comes
-//! late: what was remembered for it is dropped ([`expiry`]).
+//! Both options are filters on the end of a row's window, and the law holds for the query with these filters. With W the smallest
+//! of the watermarks, they are `window_end <= W` and `window_end > W - retain`. W only grows, so a window that has been removed
+//! never returns, whatever arrives late. Its state is evicted ([`expiry`]).
 //!
-//! A session is a window without a last time: a row that comes late enough would bring one back that is gone, by joining it to one
-//! that is not. So a view with `retain` leaves out the rows of a source that come too late for any session that it retains, as
-//! seen when they arrive: with W the watermark of their source by then, those whose time is not after `W - retain`. The law holds of
-//! the query over the source without these.
+//! A session has no fixed end: a row that arrives late enough could join a session that has been removed to one that has not, and
+//! so bring it back. So a view with `retain` leaves out rows that arrive too late for any session that it retains. These are the
+//! rows whose time, on arrival, is not after `W - retain`, with W the watermark of their own source at that moment. The law holds
+//! for the query over the source without these rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ use crate::time_units::units;
 
 const WINDOW_END: &str = "window_end";
 
-/// The plan of a view's query under its watermarks.
+/// Bounds the plan of a view's query by the watermark.
 pub(super) fn bounded(
     plan: ViewPlan,
     relations: &BTreeMap<String, Relation>,
@@ -124,7 +124,7 @@ fn interval(duration: Duration) -> Expr {
     lit(ScalarValue::new_interval_mdn(0, 0, i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
 }
 
-/// The latest time of a source's column, as a subquery.
+/// Returns the latest time in a source's column, as a subquery.
 fn latest(name: &str, relation: &Relation, column: usize) -> Result<Expr> {
     let source: Arc<dyn TableSource> = Arc::new(SchemaOnly::new(Arc::clone(&relation.schema)));
     let scan = LogicalPlanBuilder::scan(TableReference::bare(name), source, Some(vec![column]))?;
@@ -145,7 +145,7 @@ fn scan(name: &str, relation: &Relation, column: usize) -> Node {
     }
 }
 
-/// The query that the law is about. A window without an end is never over, and never old.
+/// Returns the query that the law speaks of. A window without an end is never over and never old.
 fn filtered(query: LogicalPlan, window_end: usize, reached: &[Expr], options: &ViewOptions) -> Result<LogicalPlan> {
     let end = Expr::Column(query.schema().columns().swap_remove(window_end));
     let all = |bound: &dyn Fn(&Expr) -> Expr| conjunction(reached.iter().map(|reached| end.clone().lt_eq(bound(reached))));
@@ -162,8 +162,8 @@ fn filtered(query: LogicalPlan, window_end: usize, reached: &[Expr], options: &V
     optimized(&session_state()?, &LogicalPlanBuilder::from(query).filter(kept)?.build()?)
 }
 
-/// The sources whose rows are left out where they come too late for any session that is retained: those whose sessions are by
-/// their watermark's column. What these sessions remember goes with them.
+/// Makes the scans leave out rows that arrive too late for any retained session, and returns their sources: those that sessions
+/// read by the column of their watermark. Also marks what these sessions can evict.
 fn leave_out_late_rows(root: &mut Node, relations: &BTreeMap<String, Relation>, retain: Duration) -> BTreeSet<String> {
     let mut late = BTreeSet::new();
     sessions_in_time(root, relations, &mut late);
@@ -204,7 +204,8 @@ fn lateness_of(relation: &Relation, retain: Duration) -> Option<Lateness> {
     Some(Lateness { column: watermark.column, most: units(watermark.delay, *unit)?.checked_add(units(retain, *unit)?)? })
 }
 
-/// The query over sources without their late rows: by the latest time that each has had up to a row, in the order of arrival.
+/// Filters late rows out of the query's sources. A row is late relative to the latest time of its source up to that row, in order
+/// of arrival.
 fn without_late_rows(
     query: LogicalPlan,
     relations: &BTreeMap<String, Relation>,
@@ -233,7 +234,7 @@ fn without_late_rows(
     Ok(replaced?.data)
 }
 
-/// The latest of some times, up to each row in the order of arrival.
+/// Returns the latest time up to each row, in order of arrival.
 fn over_arrivals(time: Expr) -> Expr {
     let so_far = WindowFrame::new_bounds(
         WindowFrameUnits::Rows,

@@ -1,4 +1,4 @@
-//! Times that are a column and a constant, and conditions that bound one by another.
+//! Times of the form column plus constant, and conditions that bound one time by another.
 
 use arrow::datatypes::{DataType, IntervalMonthDayNano};
 use datafusion::common::{Column, DFSchema, ScalarValue};
@@ -6,7 +6,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator};
 
 use crate::time_units::units_of_nanos;
 
-/// What a condition says to be at or before what.
+/// Returns the pairs of expressions of which a condition says that the first is at or before the second.
 pub(super) fn not_after(condition: &Expr) -> Vec<(&Expr, &Expr)> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return Vec::new() };
     match op {
@@ -17,7 +17,7 @@ pub(super) fn not_after(condition: &Expr) -> Vec<(&Expr, &Expr)> {
     }
 }
 
-/// A column and what is added to it.
+/// Splits an expression into a column and the constant added to it.
 pub(super) fn shifted(expression: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
     match expression {
         Expr::Column(column) if schema.has_column(column) => Some((column.clone(), 0)),
@@ -33,7 +33,7 @@ pub(super) fn shifted(expression: &Expr, schema: &DFSchema) -> Option<(Column, i
     }
 }
 
-/// A column and what it takes to be no earlier than a time, which is NULL only where the column is.
+/// Returns a column and a distance: the time is at most the column plus the distance, and is NULL only where the column is.
 pub(super) fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64)> {
     let data_type = |expression: &Expr| expression.get_type(schema).ok();
     match time {
@@ -55,7 +55,7 @@ pub(super) fn upper_bound(time: &Expr, schema: &DFSchema) -> Option<(Column, i64
     }
 }
 
-/// Whether an expression is what is over of a division, made positive: `(x % n + n) % n`.
+/// Checks whether an expression is a remainder made non-negative: `(x % n + n) % n`.
 pub(super) fn is_remainder(expression: &Expr) -> bool {
     let remainder = |expression: &Expr| match expression {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Modulo, right }) => Some((left.as_ref().clone(), whole(right)?)),
@@ -73,13 +73,14 @@ pub(super) fn whole(expression: &Expr) -> Option<i64> {
     }
 }
 
-/// Whether a cast between two types leaves a time at the same number, and so never fails. One into another zone does not.
+/// Checks whether a cast between two types keeps the number that a time is stored as, and so never fails. A cast to another zone
+/// does not.
 pub(super) fn counts_alike(from: &DataType, to: &DataType) -> bool {
     from == to || matches!((from, to), (DataType::Int64, DataType::Timestamp(..)) | (DataType::Timestamp(..), DataType::Int64))
 }
 
-/// A constant that is added to a column of a type, in its units. None is known for a length that is no whole number of them
-/// or that depends on the calendar, as that of a day does in a zone.
+/// Returns a constant that is added to a column of a type, in the units of that type. `None` if it is not a whole number of units,
+/// or if it depends on the calendar, as a day does in a zone.
 pub(super) fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
     let Expr::Literal(value, _) = expression else { return None };
     let nanos = match (value, data_type) {

@@ -1,4 +1,4 @@
-//! Which operator keeps each part of a plan up to date, given what is below it. Cuts nothing yet.
+//! Chooses the operator that maintains each part of a plan, given what is below it. Cuts nothing yet.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,14 +15,14 @@ pub(super) struct Cut<'a> {
     pub(super) relations: &'a BTreeMap<String, Relation>,
 }
 
-/// Columns of a relation, as an operator or a chain of them picks them.
+/// The columns that an operator or a chain of operators picks from a relation.
 pub(super) struct Pick<'a> {
     pub(super) relation: &'a str,
     pub(super) columns: Vec<usize>,
 }
 
 impl Cut<'_> {
-    /// The operator of a plan's root, together with what is below it.
+    /// Returns the operator for the root of a plan, given what is below it.
     pub(super) fn kind(&self, plan: &LogicalPlan) -> OperatorKind {
         if self.pick(plan).is_some() {
             return OperatorKind::Scan;
@@ -38,14 +38,14 @@ impl Cut<'_> {
                     Some(OperatorKind::Full | OperatorKind::Keyed) if failing::may_fail(plan) && self.reads_relation(plan) => {
                         OperatorKind::Linear
                     }
-                    // Under a recompute already: one node less to keep.
+                    // The input is recomputed anyway, so joining its region saves a node.
                     None | Some(OperatorKind::Full) => OperatorKind::Full,
                     Some(OperatorKind::Keyed) => OperatorKind::Keyed,
                     Some(_) => OperatorKind::Linear,
                 }
             }
             LogicalPlan::Union(_) => OperatorKind::Linear,
-            // What reads nothing is computed once.
+            // A plan that reads no relation is computed once.
             _ if !self.reads_relation(plan) => OperatorKind::Full,
             LogicalPlan::Aggregate(aggregate)
                 if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
@@ -62,7 +62,7 @@ impl Cut<'_> {
         }
     }
 
-    /// Whether rows that a plan gave can be taken back as events arrive.
+    /// Checks whether a plan can retract rows that it has emitted.
     pub(super) fn retracts(&self, plan: &LogicalPlan) -> bool {
         if let Some(pick) = self.pick(plan) {
             return self.relations.get(pick.relation).is_none_or(|relation| relation.retracts);
@@ -77,7 +77,7 @@ impl Cut<'_> {
             | LogicalPlan::Unnest(_)
             | LogicalPlan::Union(_)
             | LogicalPlan::Distinct(_)
-            // Constant rows, and tables that are no relation.
+            // Constant rows, and tables that are not relations.
             | LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Values(_)
             | LogicalPlan::TableScan(_) => true,
@@ -89,7 +89,7 @@ impl Cut<'_> {
             }
             _ => false,
         };
-        // What reads nothing never changes.
+        // A plan that reads no relation never changes.
         let reads_something = !plan.inputs().is_empty();
         (reads_something && !grows_with_its_inputs && self.reads_relation(plan))
             || plan.inputs().into_iter().any(|input| self.retracts(input))
@@ -99,7 +99,7 @@ impl Cut<'_> {
         plan.exists(|plan| Ok(self.pick(plan).is_some())).unwrap_or(true)
     }
 
-    /// The relation and its columns, where a plan is nothing but columns of one.
+    /// Returns the relation and the columns picked from it, if a plan only picks columns of one relation.
     pub(super) fn pick<'p>(&self, plan: &'p LogicalPlan) -> Option<Pick<'p>> {
         match plan {
             LogicalPlan::TableScan(scan) if is_schema_only(&scan.source) => {

@@ -1,8 +1,8 @@
-//! Minimum and maximum over all rows, where these can be taken back: each the first value of an order, which is kept in O(changes), where an
-//! aggregate would be run again over all of them.
+//! Rewrites `min` and `max` over all rows of an input that retracts. Each becomes the first value of an order, which is maintained
+//! in O(changes). The aggregate would be run again over all rows.
 //!
-//! There is an answer to no rows at all: so the values are joined to a row that is always there, of the other aggregates where there are
-//! such, which must be counts and exact sums.
+//! An aggregate has an answer even over no rows. So the first values are joined to a row that always exists: the row of the other
+//! aggregates if there are any (these must be counts and exact sums), else a constant row.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 use super::cut::Cut;
 use crate::planner::{aggregates, equality};
 
-/// Names that no user can write.
+/// Column names that no user can write.
 const ROW: &str = "$row";
 const VALUE: &str = "$value";
 const KEY: &str = "$key";
@@ -24,12 +24,12 @@ const KEY: &str = "$key";
 /// A minimum or a maximum.
 struct Extreme {
     value: Expr,
-    /// Whether the least is asked for.
+    /// True for `min`, false for `max`.
     least: bool,
 }
 
 impl Cut<'_> {
-    /// The plan with first values of an order in the place of such aggregates.
+    /// Replaces such aggregates by the first values of an order.
     pub(super) fn extremes_as_tops(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         let replaced = plan.transform_up(|plan| match &plan {
             LogicalPlan::Aggregate(aggregate) => Ok(match self.extremes(aggregate)? {
@@ -52,7 +52,7 @@ impl Cut<'_> {
             .map(|(other, _)| other.clone())
             .collect();
         let parts = extremes.iter().flatten().count() + usize::from(!others.is_empty());
-        // What several parts read is computed for each of them.
+        // Each part computes the input again, so several parts must share a cheap one.
         let fits = aggregate.group_expr.is_empty()
             && others.len() < extremes.len()
             && self.reads_relation(input)
@@ -106,8 +106,8 @@ impl Cut<'_> {
         Ok(Some(LogicalPlan::Projection(given)))
     }
 
-    /// The columns that a plan's rows are known by: with them a value that changes is another version of its row, which is one change and
-    /// not two. None where there are none, or that cannot be told apart.
+    /// Returns the columns that identify a row of a plan. With them, a changed value is a new version of its row: one change, not
+    /// two. Empty if no key is known, or if a column of the key is not plain.
     fn known_by(&self, plan: &LogicalPlan) -> Vec<Expr> {
         let key = self.node(plan).ok().and_then(|node| node.key).unwrap_or_default();
         let columns = plan.schema().columns();
@@ -118,14 +118,14 @@ impl Cut<'_> {
         }
     }
 
-    /// Whether a plan is nothing but rows of one relation, some of them and otherwise written.
+    /// Checks whether a plan only filters, projects and renames the rows of one relation.
     fn is_cheap(&self, plan: &LogicalPlan) -> bool {
         let is_linear = matches!(plan, LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_));
         self.pick(plan).is_some() || is_linear && plan.inputs().iter().all(|input| self.is_cheap(input))
     }
 }
 
-/// The minimum or maximum that an aggregate is, of a type whose order is that of the function.
+/// Returns the `min` or `max` that an expression is, if the function orders values of its type as a sort does.
 fn extreme(expression: &Expr, schema: &DFSchema) -> Option<Extreme> {
     let Expr::AggregateFunction(call) = expression.clone().unalias() else { return None };
     let least = match call.func.name() {
@@ -139,7 +139,7 @@ fn extreme(expression: &Expr, schema: &DFSchema) -> Option<Extreme> {
     is_plain(&value.get_type(schema).ok()?).then(|| Extreme { value: value.clone(), least })
 }
 
-/// Whether values of a type are plain ones, in the same order for an aggregate and for a sort, of which equal ones are alike bit for bit.
+/// Checks whether values of a type are plain: an aggregate and a sort order them alike, and equal values have equal bits.
 fn is_plain(data_type: &DataType) -> bool {
     equality::is_exact(data_type) && !data_type.is_nested() && !matches!(data_type, DataType::Dictionary(_, _))
 }

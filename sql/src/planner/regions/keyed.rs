@@ -12,7 +12,7 @@ use crate::plan::{KeyedInput, Node, Op, Reason, plain_column};
 use crate::planner::split::{self, Split};
 use crate::planner::{Refusal, keys};
 
-/// An operator's inputs, cut off as leaves.
+/// An operator whose inputs have been cut off and replaced by leaves.
 pub(super) struct Cores {
     /// The operator over its leaves.
     pub(super) plan: LogicalPlan,
@@ -21,7 +21,7 @@ pub(super) struct Cores {
 }
 
 impl Cut<'_> {
-    /// An operator that splits by a key, with the linear ones above it.
+    /// Builds the node of an operator that splits by a key, together with the linear operators above it.
     pub(super) fn keyed(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let mut found: Option<(Cores, Reason)> = None;
         let over_leaves = self.over_keyed(plan.clone(), &mut found)?;
@@ -42,7 +42,7 @@ impl Cut<'_> {
         })
     }
 
-    /// An inner join, by its equal keys where it has any, or a semi join by counts.
+    /// Builds the node of an inner join, by its equal keys if it has any, or of a semi join that counts matches.
     pub(super) fn join(&self, plan: &LogicalPlan, join: &Join) -> Result<Node, Refusal> {
         let semi = split::of_semi(join);
         let is_semi = semi.is_some();
@@ -100,7 +100,7 @@ impl Cut<'_> {
         }
     }
 
-    /// An operator over leaves that have its keys as columns.
+    /// Cuts off the inputs of an operator, and puts it over leaves that have its keys as columns.
     pub(super) fn over_arranged(&self, plan: LogicalPlan, split: &Split) -> Result<Cores, Refusal> {
         let (mut inputs, mut keys) = (Vec::new(), Vec::new());
         let mut refusal = None;
@@ -124,7 +124,8 @@ impl Cut<'_> {
         }
     }
 
-    /// A node that gives a plan's rows with key columns, where these are, and the leaf that stands for the plan.
+    /// Returns a node that emits the plan's rows with the key columns, the indexes of these columns, and the leaf that stands for
+    /// the plan.
     pub(super) fn arranged(
         &self,
         plan: LogicalPlan,

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 
 use crate::plan::{leaf_name, leaf_scan};
 
-/// An expression over a node's input, with its columns named as the input's leaf has them.
+/// Renames the columns of an expression over a node's input to those of the input's leaf.
 pub(super) fn over_leaf(expression: &Expr, from: &DFSchema, to: &SchemaRef) -> Result<Expr> {
     let renamed = expression.clone().transform_up(|expression| match expression {
         Expr::Column(column) => {
@@ -22,7 +22,7 @@ pub(super) fn over_leaf(expression: &Expr, from: &DFSchema, to: &SchemaRef) -> R
     Ok(renamed?.data)
 }
 
-/// Leaf `index` under the names by which the operators above it know its columns.
+/// Returns leaf `index`, with its columns renamed to the names that the operators above it use.
 pub(super) fn renamed_leaf(index: usize, schema: &SchemaRef, names: &DFSchemaRef) -> Result<LogicalPlan> {
     let scan = leaf_scan(index, schema)?;
     let columns = names.iter().zip(schema.fields()).map(|((qualifier, field), leaf_field)| {
@@ -32,7 +32,7 @@ pub(super) fn renamed_leaf(index: usize, schema: &SchemaRef, names: &DFSchemaRef
     Ok(LogicalPlan::Projection(Projection::try_new_with_schema(columns, Arc::new(scan), Arc::clone(names))?))
 }
 
-/// The plain schema of a plan's rows, in which no two columns have one name.
+/// Returns the plain schema of a plan's rows, with the names made unique.
 pub(super) fn unique_schema(schema: &DFSchema) -> SchemaRef {
     let mut taken: HashSet<String> = HashSet::new();
     let fields = schema.fields().iter().map(|field| {

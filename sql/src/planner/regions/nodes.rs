@@ -1,4 +1,4 @@
-//! The nodes of scans, aggregates, linear regions and full recomputes; which node a plan is.
+//! Builds the nodes of scans, aggregates, linear regions and full recomputes, and chooses which builder makes a node.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Refusal, aggregates, keys};
 
 impl Cut<'_> {
-    /// The node that a plan is.
+    /// Builds the node for a plan.
     pub(super) fn node(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         if let Some(bounded) = self.bounded_ranks(plan) {
             return self.ranks(&bounded);
@@ -77,7 +77,7 @@ impl Cut<'_> {
         })
     }
 
-    /// A maximal region of linear operators.
+    /// Builds the node of a maximal region of linear operators.
     fn linear(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let (mut inputs, mut reasons) = (Vec::new(), Vec::new());
         let over_leaves = self.over_leaves(plan.clone(), OperatorKind::Linear, &mut inputs, &mut reasons)?;
@@ -85,7 +85,7 @@ impl Cut<'_> {
         Ok(region(plan, Op::Linear { plan: over_leaves }, inputs, retracts, reasons))
     }
 
-    /// A maximal region of operators that have no cheaper way.
+    /// Builds the node of a maximal region of operators that nothing cheaper than a full recompute can maintain.
     fn full(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let (mut inputs, mut reasons) = (Vec::new(), Vec::new());
         let over_leaves = self.over_leaves(plan.clone(), OperatorKind::Full, &mut inputs, &mut reasons)?;
@@ -98,7 +98,7 @@ impl Cut<'_> {
         Ok(region(plan, Op::Full { plan: over_leaves }, inputs, retracts, reasons))
     }
 
-    /// Replaces what does not belong in a region of this kind, linear or full, by leaves.
+    /// Replaces each subtree that does not belong in a region of this kind (linear or full) by a leaf.
     fn over_leaves(
         &self,
         plan: LogicalPlan,
@@ -140,14 +140,14 @@ impl Cut<'_> {
     }
 }
 
-/// The node of a region over its leaves.
+/// Builds the node of a region whose plan reads leaves.
 fn region(plan: &LogicalPlan, op: Op, inputs: Vec<Node>, retracts: bool, reasons: Vec<Reason>) -> Node {
     let input_keys: Vec<Option<Vec<usize>>> = inputs.iter().map(|input: &Node| input.key.clone()).collect();
     let key = op.plan().and_then(|over_leaves| keys::of_plan(over_leaves, &input_keys));
     Node { id: 0, reasons, op, schema: unique_schema(plan.schema()), retracts, key, inputs, expiries: Vec::new() }
 }
 
-/// Why an operator by itself needs a full recompute; none: only because of what is below it.
+/// Returns why an operator itself needs a full recompute. `None` if only what is below it makes it need one.
 fn reason(plan: &LogicalPlan) -> Option<Reason> {
     Some(match plan {
         LogicalPlan::Join(join) if join.null_aware => Reason::NullAwareNotIn,

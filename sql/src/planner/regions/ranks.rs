@@ -1,4 +1,4 @@
-//! The first rows by key: `row_number() <= n` and its relatives, over rows that only arrive.
+//! The first rows by key: `row_number() <= n` and its relatives, over insert-only input.
 
 use std::sync::Arc;
 
@@ -13,10 +13,10 @@ use super::sorts::{ranks_alike, upper_bound};
 use crate::plan::{KeyedInput, Node, Op, plain_column};
 use crate::planner::{Refusal, equality, keys, split};
 
-/// Ranks that may stand in one window operator.
+/// The largest number of rank functions in one window operator.
 const MOST_FUNCTIONS: usize = 3;
 
-/// Ranks, which of them is bounded, and by what.
+/// A window operator of ranks, with the rank that is bounded and its bound.
 pub(super) struct Bounded<'p> {
     plan: &'p LogicalPlan,
     window: &'p Window,
@@ -25,12 +25,12 @@ pub(super) struct Bounded<'p> {
 }
 
 impl Cut<'_> {
-    /// The plan with each bound that filters set on a rank directly above its window operator too.
+    /// Repeats each bound that a filter sets on a rank directly above the window operator that computes the rank.
     pub(super) fn bounds_above_ranks(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
         Ok(plan.transform_down(|plan| self.bounded(plan, &[]))?.data)
     }
 
-    /// Takes bounds on columns of a plan, by index, down to where the columns come from.
+    /// Pushes bounds on columns of a plan, by index, down to the operators that the columns come from.
     fn bounded(&self, plan: LogicalPlan, bounds: &[(usize, u64)]) -> Result<Transformed<LogicalPlan>> {
         if self.bounded_ranks(&plan).is_some() {
             return Ok(Transformed::no(plan));
@@ -71,14 +71,14 @@ impl Cut<'_> {
         Ok(Transformed::yes(LogicalPlan::Filter(filter)))
     }
 
-    /// Whether the rows behind a bound on ranks need not be stored, and the others can be found by their key.
+    /// Checks whether rows beyond the bound need not be stored, and the other rows can be found by their key.
     fn can_bound(&self, window: &Window) -> bool {
         let schema = window.input.schema();
         let Some(Expr::WindowFunction(call)) = window.window_expr.first().map(|first| first.clone().unalias()) else {
             return false;
         };
         let exact = |key: &Expr| key.get_type(schema.as_ref()).is_ok_and(|data_type| equality::is_exact(&data_type));
-        // Peers of floats are not those of their encodings.
+        // Functions other than `row_number` count peers, and floats that are peers can have different encodings.
         let ordered = |key: &Expr| {
             key.get_type(schema.as_ref()).is_ok_and(|data_type| equality::is_exact(&data_type) || data_type.is_floating())
         };
@@ -96,7 +96,7 @@ impl Cut<'_> {
             && call.params.order_by.iter().all(|sort| if counts_peers { exact(&sort.expr) } else { ordered(&sort.expr) })
     }
 
-    /// The bounded ranks that a plan is.
+    /// Recognizes a filter that sets a bound on ranks directly above their window operator.
     pub(super) fn bounded_ranks<'p>(&self, plan: &'p LogicalPlan) -> Option<Bounded<'p>> {
         let LogicalPlan::Filter(filter) = plan else { return None };
         let LogicalPlan::Window(window) = filter.input.as_ref() else { return None };
@@ -116,7 +116,7 @@ impl Cut<'_> {
         let is_first = bounded.bound == 1
             && matches!(bounded.window.window_expr[bounded.function].clone().unalias(),
                 Expr::WindowFunction(call) if call.fun.name() == "row_number");
-        // There is one first row for a key.
+        // A key has one first row.
         let by_key = is_first && key.columns.iter().all(|column| *column < columns);
         let row_key =
             if by_key { Some(key.columns.clone()) } else { keys::of_plan(&cores.plan, std::slice::from_ref(&input.key)) };

@@ -1,4 +1,4 @@
-//! Sessions: the windows that [`crate::time_windows`] makes of SESSION, known by the columns that no user can write.
+//! Recognizes sessions: the window operators that [`crate::time_windows`] makes of SESSION, with columns that no user can name.
 
 use datafusion::common::{Column, DataFusionError, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
@@ -10,13 +10,13 @@ use crate::plan::{KeyedInput, Node, Op, Reason, plain_column};
 use crate::planner::{Refusal, equality};
 use crate::time_windows::{NEAREST, OPENED, STARTS, TIME};
 
-/// The window operators of a session, over their input.
+/// The window operators of SESSION, as one operator over their input.
 pub(super) struct Sessions<'p> {
     input: &'p LogicalPlan,
     keys: Vec<Expr>,
     time: usize,
     gap: i64,
-    /// Of each column: that of the input, or the first or last time of the row's session.
+    /// The origin of each column: a column of the input, or the first or last time of the row's session.
     columns: Vec<Given>,
 }
 
@@ -27,7 +27,7 @@ enum Given {
     Last,
 }
 
-/// The only function of a window operator, where it is this aggregate of this column.
+/// Returns the only function of a window operator, if it is this aggregate of this column.
 fn only_call(window: &Window, function: &str, value: &str) -> Option<WindowFunction> {
     let [expression] = window.window_expr.as_slice() else { return None };
     let Expr::WindowFunction(call) = expression.clone().unalias() else { return None };
@@ -35,7 +35,7 @@ fn only_call(window: &Window, function: &str, value: &str) -> Option<WindowFunct
     (call.fun.name() == function && name == value).then_some(*call)
 }
 
-/// The sessions that a plan is.
+/// Recognizes a plan that SESSION was rewritten to.
 pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
     let LogicalPlan::Window(ended) = plan else { return None };
     let last = only_call(ended, "max", TIME)?;
@@ -56,7 +56,7 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
     let input = near.input.as_ref();
     let time = input.schema().fields().iter().position(|field| field.name() == TIME)?;
     let width = input.schema().fields().len();
-    // Columns of the lowest operator, then those of each one above it.
+    // The columns of the lowest operator. Each operator above adds one.
     let of_near: Vec<Option<Given>> = (0..width).map(|index| Some(Given::Input(index))).chain([None]).collect();
     let mut of_started = through(&below_started, of_near)?;
     of_started.push(Some(Given::First));
@@ -66,7 +66,7 @@ pub(super) fn of_plan(plan: &LogicalPlan) -> Option<Sessions<'_>> {
     Some(Sessions { input, keys, time, gap: *gap, columns })
 }
 
-/// The window operator below projections, and these from the lowest up.
+/// Returns the window operator below some projections, and these projections from the lowest up.
 fn window_below(plan: &LogicalPlan) -> Option<(&Window, Vec<&LogicalPlan>)> {
     match plan {
         LogicalPlan::Window(window) => Some((window, Vec::new())),
@@ -79,7 +79,7 @@ fn window_below(plan: &LogicalPlan) -> Option<(&Window, Vec<&LogicalPlan>)> {
     }
 }
 
-/// What the columns of the highest of some projections are, given those below the lowest.
+/// Follows columns up through projections. `columns` are the ones below the lowest projection.
 fn through(projections: &[&LogicalPlan], mut columns: Vec<Option<Given>>) -> Option<Vec<Option<Given>>> {
     for plan in projections {
         let LogicalPlan::Projection(projection) = plan else { return None };
@@ -89,7 +89,7 @@ fn through(projections: &[&LogicalPlan], mut columns: Vec<Option<Given>>) -> Opt
             columns.get(column).copied().flatten()
         };
         let given: Vec<Option<Given>> = projection.expr.iter().map(given).collect();
-        // Only what opens a session is computed, and that goes no further than to the next operator.
+        // Only the columns that open a session are computed, and only the next operator reads them.
         let named = projection.schema.fields().iter().zip(&given);
         if named.into_iter().any(|(field, given)| given.is_none() && field.name() != OPENED && field.name() != NEAREST) {
             return None;
@@ -100,7 +100,7 @@ fn through(projections: &[&LogicalPlan], mut columns: Vec<Option<Given>>) -> Opt
 }
 
 impl Cut<'_> {
-    /// The sessions that a plan is, over rows that only arrive and by keys that can be told apart.
+    /// Recognizes sessions over insert-only input, by keys whose equal values have equal bits.
     pub(super) fn sessions_of<'p>(&self, plan: &'p LogicalPlan) -> Option<Sessions<'p>> {
         let sessions = of_plan(plan)?;
         let schema = sessions.input.schema();
@@ -111,7 +111,7 @@ impl Cut<'_> {
 
     pub(super) fn sessions(&self, plan: &LogicalPlan, sessions: &Sessions<'_>) -> Result<Node, Refusal> {
         let (input, key, _) = self.arranged(sessions.input.clone(), &sessions.keys, 0)?;
-        // A key that is computed stands behind the columns.
+        // Computed keys follow the columns of the input.
         let width = input.schema.fields().len();
         let columns = sessions.columns.iter().map(|column| match column {
             Given::Input(index) => *index,

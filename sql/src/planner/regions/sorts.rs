@@ -1,4 +1,4 @@
-//! What sorts, limits and ranks say: which rows come first, and which bounds filters set on ranks.
+//! Reads sorts, limits and ranks: which rows come first, and which bounds filters set on ranks.
 
 use std::sync::Arc;
 
@@ -13,10 +13,11 @@ use crate::plan::plain_column;
 use crate::planner::equality;
 use crate::planner::subqueries::has_subquery_or_outer_column;
 
-/// Functions that count how many rows come before one, in an order.
+/// Window functions that rank a row by how many rows come before it in an order.
 const RANKS: [&str; 3] = ["row_number", "rank", "dense_rank"];
 
-/// A sort of which only some rows are given, and which: directly under its limit, of columns that can be ordered and told apart.
+/// Returns a sort directly under its limit, with the range of rows to emit: how many to skip, and the exclusive end. `None` if
+/// there are no columns, or if equal values of one cannot be found by their encoding.
 pub(super) fn of_changing(plan: &LogicalPlan) -> Option<(&Sort, usize, usize)> {
     let (sort, skip, fetch) = match plan {
         LogicalPlan::Sort(sort) => (sort, 0, sort.fetch?),
@@ -39,7 +40,7 @@ pub(super) fn of_changing(plan: &LogicalPlan) -> Option<(&Sort, usize, usize)> {
     (told_apart && !schema.fields().is_empty()).then_some((sort, skip, fetch))
 }
 
-/// The plan with its limits directly above their sorts: what only picks columns stands above both.
+/// Moves each limit directly above its sort, by swapping it with a projection in between.
 pub(super) fn limits_above_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
     let lowered = plan.transform_up(|plan| {
         let LogicalPlan::Limit(limit) = &plan else { return Ok(Transformed::no(plan)) };
@@ -55,7 +56,7 @@ pub(super) fn limits_above_sorts(plan: LogicalPlan) -> Result<LogicalPlan> {
     Ok(lowered?.data)
 }
 
-/// Whether a window operator holds nothing but ranks in one order, which do not look at the rows that come after.
+/// Checks whether a window operator computes only ranks in one order. Ranks do not depend on the rows that come after.
 pub(super) fn ranks_alike(window: &Window) -> bool {
     let mut calls = window.window_expr.iter().map(|expression| match expression.clone().unalias() {
         Expr::WindowFunction(call) => match &call.fun {
@@ -72,11 +73,11 @@ pub(super) fn ranks_alike(window: &Window) -> bool {
     }
 }
 
-/// Follows the columns of a window operator up through a plan: gives for each column of the plan the window's column that it is, and
-/// collects the bounds that filters set. None where the columns get lost.
+/// Follows the columns of a window operator up through a plan: returns the window's column that each column of the plan is, and
+/// collects the bounds that filters set on them. `None` if the window's columns do not reach the plan.
 pub(super) fn follow(plan: &LogicalPlan, bounds: &mut Vec<(usize, u64)>) -> Option<Vec<Option<usize>>> {
     match plan {
-        // One over another looks at rows that the lower one's bound would leave out.
+        // A window operator over another one looks at rows that a bound on the lower one would leave out.
         LogicalPlan::Window(window) if matches!(window.input.as_ref(), LogicalPlan::Window(_)) => None,
         LogicalPlan::Window(window) => Some((0..window.schema.fields().len()).map(Some).collect()),
         LogicalPlan::SubqueryAlias(alias) => follow(&alias.input, bounds),
@@ -109,7 +110,7 @@ pub(super) fn follow(plan: &LogicalPlan, bounds: &mut Vec<(usize, u64)>) -> Opti
     }
 }
 
-/// What a condition says a column is not beyond.
+/// Returns the column that a condition bounds from above, and the largest value that it allows.
 pub(super) fn upper_bound(condition: &Expr) -> Option<(&Column, u64)> {
     let Expr::BinaryExpr(BinaryExpr { left, op, right }) = condition else { return None };
     let (column, op, value) = match (left.as_ref(), right.as_ref()) {

@@ -1,5 +1,5 @@
-//! The first rows of an order, over all rows or by key: a row that falls behind them never returns where rows only arrive, so that
-//! only the first ones need be stored.
+//! The first rows of an order, over all rows or by key. Over insert-only input, a row that falls behind them never returns, so only
+//! the first rows are stored.
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
@@ -14,7 +14,7 @@ use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Refusal, keys};
 
 impl Cut<'_> {
-    /// Whether a plan is the first rows of an order over rows that only arrive, with operators above that look at these only.
+    /// Checks whether a plan is the first rows of an order over insert-only input, possibly under operators that look only at these rows.
     pub(super) fn is_top(&self, plan: &LogicalPlan) -> bool {
         match plan {
             LogicalPlan::Sort(sort) => sort.fetch.is_some() && !self.retracts(&sort.input),
@@ -29,11 +29,12 @@ impl Cut<'_> {
         }
     }
 
-    /// Which rows of the only leaf can still come into the answer of a keyed region, as a plan over it.
+    /// Returns a plan over the only leaf of a keyed region that keeps the rows that can still enter the answer. `None` if all rows
+    /// can.
     pub(super) fn keep(&self, plan: &LogicalPlan, cores: &Cores) -> Result<Option<LogicalPlan>> {
         let [input] = cores.inputs.as_slice() else { return Ok(None) };
         let columns = cores.plan.inputs().first().map_or(0, |leaf| leaf.schema().fields().len());
-        // Computed keys are no columns of the plan, and would be lost.
+        // Computed keys are not columns of the plan, and would be lost.
         if input.retracts || input.schema.fields().len() != columns {
             return Ok(None);
         }
@@ -58,7 +59,7 @@ impl Cut<'_> {
 }
 
 impl Cut<'_> {
-    /// The first rows of an order over rows that can be taken back.
+    /// Builds the node of the first rows of an order over input that retracts.
     pub(super) fn top(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let Some((sort, skip, fetch)) = of_changing(plan) else {
             return Err(DataFusionError::Internal("a sort has no limit".to_owned()).into());
