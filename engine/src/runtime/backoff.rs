@@ -1,15 +1,15 @@
-//! How long to wait before the next attempt: twice as long after each failure, bounded, spread by chance.
+//! Exponential back-off with jitter and an upper bound.
 
 use std::time::Duration;
 
 use super::surroundings::Surroundings;
 
-/// Before the first new attempt.
+/// The bound of the first wait.
 const LEAST: Duration = Duration::from_millis(100);
-/// Before any new attempt, at most.
+/// The longest wait.
 const MOST: Duration = Duration::from_secs(30);
 
-/// The waits between attempts at one thing.
+/// The waits between attempts at one action.
 #[derive(Debug, Clone)]
 pub(crate) struct Backoff {
     next: Duration,
@@ -22,8 +22,8 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// The wait before the next attempt: between half of the bound and the bound, so that those who failed together do not come
-    /// back together.
+    /// Returns the wait before the next attempt and doubles the bound. The wait lies between half of the bound and the bound, so that
+    /// callers that failed together do not come back together.
     pub(crate) fn wait(&mut self, surroundings: &dyn Surroundings) -> Duration {
         let bound = self.next;
         self.next = (bound * 2).min(MOST);
@@ -31,7 +31,7 @@ impl Backoff {
         half + half.mul_f64(surroundings.random() as f64 / u64::MAX as f64)
     }
 
-    /// The last attempt went well.
+    /// Starts again with the shortest wait, after an attempt that succeeded.
     pub(crate) fn reset(&mut self) {
         *self = Backoff::default();
     }

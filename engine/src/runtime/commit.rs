@@ -1,10 +1,10 @@
-//! The commit of an epoch, in the order that makes it safe to be killed anywhere.
+//! The commit of an epoch. The order of its steps makes it safe to be killed at any moment.
 //!
-//! 1. state batches and changed parts are written under names never used before, and synced: a crash leaves files that nothing
-//!    names, and the next start removes them
-//! 2. one sled write, synced: this is the commit
-//! 3. the JSON twins, the dead letters and the snapshots are put in place: a crash before the end is repaired by doing it again
-//! 4. what no kept snapshot names is removed
+//! 1. Write new state batches and changed parts under names never used before, and sync them. A crash leaves files that nothing
+//!    names, and the next start removes them.
+//! 2. Write the records to sled in one synced write. This is the commit.
+//! 3. Publish the JSON twins, the dead letters and the snapshots. After a crash here, the next start repeats this step.
+//! 4. Remove files that no kept snapshot names.
 
 pub(super) mod failpoint;
 mod letters;
@@ -26,7 +26,7 @@ use crate::record::{FORMAT, Record, Write};
 use crate::status::{Committed, CommittedView};
 
 impl Member {
-    /// Writes the state and stages the rows of an epoch. Gives what was written.
+    /// Writes the state and stages the rows of an epoch. Returns the view's part of the report on the commit.
     fn commit(&mut self, epoch: u64, changes: &[Delta]) -> Result<CommittedView, Error> {
         let (state_written, staged) = self.write(epoch, changes)?;
         let view_written = staged.written_bytes;
@@ -48,8 +48,8 @@ impl Member {
         })
     }
 
-    /// Writes the state and stages the rows of an epoch, side by side: both wait for the disk, and large ones keep a core busy each.
-    /// Gives the bytes of state, and what is staged.
+    /// Writes the state and stages the rows of an epoch in parallel: both wait for the disk, and large ones keep a core busy each.
+    /// Returns the bytes of state written, and what the sink staged.
     fn write(&mut self, epoch: u64, changes: &[Delta]) -> Result<(u64, Staged), Error> {
         let checkpoint = self.projection.checkpoint();
         let (state, writer) = (&mut self.state, &mut self.writer);
@@ -70,25 +70,25 @@ impl Member {
         let state = state.map_err(|error| {
             Error::unavailable(format!("starting a thread that writes state: {error}"), "see the limits of this user (ulimit -u)")
         })?;
-        let state = state.map_err(|_| Error::bug("the thread that writes state broke off"))?;
+        let state = state.map_err(|_| Error::bug("the thread that writes state panicked"))?;
         Ok((state?, staged?))
     }
 }
 
-/// What a commit has to know beside the pipeline.
+/// Options of a commit.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CommitOptions {
     /// This commit ends the rebuild of the pipeline's views.
     pub(crate) ends_rebuild: bool,
-    /// Another run of the same views writes beside this one: its files, which no record names yet, are left alone.
+    /// A rebuild of the same views runs beside this pipeline: do not remove its files, which no record names yet.
     pub(crate) keep_unnamed: bool,
 }
 
 impl Pipeline {
-    /// Flushes the operators and commits what they gave. Gives what was done.
+    /// Flushes the operators, commits their changes, and reports on the commit.
     ///
     /// # Errors
-    /// The operators', the disk's, sled's. The pipeline is to be dropped then; the last commit stays whole.
+    /// Those of the operators, the disk and sled. The caller has to drop the pipeline then; the last commit stays whole.
     pub(crate) async fn commit(&mut self, options: CommitOptions) -> Result<Committed, Error> {
         let mut steps = Steps::begin();
         let changes = self.flush(None).await?;
@@ -132,10 +132,10 @@ impl Pipeline {
         })
     }
 
-    /// Stages the dead letters, writes the records and puts the dead letters in place. Gives the records and the letters.
+    /// Stages the dead letters, writes the records, and publishes the dead letters. Returns the records and the letters.
     fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<(Vec<Record>, Vec<DeadLetter>), Error> {
         let letters = self.take_letters();
-        // One lock over staging and commit: two pipelines that read one source must not both keep a letter.
+        // One lock spans staging and commit, so that two pipelines that read one source do not both keep a letter.
         let crashed = self.crashed(&letters)?;
         let writer = if letters.is_empty() { None } else { Some(self.shared().dead_letters()) };
         let mut dead_letter_offsets = BTreeMap::new();
@@ -158,7 +158,7 @@ impl Pipeline {
         Ok((records, kept))
     }
 
-    /// What the store keeps of this commit: a record for each view, the first of which names the staged dead letters.
+    /// Makes the records of this commit, one for each view. The first one names the staged dead letters.
     fn records(&self, epoch: u64, staged: &[String]) -> Result<Vec<Record>, Error> {
         let committed_ms = milliseconds(self.shared().surroundings().now());
         let names: Vec<String> = self.views().map(str::to_owned).collect();
@@ -195,7 +195,7 @@ impl Pipeline {
     fn sweep(&self, options: CommitOptions) -> Result<(), Error> {
         for member in self.members() {
             member.state.sweep()?;
-            // While the view is rebuilt beside this run, parts of both lie in one folder: old snapshots wait until the swap.
+            // During a rebuild the parts of both runs lie in one folder: old snapshots stay until the swap.
             if let Some(token) = member.token.as_ref().filter(|_| !options.keep_unnamed) {
                 member.sink.sweep(token, self.shared().surroundings().now())?;
             }
@@ -204,7 +204,7 @@ impl Pipeline {
     }
 }
 
-/// How long each step of a commit took, for the log.
+/// The duration of each step of a commit, for the log.
 struct Steps {
     began: Instant,
     last: Instant,
@@ -217,7 +217,7 @@ impl Steps {
         Steps { began: now, last: now, took: Vec::new() }
     }
 
-    /// Ends a step, which began when the one before it ended.
+    /// Ends a step, which began when the previous one ended.
     fn done(&mut self, step: &'static str) {
         let now = Instant::now();
         self.took.push((step, now - self.last));
@@ -234,15 +234,15 @@ impl fmt::Display for Steps {
     }
 }
 
-/// Shows readers what a commit recorded, as a pipeline that failed after its commit may not have done.
+/// Publishes a recorded commit again: its pipeline may have failed between commit and publication.
 ///
 /// # Errors
-/// The disk's, and [`alluvium_connectors::Error::Corrupt`] where what was recorded is gone.
+/// The disk's, and [`alluvium_connectors::Error::Corrupt`] if recorded files are gone.
 pub(super) fn show_again(shared: &Shared, record: &Record) -> Result<(), Error> {
     Ok(shared.sink(&record.view).publish(&record.commit, &record.sink)?)
 }
 
-/// Puts what a commit recorded in place again, and removes what a crash left beside it. Only at start, when nothing writes there.
+/// Publishes a recorded commit again and removes what a crash left beside it. Only for the start, while nothing writes there.
 ///
 /// # Errors
 /// As [`show_again`].
@@ -251,7 +251,7 @@ pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
     sweep_incarnations(&shared.layout().states(&record.view), &record.incarnation)
 }
 
-/// Removes the state of every run of a view but the recorded one.
+/// Removes the state of every incarnation of a view except `keep`.
 ///
 /// # Errors
 /// The disk's.

@@ -1,24 +1,23 @@
-//! Which views are committed together: those that read each other, directly or through others, and those of a source that can be
-//! read only once, which all have to take what its one reader gives.
+//! Decides which views are committed together: those that read each other, directly or through others, and all readers of a source that
+//! can be read only once, since they share its one reader.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use alluvium_sql::{Catalog, RelationKind, View};
 
-/// Views that are committed together, each after those that it reads.
+/// Views that are committed together. Each follows those that it reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Component {
     pub(crate) views: Vec<View>,
 }
 
 impl Component {
-    /// The components of a catalog, in the order of their first views. `read_once` names the sources of which there can be only one
-    /// reader.
+    /// Returns the components of a catalog, in the order of their first views. `read_once` names the sources that can have only one reader.
     pub(crate) fn all(catalog: &Catalog, read_once: &BTreeSet<String>) -> Vec<Component> {
         Self::connected(&catalog.views, read_once)
     }
 
-    /// The connected sets of some views, which include all that they read.
+    /// Returns the connected sets of `views`, which include all views that they read.
     fn connected(views: &[View], read_once: &BTreeSet<String>) -> Vec<Component> {
         let mut root: BTreeMap<&str, &str> = views.iter().map(|view| (view.name.as_str(), view.name.as_str())).collect();
         for view in views {
@@ -46,7 +45,7 @@ impl Component {
         components.into_iter().map(|(_, component)| component).collect()
     }
 
-    /// The first view's name, for messages and as the component's own.
+    /// The name of the first view. It serves as the component's name.
     pub(crate) fn name(&self) -> &str {
         self.views.first().map_or("", |view| &view.name)
     }
@@ -55,7 +54,7 @@ impl Component {
         self.views.iter().any(|one| one.name == view)
     }
 
-    /// The names of `views` and of all that read them, directly or through others.
+    /// Returns `views` and all views that read them, directly or through others.
     pub(crate) fn downstream(&self, views: &BTreeSet<String>) -> BTreeSet<String> {
         let mut reached = views.clone();
         for view in &self.views {
@@ -66,18 +65,18 @@ impl Component {
         reached
     }
 
-    /// The components that remain of this one when only `views` run.
+    /// Splits this component into those that remain if only `views` run.
     pub(crate) fn parts_of(&self, views: &BTreeSet<&str>, read_once: &BTreeSet<String>) -> Vec<Component> {
         let kept: Vec<View> = self.views.iter().filter(|view| views.contains(view.name.as_str())).cloned().collect();
         Self::connected(&kept, read_once)
     }
 
-    /// Every source that some view reads.
+    /// Returns every source that some view reads.
     pub(crate) fn sources(&self) -> BTreeSet<String> {
         self.views.iter().flat_map(sources_read).map(str::to_owned).collect()
     }
 
-    /// The sources that a view's rows come from, directly or through others.
+    /// Returns the sources of a view's rows, whether it reads them directly or through other views.
     pub(crate) fn sources_behind(&self, view: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut wanted: BTreeSet<&str> = BTreeSet::from([view]);
@@ -91,12 +90,12 @@ impl Component {
     }
 }
 
-/// The views that a view reads directly.
+/// Returns the views that a view reads directly.
 pub(crate) fn views_read(view: &View) -> impl Iterator<Item = &str> {
     reads(view, RelationKind::View)
 }
 
-/// The sources that a view reads directly.
+/// Returns the sources that a view reads directly.
 pub(crate) fn sources_read(view: &View) -> impl Iterator<Item = &str> {
     reads(view, RelationKind::Source)
 }

@@ -1,7 +1,7 @@
-//! Panics of a pipeline become errors that say which events were in hand.
+//! Turns the panics of a pipeline into errors that say which events were in hand.
 //!
-//! The events in hand belong to the thread: each pipeline has one of its own. A panic on another thread (rayon's) is raised again
-//! on the one that waits for it.
+//! The events in hand are kept by thread, since each pipeline has its own. A panic on a thread of rayon is raised again on the
+//! thread that waits for it.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -19,13 +19,13 @@ thread_local! {
 /// A panic that was caught.
 #[derive(Debug)]
 pub(crate) struct Panic {
-    /// What it said.
+    /// The panic's message.
     pub(crate) message: String,
-    /// Taken since the last commit.
+    /// The events taken in since the last commit.
     pub(crate) events: Events,
 }
 
-/// This thread's pipeline has these events in hand, beside those since its last commit.
+/// Adds these events to those that this thread's pipeline has taken in since its last commit.
 pub(crate) fn take_in_hand(source: &str, sequences: Range<u64>) {
     IN_HAND.with_borrow_mut(|events| {
         let known = events.0.entry(source.to_owned()).or_insert_with(|| sequences.clone());
@@ -33,28 +33,28 @@ pub(crate) fn take_in_hand(source: &str, sequences: Range<u64>) {
     });
 }
 
-/// What this thread's pipeline had in hand is committed.
+/// Clears the events in hand, after a commit.
 pub(crate) fn clear_hand() {
     IN_HAND.with_borrow_mut(|events| events.0.clear());
 }
 
-/// Does `work` on this thread; its panic comes back as a value.
+/// Runs `work` on this thread and returns its panic as an error.
 pub(crate) fn catching<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     clear_hand();
-    // Whatever the work shared is either behind a lock that forgives poison or dropped with it.
+    // Unwind safe: what the work shares is either behind a lock that ignores poison, or dropped with the work.
     catch_unwind(AssertUnwindSafe(work)).map_err(|payload| {
         let events = IN_HAND.with_borrow_mut(std::mem::take);
         Panic { message: message(payload.as_ref()), events }
     })
 }
 
-/// Panics are logged, with the thread and the events in its hand, rather than written past the progress bars. Installed once.
+/// Installs a hook, once, that logs panics with their thread and the events in hand. The default hook would write into the progress bars.
 pub(crate) fn install_hook() {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            // A test that fails says why.
+            // A failing test prints its reason.
             if cfg!(test) {
                 before(info);
             }
@@ -73,7 +73,7 @@ pub(crate) fn install_hook() {
 
 fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
 }
 
 #[cfg(test)]

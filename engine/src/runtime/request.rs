@@ -1,4 +1,4 @@
-//! What a run is asked for, what it can be told meanwhile, and how it ends.
+//! What a run is asked to do, the commands that it takes, and how it ends.
 
 use std::sync::Arc;
 
@@ -9,43 +9,43 @@ use crate::error::Error;
 use crate::project::Project;
 use crate::status::Board;
 
-/// What `run` (and `rebuild` without a running engine) asks for.
+/// What `run` asks for, and `rebuild` where no engine is running.
 #[derive(Debug)]
 pub struct RunRequest {
-    /// The folder.
+    /// The project to run.
     pub project: Arc<Project>,
-    /// End when every view has applied all that its sources held when it started.
+    /// End when every view has applied everything that its sources held when it started.
     pub until_caught_up: bool,
-    /// Rebuild these views from the first event, whatever their checkpoint says.
+    /// Rebuild these views from the first event, whatever their checkpoints say.
     pub rebuild: Vec<String>,
-    /// Run only the pipelines of these views; empty: all.
+    /// Run only the pipelines of these views; all if empty.
     pub only: Vec<String>,
-    /// Where every view's status is shown.
+    /// Shows the status of every view.
     pub board: Arc<Board>,
-    /// Commands while it runs.
+    /// Commands for the running engine.
     pub commands: mpsc::Receiver<Command>,
-    /// Commit and end.
+    /// When cancelled, the run commits and ends.
     pub shutdown: CancellationToken,
 }
 
-/// What a running engine can be told.
+/// A command to a running engine.
 #[derive(Debug)]
 pub enum Command {
-    /// Rebuild a view; answered as soon as it has begun or was refused.
+    /// Rebuild a view. Answered as soon as the rebuild has begun or was refused.
     Rebuild {
         /// The view.
         view: String,
         /// The answer.
         reply: oneshot::Sender<Result<(), Error>>,
     },
-    /// Start the pipeline of a view again that has failed or waits to be tried again; answered when it has begun or was refused.
+    /// Restart the pipeline of a view that has failed or waits to be restarted. Answered when it has begun or was refused.
     Restart {
         /// The view.
         view: String,
         /// The answer.
         reply: oneshot::Sender<Result<(), Error>>,
     },
-    /// Remove a view whose SQL file is gone; answered when it is removed or was refused.
+    /// Remove a view whose SQL file is gone. Answered when it is removed or was refused.
     Drop {
         /// The view.
         view: String,
@@ -54,12 +54,12 @@ pub enum Command {
     },
 }
 
-/// How a run has ended.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything that was applied is committed.
+    /// Everything applied is committed.
     Complete,
-    /// The time that a shutdown may take was over: pipelines are still at work, and their work is lost when the process ends. What was
-    /// committed is whole.
+    /// The shutdown took longer than `shutdown_timeout`: pipelines are still at work, and their work is lost when the process ends. All
+    /// commits are whole.
     CutShort,
 }

@@ -16,22 +16,22 @@ use crate::record::Store;
 use crate::settings::Settings;
 use crate::status::Board;
 
-/// The folder, its store, its sources and the board.
+/// The project, its data folder, store and sources, and the board.
 pub(crate) struct Shared {
     project: Arc<Project>,
     layout: Layout,
     store: Store,
     board: Arc<Board>,
     feeds: BTreeMap<String, Feed>,
-    /// Held from the staging of dead letters to the commit that names them, so that each is kept once however many
-    /// pipelines read it.
+    /// Locked from the staging of dead letters until the commit that names them, so that each is kept once, however many pipelines read
+    /// its event.
     dead_letters: Mutex<DeadLetterFolder>,
     warnings: Warnings,
     surroundings: Arc<dyn Surroundings>,
 }
 
 impl Shared {
-    /// Connects nothing yet: a feed reads when it has a subscriber.
+    /// Starts a feed for each source. Connects to nothing: a feed reads only when it has a subscriber.
     pub(crate) fn new(
         project: Arc<Project>,
         sources: Vec<Arc<dyn Source>>,
@@ -50,7 +50,7 @@ impl Shared {
         Shared { project, layout, store, board, feeds, dead_letters, warnings, surroundings }
     }
 
-    /// What the SQL files and the settings say.
+    /// The project: its SQL files and settings.
     pub(crate) fn project(&self) -> &Project {
         &self.project
     }
@@ -74,7 +74,7 @@ impl Shared {
         &self.store
     }
 
-    /// Where every view's status is shown.
+    /// The board with the status of every view.
     pub(crate) fn board(&self) -> &Board {
         &self.board
     }
@@ -89,7 +89,7 @@ impl Shared {
         self.feeds.get(source).ok_or_else(|| crate::Error::bug(format!("source {source} has no feed")))
     }
 
-    /// Where a view's rows go.
+    /// The sink of a view.
     pub(crate) fn sink(&self, view: &str) -> ParquetSink {
         let settings = &self.project.settings;
         let declared = self.project.catalog.views.iter().find(|declared| declared.name == view);
@@ -97,17 +97,17 @@ impl Shared {
         ParquetSink::new(self.layout.view(view), Retention { kept, min_age: settings.snapshots_min_age })
     }
 
-    /// The sources of which there can be only one reader.
+    /// The sources that can be read only once.
     pub(crate) fn read_once(&self) -> BTreeSet<String> {
         self.feeds.iter().filter(|(_, feed)| feed.source().promises().read_once).map(|(name, _)| name.clone()).collect()
     }
 
-    /// When there was a warning last about events that are set aside.
+    /// The times of the last warnings about events that were set aside.
     pub(crate) fn warnings(&self) -> &Warnings {
         &self.warnings
     }
 
-    /// The dead letters, for as long as the caller stages and commits some.
+    /// Locks the dead letters. The caller holds the lock while it stages and commits some.
     pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }

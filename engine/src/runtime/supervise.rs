@@ -1,8 +1,8 @@
-//! Starts and ends pipelines, starts those again that fail, swaps rebuilt ones in, answers commands.
+//! Starts and stops pipelines, restarts those that fail, swaps in rebuilt ones, and answers commands.
 //!
-//! Each pipeline runs on a thread of its own: its operators compute for long stretches, and what the server, the readers and the
-//! other pipelines do must not wait for them. Every thread is joined, and a panic on it is an error like any other; what is done
-//! about an error stands in [`policy`].
+//! Each pipeline runs on its own thread: its operators compute for long stretches, and the server, the readers and the other pipelines
+//! must not wait for them. Every thread is joined, and a panic on it is an error like any other. [`policy`] decides what happens after
+//! an error.
 
 mod commands;
 mod ended;
@@ -34,9 +34,9 @@ use crate::layout::Layout;
 use crate::record::{Record, Store};
 use crate::status::{ViewStatus, failures};
 
-/// A pipeline's end.
+/// The end of a pipeline.
 struct Ended {
-    /// Which start it was.
+    /// The task number of the start that ended.
     task: u64,
     result: Result<(), Error>,
 }
@@ -44,31 +44,31 @@ struct Ended {
 /// A pipeline that runs, waits to run again, or has failed.
 struct Running {
     component: Component,
-    /// The component that it belongs to, whole.
+    /// The name of the whole component that it belongs to.
     whole: String,
-    /// It was started to rebuild the component, and may have been swapped in since.
+    /// It was started to rebuild the component. It may have been swapped in since.
     rebuilds: bool,
     began: Instant,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A pipeline that is started again at a time.
+/// A pipeline that will be restarted at a set time.
 struct Waiting {
     at: Instant,
     task: u64,
     pipeline: Running,
 }
 
-/// A pipeline that has failed, and what stopped it.
+/// A pipeline that has failed, and the error that stopped it.
 struct Failed {
     pipeline: Running,
     error: Error,
 }
 
-/// What holds for a component while it is swapped.
+/// A component's swap that is under way.
 struct Swap {
-    /// Pipelines of it that have to end before the swap.
+    /// The tasks of its pipelines that have to end before the swap.
     waits_for: BTreeSet<u64>,
     reply: oneshot::Sender<()>,
 }
@@ -76,16 +76,16 @@ struct Swap {
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     components: Vec<Component>,
-    /// The task that rebuilds a component, from its start until it is swapped in or given up, by the component's name; 0: none.
+    /// By component name: the task that rebuilds it, from its start until it is swapped in or given up; 0 if there is none.
     rebuilders: BTreeMap<String, Arc<AtomicU64>>,
     running: BTreeMap<u64, Running>,
     waiting: Vec<Waiting>,
     failed: Vec<Failed>,
-    /// Views whose last commit could not be put in place again at the start.
+    /// Views whose last commit could not be published again at start.
     broken: BTreeSet<String>,
-    /// By the name of the pipeline and whether it rebuilds.
+    /// By the pipeline's name and whether it rebuilds.
     troubles: BTreeMap<(String, bool), Troubles>,
-    /// Where pipelines have panicked, by their name.
+    /// By the pipeline's name: where it has panicked.
     suspects: BTreeMap<String, Suspects>,
     swaps: BTreeMap<String, Swap>,
     next_task: u64,
@@ -101,21 +101,21 @@ enum Wake {
     Ended(Ended),
     TakeOver(TakeOver),
     Command(Command),
-    /// A pipeline that waits is due.
+    /// A waiting pipeline is due.
     Due,
     Shutdown,
-    /// The time that a shutdown may take is over.
+    /// `shutdown_timeout` is over.
     Overdue,
 }
 
 impl Supervisor {
-    /// Opens the store, mends what a crash left, and starts every pipeline.
+    /// Opens the store, repairs what a crash left, and starts every pipeline.
     pub(super) fn start(request: RunRequest) -> Result<Supervisor, Error> {
         let sources = request.project.connect()?;
         Supervisor::over(request, sources)
     }
 
-    /// The same over these sources, which stand for the declared ones.
+    /// Does the same with these sources in place of the declared ones.
     pub(super) fn over(request: RunRequest, sources: Vec<Arc<dyn Source>>) -> Result<Supervisor, Error> {
         panics::install_hook();
         let layout = Layout::new(&request.project.settings.data);
@@ -160,19 +160,19 @@ impl Supervisor {
         Ok(supervisor)
     }
 
-    /// The last record of each view.
+    /// Returns the last record of each view.
     fn records(&self) -> Result<BTreeMap<String, Record>, Error> {
         Ok(self.shared.store().records()?.into_iter().map(|record| (record.view.clone(), record)).collect())
     }
 
-    /// Puts dead letters in place that were committed and not moved, and forgets those that were not committed.
+    /// Publishes dead letters that were committed but not published, and removes those that were not committed.
     fn recover_letters(&self, records: &BTreeMap<String, Record>) -> Result<(), Error> {
         let staged: HashSet<String> = records.values().flat_map(|record| record.dead_letters.iter().cloned()).collect();
         self.shared.dead_letters().recover(&staged)?;
         Ok(())
     }
 
-    /// Puts every recorded and every declared view on the board.
+    /// Shows every recorded and every declared view on the board.
     fn show(&self, records: &BTreeMap<String, Record>) {
         let declared = |view: &str| self.components.iter().any(|component| component.holds(view));
         for record in records.values() {
@@ -185,17 +185,18 @@ impl Supervisor {
         }
     }
 
-    /// Puts the last commit of each view in place again. One that cannot be stops by itself, until it is rebuilt.
+    /// Publishes the last commit of each view again. If that fails for a view, the view and those that read it are failed until they are
+    /// rebuilt; the others go on.
     fn repair(&mut self, records: &BTreeMap<String, Record>) {
         for (view, record) in records {
             let Err(error) = repair(&self.shared, record) else { continue };
             let Some(component) = self.components.iter().find(|component| component.holds(view)).cloned() else {
-                tracing::warn!(view, %error, "the last commit of a view that no SQL file declares cannot be put in place again");
+                tracing::warn!(view, %error, "the last commit of a view that no SQL file declares cannot be published again");
                 continue;
             };
-            tracing::error!(view, %error, help = error.help(), "the last commit cannot be put in place again: stopped");
+            tracing::error!(view, %error, help = error.help(), "the last commit cannot be published again: stopped");
             self.broken.insert(view.clone());
-            // Those that read it cannot go on either.
+            // The views that read it cannot go on either.
             let readers = component.downstream(&BTreeSet::from([view.clone()]));
             for reader in &readers {
                 self.shared.board().failed(reader, &error.to_string());
@@ -214,14 +215,14 @@ impl Supervisor {
         }
     }
 
-    /// Keeps what stopped views of this run, for when it has ended.
+    /// Saves the errors that stopped views of this run, for readers after it has ended.
     fn keep_failures(&self) {
         let mut views: Vec<ViewStatus> = self.shared.board().all();
         views.retain(|status| self.components.iter().any(|component| component.holds(&status.view)));
         failures::keep(self.shared.layout(), &views);
     }
 
-    /// Until every pipeline has ended, or the time that a shutdown may take is over.
+    /// Runs until every pipeline has ended, or until a shutdown has taken `shutdown_timeout`.
     pub(super) async fn run(mut self) -> Result<Outcome, Error> {
         let mut commands_open = true;
         let mut deadline = None;
@@ -246,7 +247,7 @@ impl Supervisor {
                 Wake::Due => self.start_waiting(),
                 Wake::Shutdown => {
                     deadline = Some(Instant::now() + self.shared.settings().shutdown_timeout);
-                    // Dropping the replies tells the rebuilt pipelines that there will be no swap.
+                    // Dropping the replies tells rebuilt pipelines that there will be no swap.
                     self.swaps.clear();
                     self.waiting.clear();
                 }
@@ -254,7 +255,7 @@ impl Supervisor {
                     let busy: Vec<&str> = self.running.values().map(|running| running.component.name()).collect();
                     tracing::warn!(
                         busy = busy.join(", "),
-                        "the shutdown took too long: what was not committed is given up, and read again at the next start"
+                        "the shutdown took too long: uncommitted work is discarded, and its events are read again at the next start"
                     );
                     return Ok(Outcome::CutShort);
                 }
@@ -263,18 +264,18 @@ impl Supervisor {
         self.keep_failures();
         let board = self.shared.board();
         let lasting = self.failed.into_iter().find(|failed| {
-            // What was rebuilt or started again since has not failed any more.
+            // A view that was rebuilt or restarted since has not failed any more.
             failed.pipeline.component.views.iter().any(|view| board.has_failed(&view.name))
         });
         lasting.map_or(Ok(Outcome::Complete), |failed| Err(failed.error))
     }
 
-    /// Whether a rebuild of the component is under way: from its start until it is swapped in or given up.
+    /// Whether a rebuild of the component is under way, from its start until it is swapped in or given up.
     fn is_rebuilding(&self, whole: &str) -> bool {
         self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) != 0)
     }
 
-    /// Whether this task rebuilds its component and is not swapped in.
+    /// Whether this task rebuilds its component and is not yet swapped in.
     fn rebuilds(&self, task: u64, whole: &str) -> bool {
         self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) == task)
     }
@@ -283,7 +284,7 @@ impl Supervisor {
         Arc::clone(self.rebuilders.entry(whole.to_owned()).or_default())
     }
 
-    /// Whether a pipeline that follows the view, and does not rebuild it, runs or is started again.
+    /// Whether a pipeline that follows the view, and does not rebuild it, is running or waits to be restarted.
     fn is_followed(&self, view: &str) -> bool {
         let running =
             self.running.iter().any(|(task, running)| running.component.holds(view) && !self.rebuilds(*task, &running.whole));

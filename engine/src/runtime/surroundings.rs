@@ -1,10 +1,10 @@
-//! The clock and the randomness of the runtime: handed in, so that a test can own them.
+//! The clock and the randomness of the runtime, injected so that a test can control them.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
 use std::time::SystemTime;
 
-/// What the runtime takes from outside beside files and sources.
+/// What the runtime takes from its surroundings beside files and sources.
 ///
 /// # Contract
 /// - [`Surroundings::now`] may go back (unchecked): nothing but timestamps, names and retention depends on it.
@@ -12,11 +12,11 @@ use std::time::SystemTime;
 pub(crate) trait Surroundings: Debug + Send + Sync {
     /// The wall clock.
     fn now(&self) -> SystemTime;
-    /// A number, spread evenly over all of them.
+    /// A uniformly distributed number.
     fn random(&self) -> u64;
 }
 
-/// Those of the machine.
+/// The clock and the randomness of the machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine;
 

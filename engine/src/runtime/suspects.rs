@@ -1,30 +1,30 @@
 //! Finds the event on which a pipeline panics, so that it can be set aside.
 //!
-//! The state of operators that have panicked cannot be trusted, so the search goes by restarts: a pipeline that panics again at the
-//! same place reads it in smaller and smaller batches with a commit after each. The last commit then stands right before the event, and
-//! the event is alone in hand when it panics for the last time.
+//! The state of operators that have panicked cannot be trusted, so the search restarts the pipeline. If it panics again at the same place,
+//! it reads that place in smaller and smaller batches, with a commit after each. In the end the last commit lies right before the event,
+//! and the event is alone in hand when the pipeline panics for the last time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::Events;
 
-/// Events in a batch, at most, in each further attempt.
+/// The largest number of events in a batch, for each step of the search.
 const STEPS: [usize; 3] = [1024, 32, 1];
-/// Events of one pipeline that are set aside by one process, at most: more are no fault of events.
+/// How many events of one pipeline a process may set aside. If more panic, the fault does not lie in the events.
 const MOST: usize = 16;
 
-/// Where a pipeline has panicked, and what is to be left out of it.
+/// Where a pipeline has panicked, and the events that were set aside for that.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Suspects {
-    /// What was in hand at the last panic.
+    /// The events in hand at the last panic.
     events: Events,
-    /// Into [`STEPS`]; none before the second panic at one place.
+    /// An index into [`STEPS`]; `None` before the second panic at one place.
     step: Option<usize>,
     aside: BTreeMap<String, BTreeSet<u64>>,
 }
 
 impl Suspects {
-    /// Takes a panic into account. True when the next attempt is a step of the search, and not the same again.
+    /// Takes a panic into account. Returns whether the next attempt is a step of the search, rather than a plain repetition.
     pub(crate) fn narrow(&mut self, in_hand: &Events) -> bool {
         let known = std::mem::replace(&mut self.events, in_hand.clone());
         let again = in_hand
@@ -41,7 +41,7 @@ impl Suspects {
         step.is_some()
     }
 
-    /// Sets aside the one event in hand; false where there are several, or too many have been set aside.
+    /// Sets aside the one event in hand. Returns false if there are several in hand, or if too many have been set aside.
     fn set_aside(&mut self, in_hand: &Events) -> bool {
         let mut each = in_hand.0.iter();
         let (Some((source, range)), None) = (each.next(), each.next()) else { return false };
@@ -52,18 +52,18 @@ impl Suspects {
         self.aside.entry(source.clone()).or_default().insert(range.start)
     }
 
-    /// How many events a batch of the source may have from this offset on; none where nothing there is suspect.
+    /// Returns how many events a batch of the source may have from this offset on, or `None` if nothing there is suspect.
     pub(crate) fn batch_limit(&self, source: &str, offset: u64) -> Option<usize> {
         let suspect = self.events.0.get(source).is_some_and(|range| offset < range.end);
         self.step.filter(|_| suspect).map(|step| STEPS[step])
     }
 
-    /// The sequences that are left out, by source.
+    /// The sequences that are set aside, by source.
     pub(crate) fn all_aside(&self) -> &BTreeMap<String, BTreeSet<u64>> {
         &self.aside
     }
 
-    /// The sequences of a source that are left out.
+    /// The sequences of a source that are set aside.
     pub(crate) fn aside(&self, source: &str) -> Option<&BTreeSet<u64>> {
         self.aside.get(source)
     }
@@ -82,16 +82,16 @@ mod tests {
     #[test]
     fn panics_at_one_place_lead_to_the_event() {
         let mut suspects = Suspects::default();
-        assert!(!suspects.narrow(&in_hand(1..90_000)), "once may be chance");
+        assert!(!suspects.narrow(&in_hand(1..90_000)), "one panic may be chance");
         assert_eq!(suspects.batch_limit("orders", 1), None);
         for (range, limit) in [(1..90_000, 1024), (4_097..5_121, 32), (4_993..5_025, 1)] {
             assert!(suspects.narrow(&in_hand(range.clone())));
             assert_eq!(suspects.batch_limit("orders", range.start), Some(limit));
-            assert_eq!(suspects.batch_limit("orders", range.end), None, "what follows is read as ever");
+            assert_eq!(suspects.batch_limit("orders", range.end), None, "later events are read as usual");
         }
         assert!(suspects.narrow(&in_hand(5_000..5_001)));
         assert_eq!(suspects.aside("orders"), Some(&BTreeSet::from([5_000])));
-        assert!(!suspects.narrow(&in_hand(8_000..9_000)), "another place begins anew");
+        assert!(!suspects.narrow(&in_hand(8_000..9_000)), "another place starts a new search");
         assert_eq!(suspects.batch_limit("orders", 8_000), None);
     }
 

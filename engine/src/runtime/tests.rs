@@ -1,4 +1,4 @@
-//! The runtime over a scripted source: whatever fails, and wherever, each view is its SQL over the events below its committed offset.
+//! Tests of the runtime over a scripted source: whatever fails, each view equals its SQL over the events below its committed offset.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
@@ -24,15 +24,15 @@ use crate::record::read_records;
 use crate::settings::Overrides;
 use crate::status::Board;
 
-/// Events in a batch; the last of each does not decode.
+/// Events in a batch. The last one of each batch does not decode.
 const EACH: u64 = 6;
 
-/// A folder with two views, one of which reads the other, over a source that follows a script.
+/// A project with two views, one of which reads the other, over a source that follows a script.
 struct Folder {
     folder: tempfile::TempDir,
     project: Arc<Project>,
     source: ScriptedSource,
-    /// Named after the test, so that faults on demand meet no other test's.
+    /// Named after the test, so that a fault on demand meets only this test's view.
     view: String,
     batches: u64,
 }
@@ -74,7 +74,7 @@ impl Folder {
         self.folder.path().join("data")
     }
 
-    /// Runs until all of the script is committed, with a commit before each wait of the script is released; how often it started again.
+    /// Runs until the whole script is committed, and releases each wait of the script after a commit. Also returns the number of restarts.
     async fn run(&self) -> (Result<Outcome, Error>, u64) {
         let board = Arc::new(Board::default());
         let (_sender, commands) = mpsc::channel(1);
@@ -92,7 +92,7 @@ impl Folder {
         let began = Instant::now();
         let mut committed = 0;
         while !running.is_finished() {
-            assert!(began.elapsed() < Duration::from_secs(60), "it does not end: {:?}", board.all());
+            assert!(began.elapsed() < Duration::from_secs(60), "the run does not end: {:?}", board.all());
             let now = board.all().iter().filter_map(|view| view.sources.get("t")).map(|place| place.offset).max().unwrap_or(0);
             if now >= committed + EACH {
                 committed = now - now % EACH;
@@ -104,7 +104,8 @@ impl Folder {
         (running.await.unwrap(), restarts)
     }
 
-    /// Each view is its SQL over the events below its offset, each bad event below it is kept once; the offset.
+    /// Asserts that each view equals its SQL over the events below its offset, and that each bad event below it is kept once. Returns the
+    /// offset.
     async fn assert_the_law(&self) -> u64 {
         let layout = Layout::new(self.data());
         let records = read_records(&layout).unwrap();
@@ -146,7 +147,7 @@ async fn rows(layout: &Layout, sql: &str) -> Vec<String> {
     rows
 }
 
-/// The sequences of the letters that readers see, by the names of their files: each is of one event here, or of those of one commit.
+/// Returns the sequences of the dead letters that readers see, sorted.
 fn letters(folder: &Path) -> Vec<u64> {
     let mut sequences = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -208,7 +209,7 @@ async fn a_stream_that_changed_stops_its_views_as_they_are_and_a_new_run_goes_on
     let error = ended.unwrap_err();
     assert!(error.is_stream_change() && restarts == 0, "{error}, {restarts} restarts");
     assert_eq!(folder.assert_the_law().await, EACH + 1);
-    // The failure was of one moment.
+    // The failure happens only once in the script.
     let (ended, _) = folder.run().await;
     assert_eq!(ended.unwrap(), Outcome::Complete);
     assert_eq!(folder.assert_the_law().await, folder.end());

@@ -1,16 +1,16 @@
-//! Faults on demand, for tests of the real binary; unset, a point costs one comparison.
+//! Faults on demand, for tests of the real binary. While the variable is unset, a point costs one comparison.
 //!
 //! | `ALLUVIUM_FAILPOINT` | what happens |
 //! | --- | --- |
-//! | `name`, `name:n` | the process ends at the n-th passing of that point of a commit, as a kill would end it |
-//! | `panic:VIEW:SEQUENCE` | the view panics on the event of that sequence; on every one with `*` |
-//! | `hang:VIEW:SEQUENCE` | the view computes for ten minutes on it |
+//! | `name`, `name:n` | the process aborts, as if killed, the n-th time it passes that point of a commit |
+//! | `panic:VIEW:SEQUENCE` | the view panics on the event with that sequence, or with `*` on every event |
+//! | `hang:VIEW:SEQUENCE` | the view hangs for ten minutes on that event |
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The points of a commit, in order; `after_state` is passed for each view, while its parts are being written.
+/// The points of a commit, in order. `after_state` is passed once for each view, while its parts are being written.
 pub const COMMIT_POINTS: [&str; 7] =
     ["before_state", "after_state", "after_parts", "after_dead_letters", "after_commit", "after_twin", "after_publish"];
 
@@ -19,7 +19,7 @@ struct Armed {
     left: AtomicU64,
 }
 
-/// Passes the point `name`; does not return when it is the armed one and its turn has come.
+/// Passes the point `name`. Aborts the process if this is the armed point and its n-th passing.
 pub(crate) fn pass(name: &str) {
     #[cfg(test)]
     in_tests::pass(name);
@@ -33,20 +33,20 @@ pub(crate) fn pass(name: &str) {
         && armed.name == name
         && armed.left.fetch_sub(1, Ordering::SeqCst) == 1
     {
-        // Abort runs no destructor and flushes nothing: what a kill leaves is what this leaves.
+        // Abort runs no destructor and flushes nothing, so it leaves what a kill leaves.
         std::process::abort();
     }
 }
 
-/// A fault of one view on one event.
+/// A fault of one view on one event, or on all.
 struct OnEvent {
     hangs: bool,
     view: String,
-    /// None: each.
+    /// `None`: every event.
     sequence: Option<u64>,
 }
 
-/// Events with these sequences, which rise, are about to reach a view.
+/// Panics or hangs if `view` is the armed view and `sequences` contain the armed event. The sequences are sorted.
 pub(crate) fn pass_events(view: &str, sequences: &[u64]) {
     static ARMED: OnceLock<Option<OnEvent>> = OnceLock::new();
     let armed = ARMED.get_or_init(|| {
@@ -63,14 +63,14 @@ pub(crate) fn pass_events(view: &str, sequences: &[u64]) {
     }
 }
 
-/// Faults on demand for tests of the runtime in one process.
+/// Faults on demand, for tests of the runtime within one process.
 #[cfg(test)]
 pub(crate) mod in_tests {
     use std::sync::{Mutex, PoisonError};
 
     static ARMED: Mutex<Vec<(String, String, u64)>> = Mutex::new(Vec::new());
 
-    /// The pipeline of that name panics at the n-th passing of a point of its commits.
+    /// Makes a pipeline panic the n-th time it passes a point of its commits.
     pub(crate) fn panic_at(pipeline: &str, point: &str, passing: u64) {
         ARMED.lock().unwrap_or_else(PoisonError::into_inner).push((pipeline.to_owned(), point.to_owned(), passing));
     }

@@ -1,4 +1,4 @@
-//! Which dead letters a commit keeps: each once, whoever reads its source and however often.
+//! Decides which dead letters a commit keeps: each one once, however many views read its source, and however often.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::runtime::drive::aside::CRASH;
 use crate::runtime::drive::pipeline::Pipeline;
 
 impl Pipeline {
-    /// The letters that no commit has kept yet, and up to where they are kept with this one.
+    /// Returns the letters that no commit has kept yet. Adds to `offsets` the sequence up to which letters are kept with this commit.
     pub(super) fn not_yet_kept(
         &self,
         folder: &DeadLetterFolder,
@@ -20,13 +20,13 @@ impl Pipeline {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
         let mut seen: BTreeSet<(String, u64)> = BTreeSet::new();
         let mut new = Vec::new();
-        // By source: of columns of which nothing is recorded, with sequences that some commit has passed.
+        // By source: letters of columns without a recorded offset, at sequences that some commit has passed.
         let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
         for letter in letters {
             let stream = self.position(&letter.source).map(|position| position.identity.lineage()).unwrap_or_default();
             let key = self.letter_key(&letter);
             let from = self.kept_up_to(&key, &stream, &mut known)?;
-            // Views that are brought to one position read some events more than once.
+            // Views that are being aligned read some events more than once.
             if letter.sequence < from || !seen.insert((key.clone(), letter.sequence)) {
                 continue;
             }
@@ -49,7 +49,7 @@ impl Pipeline {
         Ok(new)
     }
 
-    /// The events that are kept from views from this commit on, with those that were before it.
+    /// Returns the events that are kept from views from this commit on, together with those of earlier commits.
     pub(super) fn crashed(&self, letters: &[DeadLetter]) -> Result<BTreeMap<String, Crashed>, Error> {
         let mut all: BTreeMap<String, Crashed> = BTreeMap::new();
         for letter in letters.iter().filter(|letter| letter.kind == CRASH) {
@@ -64,7 +64,7 @@ impl Pipeline {
         Ok(all)
     }
 
-    /// Up to where the letters of a key have been kept; `known` holds what was asked before.
+    /// Returns the offset up to which the letters of a key have been kept. `known` caches earlier answers.
     fn kept_up_to(&self, key: &str, stream: &str, known: &mut BTreeMap<String, u64>) -> Result<u64, Error> {
         if let Some(from) = known.get(key) {
             return Ok(*from);
@@ -75,7 +75,7 @@ impl Pipeline {
         Ok(from)
     }
 
-    /// What a letter is counted under: its source, a column of it as it is declared now, or its view in its present version.
+    /// Returns the key for a letter's offset: its source, its column as declared now, or its view in its present version.
     fn letter_key(&self, letter: &DeadLetter) -> String {
         if let Some(column) = &letter.column {
             return column_key(&letter.source, column, self.shared().source(&letter.source));
@@ -84,8 +84,8 @@ impl Pipeline {
         dead_letter_key(&letter.source, version.map(|member| (member.view.name.as_str(), member.view.plan.fingerprint.as_str())))
     }
 
-    /// Lets letters be kept again from the end of a stream on, where offsets that were recorded before that end was asked for lie
-    /// beyond it: the stream has lost its tail.
+    /// Lowers recorded letter offsets to the end of a stream that has lost its tail, so that letters are kept again from there on. `known`
+    /// are the offsets that were recorded before the stream was asked for its end. An offset that has changed since stays.
     ///
     /// # Errors
     /// sled's.
@@ -95,7 +95,7 @@ impl Pipeline {
         stream: &str,
         end: u64,
     ) -> Result<(), Error> {
-        // No pipeline keeps a letter between the look at the offsets and the write.
+        // The lock keeps other pipelines from keeping a letter between the read of the offsets and the write.
         let _writer = self.shared().dead_letters();
         let mut dead_letter_offsets = BTreeMap::new();
         for (key, offset) in lowered(known, stream, end) {
@@ -109,7 +109,7 @@ impl Pipeline {
         self.shared().store().write(&Write { dead_letter_offsets, ..Write::default() })
     }
 
-    /// Forgets the letters that some commit has kept already: a rebuild reads them all again and must not hold them.
+    /// Drops the letters that some commit has kept already: a rebuild meets them all again, and must not hold them in memory.
     ///
     /// # Errors
     /// sled's.

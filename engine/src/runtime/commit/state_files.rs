@@ -1,4 +1,4 @@
-//! Operator state on disk: one Arrow IPC file for each state table and commit, with the batches that are new since the last one.
+//! Operator state on disk. Each commit writes one Arrow IPC file for each state table, with the batches that are new since the last one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
@@ -14,24 +14,24 @@ use arrow::record_batch::RecordBatch;
 
 use crate::record::TableRecord;
 
-/// The batches of each state table, as a projection takes them back.
+/// The batches of each state table, in the form from which a projection is restored.
 pub(crate) type TableBatches = HashMap<String, Vec<(BatchId, RecordBatch)>>;
 
-/// Where one batch lies: file name and index in it.
+/// Where a batch is stored: a file name, and the index in that file.
 type Place = (Arc<str>, usize);
 
 /// The state files of one incarnation of a view.
 #[derive(Debug)]
 pub(crate) struct StateFiles {
     folder: PathBuf,
-    /// By table, each live batch's place, in order.
+    /// By table: the place of each live batch, in order.
     tables: BTreeMap<String, Vec<(BatchId, Place)>>,
     /// The CRC-32 of each file that holds a live batch.
     checksums: HashMap<Arc<str>, u32>,
 }
 
 impl StateFiles {
-    /// For a new incarnation: the folder is made, empty.
+    /// Creates the empty folder of a new incarnation.
     ///
     /// # Errors
     /// The disk's.
@@ -40,10 +40,10 @@ impl StateFiles {
         Ok(StateFiles { folder, tables: BTreeMap::new(), checksums: HashMap::new() })
     }
 
-    /// Of a recorded commit, with all its batches.
+    /// Opens the state files of a recorded commit, and reads all their batches.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where a file is missing or is not what was written.
+    /// [`Error::Corrupt`] if a file is missing or does not hold what was written.
     pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, TableBatches), Error> {
         let mut tables = BTreeMap::new();
         let mut batches = HashMap::new();
@@ -71,7 +71,7 @@ impl StateFiles {
         Ok((StateFiles { folder, tables, checksums }, batches))
     }
 
-    /// Writes what is new, synced, under names never used before. Gives the bytes written.
+    /// Writes new batches under names never used before, and syncs them. Returns the number of bytes written.
     ///
     /// # Errors
     /// The disk's.
@@ -105,7 +105,7 @@ impl StateFiles {
         Ok(written)
     }
 
-    /// What the checkpoint records.
+    /// Returns what the commit records of each table.
     pub(crate) fn records(&self) -> Vec<TableRecord> {
         self.tables
             .iter()
@@ -122,7 +122,7 @@ impl StateFiles {
             .collect()
     }
 
-    /// Removes the files that hold no live batch. Called after the commit that no longer names them.
+    /// Removes the files without a live batch. To be called after the commit that no longer names them.
     ///
     /// # Errors
     /// The disk's.
@@ -137,7 +137,7 @@ impl StateFiles {
         Ok(())
     }
 
-    /// Links every file of a recorded commit into the folder of another incarnation: its owner may go on and remove them.
+    /// Hard-links every file of a recorded commit into the folder of another incarnation, so that its owner may go on and remove them.
     ///
     /// # Errors
     /// The disk's.
@@ -156,7 +156,7 @@ impl StateFiles {
     }
 }
 
-/// A file with the CRC-32 of what was written to it.
+/// A file, and the CRC-32 of the bytes written to it.
 struct Checksummed {
     file: File,
     checksum: crc32fast::Hasher,
@@ -174,7 +174,7 @@ impl Write for Checksummed {
     }
 }
 
-/// Gives the file's bytes and their CRC-32.
+/// Writes batches to a file and syncs it. Returns the file's length in bytes and its CRC-32.
 fn write_file(path: &Path, first: &RecordBatch, batches: &[(BatchId, RecordBatch)]) -> Result<(u64, u32), Error> {
     let failed = |error: arrow::error::ArrowError| io_error("writing", path, io::Error::other(error));
     let file = File::create(path).map_err(|error| io_error("making", path, error))?;
@@ -191,7 +191,7 @@ fn write_file(path: &Path, first: &RecordBatch, batches: &[(BatchId, RecordBatch
     Ok((length, written.checksum.finalize()))
 }
 
-/// The batches of a file whose CRC-32 is the recorded one, where one is recorded; and the CRC-32.
+/// Reads a file, checks its CRC-32 against the recorded one if there is one, and returns its batches and its CRC-32.
 fn read(path: &Path, recorded: Option<u32>) -> Result<(Vec<RecordBatch>, u32), Error> {
     let corrupt = |message: String| Error::Corrupt { path: path.to_path_buf(), message };
     let bytes = fs::read(path).map_err(|error| match error.kind() {

@@ -1,4 +1,4 @@
-//! What the supervisor is told while it runs: rebuild, restart, drop.
+//! The commands that the supervisor answers while it runs: rebuild, restart and drop.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::runtime::request::Command;
 
 impl Supervisor {
     pub(super) fn obey(&mut self, command: Command) {
-        // Whoever asked may have hung up.
+        // The client may have hung up.
         match command {
             Command::Rebuild { view, reply } => {
                 let _ = reply.send(self.rebuild_view(&view));
@@ -35,7 +35,7 @@ impl Supervisor {
     /// Rebuilds these views of a component, and those that read them.
     ///
     /// # Errors
-    /// A rebuild of the component that is under way: what the second one would read, the swap of the first one removes.
+    /// A rebuild of the component is already under way: its swap removes files that a second one would read.
     pub(super) fn rebuild(&mut self, whole: &str, views: &BTreeSet<String>) -> Result<(), Error> {
         if self.is_rebuilding(whole) {
             return Err(Error::config(
@@ -54,7 +54,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Starts the pipeline of a view again that has failed, or that waits to be tried again.
+    /// Restarts the pipeline of a view that has failed, or that waits to be restarted.
     fn restart_view(&mut self, view: &str) -> Result<(), Error> {
         if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.pipeline.component.holds(view)) {
             waiting.at = Instant::now();

@@ -1,4 +1,4 @@
-//! A pipeline's end: what becomes of it, and of those that waited for it.
+//! Handles the end of a pipeline: restarts it, fails it or lets a swap go ahead.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -15,11 +15,11 @@ use crate::runtime::drive::intake::seconds;
 use crate::settings::OnStreamChange;
 
 impl Supervisor {
-    /// A pipeline has ended: a swap may have waited for it, or it failed.
+    /// Handles a pipeline that has ended. A swap may wait for it, or it may have failed.
     pub(super) fn take_end(&mut self, ended: Ended) {
         let Some(mut running) = self.running.remove(&ended.task) else { return };
         if let Some(thread) = running.thread.take() {
-            // It has sent its result, and a panic is in it.
+            // The result that it sent already includes a panic.
             let _ = thread.join();
         }
         running.rebuilds = self.rebuilds(ended.task, &running.whole);
@@ -34,13 +34,13 @@ impl Supervisor {
         self.answer_swaps();
     }
 
-    /// No task with this number rebuilds any more.
+    /// Notes that this task no longer rebuilds the component.
     fn end_rebuild(&mut self, task: u64, whole: &str) {
-        // Another value means that it was swapped in long ago; nothing is to be done then.
+        // Any other value means that the task was swapped in long ago, and there is nothing to do.
         let _ = self.rebuilder(whole).compare_exchange(task, 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Tells each rebuilt pipeline that waits for nobody any more to swap.
+    /// Tells each rebuilt pipeline whose predecessors have all ended to swap.
     fn answer_swaps(&mut self) {
         let ready: Vec<String> =
             self.swaps.iter().filter(|(_, swap)| swap.waits_for.is_empty()).map(|(whole, _)| whole.clone()).collect();
@@ -75,8 +75,9 @@ impl Supervisor {
         }
     }
 
-    /// Whether the pipeline is started again in another way, to find the event on which it panics. Such a start is not counted: the
-    /// search ends. A rebuild commits nothing, and standard input is not read again.
+    /// Whether to restart the pipeline with smaller batches, to find the event on which it panics. Such a restart does not count against
+    /// the limit, since the search ends by itself. Rebuilds are not searched, since they commit nothing, nor is standard input, which
+    /// cannot be read again.
     fn is_searched(&mut self, running: &Running, error: &Error) -> bool {
         let Error::Panic { events, .. } = error else { return false };
         let read_once = self.shared.read_once();
@@ -87,10 +88,10 @@ impl Supervisor {
             && self.suspects.entry(running.component.name().to_owned()).or_default().narrow(events)
     }
 
-    /// The stream is another one, and the settings say to rebuild.
+    /// Rebuilds after a stream has changed, as the settings say.
     fn follow_new_stream(&mut self, task: u64, running: Running, error: Error) {
         tracing::warn!(pipeline = running.component.name(), %error, "the stream changed: rebuilding, as the settings say");
-        // Their sequences are those of other events now.
+        // Its sequences name other events in the new stream.
         self.suspects.remove(running.component.name());
         if running.rebuilds {
             self.end_rebuild(task, &running.whole);
@@ -99,7 +100,7 @@ impl Supervisor {
             self.shared.board().failed(&view.name, &error.to_string());
         }
         self.keep_failures();
-        // A rebuild that is under way reads the same stream: when it fails too, it is begun again.
+        // A rebuild that is under way reads the same stream. When it fails too, it starts over.
         if self.is_rebuilding(&running.whole) {
             return;
         }
@@ -110,11 +111,11 @@ impl Supervisor {
         }
     }
 
-    /// The pipeline is started again after a while.
+    /// Schedules a restart of the pipeline after a wait.
     fn wait(&mut self, task: u64, pipeline: Running, error: &Error, wait: Duration) {
         let kind = if error.kind() == Kind::Bug { "bug" } else { "unavailable" };
         tracing::warn!(
-            pipeline = pipeline.component.name(), kind, %error, again_in = %seconds(wait), "failed: it is started again from its last commit"
+            pipeline = pipeline.component.name(), kind, %error, again_in = %seconds(wait), "failed: it restarts from its last commit"
         );
         metrics::restarted(pipeline.component.name(), kind);
         let reason = error.to_string();
@@ -129,7 +130,7 @@ impl Supervisor {
         self.waiting.push(Waiting { at: Instant::now() + wait, task, pipeline });
     }
 
-    /// The pipeline is given up until somebody starts it again.
+    /// Marks the pipeline as failed: only a command starts it again.
     pub(super) fn fail(&mut self, task: u64, pipeline: Running, error: Error) {
         tracing::error!(pipeline = pipeline.component.name(), %error, help = error.help(), "stopped");
         let reason = error.to_string();
@@ -150,7 +151,7 @@ impl Supervisor {
         self.failed.push(Failed { pipeline, error });
     }
 
-    /// Starts those pipelines again whose wait is over.
+    /// Restarts the pipelines whose wait is over.
     pub(super) fn start_waiting(&mut self) {
         let now = Instant::now();
         let (due, later) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.at <= now);
@@ -162,10 +163,10 @@ impl Supervisor {
         }
     }
 
-    /// Starts a pipeline again as its last commit left it.
+    /// Restarts a pipeline from its last commit.
     ///
     /// # Errors
-    /// The store's, and those of putting the last commit in place.
+    /// The store fails, or the last commit cannot be published again.
     pub(super) fn start_again(&mut self, pipeline: &Running) -> Result<(), Error> {
         let records = self.records()?;
         self.recover_letters(&records)?;
@@ -178,7 +179,7 @@ impl Supervisor {
         let alone = !self.running.values().any(|running| running.whole == pipeline.whole);
         let recorded = component.views.iter().filter(|view| records.contains_key(&view.name)).count();
         if pipeline.rebuilds {
-            // When the old pipelines have ended for a swap that did not come about, they go on as well.
+            // If the old pipelines ended for a swap that did not happen, restart them as well.
             self.start_component(&component, &records, &requested, alone);
         } else if usable.len() == component.views.len() {
             self.spawn_main(component, &pipeline.whole, Some(usable));
@@ -190,7 +191,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// A rebuilt pipeline has caught up: the ones that it replaces are stopped, and it is told when they have ended.
+    /// Begins the swap for a rebuilt pipeline that has caught up: stops the pipelines that it replaces, and answers when they have ended.
     pub(super) fn begin_swap(&mut self, take_over: TakeOver) {
         let replaced: BTreeSet<u64> = self
             .running

@@ -1,4 +1,4 @@
-//! How pipelines are started: what a component needs, each on a thread of its own.
+//! Starts the pipelines that a component needs, each on its own thread.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::runtime::drive::{Driver, Role};
 use crate::runtime::panics::catching;
 
 impl Supervisor {
-    /// Starts what a component needs: its pipeline, or (with `mains`) the pipelines of the views that can go on and a rebuild beside
-    /// them. Views that are broken stay as they are until they are rebuilt, and with them those that read them.
+    /// Starts a component's pipeline if none of its views has a record. Otherwise starts a rebuild if some views need one and, with
+    /// `mains`, the pipelines of the views that can go on. Broken views, and views that read them, stay as they are until they are rebuilt.
     pub(super) fn start_component(
         &mut self,
         component: &Component,
@@ -37,12 +37,12 @@ impl Supervisor {
             .collect();
         let once = component.sources().iter().any(|source| read_once.contains(source));
         if once && !changed.is_empty() {
-            // One reader cannot give one view the first event and another what comes next.
+            // A source that is read once cannot start over for some of the views only.
             changed = component.views.iter().map(|view| view.name.clone()).collect();
         }
         let anew = component.downstream(&changed);
         if mains {
-            // What is to be rebuilt stays as its last commit left it: its stream may not be the one of its checkpoint any more.
+            // A view that is to be rebuilt stays at its last commit: its stream may no longer be that of its checkpoint.
             let idle = component.downstream(&self.broken.iter().filter(|view| component.holds(view)).cloned().collect());
             let runs = |view: &&str| !anew.contains(*view) && !idle.contains(*view);
             let views: BTreeSet<&str> = usable.keys().map(String::as_str).filter(runs).collect();
@@ -55,7 +55,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts a pipeline whose commits readers see: from its records, or from nothing.
+    /// Starts a pipeline whose commits readers see, from its records or from nothing.
     pub(super) fn spawn_main(&mut self, component: Component, whole: &str, records: Option<BTreeMap<String, Record>>) {
         let shared = Arc::clone(&self.shared);
         let pieces = component.clone();
@@ -108,7 +108,7 @@ impl Supervisor {
             };
             let result = catching(|| handle.block_on(work))
                 .unwrap_or_else(|panic| Err(Error::Panic { view: name, events: panic.events, message: panic.message }));
-            // The supervisor may have gone with the process.
+            // The supervisor may be gone when the process ends.
             let _ = ended.send(Ended { task, result });
         };
         let thread = std::thread::Builder::new().name(component.name().to_owned()).spawn(run);
@@ -121,15 +121,15 @@ impl Supervisor {
         self.running.insert(task, running);
     }
 
-    /// How often the views are committed: as often as the most impatient of them asks.
+    /// Returns the shortest commit interval of the views.
     fn interval(&self, component: &Component) -> Duration {
         let default = self.shared.settings().commit_interval;
         component.views.iter().map(|view| view.options.commit_interval.unwrap_or(default)).min().unwrap_or(default)
     }
 }
 
-/// The records from which views can go on: of this format and this version of the view, and at the same positions as the records
-/// of the views that it reads, which must be usable too.
+/// Returns the records from which views can go on. Such a record has the present format and the view's present fingerprint. It is at the
+/// same positions as the records of the views that it reads, which must be usable too.
 pub(super) fn usable_records(component: &Component, records: &BTreeMap<String, Record>) -> BTreeMap<String, Record> {
     let mut usable: BTreeMap<String, Record> = BTreeMap::new();
     for view in &component.views {

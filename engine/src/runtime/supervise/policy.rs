@@ -1,10 +1,10 @@
-//! What is done about a pipeline that has ended with an error.
+//! Decides what happens to a pipeline that has ended with an error.
 //!
 //! | error | policy |
 //! | --- | --- |
-//! | unavailable | tried again for ever, after a bounded back-off |
-//! | a panic or a bug | started again from the last commit, [`RESTARTS`] times within [`WINDOW`], then failed |
-//! | configuration, corruption | failed at once |
+//! | unavailable | restarts for ever, with a bounded back-off |
+//! | a panic or a bug | restarts from the last commit, [`RESTARTS`] times within [`WINDOW`], then fails |
+//! | configuration, corruption | fails at once |
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,19 +13,19 @@ use crate::error::{Error, Kind};
 use crate::runtime::backoff::Backoff;
 use crate::runtime::surroundings::Surroundings;
 
-/// Restarts after a bug, within [`WINDOW`].
+/// How many restarts after bugs are allowed within [`WINDOW`].
 pub(super) const RESTARTS: usize = 5;
-/// A bug that lies further back no longer counts.
+/// A bug longer ago than this no longer counts.
 pub(super) const WINDOW: Duration = Duration::from_secs(600);
-/// A pipeline that ran so long before it failed begins with the shortest wait again.
+/// A pipeline that ran at least this long before it failed begins with the shortest wait again.
 const STEADY: Duration = Duration::from_secs(60);
 
-/// What is done next.
+/// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Start it again after this wait.
+    /// The pipeline restarts after this wait.
     Wait(Duration),
-    /// It has failed: only a command starts it again.
+    /// The pipeline has failed: only a command starts it again.
     Fail,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Troubles {
 }
 
 impl Troubles {
-    /// Decides about an error of a pipeline that ran for `ran`. `patient`: what is not there yet is waited for.
+    /// Decides after an error of a pipeline that ran for `ran`. With `patient`, waits for something that does not exist yet.
     pub(super) fn decide(&mut self, error: &Error, ran: Duration, patient: bool, surroundings: &dyn Surroundings) -> Next {
         if ran >= STEADY {
             self.backoff.reset();
