@@ -1,4 +1,5 @@
-//! Any plan, run again over all of its stored input whenever that has changed. Emits the difference from its last answer.
+//! Full recompute: runs any plan again over all of its stored input whenever that has changed. Emits the difference from the last
+//! answer.
 
 use std::sync::Arc;
 
@@ -29,9 +30,9 @@ pub(crate) struct Full {
     inputs: Vec<Store>,
     output: Multiset,
     schema: SchemaRef,
-    /// Whether rows that it gave can be taken back.
+    /// Whether emitted rows can be retracted.
     retracts: bool,
-    /// Whether there is an answer, be it to no row at all.
+    /// Whether there is an answer, even if only over no rows.
     answered: bool,
 }
 
@@ -39,14 +40,14 @@ pub(crate) struct Full {
 // There is one for each input of a view: a box would save nothing.
 #[allow(clippy::large_enum_variant)]
 enum Store {
-    /// Of an input that retracts nothing: its rows in the order of their arrival.
+    /// The rows of an insert-only input, in the order of their arrival.
     Arrivals(RowLog),
-    /// Of one that does.
+    /// The rows of an input that retracts rows.
     Bag(Multiset),
 }
 
 impl Store {
-    /// Takes in changes; gives all rows.
+    /// Applies changes. Returns all rows.
     fn take(&mut self, deltas: Vec<Delta>) -> Result<Vec<RecordBatch>, Error> {
         match self {
             Store::Arrivals(log) => {
@@ -113,7 +114,7 @@ impl Full {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     async fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
         if self.answered && pending.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
@@ -137,7 +138,7 @@ impl Full {
         if self.retracts {
             return Ok(vec![change]);
         }
-        // Rows that only arrive come one by one, copies too.
+        // Insert-only output has no weights: equal rows are emitted one by one.
         Ok(repeated(change)?.into_iter().map(Delta::insertions).collect())
     }
 }

@@ -1,7 +1,7 @@
 //! Inner joins: the changes of each side are joined with the rows of the other, and both sides are stored by key.
 //!
 //! Left changes are joined with the right rows before this epoch, right changes with the left rows after it, so that a pair of changes
-//! is counted once. Buckets find candidates; the condition, which includes the keys, decides. A pair on which it fails is left out.
+//! is counted once. Buckets find candidate pairs. The condition, which includes the keys, decides. A pair on which it fails is left out.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 #[derive(Debug)]
 pub(crate) struct Join {
     sides: [Side; 2],
-    /// Over the columns of the left side and then those of the right one.
+    /// Reads the columns of the left side, followed by those of the right side.
     condition: Option<Arc<dyn PhysicalExpr>>,
     joined: SchemaRef,
     schema: SchemaRef,
@@ -41,9 +41,9 @@ pub(crate) struct Join {
 #[derive(Debug)]
 struct Side {
     rows: Arrangement,
-    /// The first so many columns go on; others are keys only.
+    /// How many leading columns are emitted. The others are only keys.
     columns: usize,
-    /// Key columns in which a row with a NULL joins no other.
+    /// Key columns: a row with a NULL in one of them joins no other.
     needed: Vec<usize>,
 }
 
@@ -54,7 +54,7 @@ impl Join {
         };
         let side = |index: usize, schema: &SchemaRef| -> Result<Side, Error> {
             let (input, key) = (&node.inputs[index], &keys[index]);
-            // Rows whose keys match nothing are not stored.
+            // `true` in any case: rows with a NULL key that matches nothing are not stored.
             let buckets = Buckets::new(&input.schema, &key.columns, true)?;
             let rows = Arrangement::new(
                 format!("n{}-input{index}", node.id),
@@ -81,7 +81,7 @@ impl Join {
         Ok(Self { sides, condition, joined, schema })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, pending: Pending<Delta>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
         for (index, pending) in pending.into_iter().enumerate() {
@@ -96,14 +96,14 @@ impl Join {
         Ok(deltas)
     }
 
-    /// The changes of one side joined with the rows of the other.
+    /// Joins the changes of one side with the rows of the other.
     fn join(&self, index: usize, change: &BucketedDelta, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let slices = change.buckets().par_chunks(MAX_BATCH_ROWS).enumerate();
         let deltas = slices.map(|(slice, buckets)| self.join_rows(index, change, slice * MAX_BATCH_ROWS, buckets, failing));
         Ok(deltas.collect::<Result<Vec<_>, Error>>()?.into_iter().flatten().collect())
     }
 
-    /// The same for some rows of a change: those of `buckets`, which begin at row `first`.
+    /// Joins a slice of the changes: the rows from `first` on, whose buckets are `buckets`.
     fn join_rows(
         &self,
         index: usize,
@@ -130,7 +130,8 @@ impl Join {
         Ok(deltas)
     }
 
-    /// The pairs of `rows` and `places` for which the condition is true. One on which it fails is `failing`'s.
+    /// Returns the pairs of `rows` and `places` for which the condition is true. `failing` says what to do with a pair on which it
+    /// fails.
     fn pairs(
         &self,
         index: usize,

@@ -1,8 +1,8 @@
-//! A plan whose answer splits by a key. For the keys that changes touch it runs twice, over the rows before and after, and emits the
-//! difference.
+//! Keyed recompute, for a plan whose answer splits by a key. For the touched keys, it runs the plan twice, over the rows before and
+//! after the epoch, and emits the difference.
 //!
-//! The earlier answer is not kept but computed again, bit for bit: the plan reads the rows of a key in an order that does not depend on
-//! how they are stored, and its sorts are stable.
+//! The earlier answer is not stored but computed again, bit for bit: the plan reads the rows of a key in an order that does not depend
+//! on how they are stored, and its sorts are stable.
 
 use std::sync::Arc;
 
@@ -29,10 +29,10 @@ use crate::state::buckets::Buckets;
 use crate::state::keys::KeyEncoder;
 use crate::state::{TableCheckpoint, Tables};
 
-/// One run of the plan reads about this many rows at most.
+/// The approximate largest number of rows that one run of the plan reads.
 const MAX_RUN_ROWS: usize = 1 << 20;
 
-/// Rows of one batch that the plan reads.
+/// The largest number of rows in a batch that the plan reads.
 const BATCH_ROWS: usize = 8192;
 
 /// Runs a region by keyed recompute.
@@ -40,10 +40,10 @@ const BATCH_ROWS: usize = 8192;
 pub(crate) struct Keyed {
     planned: Planned,
     evaluated: Evaluated,
-    /// The rows of the input that can still be part of an answer; where there is such a plan, the others are not stored.
+    /// Selects the rows of the input that can still be part of an answer. With such a plan, only these are stored.
     keep: Option<Planned>,
     inputs: Vec<Arrangement>,
-    /// Whether the answer may depend on the order of the rows of a key, in the last digits of floats.
+    /// Whether the order of a key's rows may change the answer, in the last digits of floats.
     in_order: bool,
     /// Compares answers.
     answers: KeyEncoder,
@@ -80,7 +80,7 @@ impl Keyed {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     async fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
         if pending.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
@@ -110,7 +110,7 @@ impl Keyed {
         Ok(change.into_deltas())
     }
 
-    /// The changes after which only rows are stored that can still be part of an answer.
+    /// Extends the changes so that only rows that can still be part of an answer are stored afterwards.
     async fn kept(&self, touched: &[u32], changes: Vec<BucketedDelta>) -> Result<Vec<BucketedDelta>, Error> {
         let Some(keep) = &self.keep else { return Ok(changes) };
         let mut kept = Vec::with_capacity(changes.len());
@@ -134,7 +134,7 @@ impl Keyed {
         Ok(kept)
     }
 
-    /// The plan's answer over the stored rows of some buckets.
+    /// Returns the plan's answer over the stored rows of some buckets.
     async fn answer(&self, buckets: &[u32]) -> Result<Vec<RecordBatch>, Error> {
         let mut answers = Vec::new();
         let mut rest = buckets;
@@ -161,7 +161,7 @@ impl Keyed {
             let pieces = (0..rows.num_rows()).step_by(BATCH_ROWS);
             slot.fill(pieces.map(|start| rows.slice(start, BATCH_ROWS.min(rows.num_rows() - start))).collect());
         }
-        // Without a key there is no answer.
+        // Without rows there is no key, and so no answer.
         let answer = if is_empty {
             Ok(Vec::new())
         } else {

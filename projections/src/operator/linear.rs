@@ -1,7 +1,7 @@
-//! Filters, projections, unnests and unions: each row by itself, with its weight.
+//! Filters, projections, unnests and unions. They treat each row by itself and keep its weight.
 //!
-//! The physical plan becomes steps that run on a batch without streams. A step evaluates the plan's own expressions and keeps the
-//! weights beside the rows. A row on which a step fails is left out by that step, and by no other.
+//! The physical plan becomes steps that run on a batch, without streams. A step evaluates the plan's own expressions and keeps the
+//! weights beside the rows. A row on which a step fails is left out by that step only.
 
 use std::sync::Arc;
 
@@ -41,26 +41,26 @@ pub(crate) struct Linear {
 
 #[derive(Debug)]
 enum Step {
-    /// Columns of an input.
+    /// The rows of an input, with all or some of its columns.
     Input { index: usize, columns: Option<Vec<usize>> },
-    /// No row ever.
+    /// No rows.
     Empty,
-    /// Rows for which the predicate is true, and some of their columns.
+    /// The rows for which the predicate is true, with all or some of their columns.
     Filter { predicate: Arc<dyn PhysicalExpr>, columns: Option<Vec<usize>>, input: Box<Step> },
-    /// Expressions over each row.
+    /// Expressions evaluated on each row.
     Project { expressions: Vec<Arc<dyn PhysicalExpr>>, schema: SchemaRef, input: Box<Step> },
     /// The rows of all inputs.
     Union { schema: SchemaRef, inputs: Vec<Step> },
-    /// Rows out of lists.
+    /// Lists expanded to rows.
     Unnest(Box<Unnest>),
 }
 
 #[derive(Debug)]
 struct Unnest {
-    /// Over `slot`.
+    /// Reads `slot`.
     plan: Arc<dyn ExecutionPlan>,
     slot: Arc<Slot>,
-    /// The same with a column of weights at the end of its input and of its output.
+    /// The same plan with a column of weights at the end of its input and output. Reads `weighted_slot`.
     weighted: Arc<dyn ExecutionPlan>,
     weighted_slot: Arc<Slot>,
     context: Arc<TaskContext>,
@@ -75,7 +75,7 @@ impl Linear {
         Ok(Self { step: steps(&planned.plan, &planned)?, schema: Arc::clone(&node.schema) })
     }
 
-    /// The changes of the output for changes of the inputs, by input.
+    /// Returns the changes of the output, given the changes of each input.
     pub(crate) fn run(&self, inputs: &[Vec<Delta>], failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let in_slices = self.is_worth_threads(inputs);
         let deltas = if in_slices { self.run_in_slices(inputs, failing)? } else { self.step.run(inputs, failing)? };
@@ -84,13 +84,13 @@ impl Linear {
 }
 
 impl Linear {
-    /// Whether there is enough to evaluate, of rows and of expressions.
+    /// Checks whether there is enough to evaluate to pay for threads.
     fn is_worth_threads(&self, inputs: &[Vec<Delta>]) -> bool {
         let most = inputs.iter().flatten().map(|delta| delta.rows.num_rows()).max().unwrap_or_default();
         most >= 2 * SLICE_ROWS && self.step.evaluates()
     }
 
-    /// As [`Step::run`], a slice of the rows on each core.
+    /// As [`Step::run`], but each core runs a slice of the rows.
     fn run_in_slices(&self, inputs: &[Vec<Delta>], failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         let cores = rayon::current_num_threads();
         let mut slices: Vec<Vec<Vec<Delta>>> = vec![vec![Vec::new(); inputs.len()]; cores];
@@ -108,7 +108,7 @@ impl Linear {
     }
 }
 
-/// Fewer rows than this stay on one thread.
+/// The smallest number of rows for which a slice is made.
 const SLICE_ROWS: usize = 4 << 10;
 
 fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error> {
@@ -147,7 +147,7 @@ fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error
     Err(Error::Plan(format!("not a linear operator: {}", displayable(plan.as_ref()).one_line())))
 }
 
-/// Columns of an input, nothing else: no step of its own.
+/// Merges a projection that only picks columns into the input that it reads. None if it does anything else.
 fn picked(expressions: &[Arc<dyn PhysicalExpr>], input: &Step) -> Option<Step> {
     let Step::Input { index, columns } = input else { return None };
     let columns = expressions
@@ -161,7 +161,7 @@ fn picked(expressions: &[Arc<dyn PhysicalExpr>], input: &Step) -> Option<Step> {
 }
 
 impl Step {
-    /// Whether an expression is evaluated. Unnests are not: what runs them has room for one batch.
+    /// Checks whether the step evaluates expressions and can run in slices. Unnests cannot: their slots have room for one batch.
     fn evaluates(&self) -> bool {
         match self {
             Step::Input { .. } | Step::Empty | Step::Unnest(_) => false,
@@ -289,10 +289,10 @@ fn over_slot(unnest: &UnnestExec, input: SchemaRef, output: SchemaRef) -> Result
     Ok((Arc::new(plan), slot))
 }
 
-/// Runs a plan over slots that waits for nothing.
+/// Runs a plan over slots to its end, without waiting.
 fn run_now(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<Vec<RecordBatch>, Error> {
     let stream = reset_plan_states(Arc::clone(plan))?.execute(0, Arc::clone(context))?;
-    // Otherwise tokio makes the stream wait once the task that this is part of has used up its budget.
+    // Without `unconstrained`, tokio makes the stream wait once the surrounding task has used up its budget.
     let batches = tokio::task::unconstrained(stream.try_collect::<Vec<_>>()).now_or_never();
     Ok(batches.ok_or_else(|| Error::Bug("an unnest waits".to_owned()))??)
 }

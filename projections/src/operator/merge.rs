@@ -1,8 +1,8 @@
-//! Aggregates over input that retracts nothing: the states of new rows are merged into the stored states.
+//! Aggregates over insert-only input: the states of new rows are merged into the stored states.
 //!
 //! Within an epoch, rows go into DataFusion's own accumulators (`partial`). At a flush, or when these hold many groups, their states are
-//! merged with those in the table and become the newest rows of their keys. Old states go before new ones, since some answers follow
-//! the order of arrival. For each touched key, a flush retracts the answer that it had and emits the one that it has.
+//! merged with those in the table and become the newest versions of their keys. Old states go before new ones, since some answers depend
+//! on the order of arrival. For each touched key whose answer differs, a flush retracts the old answer and emits the new one.
 
 mod partial;
 
@@ -30,7 +30,7 @@ use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables, compact};
 
-/// Groups that the accumulators of an epoch hold at most before they are merged into the table.
+/// How many groups the accumulators of an epoch may hold before they are merged into the table.
 const MAX_PARTIAL_GROUPS: usize = 128 * 1024;
 
 /// Runs a merging aggregate.
@@ -44,9 +44,9 @@ struct Stored {
     id: usize,
     inputs: Inputs,
     table: StateTable,
-    /// Columns of the key at the front of the table and of the output.
+    /// The number of key columns, at the front of the table and of the output.
     keys: usize,
-    /// How many state columns each aggregate has.
+    /// The number of state columns of each aggregate.
     states: Vec<usize>,
     /// Compares answers.
     answers: KeyEncoder,
@@ -76,7 +76,7 @@ impl Merge {
         Ok(Self { partial, stored: Stored { id: node.id, inputs, table, keys, states, answers, schema } })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         if self.stored.inputs.is_global() && self.stored.table.len() == 0 && self.partial.groups() == 0 {
             // Without GROUP BY there is one group, even without rows.
@@ -104,8 +104,8 @@ impl Merge {
         let hashes = encoded.hashes();
         let found = stored.table.find(&encoded, &hashes);
         let accumulators = self.partial.take_accumulators(&stored.inputs)?;
-        // Accumulators take for granted that each of their groups has a row. So only groups that the table has are merged; the others
-        // are added as they are.
+        // Accumulators assume that each of their groups has a row. So only groups that the table has are merged. The others are added
+        // as they are.
         let (old, new): (Vec<u32>, Vec<u32>) = (0..groups as u32).partition(|group| !found[*group as usize].is_none());
         let places: Vec<Place> = old.iter().map(|group| found[*group as usize]).collect();
         let (kept, order) = if accumulators.is_empty() { (Vec::new(), new) } else { (places, [old, new].concat()) };
@@ -160,8 +160,8 @@ impl Stateful for Merge {
 }
 
 impl Stored {
-    /// The state columns of an aggregate: of the groups that the table has at `kept` together with theirs, and then of the others.
-    /// `groups`: the accumulator's number of each.
+    /// Returns the state columns of an aggregate: first for the groups that the table has at `kept`, merged with their stored states,
+    /// then for the new groups. `groups` has the accumulator's number of each.
     fn merged(
         &self,
         number: usize,
@@ -190,7 +190,7 @@ impl Stored {
         rows.map(|(old, new)| Ok(concat(&[old.as_ref(), new.as_ref()])?)).collect()
     }
 
-    /// Where in the table the state columns of an aggregate begin.
+    /// Returns the table's first state column of an aggregate.
     fn first_state(&self, number: usize) -> usize {
         self.keys + self.states[..number].iter().sum::<usize>()
     }
@@ -199,13 +199,13 @@ impl Stored {
         (first..first + count).map(|column| self.table.gather(column, places)).collect()
     }
 
-    /// Arrays as columns of the table, from `first` on.
+    /// Gives arrays the types of the table's columns, from `first` on.
     fn with_types(&self, first: usize, arrays: Vec<ArrayRef>) -> Result<Vec<ArrayRef>, Error> {
         let fields = &self.table.schema().fields()[first..];
         arrays.into_iter().zip(fields).map(|(array, field)| with_type(&array, field.data_type())).collect()
     }
 
-    /// Retracts the answers that some keys had, and emits those that they have, where they differ.
+    /// Retracts the old answers of some keys and emits the new ones, if they differ.
     fn answer(&self, changes: &[Update]) -> Result<Option<Delta>, Error> {
         let after: Vec<Place> = changes.iter().map(|change| change.after).collect();
         let before: Vec<Place> = changes.iter().map(|change| change.before).filter(|place| !place.is_none()).collect();
@@ -244,7 +244,7 @@ impl Stored {
         Ok(Some(Delta { rows: batch(&self.schema, columns, rows)?, weights: Some(weights) }))
     }
 
-    /// The answers of the states at some places.
+    /// Evaluates the states at some places.
     fn evaluate(&self, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         let groups: Vec<usize> = (0..places.len()).collect();
         let mut first = self.keys;

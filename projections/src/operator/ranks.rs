@@ -1,7 +1,7 @@
-//! The first rows by key: ranks in one order, up to a bound, over rows that only arrive.
+//! Top n by key: ranks in one order, up to a bound, over insert-only input.
 //!
-//! A row that falls behind the bound never returns, so only the rows before it are stored. For a key that new rows touch, ranks are
-//! counted among the stored rows and then among all rows; the difference is emitted.
+//! A row that falls behind the bound never returns, so only the rows up to the bound are stored. For each touched key, ranks are counted
+//! among the stored rows and then among all rows. The difference is emitted.
 
 mod count;
 mod order;
@@ -32,11 +32,11 @@ use crate::state::{TableCheckpoint, Tables};
 #[derive(Debug)]
 pub(crate) struct Ranks {
     rows: Arrangement,
-    /// The first so many columns are emitted; others are keys only.
+    /// How many leading columns are emitted. The others are only keys.
     columns: usize,
     order: Order,
     functions: Vec<Function>,
-    /// Which of them is bounded.
+    /// The index of the bounded function.
     bounded: usize,
     bound: u64,
     schema: SchemaRef,
@@ -69,7 +69,7 @@ impl Ranks {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, arrived: Vec<Delta>) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = Groups::touched(&self.rows, arrived)? else { return Ok(Vec::new()) };
         let standing = self.order.sort(&mut groups, &self.rows)?;
@@ -88,7 +88,7 @@ impl Ranks {
         Ok(deltas)
     }
 
-    /// How new rows change the answer for some keys. Rows behind the bound are removed.
+    /// Compares the answer for some keys without and with the new rows. Rows behind the bound are removed.
     fn compare(&self, groups: &Groups, standing: &Standing, keys: &[Range<u32>]) -> AnswerDiff<RowRanks> {
         let mut diff = AnswerDiff::default();
         for key in keys {
@@ -115,7 +115,7 @@ impl Ranks {
         diff
     }
 
-    /// Rows with their ranks as deltas.
+    /// Turns the difference into deltas of rows with their ranks.
     fn deltas(&self, groups: &Groups, diff: &AnswerDiff<RowRanks>) -> Result<Vec<Delta>, Error> {
         groups.deltas(&self.rows, &self.schema, diff, |gathered, ranked| {
             let rank = |function: usize| -> ArrayRef {

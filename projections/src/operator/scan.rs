@@ -1,4 +1,4 @@
-//! Columns of a relation, without the rows of a source that are too late to be counted.
+//! Reads columns of a relation. Drops the rows of a source that are too late.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::state::log::RowLog;
 use crate::state::{TableCheckpoint, Tables};
 
-/// Changes of a relation: `columns` are the indexes of the delta's columns in the relation's full schema.
+/// Changes of a relation. `columns` are the indexes of the delta's columns in the relation's full schema.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pushed<'a> {
     pub(crate) relation: &'a str,
@@ -30,14 +30,14 @@ pub(crate) struct Scan {
     in_time: Option<InTime>,
 }
 
-/// Which rows are not too late.
+/// Tells which rows are not too late.
 #[derive(Debug)]
 struct InTime {
     lateness: Lateness,
     latest: Option<i64>,
-    /// The latest time with the staged rows.
+    /// The latest time, including the staged rows.
     staged: Option<i64>,
-    /// The latest time, durable: one row, or none.
+    /// Makes the latest time durable. Has one row, or none.
     table: RowLog,
 }
 
@@ -101,7 +101,7 @@ impl Scan {
 }
 
 impl InTime {
-    /// Which rows are not too late, given their times in the order of their arrival.
+    /// Returns a mask of the rows that are not too late, given their times in the order of their arrival.
     fn stage(&mut self, times: &ArrayRef) -> Result<BooleanArray, Error> {
         let times = cast(times, &DataType::Int64)?;
         let mut latest = self.latest.max(self.staged);

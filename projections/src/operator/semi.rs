@@ -1,9 +1,9 @@
-//! Semi, anti and mark joins on equal keys alone. Only the keys of the inner side matter, so it is stored as its keys, each with the
-//! number of rows that have it.
+//! Semi, anti and mark joins with no condition but equal keys. Only the keys of the inner side matter, so only they are stored, each
+//! with its number of rows.
 //!
 //! `NOT IN` follows SQL's NULL rule. Every row is outside an empty set. No row is known to be outside a set that holds a NULL. A NULL
-//! is never known to be outside a set that has rows. So the whole answer changes when the set gets its first row or its first NULL, or
-//! loses its last one; at all other times only the keys that change matter.
+//! is never known to be outside a set that has rows. So the whole answer changes when the set gains its first row or its first NULL, or
+//! loses its last one. At all other times, only the changed keys matter.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 #[derive(Debug)]
 pub(crate) struct Semi {
     gives: Gives,
-    /// Whether it is a `NOT IN` by its NULL rule.
+    /// Whether this is a `NOT IN` with its NULL rule.
     null_aware: bool,
     /// Whether NULL keys match each other.
     nulls_match: bool,
@@ -39,9 +39,9 @@ pub(crate) struct Semi {
     outer: usize,
     rows: Arrangement,
     outer_key: Vec<usize>,
-    /// The first so many columns are emitted; others are keys only.
+    /// How many leading columns are emitted. The others are only keys.
     columns: usize,
-    /// The keys of the inner input, each with the number of rows that have it.
+    /// The keys of the inner input, each with its number of rows.
     keys: Multiset,
     inner_key: Vec<usize>,
     schema: SchemaRef,
@@ -49,15 +49,15 @@ pub(crate) struct Semi {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Gives {
-    /// Rows whose key is there.
+    /// Rows whose key is in the inner input.
     Matching,
-    /// Rows whose key is not there.
+    /// Rows whose key is not in the inner input.
     Others,
-    /// All rows, with a column that says whether the key is there.
+    /// All rows, with a column that says whether their key is in the inner input.
     Marked,
 }
 
-/// What the inner side holds, as far as `NOT IN` has to know.
+/// What `NOT IN` must know about the inner input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Set {
     Empty,
@@ -104,7 +104,7 @@ impl Semi {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, mut pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
         let mut deltas = Vec::new();
         let inner = std::mem::take(&mut pending[1 - self.outer]);
@@ -125,7 +125,7 @@ impl Semi {
         Ok(deltas)
     }
 
-    /// Takes in changes of the inner side; emits the rows whose key it gains or loses.
+    /// Applies changes of the inner input. Emits the changes for the rows whose key it gains or loses.
     fn change_keys(&mut self, inner: Vec<Delta>, deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let schema = self.keys.schema();
         let mut changes = Vec::with_capacity(inner.len());
@@ -142,7 +142,7 @@ impl Semi {
         }
         let before = self.keys.weights(&net.keys, &net.hashes);
         let set = self.set()?;
-        // The rows whose key is gained or lost, each with whether the key was there.
+        // The outer rows whose key is gained or lost, each with whether the key was there.
         let mut touched: Vec<(Place, bool)> = Vec::new();
         let flipped: Vec<usize> =
             (0..before.len()).filter(|row| (before[*row] > 0) != (before[*row] + net.weights[*row] > 0)).collect();
@@ -173,7 +173,7 @@ impl Semi {
         Ok(())
     }
 
-    /// The set has changed as a whole: every row is compared.
+    /// Replaces the answer for every row, because the set has changed as a whole.
     fn replace_all(&self, set: Set, now: Set, touched: &[(Place, bool)], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let mut flipped: Vec<u32> = touched.iter().map(|(place, _)| place.index()).collect();
         flipped.sort_unstable();
@@ -185,7 +185,7 @@ impl Semi {
         Ok(())
     }
 
-    /// Retracts what some rows gave, and emits what they give now.
+    /// Retracts the old answers for some rows and emits the new ones.
     fn replace(&self, places: &[Place], was: (&[bool], Set), is: (&[bool], Set), deltas: &mut Vec<Delta>) -> Result<(), Error> {
         if places.is_empty() {
             return Ok(());
@@ -196,7 +196,7 @@ impl Semi {
         self.emit(&rows, &weights(1), is.0, is.1, deltas)
     }
 
-    /// Emits what rows give; `present` says whether the key of each is there.
+    /// Emits the answers for rows. `present` says for each whether its key is in the inner input.
     fn emit(
         &self,
         rows: &RecordBatch,
@@ -231,7 +231,7 @@ impl Semi {
         Ok(())
     }
 
-    /// Whether the keys of rows are there.
+    /// Checks for each row whether its key is in the inner input.
     fn present(&self, rows: &RecordBatch) -> Result<Vec<bool>, Error> {
         let columns: Vec<ArrayRef> = self.outer_key.iter().map(|column| Arc::clone(rows.column(*column))).collect();
         let keys = self.keys.encode(&columns, rows.num_rows())?;

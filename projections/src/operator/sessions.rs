@@ -1,8 +1,8 @@
-//! Sessions by key over rows that only arrive: rows that follow each other in time within a gap belong together.
+//! Session windows by key over insert-only input: rows that follow each other in time within a gap belong to one session.
 //!
-//! For a key that new rows touch, the sessions of the stored rows and of all rows follow from the times alone. Only rows whose session
-//! differs are emitted again. A late row may join two sessions into one. Where late rows are left out, a session that ended before is
-//! final, and is evicted when its window has expired.
+//! For each touched key, the sessions are computed from the times of the stored rows, and then of all rows. Only rows whose session
+//! differs are emitted again. A late row may join two sessions into one. If late rows are dropped, a session that they alone could still
+//! join is final. It is evicted when its window has expired.
 
 use std::future::ready;
 use std::ops::Range;
@@ -30,7 +30,7 @@ pub(crate) struct Sessions {
     rows: Arrangement,
     time: usize,
     gap: i64,
-    /// What each output column is: a column of the rows or, numbered after these, the first and the last time of the session.
+    /// For each output column, the index of a column of the rows. The next two indexes stand for the first and last time of the session.
     columns: Vec<usize>,
     schema: SchemaRef,
 }
@@ -54,7 +54,7 @@ impl Sessions {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, arrived: Vec<Delta>) -> Result<Vec<Delta>, Error> {
         let Some(mut groups) = Groups::touched(&self.rows, arrived)? else { return Ok(Vec::new()) };
         let times =
@@ -68,7 +68,7 @@ impl Sessions {
         Ok(deltas)
     }
 
-    /// How new rows change the answer for some keys.
+    /// Compares the answer for some keys without and with the new rows.
     fn compare(&self, groups: &Groups, times: &[i64], keys: &[Range<u32>]) -> AnswerDiff<Session> {
         let mut diff = AnswerDiff::default();
         let (mut before, mut now) = (Vec::new(), Vec::new());
@@ -93,7 +93,7 @@ impl Sessions {
         diff
     }
 
-    /// The session of each of some times that rise.
+    /// Writes the session of each time to `sessions`. The times must be in ascending order.
     fn sessions(&self, times: impl Iterator<Item = i64>, sessions: &mut Vec<Session>) {
         sessions.clear();
         let mut first = 0;
@@ -109,7 +109,7 @@ impl Sessions {
         end(&mut sessions[first..]);
     }
 
-    /// The rows of sessions that have expired: no row can join them any more.
+    /// Returns the rows of expired sessions, which no row can join any more.
     fn ended(&self, expired: &Expired) -> Result<Vec<Place>, Error> {
         let (rows, expired) = (&self.rows, expired.over(&[self.time])?);
         let places = rows.all_places();
@@ -126,7 +126,7 @@ impl Sessions {
         Ok(ended.flatten().map(|row| places[*row]).collect())
     }
 
-    /// Rows with their sessions as deltas.
+    /// Turns the difference into deltas of rows with their sessions.
     fn deltas(&self, groups: &Groups, diff: &AnswerDiff<Session>) -> Result<Vec<Delta>, Error> {
         groups.deltas(&self.rows, &self.schema, diff, |gathered, of_rows| {
             let first: ArrayRef = Arc::new(Int64Array::from_iter_values(of_rows.iter().map(|(_, session)| session.0)));
@@ -172,7 +172,7 @@ impl Stateful for Sessions {
     }
 }
 
-/// Gives each row of a session the time of its last row.
+/// Sets the last time of a session in each of its rows.
 fn end(session: &mut [Session]) {
     let Some((_, last)) = session.last().copied() else { return };
     session.iter_mut().for_each(|row| row.1 = last);

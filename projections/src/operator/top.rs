@@ -1,8 +1,8 @@
-//! The first rows of an order over rows that can be retracted.
+//! Top n: the first rows of an order, over input that retracts rows.
 //!
 //! When one of the first rows is retracted, the next one takes its place. So every row is stored, as a multiset. Many more of the first
-//! rows than the answer needs are held in memory, in their order. When too few are left, they are collected again from all rows; so
-//! many changes must have gone before that this costs each of them little.
+//! rows than the answer needs are held in memory, in order. When too few are left, they are collected again from all rows. That takes so
+//! many changes that the cost for each of them is small.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -32,12 +32,12 @@ use crate::state::keys::{KeyEncoder, prefix};
 use crate::state::multiset::Multiset;
 use crate::state::{TableCheckpoint, Tables};
 
-/// At least one of this many rows is held: then collecting them again costs each change before it as much as a few rows.
+/// At least one in this many stored rows is held. Collecting them again then costs a few rows for each change before it.
 const HELD_PART: u64 = 8;
-/// At least this many rows are held, where there are as many.
+/// At least this many rows are held, if there are as many.
 const LEAST_HELD: u64 = 8;
 
-/// Keeps the rows from `skip` to `fetch` of an order.
+/// Keeps the rows of an order from position `skip` to position `fetch` (exclusive).
 #[derive(Debug)]
 pub(crate) struct Top {
     skip: u64,
@@ -49,9 +49,9 @@ pub(crate) struct Top {
     held: BTreeMap<Standing, Held>,
     /// The sum of the weights of the held rows.
     held_rows: u64,
-    /// Of the encodings of the held rows.
+    /// The bytes of the encodings of the held rows.
     bytes: usize,
-    /// The standing up to which rows are held; none where all are.
+    /// The standing up to which rows are held (inclusive). None if all rows are held.
     last_held: Option<Standing>,
     /// The answer: encoded rows with their weights.
     answer: Vec<(Box<[u8]>, i64)>,
@@ -59,7 +59,7 @@ pub(crate) struct Top {
     schema: SchemaRef,
 }
 
-/// Where a row stands: the encoding of what it is ordered by, and then of the row itself.
+/// Where a row stands in the order: the encoding of its sort keys, followed by that of the row itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Standing {
     /// The first bytes of the encoding, so that most comparisons need not follow the pointer.
@@ -67,10 +67,10 @@ struct Standing {
     encoded: Box<[u8]>,
 }
 
-/// A row, by its encoding.
+/// A held row, whose encoding is part of its [`Standing`].
 #[derive(Debug)]
 struct Held {
-    /// Where the row itself begins, after what it is ordered by.
+    /// Where in the encoding the row itself begins, after its sort keys.
     row: u32,
     weight: i64,
 }
@@ -116,7 +116,7 @@ impl Top {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, pending: Vec<Delta>) -> Result<Vec<Delta>, Error> {
         if pending.is_empty() {
             return Ok(Vec::new());
@@ -135,7 +135,7 @@ impl Top {
         Ok(net(&self.schema, &self.answers, &deltas)?.into_deltas())
     }
 
-    /// Adds weights to the held rows; rows that stand behind the last held one are left out.
+    /// Adds the weights of rows to the held rows. Ignores rows that stand behind the last held one.
     fn hold(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
         let order = self.order.convert_columns(&evaluate(&self.by, rows)?)?;
         let content = self.rows.convert_columns(rows.columns())?;
@@ -169,7 +169,7 @@ impl Top {
         Ok(())
     }
 
-    /// Collects the first rows again from all that are stored.
+    /// Collects the first rows again from all stored rows.
     fn collect_first(&mut self) -> Result<(), Error> {
         self.held.clear();
         (self.held_rows, self.bytes, self.last_held) = (0, 0, None);
@@ -180,7 +180,7 @@ impl Top {
         Ok(())
     }
 
-    /// Removes the last held rows where there are more than twice as many as are wanted.
+    /// Drops the last held rows if there are more than twice as many as wanted.
     fn trim(&mut self) {
         let (stored, _) = self.stored.size();
         let wanted = self.fetch.saturating_mul(2).max(stored / HELD_PART).max(LEAST_HELD) as usize;
@@ -196,7 +196,7 @@ impl Top {
         self.last_held = self.held.last_key_value().map(|(standing, _)| standing.clone());
     }
 
-    /// The answer: the first rows, without those that are skipped.
+    /// Returns the answer: the first rows without the skipped ones.
     fn first(&self) -> Vec<(Box<[u8]>, i64)> {
         let mut first = Vec::new();
         let mut position = 0;
@@ -254,7 +254,7 @@ impl Stateful for Top {
     }
 }
 
-/// Whether equal values of a type surely have the same bits.
+/// Checks whether equal values of a type always have the same bits.
 fn is_exact(data_type: &DataType) -> bool {
     !data_type.is_floating() && !data_type.is_nested()
 }

@@ -1,8 +1,8 @@
-//! Rows bounded by the watermark: those of windows that have ended, or of windows that have not expired, or both.
+//! Filters rows by the watermark: keeps those of windows that have ended, or of windows that have not expired, or both.
 //!
-//! The watermark is the smallest of its sources' latest times, each less a delay; it never falls. It stands for a filter on the end of a
-//! row's window. A row is held only while that filter can still change for it: until its window ends or, where windows are retained,
-//! until it expires. In memory the held rows are in the order of their windows, so that the watermark touches only the rows it passes.
+//! The watermark is the smallest of its sources' latest times, each minus a delay. It never falls. It filters rows by the end of their
+//! window. A row is held only while the filter can still change for it: until its window ends or, if windows are retained, until it
+//! expires. The held rows are in memory, in the order of their windows, so that the watermark touches only the rows that it passes.
 
 mod held;
 
@@ -24,20 +24,21 @@ use crate::state::multiset::Multiset;
 use crate::state::table::StateTable;
 use crate::state::{Place, TableCheckpoint, Tables};
 
-/// What the watermark decides.
+/// How the watermark bounds the rows.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Whether a window is emitted only when it has ended.
+    /// Whether a window is emitted only once it has ended.
     pub(crate) emits_final: bool,
-    /// How long after its end a window expires, in units of the end's type.
+    /// How long after its end a window expires, in units of the end's type. None if windows never expire.
     pub(crate) retain: Option<i64>,
 }
 
-/// Evictions in the time for which a window is retained: few enough that a row is compared a few times in all, and enough that few more
-/// rows are kept than have to be.
+/// The number of evictions within one retention time. Few enough that each row is compared only a few times, and enough that few rows
+/// are kept for much longer than they must be.
 const STEPS: i64 = 8;
 
-/// Keeps the rows for which the watermark's filter is true. Input 0 has the rows, the others one column of times each.
+/// Keeps the rows for which the watermark's filter is true. Input 0 has the rows. Each other input has the times of one source, in one
+/// column.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     window_end: usize,
@@ -45,9 +46,9 @@ pub(crate) struct Watermark {
     bounds: Bounds,
     /// The latest time of each source.
     latest: Vec<Option<i64>>,
-    /// The same, durable: the number of the source, and the time.
+    /// Makes these times durable: the number of the source, and its latest time.
     times: StateTable,
-    /// The watermark of the last flush.
+    /// The watermark at the last flush.
     reached: Option<i64>,
     stored: Multiset,
     /// The stored rows.
@@ -58,9 +59,9 @@ pub(crate) struct Watermark {
 /// A change of an input.
 #[derive(Debug)]
 pub(crate) enum Arrived {
-    /// Of input 0.
+    /// Changes of the rows of input 0.
     Rows(Delta),
-    /// Of the others: the latest time.
+    /// The latest time of another input.
     Latest(Option<i64>),
 }
 
@@ -81,7 +82,7 @@ impl Watermark {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, pending: Pending<Arrived>) -> Result<Vec<Delta>, Error> {
         let mut rows = Vec::new();
         for (input, arrived) in pending.into_iter().enumerate() {
@@ -103,7 +104,7 @@ impl Watermark {
         if self.reached != before {
             let mut given: Vec<(HeldRow, i64)> = Vec::new();
             if self.bounds.emits_final {
-                // Rows that expire at once are never emitted.
+                // Rows whose windows end and expire in the same epoch are never emitted.
                 let shown = before.max(expired);
                 given.extend(self.held.between(shown, self.reached).map(|(row, weight)| (row.clone(), weight)));
             }
@@ -128,20 +129,20 @@ impl Watermark {
         Ok(deltas)
     }
 
-    /// The smallest of the sources' watermarks; none before each has one.
+    /// Returns the smallest of the sources' watermarks. None until each has one.
     fn watermark(&self) -> Option<i64> {
         let reached =
             self.latest.iter().zip(&self.delays).map(|(latest, delay)| latest.map(|latest| latest.saturating_sub(*delay)));
         reached.min().flatten()
     }
 
-    /// The end of the latest window that has expired at a watermark.
+    /// Returns the latest window end that has expired at a watermark.
     fn expired_at(&self, reached: Option<i64>) -> Option<i64> {
         Some(reached?.saturating_sub(self.bounds.retain?))
     }
 
-    /// Takes in changes of rows. Rows of expired windows are left out, rows for which the filter can still change are held, and rows
-    /// for which it was true at the last flush are emitted.
+    /// Applies changes of rows: drops rows of expired windows, holds rows for which the filter can still change, and returns rows for
+    /// which it was true at the last flush.
     fn take_rows(&mut self, rows: Vec<Delta>, before: Option<i64>, expired: Option<i64>) -> Result<Option<Delta>, Error> {
         let changes = self.stored.net(&renamed_deltas(rows, &self.stored.schema())?)?;
         let ends = cast(changes.rows.column(self.window_end), &DataType::Int64)?;
@@ -170,7 +171,7 @@ impl Watermark {
         Ok((given.rows.num_rows() > 0).then_some(given))
     }
 
-    /// Stores the latest times, where they have changed.
+    /// Stores the latest times if they have changed.
     fn store_times(&mut self) -> Result<(), Error> {
         let sources = (0..self.latest.len()).filter_map(|source| Some((source as i64, self.latest[source]?)));
         let (sources, latest): (Vec<i64>, Vec<i64>) = sources.unzip();

@@ -1,5 +1,5 @@
-//! Counts, exact sums, averages of these, and DISTINCT, over input that retracts rows: each group stores its number of rows and its sums,
-//! and a change adds to them, or subtracts.
+//! Counts, exact sums, averages of these, and DISTINCT, over input that retracts rows. Each group stores its number of rows and its
+//! sums. A change adds to them or subtracts from them.
 //!
 //! Sums wrap around as DataFusion's do, so that a row can always be subtracted again. The answers are DataFusion's own: its
 //! accumulators merge the stored sums and counts as their states.
@@ -31,7 +31,7 @@ use crate::state::keys::{KeyEncoder, Keys};
 use crate::state::table::{StateTable, Update};
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
-/// An epoch holds the keys of about this many rows before its sums are added to the table.
+/// The approximate number of rows whose keys an epoch may hold before its sums are added to the table.
 const MAX_EPOCH_ROWS: usize = 512 * 1024;
 
 /// Runs an aggregate by adding and subtracting.
@@ -39,13 +39,13 @@ pub(crate) struct Weighted {
     id: usize,
     inputs: Inputs,
     measures: Vec<Measure>,
-    /// Key columns, then the number of rows, then for each aggregate how many values it has and, where it has one, their sum.
+    /// Key columns, then the number of rows, then for each aggregate the number of its values and, if it needs it, their sum.
     table: StateTable,
     keys: usize,
     epoch: Epoch,
     answers: KeyEncoder,
     schema: SchemaRef,
-    /// Without GROUP BY: whether there is an answer, be it to no row at all.
+    /// Without GROUP BY: whether there is an answer, even if only over no rows.
     begun: bool,
 }
 
@@ -84,7 +84,7 @@ impl Weighted {
         })
     }
 
-    /// How the epoch changes the answer.
+    /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self) -> Result<Vec<Delta>, Error> {
         self.drain()?;
         let mut deltas = Vec::new();
@@ -141,7 +141,7 @@ impl Weighted {
         self.table.upsert(&columns, &encoded, &epoch.hashes, &found)
     }
 
-    /// Columns of the table at some places; zeros for [`Place::NONE`].
+    /// Gathers columns of the table at some places, with zeros for [`Place::NONE`].
     fn states(&self, first: usize, width: usize, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         let there: Vec<Place> = places.iter().copied().filter(|place| !place.is_none()).collect();
         (first..first + width)
@@ -165,7 +165,7 @@ impl Weighted {
             .collect()
     }
 
-    /// Retracts the answers that some keys had, and emits those that they have.
+    /// Retracts the old answers of some keys and emits the new ones.
     fn answer(&self, changes: &[Update], deltas: &mut Vec<Delta>) -> Result<(), Error> {
         let global = self.inputs.is_global();
         let there = |place: Place| global || self.table.weight_at(place) > 0;
@@ -188,7 +188,7 @@ impl Weighted {
         Ok(())
     }
 
-    /// The aggregates of the states at some places.
+    /// Evaluates the states at some places.
     fn evaluate(&self, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         let groups: Vec<usize> = (0..places.len()).collect();
         let mut column = self.keys + 1;
@@ -207,7 +207,7 @@ impl Weighted {
 }
 
 impl Stateful for Weighted {
-    /// With the weights of the rows.
+    /// The evaluated arguments, and the weights of the rows.
     type Prepared = (Arguments, Option<Int64Array>);
 
     fn prepare(&self, _input: usize, delta: Delta) -> Result<Self::Prepared, Error> {
