@@ -1,10 +1,10 @@
-//! The incremental plan of a view: a tree of nodes, each in the cheapest class that is right. Facts only: no sentence for people.
+//! The incremental plan of a view: a tree of nodes, each in the cheapest class that is right. Facts only, no text for people.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `node` | nodes of the tree |
 //! | `operation` | what a node does |
-//! | `class` | which operator keeps it up to date, and its class |
+//! | `class` | which operator maintains a node, and its class |
 //! | `reason` | why it is not in a cheaper class |
 //! | `consolidation` | whether its deltas have to be consolidated |
 //! | `expiry` | which rows can be evicted |
@@ -42,16 +42,16 @@ pub(crate) use operation::given_leaf;
 pub use operation::{KeyedInput, Lateness, Op, RelationKind};
 pub use reason::Reason;
 
-/// How a view is kept up to date.
+/// How a view is maintained.
 #[derive(Debug, Clone)]
 pub struct ViewPlan {
     /// Schema of the view's rows.
     pub schema: SchemaRef,
-    /// The tree.
+    /// The root of the tree.
     pub root: Node,
-    /// The optimized query over the relations themselves (sources and views by name): what the law runs in batch.
+    /// The optimized query over the relations themselves (sources and views by name): the law runs it in batch.
     pub batch: LogicalPlan,
-    /// Hex digest of the optimized plan, the schemas that it reads and the state format. Another value means: rebuild.
+    /// Hex digest of the optimized plan, the schemas that it reads and the state format. If it differs, the view must be rebuilt.
     pub fingerprint: String,
     /// The sources and views that it reads directly.
     pub reads: Vec<(RelationKind, String)>,
@@ -60,8 +60,8 @@ pub struct ViewPlan {
 }
 
 impl ViewPlan {
-    /// The view's query as one batch over the relations that `provider` gives by name, with the schemas that the view was planned
-    /// with.
+    /// Returns the view's query as one batch plan over the relations that `provider` returns by name. They must have the schemas
+    /// that the view was planned with.
     ///
     /// # Errors
     /// Those of `provider`.

@@ -1,11 +1,11 @@
-//! Which operator keeps a node up to date. Its class follows from it.
+//! Which operator maintains a node. It decides the class.
 
 /// How much work a change costs, from cheap to expensive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// O(changes): filter, projection, UNNEST, UNION ALL.
     Linear,
-    /// O(changes): aggregates over insert-only input by merging partial states, counts and exact sums over any input.
+    /// O(changes): aggregates over insert-only input, which merge partial states; counts and exact sums over any input.
     Merge,
     /// O(changes + matches): inner joins, both sides stored by key.
     Join,
@@ -15,11 +15,11 @@ pub enum Class {
     FullRecompute,
 }
 
-/// The operator of a node. Its class follows from it; the operator that runs it, its cost and its description follow from the
+/// The operator of a node. It decides the class. The operator that runs it, its cost and its description follow from the
 /// [`Op`](super::Op) of this kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperatorKind {
-    /// Columns of a relation.
+    /// Picks columns of a relation.
     Scan,
     /// Filters, projections, unnests and unions.
     Linear,
@@ -37,7 +37,7 @@ pub enum OperatorKind {
     Ranks,
     /// Sessions over insert-only input.
     Sessions,
-    /// A plan that splits by a key, or keeps the first rows, run again for the touched keys; linear operators above it included.
+    /// A plan that splits by a key or keeps the first rows, run again for the touched keys. Includes the linear operators above it.
     Keyed,
     /// A filter on windows by the watermark.
     Watermark,
@@ -46,7 +46,7 @@ pub enum OperatorKind {
 }
 
 impl OperatorKind {
-    /// How much work a change costs.
+    /// Returns how much work a change costs.
     #[must_use]
     pub fn class(self) -> Class {
         match self {
@@ -58,7 +58,7 @@ impl OperatorKind {
         }
     }
 
-    /// Whether the operator stores rows, or something of them.
+    /// Checks whether the operator stores rows or anything derived from them.
     #[must_use]
     pub fn has_state(self) -> bool {
         !matches!(self, OperatorKind::Scan | OperatorKind::Linear)

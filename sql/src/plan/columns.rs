@@ -3,7 +3,7 @@
 use datafusion::common::Column;
 use datafusion::logical_expr::Expr;
 
-/// The column that an expression is, under another name or not.
+/// Returns the column that an expression is, with or without an alias.
 pub(crate) fn plain_column(expression: &Expr) -> Option<&Column> {
     match expression {
         Expr::Column(column) => Some(column),

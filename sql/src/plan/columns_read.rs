@@ -1,4 +1,5 @@
-//! Which columns of its sources a view reads: its rows depend on these, and an event of which one of them does not fit is left out.
+//! Which columns of its sources a view reads. Its rows depend on these columns: an event with a value that does not fit one of them
+//! is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,37 +11,38 @@ use super::leaf::is_schema_only;
 use super::node::Node;
 use super::operation::{Op, RelationKind};
 
-/// By source, indexes into its schema.
+/// Indexes into each source's schema, by source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ColumnsRead(BTreeMap<String, BTreeSet<usize>>);
 
 impl ColumnsRead {
-    /// Those that the scans of a tree give.
+    /// Returns the columns that the scans of a tree read.
     pub(crate) fn of_node(node: &Node) -> ColumnsRead {
         let mut read = ColumnsRead::default();
         read.add_node(node);
         read
     }
 
-    /// Those of a source, rising. Empty where its events are read but none of its columns (`count(*)`), and where it is not read.
+    /// Returns the columns of a source, ascending. Empty if the view reads its events but no columns (`count(*)`), or does not read
+    /// it at all.
     pub fn of(&self, source: &str) -> impl Iterator<Item = usize> {
         self.0.get(source).into_iter().flatten().copied()
     }
 
-    /// Whether it is one of those of a source.
+    /// Checks whether the view reads this column of a source.
     #[must_use]
     pub fn contains(&self, source: &str, column: usize) -> bool {
         self.0.get(source).is_some_and(|columns| columns.contains(&column))
     }
 
-    /// Adds those of another.
+    /// Adds the columns of another view.
     pub(crate) fn extend(&mut self, other: ColumnsRead) {
         for (source, columns) in other.0 {
             self.0.entry(source).or_default().extend(columns);
         }
     }
 
-    /// Adds those that the scans of a plan of the view's query give, its subqueries among them.
+    /// Adds the columns that the scans of a plan of the view's query read, also in its subqueries.
     pub(crate) fn add_plan(&mut self, plan: &LogicalPlan) -> Result<()> {
         plan.apply_with_subqueries(|plan| {
             if let LogicalPlan::TableScan(scan) = plan

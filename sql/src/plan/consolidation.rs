@@ -7,8 +7,9 @@ use super::node::Node;
 use super::operation::Op;
 
 impl Node {
-    /// Whether the node's deltas of one epoch may hold a row both in and out, so that they have to be consolidated. An aggregate emits each
-    /// key once, and only where it differs. So do ranks by position, and a projection or filter that keeps their columns.
+    /// Checks whether the node's deltas of one epoch may both insert and retract the same row, so that they have to be consolidated. An
+    /// aggregate emits each key once, and only if it changed. So do ranks by position, and a projection or filter that keeps their
+    /// columns.
     #[must_use]
     pub fn needs_consolidation(&self) -> bool {
         if !self.retracts {
@@ -22,7 +23,7 @@ impl Node {
     }
 }
 
-/// A column that has the same value in every row: the first rank, where no other is given.
+/// Returns a column with the same value in every row: the rank, if only the first rank is emitted.
 fn constant_column(node: &Node) -> Option<usize> {
     match (&node.op, node.inputs.first()) {
         (Op::Ranks { plan, function, bound: 1, .. }, Some(_)) => {
@@ -33,14 +34,14 @@ fn constant_column(node: &Node) -> Option<usize> {
     }
 }
 
-/// Whether a plan over one leaf gives each of its rows at most once, with every column but the one at `constant`, under any names and
-/// in any order.
+/// Checks whether a plan over one leaf emits each row of the leaf at most once, with every column except the one at `constant`, in any
+/// order and under any names.
 fn keeps_every_column(plan: &LogicalPlan, constant: Option<usize>) -> bool {
     columns_kept(plan)
         .is_some_and(|(width, kept)| (0..width).all(|column| constant == Some(column) || kept.contains(&Some(column))))
 }
 
-/// How many columns the leaf has, and which of them each column of the plan is.
+/// Returns the number of columns of the leaf, and which of them each column of the plan is.
 fn columns_kept(plan: &LogicalPlan) -> Option<(usize, Vec<Option<usize>>)> {
     match plan {
         LogicalPlan::TableScan(scan) => {

@@ -1,24 +1,24 @@
-//! Which rows can be evicted as the watermark goes on.
+//! Which rows can be evicted as the watermark advances.
 
 use datafusion::logical_expr::Expr;
 
-/// Rows of one input that can be evicted: those whose time is not after the end of the latest windows that have left the view. From then
-/// on they are neither absorbed nor stored.
+/// Rows of one input that can be evicted: those whose time is not after the end of the latest windows that have been removed from
+/// the view. From then on they are neither absorbed nor stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expiry {
-    /// Which input.
+    /// Index of the input.
     pub input: usize,
-    /// Over the columns of the input.
+    /// The time, over the columns of the input.
     pub time: RowTime,
-    /// Of an aggregate: the same, over its own columns, of which only its groups' are used.
+    /// Of an aggregate: the same time over the aggregate's own columns. It uses only the columns of the groups.
     pub groups: Option<RowTime>,
 }
 
-/// A time of each row, in the unit of the end of a window. Where it is NULL the row is never old.
+/// A time of each row, in the unit of the window's end. A row whose time is NULL is never old.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowTime {
-    /// A timestamp, or an Int64 that counts like one. Columns are unqualified.
+    /// A timestamp, or an Int64 in the same unit. Columns are unqualified.
     pub time: Expr,
-    /// What is added to it.
+    /// Added to `time`.
     pub slack: i64,
 }

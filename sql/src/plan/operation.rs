@@ -1,4 +1,4 @@
-//! What each node of a plan does. Facts only: the words for it are in [`crate::describe`].
+//! What each node of a plan does. Facts only: [`crate::describe`] puts them into words.
 
 use datafusion::logical_expr::{JoinType, LogicalPlan};
 
@@ -13,11 +13,11 @@ pub enum RelationKind {
     View,
 }
 
-/// What a node does. Logical plans stand over leaves: table scans named [`leaf_name`](super::leaf_name)`(i)`, one for each input of the node,
-/// with the schema of that input.
+/// What a node does. Logical plans read leaves: table scans named [`leaf_name`](super::leaf_name)`(i)`, one for each input of the
+/// node, with the schema of that input.
 #[derive(Debug, Clone)]
 pub enum Op {
-    /// The changes of a relation, narrowed to some columns.
+    /// The changes of a relation, restricted to some columns.
     Scan {
         /// The source's or view's name.
         relation: String,
@@ -25,11 +25,11 @@ pub enum Op {
         kind: RelationKind,
         /// Indexes into the relation's full schema, in output order.
         projection: Vec<usize>,
-        /// Which rows come too late to be counted; none: none do.
+        /// Which rows arrive too late to be counted. `None` if none do.
         lateness: Option<Lateness>,
     },
-    /// Filters, projections, unnests and unions: the delta of the output is the plan over the delta of the inputs. Weights pass
-    /// through with their rows.
+    /// Filters, projections, unnests and unions: the plan over the deltas of the inputs gives the delta of the output. Rows keep
+    /// their weights.
     Linear {
         /// Over the leaves.
         plan: LogicalPlan,
@@ -39,7 +39,7 @@ pub enum Op {
         /// Over leaf 0.
         plan: LogicalPlan,
     },
-    /// An aggregate directly over leaf 0 whose functions can be taken out of again (counts, exact sums), or none at all (DISTINCT):
+    /// An aggregate directly over leaf 0 that rows can be taken out of (counts, exact sums), or one without functions (DISTINCT):
     /// `LogicalPlan::Aggregate` whose input is the leaf's scan.
     Weighted {
         /// Over leaf 0.
@@ -49,7 +49,7 @@ pub enum Op {
     Join {
         /// Over the leaves.
         plan: LogicalPlan,
-        /// By leaf, where the keys are that rows must have in common to meet. All conditions stand in the plan.
+        /// For each leaf, the key that rows must have in common to match. The plan holds all conditions.
         keys: Vec<KeyedInput>,
     },
     /// A semi, anti or mark join of leaves 0 and 1 on equal keys with no further condition: `LogicalPlan::Join` over projections that
@@ -57,95 +57,98 @@ pub enum Op {
     Semi {
         /// Over the leaves.
         plan: LogicalPlan,
-        /// By leaf, where the keys are.
+        /// The key of each leaf.
         keys: Vec<KeyedInput>,
     },
     /// The first rows of an order over leaf 0: `LogicalPlan::Sort` whose input renames the leaf's columns.
     Top {
         /// Over leaf 0.
         plan: LogicalPlan,
-        /// Rows at the front that are passed over.
+        /// The number of rows to skip at the front.
         skip: usize,
-        /// The position after the last row that is given.
+        /// The position after the last row to emit.
         fetch: usize,
     },
-    /// Ranks over leaf 0, which is insert-only: `LogicalPlan::Window` of `row_number`, `rank` and `dense_rank`, all in one order and by
-    /// one key. Only rows whose rank is not beyond the bound are given.
+    /// Ranks over leaf 0, which is insert-only: `LogicalPlan::Window` of `row_number`, `rank` and `dense_rank`, all with one order
+    /// and one key. Only rows whose rank is within the bound are emitted.
     Ranks {
         /// Over leaf 0.
         plan: LogicalPlan,
-        /// Where the key is; equal keys are alike bit for bit.
+        /// The key; equal keys have equal bits.
         key: KeyedInput,
-        /// Which of the window's functions is bounded.
+        /// Index of the bounded function in the window.
         function: usize,
-        /// The last rank that is given.
+        /// The last rank that is emitted.
         bound: u64,
     },
-    /// The sessions of input 0, which is insert-only: rows of one key belong to one session as long as no two that follow each other in
-    /// time are further apart than the gap.
+    /// The sessions of input 0, which is insert-only. Rows of one key belong to one session as long as no two successive times are
+    /// further apart than the gap.
     Sessions {
-        /// Where the key is; equal keys are alike bit for bit.
+        /// The key; equal keys have equal bits.
         key: KeyedInput,
         /// The column of the time, an Int64 without NULL.
         time: usize,
         /// In units of the time.
         gap: i64,
-        /// What each output column is: a column of the input or, counted on from these, the first and the last time of the row's
-        /// session.
+        /// What each output column is: the index of a column of the input or, counting on from these, the first and the last time
+        /// of the row's session.
         columns: Vec<usize>,
     },
-    /// A plan over the leaves whose answer splits by a key: the answer over all rows is that over the rows of each key, put
-    /// together. There is none for a key without rows.
+    /// A plan over the leaves whose answer splits by a key: the answer over all rows is the union of the answers over the rows of
+    /// each key. A key without rows has an empty answer.
     Keyed {
         /// Over the leaves.
         plan: LogicalPlan,
-        /// By leaf, where the key is.
+        /// The key of each leaf.
         keys: Vec<KeyedInput>,
-        /// Over leaf 0, the only one, which is insert-only: those of its rows that can still come into an answer. The others never
-        /// return and need not be stored. None: all.
+        /// Over leaf 0, which is then the only one and insert-only: the rows of it that can still enter an answer. The other rows
+        /// never return and need not be stored. If `None`, all rows are stored.
         keep: Option<LogicalPlan>,
     },
-    /// The rows of input 0 whose window the watermark lets stand. The other inputs are scans of one column each, whose latest time
-    /// less a delay is a watermark; the smallest of them counts, and there is none before each has had a time.
+    /// The rows of input 0 whose window the watermark keeps. Each of the other inputs is a scan of one column; its latest time
+    /// minus a delay is a watermark. The smallest of these watermarks counts, and there is none until each input has had a time.
     Watermark {
-        /// The column of input 0, a timestamp, that holds the end of a row's window; the other inputs' columns are of its type.
+        /// The timestamp column of input 0 that holds the end of a row's window. The columns of the other inputs have the same
+        /// type.
         window_end: usize,
-        /// How late events may come, for each of the other inputs, in units of that type.
+        /// How late events may arrive, for each of the other inputs, in units of that type.
         delays: Vec<i64>,
-        /// Whether a row is shown only when the watermark has reached the end of its window. One without a window never is.
+        /// Whether a row is emitted only once the watermark has reached the end of its window. A row without a window is then never
+        /// emitted.
         emits_final: bool,
-        /// How far the watermark can be past the end of a row's window before the row is gone, in the same units. None: for ever.
+        /// How far the watermark can pass the end of a row's window before the row is removed, in the same units. If `None`, rows
+        /// are kept for ever.
         retain: Option<i64>,
     },
-    /// Any plan over the leaves: run over the whole stored input, before and after.
+    /// Any plan over the leaves, run over the whole stored input before and after a change.
     Full {
         /// Over the leaves.
         plan: LogicalPlan,
     },
 }
 
-/// How late a row of a source may come by its own time.
+/// How late a row of a source may arrive, by its own time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lateness {
-    /// The column of the time, by its index in the source's full schema.
+    /// The column of the time, as index into the source's full schema.
     pub column: usize,
-    /// A row is left out where its time is this far or further behind the latest one that the source has had, itself counted; in the
-    /// units of the column.
+    /// A row is left out if its time is this far or further behind the latest time that the source has had, that of the row
+    /// included. In the units of the column.
     pub most: i64,
 }
 
-/// By what an input of a node is arranged.
+/// The key by which an input of a node is arranged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyedInput {
-    /// Indexes of the key's columns, the first of one input meeting the first of another, of the same types. None: all rows have
+    /// Indexes of the key's columns. The columns of two inputs match by position and have the same types. If empty, all rows have
     /// the same key.
     pub columns: Vec<usize>,
-    /// Whether rows with a NULL in their key belong together; if not, each of them is alone.
+    /// Whether rows with a NULL in their key belong together. If not, each of them is alone.
     pub nulls_match: bool,
 }
 
 impl Op {
-    /// Which operator keeps the node up to date.
+    /// Returns which operator maintains the node.
     #[must_use]
     pub fn kind(&self) -> OperatorKind {
         match self {
@@ -164,7 +167,7 @@ impl Op {
         }
     }
 
-    /// What the node runs over its leaves; none where no plan says it.
+    /// Returns what the node runs over its leaves. `None` if it has no plan.
     #[must_use]
     pub fn plan(&self) -> Option<&LogicalPlan> {
         match self {
@@ -181,8 +184,8 @@ impl Op {
         }
     }
 
-    /// The key by which the rows of an input can be split, so that no two parts ever meet; none where there is no such key. An
-    /// aggregate's is its groups, which stand in its plan.
+    /// Returns the key by which the rows of an input can be split so that rows of two parts never match. `None` if there is no such
+    /// key. The key of an aggregate is its groups, which are in its plan.
     #[must_use]
     pub fn shard_key(&self, input: usize) -> Option<&KeyedInput> {
         match self {
@@ -193,7 +196,7 @@ impl Op {
     }
 }
 
-/// The leaf whose rows a semi, anti or mark join gives; it asks only whether the other one has a match.
+/// Returns the leaf whose rows a semi, anti or mark join emits. Of the other leaf, the join only tests for a match.
 pub(crate) fn given_leaf(plan: &LogicalPlan) -> usize {
     use JoinType::{RightAnti, RightMark, RightSemi};
     match plan {

@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::JoinType;
 
-/// Why a node is not in a cheaper class, where a user might expect one. Names of functions are as in SQL.
+/// Why a node is not in a cheaper class, where a user might expect one. Functions are named as in SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
     /// The rows do not depend on any event.
@@ -33,14 +33,14 @@ pub enum Reason {
     Sessions,
     /// GROUPING SETS, ROLLUP or CUBE.
     GroupingSets,
-    /// An extreme of nested values, which are ordered in part only: the function.
+    /// `min` or `max` of nested values, which have only a partial order: the function.
     NestedExtreme(String),
     /// An aggregate whose answer depends on how its input is cut: the function.
     DependsOnCuts(String),
     /// An aggregate whose partial states do not merge: the function.
     DoesNotMerge(String),
-    /// An aggregate that is no call of a function: the expression.
+    /// An aggregate that is not a function call: the expression.
     OtherAggregate(String),
-    /// An aggregate over input that retracts: its functions; none of them for DISTINCT.
+    /// An aggregate over input that retracts: its functions; empty for DISTINCT.
     Retracts(Vec<String>),
 }
