@@ -1,29 +1,30 @@
-//! A view's Parquet files: parts, snapshots, `current/` and `manifest.json`.
+//! The sink that keeps a view as Parquet files: parts, snapshots, `current/` and `manifest.json`.
 //!
 //! ```text
 //! data/views/<view>/
-//!   parts/<epoch>-<random>-<n>.parquet              immutable, never reused names; the only place where rows are written
+//!   parts/<epoch>-<random>-<n>.parquet              immutable, under names that are never reused; the only copies of the rows
 //!   snapshots/<epoch>-<millis>-<digest>/*.parquet   hard links to the parts of one commit, and its own manifest.json
 //!   current -> snapshots/<...>                      symbolic link, replaced by an atomic rename
-//!   manifest.json                                   the snapshot's files, offsets, epoch and fingerprint; atomic rename too
+//!   manifest.json                                   the snapshot's files, offsets, epoch and fingerprint; replaced atomically too
 //! ```
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `target` | [`ParquetSink`]: the contract of a sink, over all the others |
-//! | `writer` | [`ViewWriter`]: row changes to parts |
-//! | `parts` | [`Part`], [`PartLayout`] and [`Snapshot`]: what is said of files |
-//! | `hashed` | which parts a change touches, and how they are rewritten, split and merged |
-//! | `cost` | how many parts are cheapest |
-//! | `append` | merging small parts of a view whose rows only arrive |
-//! | `part_file` | one Parquet file: its name, writing, reading |
-//! | `row_groups` | the row groups of a large part, encoded side by side |
-//! | `shape` | the types of a view's rows: what is stored, when two rows are equal, the hash of a row |
+//! | `target` | [`ParquetSink`]: implements the contract of a sink with the other modules |
+//! | `writer` | [`ViewWriter`]: turns row changes into parts |
+//! | `parts` | [`Part`], [`PartLayout`] and [`Snapshot`]: descriptions of files |
+//! | `hashed` | finds the parts that a change touches, and rewrites, splits and merges them |
+//! | `cost` | computes the cheapest number of parts |
+//! | `append` | chooses the small parts to merge in an insert-only view |
+//! | `part_file` | names, writes and reads one Parquet file |
+//! | `row_groups` | encodes the row groups of a large part in parallel |
+//! | `shape` | the stored types of a view's rows, the equality of rows and their hash |
 //! | `snapshots` | [`publish`], [`read_manifest`] |
-//! | `sweep` | what is removed, and when |
+//! | `sweep` | removes files that are no longer needed |
 //!
-//! Nothing here decides what is committed: [`ViewWriter::write`] makes durable files that no one sees yet and gives their list, which
-//! becomes a token; the engine records the token; [`publish`] shows it, and can be repeated after a crash. Nothing here reads a clock.
+//! Nothing here decides what is committed. [`ViewWriter::write`] writes durable files that no reader sees yet, and returns their list,
+//! which becomes a token. The engine records the token. [`publish`] makes it visible, and can be repeated after a crash. Nothing here
+//! reads a clock.
 
 mod append;
 mod cost;

@@ -1,20 +1,20 @@
-//! Merging the small parts of a view whose rows only arrive. Pure: which parts to merge, not how.
+//! Chooses which small parts of an insert-only view to merge. Does no I/O.
 //!
-//! A part's tier is the power of eight of its rows. When a tier has eight parts, they become one together with everything
-//! smaller, so that a row is written about once for each tier below a full part, and a view has a few dozen parts besides full ones.
+//! Tiers grow by powers of eight in rows. When a tier has eight parts, these and all smaller parts are merged into one. So a row is
+//! written about once per tier, and a view has a few dozen parts in addition to full ones.
 
-/// Parts of a tier that are merged.
+/// The number of parts in a tier that starts a merge.
 const FAN_IN: usize = 8;
-/// Parts below this are one tier.
+/// Parts with fewer rows form the lowest tier.
 const SMALLEST_ROWS: u64 = 512;
-/// A part of so many rows or bytes is never merged again.
+/// A part with this many rows or bytes is full and never merged again.
 pub(super) const FULL_ROWS: u64 = 4 << 20;
 pub(super) const FULL_BYTES: u64 = 256 << 20;
-/// A merge of at most so many rows or bytes is done at once; a larger one beside the commits.
+/// A merge of at most this many rows and bytes runs within the commit, a larger one in the background.
 pub(super) const AT_ONCE_ROWS: u64 = 64 << 10;
 pub(super) const AT_ONCE_BYTES: u64 = 8 << 20;
 
-/// Rows and bytes of a part, as far as merging is concerned.
+/// The size of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) rows: u64,
@@ -28,7 +28,7 @@ impl Size {
     }
 }
 
-/// Indexes, rising, of the parts to merge into one now; empty when there is nothing to do.
+/// Returns the indexes, ascending, of the parts to merge into one; empty if there is nothing to merge.
 pub(super) fn parts_to_merge(sizes: &[Size]) -> Vec<usize> {
     let tiers: Vec<Option<u32>> = sizes.iter().map(|size| size.tier()).collect();
     let crowded = tiers

@@ -1,33 +1,33 @@
-//! How many parts are cheapest: a small model of what a commit costs, in microseconds. Pure.
+//! Computes the cheapest number of parts from a small model of the cost of a commit in microseconds. Does no I/O.
 //!
-//! A commit that changes `k` keys at random touches `P (1 - (1 - 1/P)^k)` of `P` parts; each is read and written again, which
-//! costs something for the file and something for each row in it, and every part, touched or not, costs its link in the
-//! snapshot. So a view whose rows all change has few large parts, and one in which few rows change has many small ones.
+//! A commit that changes `k` random keys touches `P (1 - (1 - 1/P)^k)` of `P` parts. Each touched part is read and rewritten, at a cost
+//! per file and per row. Every part, touched or not, costs a link in the snapshot. So a view whose rows all change has few large parts,
+//! and one in which few rows change has many small ones.
 
-/// For each part written: creating, syncing and later removing a file, footers.
+/// The cost of each part written: creating, syncing and later removing a file, and its footer.
 const PART_US: f64 = 350.0;
-/// For each part that a view has: links, names in lists, removal.
+/// The cost of each part of a view: links, names in lists, removal.
 const LINK_US: f64 = 30.0;
-/// So many parts are written side by side.
+/// The number of parts written in parallel.
 const SIDE_BY_SIDE: f64 = 2.0;
-/// For each row in a part written, and for each of its columns.
+/// The cost of each row in a part written, and of each of its columns.
 const ROW_US: f64 = 0.05;
 const ROW_COLUMN_US: f64 = 0.05;
 
-/// No part is made smaller than this for the sake of cost...
+/// Parts are not split for cost into parts with fewer rows.
 pub(super) const MIN_ROWS: u64 = 1_024;
-/// ...nor larger; and one twice as large is split whatever the cost.
+/// Parts are not merged for cost into parts with more rows. A part of more than twice as many is split whatever the cost.
 pub(super) const MAX_ROWS: u64 = 256 << 10;
-/// As [`MAX_ROWS`], in bytes of the file.
+/// Like [`MAX_ROWS`], in bytes of the file.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
-/// Splitting for cost ends at so many bits: 1,024 parts.
+/// The longest prefix that splitting for cost creates, in bits: 1,024 parts.
 pub(super) const MAX_BITS: u8 = 10;
-/// Over so many commits a change of layout has to pay for itself.
+/// The number of commits over which a split must pay for itself.
 const HORIZON: f64 = 20.0;
-/// Commits seen before the layout follows them.
+/// The number of commits to observe before adapting the layout.
 const WARM_UP: u32 = 3;
 
-/// How many keys a commit changes, as a moving geometric mean: one large commit (a backfill) is soon forgotten.
+/// The number of keys that a commit changes, as a moving geometric mean, so that one large commit (a backfill) is soon forgotten.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ChangeRate {
     mean_ln: f64,
@@ -41,20 +41,20 @@ impl ChangeRate {
         self.commits = self.commits.saturating_add(1);
     }
 
-    /// Keys changed in a commit; none until enough commits were seen.
+    /// Returns the mean number of keys that a commit changes, or `None` before enough commits were observed.
     pub(super) fn keys(&self) -> Option<f64> {
         (self.commits >= WARM_UP).then(|| self.mean_ln.exp())
     }
 }
 
-/// What a commit costs for some rows of a view.
+/// The cost of a commit for some rows of a view.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cost {
-    /// Keys that a commit changes among these rows.
+    /// The number of keys that a commit changes among these rows.
     keys: f64,
-    /// Microseconds a row.
+    /// The cost of a row in microseconds.
     row_us: f64,
-    /// Parts with other rows that a commit writes besides.
+    /// The number of parts with other rows that the commit also writes.
     others: f64,
 }
 
@@ -63,15 +63,15 @@ impl Cost {
         Cost { keys, row_us: ROW_US + ROW_COLUMN_US * columns as f64, others: 0.0 }
     }
 
-    /// For a fraction of the rows, where a commit writes so many parts with the rest of them.
+    /// Returns the cost for a fraction of the rows, if the commit also writes `others` parts with the remaining rows.
     pub(super) fn of(self, fraction: f64, others: usize) -> Cost {
         Cost { keys: self.keys * fraction, others: others as f64, ..self }
     }
 
-    /// Cost of a commit with `rows` in `parts` equal parts.
+    /// Returns the cost of a commit, in microseconds, if `rows` are spread over `parts` equal parts.
     pub(super) fn commit_us(self, rows: f64, parts: f64) -> f64 {
         let touched = if parts <= 1.0 {
-            // One part: the chance that anything changes in it.
+            // With one part: the probability that anything in it changes.
             1.0 - (-self.keys).exp()
         } else {
             parts * (1.0 - (1.0 - 1.0 / parts).powf(self.keys))
@@ -79,7 +79,8 @@ impl Cost {
         touched * (PART_US + self.row_us * rows / parts) / (touched + self.others).clamp(1.0, SIDE_BY_SIDE) + parts * LINK_US
     }
 
-    /// Into how many parts (as a power of two) to split a part of `rows` that is being rewritten anyway and has `bits` already.
+    /// Returns into how many parts, as a power of two, to split a part of `rows` that is rewritten anyway. `bits` is the length of its
+    /// prefix.
     pub(super) fn split(self, rows: u64, bits: u8) -> u8 {
         let one = self.commit_us(rows as f64, 1.0);
         let (mut best, mut best_gain) = (0, 0.0);
@@ -96,13 +97,13 @@ impl Cost {
         best
     }
 
-    /// Whether two halves that are both being rewritten are better off as one part of `rows`.
+    /// Checks whether merging two halves that are both rewritten anyway into one part of `rows` saves cost.
     pub(super) fn merge(self, rows: u64) -> bool {
         rows <= MAX_ROWS && self.commit_us(rows as f64, 2.0) - self.commit_us(rows as f64, 1.0) > PART_US * 0.5
     }
 }
 
-/// Into how many parts (as a power of two) a part must be split because it is too large to be rewritten as one.
+/// Returns into how many parts, as a power of two, a part must be split because it is too large.
 pub(super) fn forced_split(rows: u64, bytes: u64) -> u8 {
     let mut more = 0;
     if rows > 2 * MAX_ROWS || bytes > 2 * MAX_BYTES {

@@ -1,7 +1,7 @@
-//! Which parts a change touches, and how they are written again: split by hash, merged, or as they are.
+//! Finds the parts that a change touches, and rewrites them. A rewritten part may be split by hash or merged with its sibling.
 //!
-//! The parts are the leaves of a binary trie over the hashes of rows: each holds those that begin with its prefix, and together
-//! they hold all. Splitting and merging are local, and happen only to parts that are written anyway.
+//! The parts are the leaves of a binary trie over the hashes of rows. Each part holds the rows whose hash begins with its prefix; together
+//! the parts cover all hashes. Only parts that are rewritten anyway are split, or merged with a sibling.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -25,23 +25,23 @@ use super::shape::Shape;
 use crate::Error;
 use crate::sink::contract::Delta;
 
-/// Parts of at most this many rows are written by many threads, which wait for the disk most of the time.
+/// Parts of at most this many rows are written by many threads, since these mostly wait for the disk.
 const SMALL_ROWS: u64 = 16 << 10;
 const SMALL_THREADS: usize = 12;
-/// At most so many rows that leave a part are looked for by their keys, one after the other.
+/// The maximum number of rows to remove from a part for which they are found by their keys, one by one.
 const FEW_REMOVALS: usize = 16;
-/// More bits than this a prefix cannot have.
+/// The maximum length of a prefix in bits.
 const MOST_BITS: u8 = 32;
 
-/// Rows of a change that are encoded at once.
+/// The number of rows of a change that are encoded at once.
 const ENCODED_ROWS: usize = 64 << 10;
 
-/// Some rows of a change, ready to be applied.
+/// A piece of a change, ready to be applied.
 struct Encoded {
     stored: RecordBatch,
     weights: Option<Int64Array>,
     hashes: Vec<u64>,
-    /// Where rows are compared: not where all of them only come.
+    /// The encodings for comparing rows; `None` if the changes remove no rows.
     rows: Option<Rows>,
 }
 
@@ -53,13 +53,13 @@ impl Encoded {
         Ok(Encoded { stored, weights, hashes, rows })
     }
 
-    /// The bytes by which a row is compared: none where no row is.
+    /// Returns the encoding of a row for comparison; empty if rows are not compared.
     fn row(&self, row: u32) -> &[u8] {
         self.rows.as_ref().map_or(&[], |rows| rows.row(row as usize).data())
     }
 }
 
-/// The changes in pieces, in their order, encoded on all cores.
+/// Splits the changes into pieces and encodes them on all cores. Keeps their order.
 fn encode(changes: &[Delta], shape: &Shape) -> Result<Vec<Encoded>, Error> {
     let compared = changes
         .iter()
@@ -69,7 +69,7 @@ fn encode(changes: &[Delta], shape: &Shape) -> Result<Vec<Encoded>, Error> {
     for change in changes {
         let rows = change.rows.num_rows();
         if change.weights.as_ref().is_some_and(|weights| weights.len() != rows || weights.null_count() > 0) {
-            return Err(Error::Bug("a change whose weights do not fit its rows".to_owned()));
+            return Err(Error::Bug("the weights of a change do not match its rows".to_owned()));
         }
         for start in (0..rows).step_by(ENCODED_ROWS) {
             let length = ENCODED_ROWS.min(rows - start);
@@ -79,20 +79,20 @@ fn encode(changes: &[Delta], shape: &Shape) -> Result<Vec<Encoded>, Error> {
     pieces.into_par_iter().map(|(rows, weights)| Encoded::new(&rows, weights, compared, shape)).collect()
 }
 
-/// A row of a change.
+/// The position of a row in the changes.
 #[derive(Debug, Clone, Copy)]
 struct RowRef {
     change: u32,
     row: u32,
 }
 
-/// Parts to read, and what becomes of them.
+/// Parts to rewrite, and the changes to apply to them.
 #[derive(Debug, Default)]
 struct Job {
     olds: Vec<Part>,
     prefix: u32,
     bits: u8,
-    /// Bits that the new parts have more than `bits`.
+    /// The number of bits by which to split: the new parts have prefixes of `bits + split` bits.
     split: u8,
     adds: Vec<RowRef>,
     removes: Vec<RowRef>,
@@ -113,12 +113,12 @@ impl Job {
     }
 }
 
-/// The first hash of a part's slice.
+/// Returns the first hash of a part's slice.
 fn start(prefix: u32, bits: u8) -> u64 {
     if bits == 0 { 0 } else { u64::from(prefix) << (64 - u32::from(bits)) }
 }
 
-/// Checks that the parts of a view hold the whole space of hashes, each slice once, and sorts them.
+/// Sorts the parts of a view and checks that they cover the hash space without gap or overlap.
 pub(super) fn sorted(mut parts: Vec<Part>, folder: &Path) -> Result<Vec<Part>, Error> {
     parts.sort_by_key(|part| start(part.prefix, part.bits));
     let mut next: u128 = 0;
@@ -127,7 +127,7 @@ pub(super) fn sorted(mut parts: Vec<Part>, folder: &Path) -> Result<Vec<Part>, E
             && u64::from(part.prefix) >> part.bits == 0
             && u128::from(start(part.prefix, part.bits)) == next;
         if !fits {
-            let message = format!("the list of parts does not hold every hash once: see {}", part.file);
+            let message = format!("its list of parts has a gap or an overlap in the hash space at {}", part.file);
             return Err(Error::Corrupt { path: folder.to_owned(), message });
         }
         next += 1 << (64 - u32::from(part.bits));
@@ -135,13 +135,13 @@ pub(super) fn sorted(mut parts: Vec<Part>, folder: &Path) -> Result<Vec<Part>, E
     if !parts.is_empty() && next != 1 << 64 {
         return Err(Error::Corrupt {
             path: folder.to_owned(),
-            message: "the last slice of its list of parts is missing".to_owned(),
+            message: "its list of parts ends before the end of the hash space".to_owned(),
         });
     }
     Ok(parts)
 }
 
-/// Applies changes to the parts of a view; gives the parts after, sorted. New files are synced, their names are not.
+/// Applies changes to the parts of a view and returns the new list of parts, sorted. New files are synced, but their folder is not.
 pub(super) fn apply(
     view: &str,
     files: &PartFiles,
@@ -181,7 +181,7 @@ pub(super) fn apply(
     Ok(parts)
 }
 
-/// Keys that a commit changes, or a guess where counting them would cost as much as changing them.
+/// Returns the number of keys that a commit changes. For large commits it is only an upper bound, since an exact count is expensive.
 fn distinct_keys(encoded: &[Encoded]) -> u64 {
     let all = encoded.iter().map(|change| change.hashes.len()).sum::<usize>();
     if all > 16 << 10 {
@@ -193,7 +193,7 @@ fn distinct_keys(encoded: &[Encoded]) -> u64 {
     hashes.len() as u64
 }
 
-/// Sorts the changed rows by the part (its index) that each falls in.
+/// Groups the changed rows by the index of the part they fall in.
 fn jobs_by_part(parts: &[Part], changes: &[Encoded]) -> Result<HashMap<usize, Job>, Error> {
     let starts: Vec<u64> = parts.iter().map(|part| start(part.prefix, part.bits)).collect();
     let mut jobs: HashMap<usize, Job> = HashMap::new();
@@ -220,12 +220,12 @@ fn position(index: usize) -> Result<u32, Error> {
     u32::try_from(index).map_err(|_| Error::Bug("a change of more than 4 billion rows".to_owned()))
 }
 
-/// Joins neighbours that are better off as one part, longest prefixes first.
+/// Merges sibling parts if that pays off, longest prefixes first.
 fn merge(jobs: &mut BTreeMap<(u8, u32), Job>, unchanged: &mut BTreeMap<(u8, u32), Part>, cost: Option<Cost>, total: u64) {
     for bits in (1..=MOST_BITS).rev() {
         let touched: Vec<u32> = jobs.range((bits, 0)..=(bits, u32::MAX)).map(|((_, prefix), _)| *prefix).collect();
         for prefix in touched {
-            // Gone when it was merged with the one before it.
+            // The job is gone if it was merged with its predecessor.
             let Some(job) = jobs.get(&(bits, prefix)) else { continue };
             let other = (bits, prefix ^ 1);
             let pays = if let Some(sibling) = jobs.get(&other) {
@@ -254,7 +254,7 @@ fn merge(jobs: &mut BTreeMap<(u8, u32), Job>, unchanged: &mut BTreeMap<(u8, u32)
     }
 }
 
-/// Decides which parts are written as several.
+/// Decides which parts to split.
 fn split(jobs: &mut BTreeMap<(u8, u32), Job>, cost: Option<Cost>, total: u64) {
     let others = jobs.len().saturating_sub(1);
     for job in jobs.values_mut().filter(|job| job.is_touched()) {
@@ -275,7 +275,7 @@ fn run(view: &str, files: &PartFiles, epoch: u64, job: &Job, changes: &[Encoded]
             pieces.push(Piece { rows, hashes: None });
         }
     }
-    // What is not in the old part may have come and gone in one epoch.
+    // A row to remove that is not in the old parts may have been added in this epoch.
     let mut adds = job.adds.clone();
     if removals.left > 0 {
         adds.retain(|add| !removals.take(changes[add.change as usize].row(add.row)));
@@ -302,7 +302,7 @@ fn run(view: &str, files: &PartFiles, epoch: u64, job: &Job, changes: &[Encoded]
     write_split(files, epoch, job, pieces)
 }
 
-/// Rows of a new part, with their hashes where these are at hand.
+/// Rows of a new part, with their hashes if known.
 struct Piece {
     rows: RecordBatch,
     hashes: Option<Vec<u64>>,
@@ -336,10 +336,10 @@ fn write_split(files: &PartFiles, epoch: u64, job: &Job, pieces: Vec<Piece>) -> 
     }
 }
 
-/// The rows that a part has to lose, as a multiset.
+/// The multiset of rows to remove from a part.
 struct Removals<'a> {
     changes: &'a [Encoded],
-    /// A row, and how many times it is still to be removed.
+    /// Each row, and how many more times to remove it.
     rows: HashTable<(RowRef, u64)>,
     left: u64,
 }
@@ -357,7 +357,7 @@ impl<'a> Removals<'a> {
         Removals { changes, rows, left: removes.len() as u64 }
     }
 
-    /// Whether this row is to be removed; counts it as removed.
+    /// Checks whether to remove this row. If so, counts it as removed.
     fn take(&mut self, row: &[u8]) -> bool {
         let changes = self.changes;
         let found = self.rows.find_mut(xxh3_64(row), |(at, _)| changes[at.change as usize].row(at.row) == row);
@@ -371,10 +371,10 @@ impl<'a> Removals<'a> {
         }
     }
 
-    /// The rows that stay.
+    /// Returns the rows of a batch that remain.
     fn take_from(&mut self, batch: RecordBatch, files: &PartFiles) -> Result<RecordBatch, Error> {
         let failed = |error: ArrowError| Error::Bug(format!("rows of a part cannot be compared: {error}"));
-        // Kernels do not compare every type; encodings do.
+        // The comparison kernels do not support every type, so fall back to comparing the encodings of all rows.
         let candidates = match self.candidates(&batch, files.shape()) {
             Ok(Some(candidates)) => candidates,
             Ok(None) | Err(_) => (0..position(batch.num_rows())?).collect(),
@@ -400,8 +400,8 @@ impl<'a> Removals<'a> {
         filter_record_batch(&batch, &BooleanArray::new(keep.finish(), None)).map_err(failed)
     }
 
-    /// The rows whose keys are those of some removal, in order: encoding only these is much cheaper where a large part loses a
-    /// few rows. None where comparing keys would not be.
+    /// Returns the rows, in order, whose key equals that of a row to remove. Encoding only these is much cheaper if a large part loses few
+    /// rows. Returns `None` if finding them by key is not possible or not cheaper.
     fn candidates(&self, batch: &RecordBatch, shape: &Shape) -> Result<Option<Vec<u32>>, ArrowError> {
         let columns = shape.comparable_keys();
         if columns.is_empty() || self.rows.len() > FEW_REMOVALS {
@@ -428,7 +428,7 @@ impl<'a> Removals<'a> {
     }
 }
 
-/// A row in words, cut off where it is long.
+/// Formats a row for an error message, truncated to 300 characters.
 fn describe(batch: &RecordBatch, row: usize) -> String {
     let options = FormatOptions::default().with_null("NULL");
     let mut text = String::new();

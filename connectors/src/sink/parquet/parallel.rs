@@ -1,12 +1,12 @@
-//! Runs independent jobs that wait for the disk on more threads than there are cores. They end with the call.
+//! Runs independent jobs that wait for the disk on more threads than there are cores. The threads end with the call.
 
 use std::sync::Mutex;
 use std::thread;
 
 use crate::Error;
 
-/// Runs `work` on each job with at most `threads` threads; results in no particular order. After the first error no new job
-/// is begun, and that error is given.
+/// Runs `work` on each job with at most `threads` threads. The results are in no particular order. After the first error no new job
+/// starts, and the error is returned.
 pub(super) fn run<J: Send, R: Send>(
     jobs: Vec<J>,
     threads: usize,
@@ -24,7 +24,7 @@ pub(super) fn run<J: Send, R: Send>(
             match work(job) {
                 Ok(result) => results.push(result),
                 Err(error) => {
-                    // The others find nothing more to do.
+                    // Empties the queue, so that the other threads stop.
                     if let Ok(mut jobs) = queue.lock() {
                         jobs.by_ref().for_each(drop);
                     }

@@ -1,7 +1,7 @@
-//! One Parquet file of a view: its name, writing it, reading it.
+//! Names, writes and reads one Parquet file of a view.
 //!
-//! Names are `<epoch>-<random>-<n>.parquet`: the random digits are a writer's own, so that two writers in one folder never
-//! meet. A file is synced when it is written; its name is durable once [`PartFiles::sync`] has returned.
+//! Names are `<epoch>-<random>-<n>.parquet`. Each writer has its own random digits, so that the names of two writers in one folder never
+//! collide. A written file is synced; its name is durable once [`PartFiles::sync`] has returned.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,19 +23,19 @@ use super::shape::Shape;
 use crate::Error;
 use crate::durable::{self, io_error};
 
-/// Parts of at most so many rows are written plain: encoding them costs more than it saves.
+/// Parts of at most this many rows are written uncompressed and without dictionaries, which would cost more than they save.
 const PLAIN_ROWS: usize = 4_096;
-/// Parts of at most so many bytes are read as a whole.
+/// Parts of at most this many bytes are read into memory as a whole.
 const READ_WHOLE_BYTES: u64 = 16 << 20;
 const ROW_GROUP_ROWS: usize = 1 << 20;
 const READ_ROWS: usize = 64 << 10;
 
-/// The folder `parts/` of a view, and how its files are written and read.
+/// Writes and reads the files in the folder `parts/` of a view.
 #[derive(Debug)]
 pub(super) struct PartFiles {
     folder: PathBuf,
     shape: Arc<Shape>,
-    /// The random digits in names.
+    /// The random digits in this writer's names.
     writer: String,
     next: AtomicU64,
     plain: WriterPropertiesPtr,
@@ -79,12 +79,12 @@ impl PartFiles {
         durable::sync_folder(&self.folder)
     }
 
-    /// Writes stored rows as a new part, synced.
+    /// Writes stored rows as a new part and syncs it.
     pub(super) fn write(&self, epoch: u64, prefix: u32, bits: u8, rows: &[RecordBatch]) -> Result<Part, Error> {
         self.write_from(epoch, prefix, bits, rows.iter().map(RecordBatch::num_rows).sum(), rows.iter().cloned().map(Ok))
     }
 
-    /// As [`PartFiles::write`], with about `expected` rows that need not be in memory at once.
+    /// Like [`PartFiles::write`], for about `expected` rows that need not all be in memory.
     pub(super) fn write_from(
         &self,
         epoch: u64,
@@ -96,7 +96,7 @@ impl PartFiles {
         self.make(epoch, prefix, bits, |path| self.write_file(path, expected, rows))
     }
 
-    /// Writes rows of the view as a new part with all hashes, synced; on all cores where they are many.
+    /// Writes rows of the view as a new part that covers all hashes, and syncs it. Uses all cores if there are many rows.
     pub(super) fn write_rows(&self, epoch: u64, rows: &[RecordBatch]) -> Result<Part, Error> {
         let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
         if !row_groups::are_several(count) {
@@ -109,7 +109,7 @@ impl PartFiles {
         })
     }
 
-    /// A part of what `write` puts into a new file: rows and bytes. Nothing is left of one that fails.
+    /// Creates a part. `write` writes the new file and returns its number of rows and bytes. If it fails, the file is removed.
     fn make(
         &self,
         epoch: u64,
@@ -164,13 +164,13 @@ impl PartFiles {
         Ok((writer.into_inner().map_err(failed)?, count))
     }
 
-    /// The stored rows of a part, in order.
+    /// Returns the stored rows of a part, in order.
     pub(super) fn read(&self, part: &Part) -> Result<StoredRows, Error> {
         let path = self.path(part);
         let file = File::open(&path).map_err(io_error("opening", &path))?;
         let length = file.metadata().map_err(io_error("reading", &path))?.len();
         if length != part.bytes {
-            return Err(Error::Corrupt { path, message: format!("it has {length} bytes, and was written with {}", part.bytes) });
+            return Err(Error::Corrupt { path, message: format!("it has {length} bytes, but was written with {}", part.bytes) });
         }
         let damaged = |error: ParquetError| Error::Corrupt { path: path.clone(), message: error.to_string() };
         let options = ArrowReaderOptions::new();
@@ -191,16 +191,16 @@ impl PartFiles {
     }
 }
 
-/// Syncs a file; its length.
+/// Syncs a file and returns its length in bytes.
 fn synced(path: &Path, file: &File) -> Result<u64, Error> {
     file.sync_all().map_err(io_error("syncing", path))?;
     Ok(file.metadata().map_err(io_error("reading", path))?.len())
 }
 
-/// The folder of a view's parts.
+/// The name of the folder of a view's parts.
 pub(super) const PARTS: &str = "parts";
 
-/// Reads a part batch by batch, and checks that it holds as many rows as were written.
+/// Reads a part batch by batch, and checks that it has as many rows as were written.
 #[derive(Debug)]
 pub(super) struct StoredRows {
     shape: Arc<Shape>,
@@ -220,7 +220,7 @@ impl StoredRows {
                 self.left =
                     self.left.checked_sub(rows).ok_or_else(|| damaged("it has more rows than were written".to_owned()))?;
                 let batch = RecordBatch::try_new(Arc::clone(self.shape.stored()), batch.columns().to_vec());
-                batch.map(Some).map_err(|error| damaged(format!("its columns are not the view's: {error}")))
+                batch.map(Some).map_err(|error| damaged(format!("its columns do not match the view: {error}")))
             }
             None if self.left > 0 => Err(damaged(format!("{} of its rows are missing", self.left))),
             None => Ok(None),

@@ -1,4 +1,4 @@
-//! What is said of a view's files: parts, how rows are laid out in them, and what one commit shows.
+//! Descriptions of a view's files: parts, their layout, and the snapshot of a commit.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +8,12 @@ use crate::sink::contract::CommitFacts;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum PartLayout {
-    /// Rows only ever arrive: each commit appends a part, and small parts are merged as they pile up.
+    /// For insert-only views. Each commit appends a part; small parts are merged.
     Append,
-    /// Rows change: split by the hash of these columns (all columns when empty); only parts with changed rows are rewritten.
+    /// For views whose rows change. Rows are split by the hash of these columns (all columns if empty). Only parts with changed rows are
+    /// rewritten.
     Hashed {
-        /// Indexes of the columns that decide the part.
+        /// The indexes of the columns whose hash decides the part.
         columns: Vec<usize>,
     },
 }
@@ -20,23 +21,23 @@ pub enum PartLayout {
 /// One immutable Parquet file of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
-    /// Its name in `parts/`.
+    /// The file's name in `parts/`.
     pub file: String,
-    /// Rows in it.
+    /// The number of rows.
     pub rows: u64,
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Which slice of the hash space it holds: rows whose hash begins with the `bits` upper bits `prefix`. Zero for `Append`.
+    /// The slice of the hash space: the part holds the rows whose hash begins with the bits of `prefix`. Zero for `Append`.
     pub prefix: u32,
-    /// Length of the prefix in bits.
+    /// The length of the prefix in bits. Zero for `Append`.
     pub bits: u8,
 }
 
-/// What one commit shows of a view.
+/// The content of a view at one commit.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Snapshot {
     /// The commit.
     pub(super) commit: CommitFacts,
-    /// The parts that together are the view.
+    /// The parts that together make up the view.
     pub(super) parts: Vec<Part>,
 }

@@ -1,5 +1,4 @@
-//! Row groups of a large part whose rows are in memory, encoded side by side: one at a time would keep one core busy while
-//! nothing else goes on.
+//! Encodes the row groups of a large part in parallel. Its rows are in memory, and a single encoder would keep only one core busy.
 
 use std::fs::File;
 use std::path::Path;
@@ -16,15 +15,15 @@ use super::shape::Shape;
 use crate::Error;
 use crate::durable::io_error;
 
-/// Bytes of a row group, at most.
+/// The maximum size of a row group in bytes.
 pub(super) const ROW_GROUP_BYTES: usize = 256 << 20;
 
-/// Rows that are worth a row group, and a thread, of their own.
+/// The minimum number of rows for which a separate row group and thread pay off.
 const LEAST_ROWS: usize = 64 << 10;
-/// Rows of a row group: few enough that not much waits for the disk at the end.
+/// The maximum number of rows of a row group: few enough that little remains to be written to disk at the end.
 const MOST_ROWS: usize = 256 << 10;
 
-/// Whether so many rows are more than one row group.
+/// Checks whether to split this many rows into several row groups.
 pub(super) fn are_several(rows: usize) -> bool {
     rows >= 2 * LEAST_ROWS && rayon::current_num_threads() > 1
 }
@@ -48,7 +47,7 @@ pub(super) fn write(
     for pieces in pieces.chunks(cores) {
         let before = std::mem::take(&mut encoded);
         let encode = || pieces.par_iter().map(|rows| encode(path, shape, &factory, rows)).collect::<Result<Vec<_>, Error>>();
-        // The disk works on what is encoded while the next ones are.
+        // Writes and syncs the encoded row groups while the next ones are encoded.
         let (next, appended) = rayon::join(encode, || {
             append(path, &mut writer, before)?;
             writer.flush().and_then(|()| writer.inner().sync_data()).map_err(io_error("syncing", path))
@@ -60,10 +59,10 @@ pub(super) fn write(
     writer.into_inner().map_err(failed)
 }
 
-/// The columns of a row group.
+/// The encoded columns of a row group.
 type Encoded = Vec<ArrowColumnChunk>;
 
-/// Puts row groups at the end of the file.
+/// Appends row groups to the file.
 fn append(path: &Path, writer: &mut SerializedFileWriter<File>, groups: Vec<Encoded>) -> Result<(), Error> {
     let failed = |error| write_error(path, error);
     for group in groups {
@@ -76,7 +75,7 @@ fn append(path: &Path, writer: &mut SerializedFileWriter<File>, groups: Vec<Enco
     Ok(())
 }
 
-/// The columns of one row group, or of more where the rows are large.
+/// Encodes rows as one row group, or as several if they exceed [`ROW_GROUP_BYTES`].
 fn encode(path: &Path, shape: &Shape, factory: &ArrowRowGroupWriterFactory, rows: &[RecordBatch]) -> Result<Vec<Encoded>, Error> {
     let failed = |error: ParquetError| write_error(path, error);
     let close = |columns: Vec<ArrowColumnWriter>| {
@@ -105,7 +104,7 @@ fn encode(path: &Path, shape: &Shape, factory: &ArrowRowGroupWriterFactory, rows
     Ok(groups)
 }
 
-/// The same rows in pieces of so many, the last one smaller.
+/// Splits the rows into pieces of `rows` rows each; the last piece may be smaller.
 fn cut(batches: &[RecordBatch], rows: usize) -> Vec<Vec<RecordBatch>> {
     let mut pieces = vec![Vec::new()];
     let mut room = rows;
@@ -127,7 +126,7 @@ fn cut(batches: &[RecordBatch], rows: usize) -> Vec<Vec<RecordBatch>> {
     pieces
 }
 
-/// What an error of the Parquet writer means.
+/// Converts an error of the Parquet writer.
 pub(super) fn write_error(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<std::io::Error>() {

@@ -1,8 +1,8 @@
-//! The types of a view's rows: what is stored in Parquet, when two rows are equal, and the hash that decides a row's part.
+//! The stored types of a view's rows, the equality of rows, and the hash that decides a row's part.
 //!
-//! Two rows are equal when their arrow-row encodings over all stored columns are; every NaN is made the same NaN before, and
-//! 0.0 and -0.0 differ. The hash is xxh3-64 of the encoding of the key columns: it is the same on every machine, and part
-//! files depend on it, so a release of arrow that encodes rows in another way asks for views to be rebuilt.
+//! Two rows are equal if their arrow-row encodings over all stored columns are equal. Before that, all NaNs are replaced by the same NaN;
+//! 0.0 and -0.0 differ. The hash is xxh3-64 of the encoding of the key columns and is the same on every machine. Part files depend on it:
+//! if a release of arrow changes the encoding of rows, views must be rebuilt.
 
 use std::sync::Arc;
 
@@ -20,23 +20,23 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::parts::PartLayout;
 use crate::Error;
 
-/// What is known of a view's rows.
+/// Converts, compares and hashes the rows of a view.
 #[derive(Debug)]
 pub(super) struct Shape {
-    /// As the view's query gives them.
+    /// The schema of the view's query.
     view: SchemaRef,
-    /// As Parquet holds them.
+    /// The schema of the Parquet files.
     stored: SchemaRef,
     rows: RowConverter,
-    /// The columns that decide the part, where not all do.
+    /// The columns that decide the part; `None` if all do.
     key: Option<(Vec<usize>, RowConverter)>,
-    /// Columns that hold floating-point numbers at any depth.
+    /// The columns that contain floating-point numbers at any depth.
     floats: Vec<usize>,
     comparable: Vec<usize>,
 }
 
 impl Shape {
-    /// Checks that Parquet can hold every column.
+    /// Creates the shape. Checks that Parquet can hold every column.
     pub(super) fn new(view: SchemaRef, layout: &PartLayout) -> Result<Shape, Error> {
         let mut fields = Vec::with_capacity(view.fields().len());
         for field in view.fields() {
@@ -84,7 +84,7 @@ impl Shape {
         &self.stored
     }
 
-    /// Rows of the view as they are stored.
+    /// Converts rows of the view to stored rows.
     pub(super) fn to_stored(&self, rows: &RecordBatch) -> Result<RecordBatch, Error> {
         let mut stored = convert(rows, &self.stored)?;
         if !self.floats.is_empty() {
@@ -97,22 +97,22 @@ impl Shape {
         Ok(stored)
     }
 
-    /// The key columns (all, where there is no key) whose values can be compared without encoding them.
+    /// Returns the key columns (all columns if there is no key) whose values can be compared without encoding them.
     pub(super) fn comparable_keys(&self) -> &[usize] {
         &self.comparable
     }
 
-    /// Stored rows as the view gives them.
+    /// Converts stored rows to rows of the view.
     pub(super) fn to_view(&self, stored: &RecordBatch) -> Result<RecordBatch, Error> {
         convert(stored, &self.view)
     }
 
-    /// The encodings by which stored rows are compared.
+    /// Encodes stored rows for comparison.
     pub(super) fn encode(&self, stored: &RecordBatch) -> Result<Rows, Error> {
         self.rows.convert_columns(stored.columns()).map_err(|error| Error::Bug(format!("rows cannot be compared: {error}")))
     }
 
-    /// The hashes that decide the parts of stored rows; `encoded` as [`Shape::encode`] gives them, where at hand.
+    /// Returns the hashes that decide the parts of stored rows. `encoded` is the result of [`Shape::encode`], if the caller has it.
     pub(super) fn hashes(&self, stored: &RecordBatch, encoded: Option<&Rows>) -> Result<Vec<u64>, Error> {
         let hash = |rows: &Rows| rows.iter().map(|row| xxh3_64(row.as_ref())).collect();
         match (&self.key, encoded) {
@@ -129,7 +129,7 @@ impl Shape {
     }
 }
 
-/// Why a type cannot be stored, and a cast to write instead with `{}` for the column.
+/// Returns why a type cannot be stored, and a cast to write instead, with `{}` for the column. Returns `None` if it can be stored.
 fn refusal(data_type: &DataType) -> Option<(String, &'static str)> {
     match data_type {
         DataType::Interval(IntervalUnit::MonthDayNano) => Some((
@@ -153,8 +153,8 @@ fn refusal(data_type: &DataType) -> Option<(String, &'static str)> {
     }
 }
 
-/// The type that Parquet holds without loss and that other readers understand: no seconds (Parquet has none, and would pass
-/// them off as plain numbers), no dictionaries (Parquet makes its own).
+/// Returns the type to store in Parquet, which is lossless and which other readers understand. It has no unit of seconds (Parquet has none
+/// and would store plain numbers) and no dictionaries (Parquet creates its own).
 fn stored_type(data_type: &DataType) -> DataType {
     let item = |field: &Arc<Field>| Arc::new(field.as_ref().clone().with_data_type(stored_type(field.data_type())));
     match data_type {
@@ -174,7 +174,11 @@ fn stored_type(data_type: &DataType) -> DataType {
 
 fn convert(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
     if rows.num_columns() != schema.fields().len() {
-        return Err(Error::Bug(format!("rows of {} columns for a view of {}", rows.num_columns(), schema.fields().len())));
+        return Err(Error::Bug(format!(
+            "rows of {} columns for a view of {} columns",
+            rows.num_columns(),
+            schema.fields().len()
+        )));
     }
     let mut columns = Vec::with_capacity(rows.num_columns());
     for (column, field) in rows.columns().iter().zip(schema.fields()) {
@@ -189,7 +193,7 @@ fn convert(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error>
         });
     }
     RecordBatch::try_new(Arc::clone(schema), columns)
-        .map_err(|error| Error::Bug(format!("rows are not of the view's schema: {error}")))
+        .map_err(|error| Error::Bug(format!("rows do not match the view's schema: {error}")))
 }
 
 fn has_floats(data_type: &DataType) -> bool {
@@ -203,7 +207,7 @@ fn has_floats(data_type: &DataType) -> bool {
     }
 }
 
-/// The same array with every NaN made the positive quiet one.
+/// Replaces every NaN by the positive quiet NaN.
 fn with_one_nan(array: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     macro_rules! floats {
         ($kind:ty, $nan:expr) => {{

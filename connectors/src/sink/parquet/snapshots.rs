@@ -1,6 +1,6 @@
-//! What readers see: snapshot folders, `current`, and `manifest.json`.
+//! Publishes commits to readers: snapshot folders, `current` and `manifest.json`.
 //!
-//! A snapshot's folder is named by what it holds, so that publishing it again after a crash ends in the same place.
+//! The name of a snapshot's folder depends only on its content, so that publishing it again after a crash gives the same result.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -20,36 +20,36 @@ use crate::sink::contract::CommitFacts;
 
 pub(super) const SNAPSHOTS: &str = "snapshots";
 pub(super) const CURRENT: &str = "current";
-/// In the view's folder, and in each snapshot's.
+/// The manifest's name in the view's folder and in each snapshot's.
 pub(super) const MANIFEST: &str = "manifest.json";
-/// Rises when a field changes its meaning.
+/// The version of the manifest. Incremented when a field changes its meaning.
 const FORMAT: u32 = 1;
 
-/// What `manifest.json` says: one commit of a view.
+/// The content of `manifest.json`: one commit of a view.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of this format: 1.
     pub format: u32,
     /// The view's name.
     pub view: String,
-    /// The commit.
+    /// The epoch of the commit.
     pub epoch: u64,
-    /// Which version of the view this is.
+    /// Identifies the version of the view.
     pub fingerprint: String,
     /// The offset (next sequence) of each source that the view's rows come from.
     pub offsets: BTreeMap<String, u64>,
-    /// When it was committed, RFC 3339 in UTC.
+    /// When it was committed, in RFC 3339 and UTC.
     pub committed: String,
-    /// The same in milliseconds since the epoch.
+    /// When it was committed, in milliseconds since the epoch.
     pub committed_ms: u64,
-    /// The views of the same pipeline: their manifests with the same epoch are one consistent state.
+    /// The views of the same pipeline. Their manifests with the same epoch are one consistent state.
     #[serde(default)]
     pub committed_with: Vec<String>,
-    /// Rows of the view.
+    /// The number of rows of the view.
     pub rows: u64,
-    /// Absolute paths of the Parquet files that together are the view. They stay for a while after the next commit.
+    /// The absolute paths of the Parquet files that together make up the view. They are kept for a while after the next commit.
     pub files: Vec<String>,
-    /// The same files, with what is known of each.
+    /// Describes the same files.
     pub parts: Vec<Part>,
 }
 
@@ -57,7 +57,7 @@ impl Manifest {
     fn of(root: &Path, snapshot: &Snapshot) -> Result<Manifest, Error> {
         let parts = std::path::absolute(root).map_err(io_error("finding", root))?.join(PARTS);
         let folder = parts.to_str().ok_or_else(|| Error::Config {
-            message: format!("the path {} is not UTF-8, and JSON cannot hold it", parts.display()),
+            message: format!("the path {} is not UTF-8, so JSON cannot hold it", parts.display()),
             help: Some("use a data folder whose path is UTF-8".to_owned()),
         })?;
         let commit = &snapshot.commit;
@@ -81,7 +81,7 @@ impl Manifest {
     }
 }
 
-/// The name of a snapshot's folder: what removal needs to know of it, and a digest of what it holds.
+/// The name of a snapshot's folder: epoch and time of the commit, for removal, and a digest of its content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FolderName {
     pub(super) committed_ms: u64,
@@ -112,12 +112,13 @@ impl FolderName {
     }
 }
 
-/// Shows a committed snapshot to readers: a folder of hard links, `current` moved over to it, and `manifest.json` replaced.
-/// Repeated after a crash at any point it ends right; publishing the last commit again at each start is what repairs. After a
-/// power failure readers may find an older snapshot until then, never one in part: the two renames are not synced.
+/// Makes a committed snapshot visible to readers: creates a folder of hard links, moves `current` to it and replaces `manifest.json`.
+///
+/// It can be repeated after a crash at any point, so publishing the last commit again at each start repairs everything. The two renames
+/// are not synced: after a power failure readers may see an older snapshot until the next start, but never an incomplete one.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Corrupt`] when a part is gone. Trying again is safe.
+/// [`Error::Io`]; [`Error::Corrupt`] if a part is missing. Retrying is safe.
 pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let manifest = Manifest::of(root, snapshot)?;
     let snapshots = root.join(SNAPSHOTS);
@@ -127,13 +128,13 @@ pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     link_parts(root, &folder, &snapshot.parts)?;
     let bytes = serde_json::to_vec(&manifest).map_err(|error| Error::Bug(format!("writing a manifest: {error}")))?;
     let own = folder.join(MANIFEST);
-    // Syncs the folder too: from here on, whoever comes to it finds all of its links, also after a power failure.
+    // Also syncs the folder: from here on it has all of its links, even after a power failure.
     durable::write_atomically(&own, &bytes)?;
     durable::replace_link(&root.join(CURRENT), &Path::new(SNAPSHOTS).join(&name))?;
     durable::replace_by_hard_link(&root.join(MANIFEST), &own)
 }
 
-/// Fills a snapshot's folder, which may hold some of its links already.
+/// Links the parts into a snapshot's folder, which may already have some of the links.
 fn link_parts(root: &Path, folder: &Path, parts: &[Part]) -> Result<(), Error> {
     let present: HashSet<String> = match fs::create_dir(folder) {
         Ok(()) => HashSet::new(),
@@ -145,7 +146,7 @@ fn link_parts(root: &Path, folder: &Path, parts: &[Part]) -> Result<(), Error> {
         let (file, link) = (files.join(&part.file), folder.join(&part.file));
         match fs::hard_link(&file, &link) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let message = "it is in the last commit, and is not there".to_owned();
+                let message = "the last commit contains this file, but it is missing".to_owned();
                 return Err(Error::Corrupt { path: file, message });
             }
             linked => linked.map_err(io_error("linking", &file))?,
@@ -154,7 +155,7 @@ fn link_parts(root: &Path, folder: &Path, parts: &[Part]) -> Result<(), Error> {
     Ok(())
 }
 
-/// What `manifest.json` says; none for a view that was never published.
+/// Reads `manifest.json`. Returns `None` for a view that was never published.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Corrupt`].
@@ -162,7 +163,7 @@ pub fn read_manifest(root: &Path) -> Result<Option<Manifest>, Error> {
     read(&root.join(MANIFEST))
 }
 
-/// The manifest of the commit of `epoch`, as long as its snapshot is kept.
+/// Reads the manifest of the commit of `epoch`. Returns `None` if its snapshot is no longer kept.
 ///
 /// # Errors
 /// [`Error::Io`], [`Error::Corrupt`].
@@ -171,14 +172,14 @@ pub fn read_snapshot(root: &Path, epoch: u64) -> Result<Option<Manifest>, Error>
     newest.map_or(Ok(None), |folder| read(&root.join(SNAPSHOTS).join(folder.name).join(MANIFEST)))
 }
 
-/// The snapshots that are there, oldest first.
+/// Returns the existing snapshots, oldest first.
 pub(super) fn folders(root: &Path) -> Result<Vec<FolderName>, Error> {
     let mut folders: Vec<_> = durable::names(&root.join(SNAPSHOTS))?.iter().filter_map(|name| FolderName::parse(name)).collect();
     folders.sort();
     Ok(folders)
 }
 
-/// The name of the snapshot that `current` shows.
+/// Returns the name of the snapshot that `current` points to.
 pub(super) fn current(root: &Path) -> Result<Option<String>, Error> {
     let link = root.join(CURRENT);
     match fs::read_link(&link) {
@@ -196,7 +197,7 @@ fn read(path: &PathBuf) -> Result<Option<Manifest>, Error> {
     let damaged = |message| Error::Corrupt { path: path.clone(), message };
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if manifest.format > FORMAT {
-        return Err(damaged(format!("its format is {}, and this program knows {FORMAT}", manifest.format)));
+        return Err(damaged(format!("it has format {}, but this program supports at most {FORMAT}", manifest.format)));
     }
     Ok(Some(manifest))
 }

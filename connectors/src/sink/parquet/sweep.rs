@@ -1,7 +1,7 @@
-//! What is removed, and when: old snapshots, the parts that only they named, and what a crash left.
+//! Removes old snapshots, the parts that only they name, and the leftovers of a crash.
 //!
-//! A snapshot's age counts from the commit that superseded it, since until then a reader may just have begun with it. Parts
-//! that no snapshot ever named are touched only by [`sweep_orphans`], at start: they may be about to be committed.
+//! A snapshot's age counts from the commit that superseded it, since readers may start to use it until then. Parts that no snapshot names
+//! may be about to be committed, so only [`sweep_orphans`] removes them, at start.
 
 use std::collections::HashSet;
 use std::fs;
@@ -17,15 +17,15 @@ use super::snapshots::{self, FolderName, MANIFEST, SNAPSHOTS};
 use crate::Error;
 use crate::durable::{self, io_error};
 
-/// Removing a file waits for the disk.
+/// The number of threads that remove files. They mostly wait for the disk.
 const THREADS: usize = 8;
 
 /// How long old snapshots are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// So many of the newest stay, the current one among them; at least that one.
+    /// The number of newest snapshots to keep, including the current one, which is always kept.
     pub kept: usize,
-    /// One that was superseded more recently stays as well.
+    /// A snapshot is also kept until it has been superseded for this long.
     pub min_age: Duration,
 }
 
@@ -35,23 +35,22 @@ impl Default for Retention {
     }
 }
 
-/// What was removed.
+/// The numbers of removed files and folders.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Swept {
     /// Snapshot folders.
     pub(super) snapshots: usize,
     /// Part files.
     pub(super) parts: usize,
-    /// Temporary files of a crash.
+    /// Temporary files left by a crash.
     pub(super) temporary: usize,
 }
 
-/// Removes the snapshots that need not be kept any more, and the parts that only they named. `live` are the parts of the last
-/// commit, and of a version of the view that is being rebuilt in the same folder. It may run beside a writer and beside
-/// `publish`, on another thread than the one that commits.
+/// Removes the snapshots whose retention has ended, and the parts that only they name. `live` are the parts of the last commit, and those
+/// of a version of the view that is being rebuilt in the same folder. May run concurrently with a writer and with `publish`.
 ///
 /// # Errors
-/// [`Error::Io`]; trying again is safe.
+/// [`Error::Io`]; retrying is safe.
 pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) -> Result<Swept, Error> {
     let folders = snapshots::folders(root)?;
     let keep = retention.kept.max(1);
@@ -74,9 +73,9 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     for (_, folder) in &gone {
         candidates.extend(parts_of(root, &folder.name)?);
     }
-    // Most parts are in the next snapshot too: what is left after it is few.
+    // Most parts are also in the oldest kept snapshot, so few candidates remain.
     keep_named(root, &mut candidates, live, kept.iter().take(1).map(|(_, folder)| folder.name.as_str()))?;
-    // A snapshot's folder goes before its parts, so that a part is never missing from a snapshot that is still there.
+    // Removes a snapshot's folder before its parts, so that an existing snapshot never lacks a part.
     for (_, folder) in &gone {
         remove_snapshot(root, &folder.name)?;
     }
@@ -91,7 +90,7 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     Ok(Swept { snapshots: gone.len(), parts: removed.into_iter().filter(|removed| *removed).count(), temporary: 0 })
 }
 
-/// Whether some snapshot holds a link to the part. It is looked at again when that one is removed.
+/// Checks whether another snapshot has a link to the part. If so, the part is checked again when that snapshot is removed.
 fn is_linked_elsewhere(path: &Path) -> Result<bool, Error> {
     match fs::symlink_metadata(path) {
         Ok(metadata) => Ok(metadata.nlink() > 1),
@@ -100,11 +99,11 @@ fn is_linked_elsewhere(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Removes what a crash left: parts that were never committed, snapshots that were never finished, temporary files. Only at
-/// start, when no writer of this view is open; `live` as for [`sweep`]. The last commit is to be published again before.
+/// Removes the leftovers of a crash: parts that were never committed, unfinished snapshots and temporary files. `live` is the same as for
+/// [`sweep`]. Call this only at start, when no writer of this view is open, after publishing the last commit again.
 ///
 /// # Errors
-/// [`Error::Io`]; trying again is safe.
+/// [`Error::Io`]; retrying is safe.
 pub(super) fn sweep_orphans(root: &Path, live: &[Part]) -> Result<Swept, Error> {
     let mut swept = Swept { temporary: durable::remove_temporary(root)?, ..Swept::default() };
     let current = snapshots::current(root)?;
@@ -127,7 +126,7 @@ pub(super) fn sweep_orphans(root: &Path, live: &[Part]) -> Result<Swept, Error> 
     Ok(swept)
 }
 
-/// Takes out of `candidates` what `live` or a kept snapshot names.
+/// Removes from `candidates` the parts that `live` or a kept snapshot names.
 fn keep_named<'a>(
     root: &Path,
     candidates: &mut HashSet<String>,
@@ -154,7 +153,7 @@ fn parts_of(root: &Path, folder: &str) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-/// The manifest goes first: a folder without one is known to be unfinished.
+/// Removes a snapshot. Removes its manifest first: a folder without one counts as unfinished.
 fn remove_snapshot(root: &Path, name: &str) -> Result<(), Error> {
     let folder = root.join(SNAPSHOTS).join(name);
     durable::remove_file(&folder.join(MANIFEST))?;

@@ -1,4 +1,4 @@
-//! [`ParquetSink`]: a view's folder of parts and snapshots as a [`Sink`].
+//! [`ParquetSink`] implements [`Sink`] on a view's folder of parts and snapshots.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ use super::writer::{PartRows, ViewWriter, read_parts};
 use crate::Error;
 use crate::sink::contract::{CommitFacts, Delta, Sink, SinkWriter, Size, Staged, Token, ViewRows};
 
-/// One view's folder.
+/// The sink of one view's folder.
 #[derive(Debug, Clone)]
 pub struct ParquetSink {
     root: PathBuf,
     retention: Retention,
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Serialize, Deserialize)]
 struct Named {
     layout: PartLayout,
@@ -29,16 +29,16 @@ struct Named {
 }
 
 impl ParquetSink {
-    /// Of a view's folder, which a writer makes if it is not there.
+    /// Creates the sink for a view's folder. Opening a writer creates a missing folder.
     #[must_use]
     pub fn new(root: PathBuf, retention: Retention) -> ParquetSink {
         ParquetSink { root, retention }
     }
 
-    /// The rows that a token names, part by part.
+    /// Returns the rows of the parts that a token names, part by part.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a token that is not ours; [`Error::Config`] for a column that Parquet cannot hold. Reading gives
+    /// [`Error::Corrupt`] for a token of another sink; [`Error::Config`] for a column that Parquet cannot hold. The iterator returns
     /// [`Error::Io`] and [`Error::Corrupt`].
     pub fn rows(&self, schema: SchemaRef, token: &Token) -> Result<PartRows, Error> {
         read_parts(&self.root, schema, &self.named(token)?.parts)
@@ -47,15 +47,15 @@ impl ParquetSink {
     fn named(&self, token: &Token) -> Result<Named, Error> {
         token.content().map_err(|error| Error::Corrupt {
             path: self.root.clone(),
-            message: format!("what the last commit recorded of it cannot be read: {error}"),
+            message: format!("its token in the record of the last commit cannot be read: {error}"),
         })
     }
 }
 
-/// The token and the size of a view as the records of the first release tell them, which held no token.
+/// Returns the token and the size of a view with these parts. The records of the first release hold no token, only layout and parts.
 ///
 /// # Errors
-/// [`Error::Bug`] only.
+/// Only [`Error::Bug`].
 pub fn token_of(layout: PartLayout, parts: Vec<Part>) -> Result<(Token, Size), Error> {
     let size = size(&parts);
     Ok((Token::new(&Named { layout, parts })?, size))
@@ -90,7 +90,7 @@ impl Sink for ParquetSink {
 
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
         let parts = self.named(token)?.parts;
-        // A damaged manifest is written again like one that is missing: the token says what belongs in it.
+        // A damaged manifest is rewritten like a missing one, from the token.
         let shown = match read_manifest(&self.root) {
             Err(Error::Corrupt { .. }) => None,
             shown => shown?,
@@ -107,7 +107,7 @@ impl Sink for ParquetSink {
     }
 }
 
-/// A [`ViewWriter`] that says what it wrote in tokens.
+/// A [`ViewWriter`] that returns tokens.
 #[derive(Debug)]
 struct Stager {
     writer: ViewWriter,

@@ -20,7 +20,7 @@ use super::writer::{ViewWriter, read_parts};
 use super::{Part, PartLayout, PartRows, Retention, read_manifest, read_snapshot};
 use crate::sink::contract::{CommitFacts, Delta};
 
-/// What a writer holds as of its last write.
+/// Reads the content of a writer as of its last write.
 trait Held {
     fn rows(&self) -> u64;
     fn read_all(&self) -> PartRows;
@@ -36,7 +36,7 @@ impl Held for ViewWriter {
     }
 }
 
-/// A key and a number.
+/// A key, a word and a number.
 pub(super) fn simple_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", DataType::Int64, false),
@@ -75,7 +75,7 @@ pub(super) fn change(rows: RecordBatch, weight: i64) -> Delta {
     Delta { rows, weights }
 }
 
-/// Reads files as any reader of Parquet would, and gives (rows, sum of `n`).
+/// Reads files like any reader of Parquet, and returns (rows, sum of `n`).
 pub(super) fn rows_and_sum(files: &[std::path::PathBuf]) -> Result<(u64, i64), String> {
     let (mut rows, mut sum) = (0, 0);
     for file in files {

@@ -1,4 +1,4 @@
-//! [`ViewWriter`]: the net changes of an epoch become new parts.
+//! [`ViewWriter`] turns the net changes of an epoch into new parts.
 
 use std::fmt;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::sink::contract::Delta;
 /// Writes the parts of one view.
 ///
 /// # Contract
-/// - The rows of the parts that [`ViewWriter::write`] gives are those of the parts before, plus the changes, as a multiset
-///   (checked by the property tests; a row to remove that is not there is an error).
-/// - What [`ViewWriter::write`] gave is committed before the next call. When that failed, drop the writer and open another one
-///   with the parts of the last commit (unchecked).
+/// - The parts that [`ViewWriter::write`] returns hold the previous rows plus the changes, as a multiset (checked by `equal_to_model`;
+///   removing a row that does not exist is an error).
+/// - The caller commits the result of [`ViewWriter::write`] before the next call. If the commit fails, it drops the writer and opens
+///   another one with the parts of the last commit (unchecked).
 /// - Files that are neither committed nor in a snapshot are left to [`super::sweep_orphans`].
 pub(super) struct ViewWriter {
     view: String,
@@ -39,7 +39,7 @@ enum Kind {
     Hashed { rate: ChangeRate },
 }
 
-/// A merge of large parts that goes on beside the commits.
+/// A merge of large parts that runs in the background.
 struct Merge {
     inputs: Vec<String>,
     stop: Arc<AtomicBool>,
@@ -53,12 +53,12 @@ impl fmt::Debug for ViewWriter {
 }
 
 impl ViewWriter {
-    /// Opens the view in folder `root`, which is made if it is not there. `parts` are those of the last commit; none for a new view.
-    /// Several writers may work in one folder (a view, and its rebuilt successor).
+    /// Opens the view in folder `root`, and creates a missing folder. `parts` are those of the last commit, empty for a new view. Several
+    /// writers may share a folder: that of a view and that of its rebuild.
     ///
     /// # Errors
     /// [`Error::Config`] for a column that Parquet cannot hold, with a cast to write instead; [`Error::Corrupt`] for parts that
-    /// do not fit the layout; [`Error::Io`].
+    /// do not match the layout; [`Error::Io`].
     pub(super) fn open(root: &Path, schema: SchemaRef, layout: PartLayout, parts: Vec<Part>) -> Result<ViewWriter, Error> {
         let shape = Arc::new(Shape::new(schema, &layout)?);
         durable::create_folder(&root.join(PARTS))?;
@@ -76,13 +76,13 @@ impl ViewWriter {
         })
     }
 
-    /// Writes the parts that the net changes of one epoch touch, as new files under names never used before, and syncs them and
-    /// their folder. Gives all parts after the change, at least one (an empty file where the view has no rows). No reader sees
-    /// anything of it yet.
+    /// Writes the parts that the net changes of one epoch touch, as new files under names never used before, and syncs the files and
+    /// their folder. Returns all parts after the change: at least one, which is empty if the view has no rows. Readers see none of this
+    /// yet.
     ///
     /// # Errors
-    /// [`Error::Bug`] for a row to remove that is not there, [`Error::Corrupt`] for a part that is damaged, [`Error::Io`]. The
-    /// writer is as it was before.
+    /// [`Error::Bug`] for a row to remove that does not exist, [`Error::Corrupt`] for a damaged part, [`Error::Io`]. The writer is
+    /// unchanged then.
     pub(super) fn write(&mut self, epoch: u64, changes: &[Delta]) -> Result<Vec<Part>, Error> {
         let parts = match &mut self.kind {
             Kind::Hashed { rate } => hashed::apply(&self.view, &self.files, rate, epoch, &self.parts, changes)?,
@@ -95,7 +95,7 @@ impl ViewWriter {
         Ok(self.parts.clone())
     }
 
-    /// The parts as of the last write.
+    /// Returns the parts as of the last write.
     #[must_use]
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
@@ -110,16 +110,16 @@ impl Drop for ViewWriter {
     }
 }
 
-/// The rows of a view's parts, part by part.
+/// Returns the rows of a view's parts, part by part.
 ///
 /// # Errors
-/// [`Error::Config`] as [`ViewWriter::open`] gives it; reading gives [`Error::Io`] and [`Error::Corrupt`].
+/// [`Error::Config`] as in [`ViewWriter::open`]. The iterator returns [`Error::Io`] and [`Error::Corrupt`].
 pub(super) fn read_parts(root: &Path, schema: SchemaRef, parts: &[Part]) -> Result<PartRows, Error> {
     let shape = Arc::new(Shape::new(schema, &PartLayout::Append)?);
     Ok(PartRows::new(Arc::new(PartFiles::new(root, shape)), parts.to_vec()))
 }
 
-/// Record batches of a view's schema, part by part. Ends after the first error.
+/// Iterates over the rows of a view's parts, as record batches with the view's schema. Ends after the first error.
 #[derive(Debug)]
 pub struct PartRows {
     files: Arc<PartFiles>,
@@ -176,7 +176,7 @@ fn append_rows(
         if let Some(weights) = &change.weights
             && let Some(weight) = weights.iter().find(|weight| *weight != Some(1))
         {
-            return Err(Error::Bug(format!("view {view}, epoch {epoch}: weight {weight:?} for a view whose rows only arrive")));
+            return Err(Error::Bug(format!("view {view}, epoch {epoch}: weight {weight:?} for an insert-only view")));
         }
         if change.rows.num_rows() > 0 {
             added.push(change.rows.clone());
@@ -185,7 +185,7 @@ fn append_rows(
     let new_rows: usize = added.iter().map(RecordBatch::num_rows).sum();
     if new_rows > 0 || parts.is_empty() {
         parts.retain(|part| part.rows > 0);
-        // A new part's place in the list, until it is known whether it is written alone or merged at once.
+        // The estimated size of the new part, until it is decided whether it is written alone or merged at once.
         let guess = added.iter().map(RecordBatch::get_array_memory_size).sum::<usize>() as u64 / 2;
         let busy = |part: &Part| merge.as_ref().is_some_and(|merge| merge.inputs.contains(&part.file));
         let idle: Vec<Part> = parts.iter().filter(|part| !busy(part)).cloned().collect();
@@ -214,7 +214,7 @@ fn append_rows(
     Ok(parts)
 }
 
-/// Puts a merged part where the first of its inputs stood.
+/// Replaces the inputs of a merge by the merged part, at the position of the first input.
 fn replace(parts: &mut Vec<Part>, inputs: &[String], merged: Option<Part>) {
     let Some(merged) = merged else { return };
     let first = parts.iter().position(|part| inputs.contains(&part.file)).unwrap_or(parts.len());
@@ -223,7 +223,7 @@ fn replace(parts: &mut Vec<Part>, inputs: &[String], merged: Option<Part>) {
     parts.retain(|part| part.file == merged || !inputs.contains(&part.file));
 }
 
-/// One part of the rows of several, and more after them; none when told to stop.
+/// Merges the rows of several parts, followed by `more`, into one part. Returns `None` if told to stop.
 fn merge_parts(
     files: &PartFiles,
     epoch: u64,
@@ -259,6 +259,6 @@ fn start_merge(files: &Arc<PartFiles>, epoch: u64, inputs: Vec<Part>) -> Result<
     let thread = thread::Builder::new()
         .name("merge-parts".to_owned())
         .spawn(move || merge_parts(&files, epoch, &inputs, Vec::new(), Some(&told)))
-        .map_err(|error| Error::Bug(format!("no thread to merge parts: {error}")))?;
+        .map_err(|error| Error::Bug(format!("cannot start a thread to merge parts: {error}")))?;
     Ok(Merge { inputs: names, stop, thread })
 }

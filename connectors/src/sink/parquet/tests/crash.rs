@@ -1,4 +1,4 @@
-//! Publishing interrupted at each of its steps, and sweeping.
+//! Interrupts publishing at each of its steps, and tests sweeping.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn shown(root: &Path) -> (u64, i64) {
     through_current
 }
 
-/// The steps of publishing, each done by hand up to some point.
+/// Performs the first `step` steps of publishing by hand.
 fn publish_up_to(root: &Path, snapshot: &Snapshot, step: usize) {
     let name = FolderName::of(snapshot).name;
     let folder = root.join("snapshots").join(&name);
@@ -83,7 +83,7 @@ fn an_unfinished_snapshot_that_was_never_committed_is_removed() {
     publish(&root, &snapshot(1, 1_000, &first)).unwrap();
     let second = writer.write(2, &[Delta { rows: simple_rows([(2, 2)]), weights: None }]).unwrap();
     publish_up_to(&root, &snapshot(2, 2_000, &second), 3);
-    // The record of epoch 2 was lost with sled: epoch 1 is the last commit again.
+    // sled has lost the record of epoch 2, so epoch 1 is the last commit again.
     publish(&root, &snapshot(1, 1_000, &first)).unwrap();
     let swept = sweep_orphans(&root, &first).unwrap();
     assert_eq!((swept.snapshots, swept.parts), (1, 1));
@@ -110,7 +110,7 @@ fn sweeping_keeps_what_a_kept_snapshot_or_a_live_list_names() {
         let live: Vec<Part> = parts.iter().chain(&staged).cloned().collect();
         sweep(&root, &live, retention, UNIX_EPOCH + Duration::from_millis(epoch * 1_000)).unwrap();
         assert_eq!(shown(&root), (1, n));
-        // Superseded less than five seconds ago: the one before is superseded by the commit of the one after it.
+        // Snapshots superseded less than five seconds ago are kept. A snapshot is superseded by the commit of the next one.
         let kept = (1..=epoch).filter(|kept| kept + 1 + 5 > epoch);
         for kept in kept {
             let manifest = read_snapshot(&root, kept).unwrap().unwrap_or_else(|| panic!("snapshot {kept} is gone at {epoch}"));
@@ -121,7 +121,7 @@ fn sweeping_keeps_what_a_kept_snapshot_or_a_live_list_names() {
         assert_eq!(names.len() as u64, epoch.min(6) + 1, "at {epoch}: {names:?}");
     }
     assert_eq!(rebuilt.read_all().count(), 1, "the rebuilt view's parts stay");
-    // A minute later the number decides.
+    // Later all old snapshots have exceeded the minimum age, so only the number counts.
     sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_secs(100)).unwrap();
     assert_eq!(durable::names(&root.join("snapshots")).unwrap().len(), 3);
     assert_eq!(durable::names(&root.join("parts")).unwrap().len(), 4, "sweeping does not touch what no snapshot named");

@@ -1,4 +1,4 @@
-//! The parts always hold what a naive multiset of rows holds.
+//! Compares the rows of the parts with a naive multiset of rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn data_type(which: usize) -> DataType {
     }
 }
 
-/// Few different values, so that rows meet again; a fifth are NULL.
+/// An array with few distinct values, so that rows repeat. A fifth of the values are NULL.
 fn array(which: usize, nullable: bool, length: usize, rng: &mut Rng) -> ArrayRef {
     let numbers: Int64Array = (0..length).map(|_| (!nullable || rng.u8(..5) > 0).then(|| rng.i64(0..40))).collect();
     let to = data_type(which);
@@ -108,7 +108,7 @@ fn array(which: usize, nullable: bool, length: usize, rng: &mut Rng) -> ArrayRef
     }
 }
 
-/// Rows as text: told apart exactly as the rows are (the sign of zero, one NaN).
+/// Rows as text. Two texts are equal exactly if the rows are (0.0 and -0.0 differ, all NaNs are the same).
 fn texts(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::default().with_null("NULL");
     let columns: Vec<_> = batch.columns().iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
@@ -117,7 +117,7 @@ fn texts(batch: &RecordBatch) -> Vec<String> {
 
 #[derive(Default)]
 struct Model {
-    /// Rows that are in the view, by text, each with batches that hold one.
+    /// The rows of the view, as text and as a batch of one row.
     rows: Vec<(String, RecordBatch)>,
 }
 
@@ -144,7 +144,7 @@ fn check(model: &Model, batches: &[RecordBatch], parts: &[Part], what: &str) {
 
 fn random_schema(rng: &mut Rng) -> (Vec<usize>, SchemaRef) {
     let columns: Vec<usize> = (0..rng.usize(1..6)).map(|_| rng.usize(0..TYPES)).collect();
-    // Maps built by a MapBuilder, and lists, are nullable throughout.
+    // Lists, structs and maps are generated with NULLs regardless, so their columns must be nullable.
     let fields: Vec<Field> = columns
         .iter()
         .enumerate()
@@ -166,7 +166,7 @@ fn hashed_parts_hold_what_a_multiset_holds() {
             let mut writer = ViewWriter::open(folder.path(), Arc::clone(&schema), layout.clone(), Vec::new()).unwrap();
             let mut model = Model::default();
             let mut parts = Vec::new();
-            // Large at first and small after, so that parts are split; at times most rows go, so that they are merged.
+            // Large epochs followed by small ones, so that parts are split. Now and then all rows are removed, so that parts are merged.
             for epoch in 1..=24 {
                 let adds = if epoch % 12 == 1 { rng.usize(0..9_000) } else { rng.usize(0..4) };
                 let batch = RecordBatch::try_new(
@@ -187,7 +187,7 @@ fn hashed_parts_hold_what_a_multiset_holds() {
                 if !removed.is_empty() {
                     changes.push(change(concat_batches(&schema, &removed).unwrap(), -1));
                 }
-                // Some rows come and go within the epoch, some twice.
+                // Some rows are added and removed within the epoch, some of them twice.
                 if adds > 0 && rng.bool() {
                     changes.push(change(batch.slice(0, 1), -1));
                     changes.push(change(batch.slice(0, 1), 2));
@@ -249,7 +249,7 @@ fn large_appended_parts_are_merged_beside_the_commits() {
     let mut sum = 0;
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     let mut epoch = 0;
-    // Eight large parts start a merge; it is taken up by whichever later commit finds it done.
+    // Eight large parts start a merge. The first later commit that finds it finished applies it.
     loop {
         epoch += 1;
         let rows = if epoch <= 8 { 40_000 } else { 1 };

@@ -1,4 +1,4 @@
-//! Commits of so many rows that all cores take part.
+//! Commits that are large enough to use all cores.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
 
-/// The keys and numbers of a view, in its order.
+/// The keys and numbers of a view, in stored order.
 fn held(writer: &ViewWriter) -> Vec<(i64, i64)> {
     let mut rows = Vec::new();
     for batch in writer.read_all() {
@@ -56,7 +56,7 @@ fn many_rows_that_change_become_what_a_map_holds() {
                 *n += 1;
             }
         }
-        // One that comes and goes within the epoch.
+        // A row that is added and removed within the epoch.
         rows.extend([(-1, 5), (-1, 5)]);
         weights.extend([1, -1]);
         let change = Delta { rows: simple_rows(rows), weights: Some(Int64Array::from(weights)) };

@@ -1,4 +1,5 @@
-//! The cost of a commit follows the change: the figures that `cost` is made of. Set ALLUVIUM_MEASURE=10000,1000000 to see them.
+//! Measures the cost of a commit, which follows the size of the change. The constants in `cost` come from here. Set
+//! ALLUVIUM_MEASURE=10000,1000000 to see them.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime};
@@ -58,7 +59,7 @@ fn commits_after_a_hundred_changed_keys() {
     }
 }
 
-/// Hundredths of a second that this process has used.
+/// The CPU time of this process, in hundredths of a second.
 fn cpu_ticks() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();

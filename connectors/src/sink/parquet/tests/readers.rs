@@ -1,4 +1,4 @@
-//! Readers while commits go on: never a wrong answer, and through the manifest never a failure.
+//! Readers during commits never get a wrong answer, and never fail if they use the manifest.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use super::*;
 
 const KEYS: i64 = 2_000;
 
-/// Each commit moves numbers between keys: rows and sum stay the same, in one snapshot only.
+/// Each commit moves an amount between two keys. Rows and sum are constant, but only within one snapshot.
 #[test]
 fn readers_never_see_a_wrong_answer() {
     let folder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ fn readers_never_see_a_wrong_answer() {
         });
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                // As a glob does it: names first, then each file by its path through the link.
+                // Like a glob: lists the names first, then opens each file by its path through the link.
                 let Ok(entries) = fs::read_dir(root.join("current")) else { continue };
                 let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
                 let files: Vec<_> = names
@@ -43,7 +43,7 @@ fn readers_never_see_a_wrong_answer() {
                     .collect();
                 match rows_and_sum(&files) {
                     Ok(seen) => assert_eq!(seen, right),
-                    // The link moved between the list and the reading: no such file, and never another content.
+                    // The link moved between listing and reading. The file is then missing, but never has other content.
                     Err(error) => {
                         assert!(error.contains("No such file"), "{error}");
                         missed.fetch_add(1, Ordering::Relaxed);
