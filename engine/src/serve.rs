@@ -1,3 +1,3 @@
-//! What a running engine answers to the outside: over HTTP.
+//! The servers of a running engine: HTTP.
 
 pub mod http;

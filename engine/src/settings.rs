@@ -1,7 +1,7 @@
-//! `alluvium.toml`, the environment, defaults: merged, checked, typed.
+//! Settings: `alluvium.toml`, the environment and the defaults, merged, checked and typed.
 //!
-//! The environment goes before the file, and the file before the defaults ([`keys`] has all of them). What a source is told besides
-//! its SQL text is kept here as text; [`options`] says how it is merged.
+//! The environment overrides the file, and the file overrides the defaults, which [`keys`] lists. Options of sources are kept as text;
+//! [`options`] merges them with those of the SQL text.
 
 pub mod keys;
 pub mod options;
@@ -22,48 +22,48 @@ use crate::error::Error;
 use keys::KEYS;
 use place::TomlFile;
 
-/// The settings' file in a folder.
+/// The name of the settings file in a project's folder.
 pub const FILE: &str = "alluvium.toml";
 
-/// All settings of a folder; each has a default.
+/// All settings of a project. Each has a default.
 #[derive(Clone)]
 pub struct Settings {
     /// The data folder.
     pub data: PathBuf,
     /// How often changes are committed.
     pub commit_interval: Duration,
-    /// Old snapshots kept of each view.
+    /// How many old snapshots of each view are kept.
     pub snapshots_kept: usize,
     /// An old snapshot is kept at least this long.
     pub snapshots_min_age: Duration,
-    /// Where /metrics listens; none: off.
+    /// The address of the HTTP server; `None` if it is off.
     pub http: Option<SocketAddr>,
-    /// Whether `http` was said by the user: then a port that is taken is an error and not a warning.
+    /// Whether the user chose `http`. If so, a taken port is an error rather than a warning.
     pub http_chosen: bool,
-    /// What to do when a stream is not the one of the checkpoint or has lost unread events.
+    /// What to do when a stream is not that of the checkpoint, or has lost events that were not read yet.
     pub on_stream_change: OnStreamChange,
-    /// How long a run that is told to end may take to commit.
+    /// How long a run may take to commit after it is told to stop.
     pub shutdown_timeout: Duration,
     /// How long a run that ends by itself waits for a source that does not answer.
     pub source_timeout: Duration,
-    /// Events in a micro-batch, at most.
+    /// The largest number of events in a micro-batch.
     pub batch_events: usize,
-    /// Bytes of bodies in a micro-batch, at most.
+    /// The largest number of bytes of bodies in a micro-batch.
     pub batch_bytes: usize,
-    /// What the file and the environment say of sources. Values may be secret.
+    /// Options of sources from the file and the environment. Values may be secret.
     pub sources: options::SourceSettings,
 }
 
-/// The policy for a stream that changed.
+/// What to do when a stream has changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStreamChange {
-    /// The views that read it stop, with an error.
+    /// Views that read it stop with an error.
     Stop,
-    /// The views that read it are rebuilt from the first event that the stream has.
+    /// Views that read it are rebuilt from the first event that the stream has.
     Rebuild,
 }
 
-/// What goes before the file: the command line, and the environment as it was at the start.
+/// What overrides the file: the command line, and the environment at the start of the program.
 #[derive(Clone, Default)]
 pub struct Overrides {
     /// `--data`.
@@ -75,7 +75,7 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    /// With the variables of this process.
+    /// Reads the environment variables of this process.
     #[must_use]
     pub fn from_environment() -> Overrides {
         let variables =
@@ -110,7 +110,7 @@ impl fmt::Debug for Settings {
 }
 
 impl Settings {
-    /// What holds in `dir` with neither a file nor an environment.
+    /// Returns the settings of `dir` without a file and an environment.
     ///
     /// # Errors
     /// None in practice: the defaults are tested.
@@ -118,10 +118,10 @@ impl Settings {
         Settings::parse(dir, None, &Overrides::default())
     }
 
-    /// Reads `dir`'s file, if there is one.
+    /// Reads the settings file of `dir`, if there is one, and merges it with `overrides` and the defaults.
     ///
     /// # Errors
-    /// Everything that is wrong with it, each with its place.
+    /// An unknown name or a wrong value, with its place; or the disk's.
     pub fn load(dir: &Path, overrides: &Overrides) -> Result<Settings, Error> {
         let path = dir.join(FILE);
         match std::fs::read_to_string(&path) {
@@ -186,7 +186,7 @@ impl Settings {
     }
 }
 
-/// Where a value comes from.
+/// Where a value came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Origin {
     Default,
@@ -194,7 +194,7 @@ enum Origin {
     Environment,
 }
 
-/// The merged values, and what is needed to say where a wrong one stands.
+/// The merged values, with what is needed to point at a wrong one.
 struct Values<'a> {
     merged: &'a config::Map<String, Value>,
     file: Option<&'a TomlFile>,
@@ -239,7 +239,7 @@ impl Values<'_> {
     }
 }
 
-/// Refuses names that nothing reads, with the nearest that something does.
+/// Refuses unknown names, and suggests the nearest known one.
 fn check_names(file: &TomlFile) -> Result<(), Error> {
     let known = |name: &str| KEYS.iter().any(|key| key.name == name) || keys::TABLES.contains(&name);
     let names = || KEYS.iter().map(|key| key.name).chain(keys::TABLES.iter().copied());
@@ -274,8 +274,8 @@ fn check_names(file: &TomlFile) -> Result<(), Error> {
     if errors.is_empty() { Ok(()) } else { Err(Error::Settings(Errors(errors))) }
 }
 
-/// The settings that the environment names. A variable that is nearly one of ours is refused; others are passed over, since
-/// surroundings make such names of their own (a Kubernetes service called alluvium makes ALLUVIUM_SERVICE_HOST).
+/// Returns the settings in the environment. Refuses a misspelt variable. Ignores other unknown ones, since the surroundings may set
+/// variables with our prefix: Kubernetes sets ALLUVIUM_SERVICE_HOST for a service called alluvium.
 fn variables(overrides: &Overrides) -> Result<BTreeMap<&'static str, String>, Error> {
     let mut values = BTreeMap::new();
     for (variable, value) in &overrides.environment {
@@ -293,7 +293,7 @@ fn variables(overrides: &Overrides) -> Result<BTreeMap<&'static str, String>, Er
                     did_you_mean(&format!("{}{near}", keys::PREFIX)),
                 ));
             }
-            tracing::debug!(variable, "not one of ours: passed over");
+            tracing::debug!(variable, "ignored: not a variable of Alluvium");
         }
     }
     Ok(values)
@@ -310,7 +310,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("write more than nothing, for instance \"50ms\"".into()),
+        Duration::ZERO => Err("write a length of time above zero, for instance \"50ms\"".into()),
         duration => Ok(duration),
     }
 }
@@ -318,7 +318,7 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
 fn number(text: &str, least: usize) -> Result<usize, String> {
     match text.replace('_', "").parse::<usize>() {
         Ok(number) if number >= least => Ok(number),
-        _ => Err(format!("write a whole number from {least} on")),
+        _ => Err(format!("write a whole number, {least} or more")),
     }
 }
 

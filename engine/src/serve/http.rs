@@ -1,7 +1,7 @@
 //! The HTTP server of a running engine: metrics, health, status, and the commands of `alluvium rebuild`, `restart` and `drop`.
 //!
-//! Commands are taken from this machine only, and not from web pages: they need a header that a page cannot send to another
-//! origin, and a Host that is an address of ours, so that no name that was pointed here can ask.
+//! Commands are accepted from this machine only, and not from web pages. They need a header that a page cannot send to another
+//! origin, and a Host that is one of our addresses, which keeps out DNS rebinding.
 
 mod idle;
 #[cfg(test)]
@@ -29,25 +29,25 @@ use crate::status::{Board, SourceHealth};
 
 use self::idle::{IdleListener, Peer};
 
-/// Commands carry this header.
+/// The header that every command carries.
 pub const COMMAND_HEADER: &str = "x-alluvium-command";
-/// A connection on which nothing moves for so long is closed.
+/// A connection without traffic is closed after this long.
 const IDLE: Duration = Duration::from_secs(30);
 
 /// What the handlers need.
 #[derive(Debug)]
 pub struct Engine {
-    /// Every view's status.
+    /// The status of every view.
     pub board: Arc<Board>,
     /// The views that must have caught up before the engine is ready.
     pub views: Vec<String>,
-    /// To the runtime.
+    /// Sends commands to the runtime.
     pub commands: mpsc::Sender<Command>,
-    /// The recorder's text.
+    /// Renders the metrics.
     pub metrics: PrometheusHandle,
 }
 
-/// A port that is ours already.
+/// A server that has bound its port but does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -55,14 +55,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// Takes the port.
+    /// Binds the address.
     ///
     /// # Errors
-    /// [`Kind::Unavailable`] where it is taken, with how to choose another.
+    /// [`Kind::Unavailable`] if that fails, for instance because the port is taken. The help says how to choose another.
     pub async fn bind(address: SocketAddr) -> Result<Server, Error> {
         let wrong = |error: std::io::Error| {
-            let help = "choose another with --http 127.0.0.1:PORT, ALLUVIUM_HTTP or `http` in alluvium.toml; port 0 takes any that is free, \
-                        \"off\" none";
+            let help = "choose another with --http 127.0.0.1:PORT, ALLUVIUM_HTTP or `http` in alluvium.toml; port 0 takes any free port, \
+                        \"off\" disables it";
             let message = match error.kind() {
                 std::io::ErrorKind::AddrInUse => format!("the HTTP address {address} is taken by another program"),
                 _ => format!("cannot listen on the HTTP address {address}: {error}"),
@@ -74,13 +74,13 @@ impl Server {
         Ok(Server { listener, address })
     }
 
-    /// The address, with the port that was taken.
+    /// The address that was bound, with the actual port.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown` is cancelled.
     ///
     /// # Errors
     /// The listener's.
@@ -166,9 +166,11 @@ async fn command(
             let code = if error.kind() == Kind::Config { StatusCode::CONFLICT } else { StatusCode::INTERNAL_SERVER_ERROR };
             refuse(code, &error.to_string(), error.help())
         }
-        _ => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "the engine is ending", Some("start it again and repeat the command".into()))
-        }
+        _ => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the engine is shutting down",
+            Some("start it again and repeat the command".into()),
+        ),
     }
 }
 
@@ -176,14 +178,14 @@ fn refuse(code: StatusCode, message: &str, help: Option<String>) -> Response {
     (code, Json(json!({"ok": false, "error": message, "help": help}))).into_response()
 }
 
-/// Whether a command may come from there.
+/// Checks whether a command may come from `peer` with these headers. The error says what is missing.
 fn allowed(bound: IpAddr, peer: IpAddr, headers: &HeaderMap) -> Result<(), &'static str> {
     let here = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical() == bound.to_canonical();
     if headers.get(COMMAND_HEADER).is_none_or(|value| value != "1") {
         return Err("commands need the header x-alluvium-command: 1");
     }
     if !here(peer) {
-        return Err("commands are taken from this machine only");
+        return Err("commands are accepted from this machine only");
     }
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.rsplit_once(':') {

@@ -1,9 +1,9 @@
-//! The table of settings: names, defaults, what they are for. `alluvium init` writes its file from it.
+//! The table of settings: names, defaults and help. `alluvium init` writes its `alluvium.toml` from it.
 
-/// Environment variables of ours begin with this.
+/// The prefix of our environment variables.
 pub const PREFIX: &str = "ALLUVIUM_";
 
-/// One setting at the top of `alluvium.toml`; its environment variable is `ALLUVIUM_` and its name in upper case.
+/// A setting at the top level of `alluvium.toml`. Its environment variable is `ALLUVIUM_` and its name in upper case.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
     /// Its name.
@@ -12,11 +12,11 @@ pub struct Key {
     pub default: &'static str,
     /// Whether its default is written in quotation marks.
     pub quoted: bool,
-    /// What it is for.
+    /// Its help text.
     pub help: &'static str,
 }
 
-/// Every setting at the top of the file.
+/// Every setting at the top level of the file.
 pub const KEYS: &[Key] = &[
     Key {
         name: "data",
@@ -28,56 +28,61 @@ pub const KEYS: &[Key] = &[
         name: "commit_interval",
         default: "1 second",
         quoted: true,
-        help: "How often changes are committed; WITH (commit_interval = ...) of a view goes before it.",
+        help: "How often changes are committed. WITH (commit_interval = ...) of a view overrides it.",
     },
     Key {
         name: "snapshots_kept",
         default: "10",
         quoted: false,
-        help: "Old snapshots kept of each view, for readers that are still at it.",
+        help: "How many old snapshots of each view are kept for readers that still use them.",
     },
     Key { name: "snapshots_min_age", default: "60 seconds", quoted: true, help: "An old snapshot is kept at least this long." },
     Key {
         name: "http",
         default: "127.0.0.1:9464",
         quoted: true,
-        help: "Where /metrics, /healthz, /readyz and /status listen; \"off\" for nowhere.",
+        help: "The address of the HTTP server (/metrics, /healthz, /readyz, /status); \"off\" disables it.",
     },
     Key {
         name: "on_stream_change",
         default: "stop",
         quoted: true,
-        help: "When a stream was made anew or lost events that were not yet read: \"stop\" or \"rebuild\".",
+        help: "What to do when a stream was deleted and created again, or lost events that were not read yet: \"stop\" or \"rebuild\".",
     },
     Key {
         name: "shutdown_timeout",
         default: "10 seconds",
         quoted: true,
-        help: "How long a run that is told to end may take to commit; then it ends, and reads again what was not committed.",
+        help: "How long a run may take to commit after it is told to stop. Uncommitted events are read again at the next start.",
     },
     Key {
         name: "source_timeout",
         default: "5 minutes",
         quoted: true,
-        help: "How long `run --until-caught-up` waits for a source that does not answer; then it ends with an error. `run` waits for ever.",
+        help: "How long `run --until-caught-up` waits for a source that does not answer before it fails. `run` waits for ever.",
     },
-    Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
-    Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
+    Key { name: "batch_events", default: "65536", quoted: false, help: "The largest number of events in a micro-batch." },
+    Key {
+        name: "batch_bytes",
+        default: "67108864",
+        quoted: false,
+        help: "The largest number of bytes of bodies in a micro-batch.",
+    },
 ];
 
 /// The tables of the file.
 pub const TABLES: &[&str] = &["nats", "sources"];
 
-/// What `[nats]` and `ALLUVIUM_NATS_...` may say for every NATS source; `url` replaces the server of each LOCATION.
+/// The options of every NATS source, in `[nats]` and as `ALLUVIUM_NATS_...`. `url` replaces the server of each LOCATION.
 pub const NATS: &[&str] = &["url", "creds", "user", "password", "token", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_first"];
 
-/// Variables that the command line reads.
+/// The variables that the command line reads.
 const COMMAND_LINE: &[&str] = &["ALLUVIUM_DIR", "ALLUVIUM_LOG", "ALLUVIUM_LOG_FORMAT"];
 
-/// Options of one source: `ALLUVIUM_SOURCE_<NAME>_<OPTION>`.
+/// The prefix of options of one source: `ALLUVIUM_SOURCE_<NAME>_<OPTION>`.
 pub(super) const SOURCE_PREFIX: &str = "ALLUVIUM_SOURCE_";
 
-/// Options of every NATS source: `ALLUVIUM_NATS_<OPTION>`.
+/// The prefix of options of every NATS source: `ALLUVIUM_NATS_<OPTION>`.
 pub(super) const NATS_PREFIX: &str = "ALLUVIUM_NATS_";
 
 /// The environment variable of a setting.
@@ -88,7 +93,7 @@ pub fn variable(name: &str) -> String {
 
 pub(super) fn is_known_variable(name: &str) -> bool {
     name.starts_with(SOURCE_PREFIX)
-        // Set for tests and benches of this program.
+        // Variables of our tests and benches.
         || name.starts_with("ALLUVIUM_TEST_")
         || name.starts_with("ALLUVIUM_BENCH_")
         || all_variables().iter().any(|known| known == name)
@@ -99,7 +104,7 @@ pub(super) fn all_variables() -> Vec<String> {
     KEYS.iter().map(|key| variable(key.name)).chain(nats).chain(COMMAND_LINE.iter().map(|name| (*name).to_owned())).collect()
 }
 
-/// A line of the file with the default of a setting.
+/// Returns a line of `alluvium.toml` with the default of a setting.
 #[must_use]
 pub fn example(name: &str) -> String {
     KEYS.iter().find(|key| key.name == name).map_or_else(String::new, |key| {

@@ -1,4 +1,4 @@
-//! What a source is told besides its SQL text, and how it is merged. From strong to weak:
+//! Merges the options of sources from all places. From strong to weak:
 //!
 //! 1. `ALLUVIUM_SOURCE_<NAME>_<OPTION>`
 //! 2. `ALLUVIUM_NATS_<OPTION>`, for every NATS source
@@ -6,9 +6,9 @@
 //! 4. `OPTIONS (...)` of the SQL text
 //! 5. `[nats]` of alluvium.toml, for every NATS source
 //!
-//! A source proves who it is in one way: where a stronger place names one (creds, user and password, token, nkey), what weaker
-//! places say of the other ways does not count. Files that SQL text and alluvium.toml name are relative to the folder, those of the
-//! environment to where the program was started.
+//! A source uses one kind of credentials: creds, user and password, token, or nkey. Where a stronger place names a kind, the other kinds
+//! of weaker places are ignored. File names in SQL text and alluvium.toml are relative to the project's folder, those in the environment
+//! to the working directory.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,16 +20,16 @@ use super::keys;
 
 /// Options that name a file.
 const FILES: &[&str] = &["creds", "tls_ca", "tls_cert", "tls_key"];
-/// The ways in which a client proves who it is.
+/// The kinds of credentials, each with its options.
 const CREDENTIALS: &[&[&str]] = &[&["creds"], &["user", "password"], &["token"], &["nkey"]];
 
-/// What alluvium.toml and the environment say of sources. Printed without values.
+/// Options of sources from alluvium.toml and the environment. `Debug` prints names without values.
 #[derive(Clone, Default)]
 pub struct SourceSettings {
     nats: BTreeMap<String, String>,
     sources: BTreeMap<String, BTreeMap<String, String>>,
     environment_nats: BTreeMap<String, String>,
-    /// Names are upper case and hold the source's name and the option's: `ORDERS_PASSWORD`.
+    /// By the names of source and option in upper case: `ORDERS_PASSWORD`.
     environment_sources: BTreeMap<String, String>,
 }
 
@@ -47,7 +47,7 @@ impl fmt::Debug for SourceSettings {
 }
 
 impl SourceSettings {
-    /// Takes `[nats]` and `[sources.*]`.
+    /// Adds `[nats]` and `[sources.*]`.
     pub(super) fn add_file(&mut self, merged: &Map<String, Value>) {
         self.nats = table(merged.get("nats"));
         if let Some(ValueKind::Table(sources)) = merged.get("sources").map(|value| &value.kind) {
@@ -55,7 +55,7 @@ impl SourceSettings {
         }
     }
 
-    /// Takes the variables of sources.
+    /// Adds the environment variables of sources.
     pub(super) fn add_environment(&mut self, environment: &BTreeMap<String, String>) {
         for (variable, value) in environment.iter().filter(|(_, value)| !value.is_empty()) {
             if let Some(option) = variable.strip_prefix(keys::NATS_PREFIX) {
@@ -71,8 +71,8 @@ impl SourceSettings {
         self.sources.keys().map(String::as_str)
     }
 
-    /// The location and the options of a source, merged with what its SQL text says. `all` are the names of all sources, since a
-    /// variable's source is the longest that fits.
+    /// Returns the location and the options of a source, merged with those of its SQL text. `all` are the names of all sources: a
+    /// variable belongs to the source with the longest name that fits.
     #[must_use]
     pub fn merge<'a>(
         &self,
@@ -122,12 +122,12 @@ impl SourceSettings {
     }
 }
 
-/// `ORDERS_PASSWORD` of `ORDERS`: `PASSWORD`.
+/// Returns the option in the rest of a variable's name: `PASSWORD` in `ORDERS_PASSWORD` for source `ORDERS`.
 fn option_of<'a>(rest: &'a str, source: &str) -> Option<&'a str> {
     rest.strip_prefix(source)?.strip_prefix('_').filter(|option| !option.is_empty())
 }
 
-/// A source's name as it stands in variables.
+/// Returns a source's name as it is written in variables.
 fn variable_part(source: &str) -> String {
     source.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' }).collect()
 }
@@ -139,7 +139,7 @@ fn table(value: Option<&Value>) -> BTreeMap<String, String> {
     }
 }
 
-/// A list is written as options are: with commas.
+/// Writes a value as the text of an option. A list becomes text with commas.
 fn text(value: &Value) -> String {
     match &value.kind {
         ValueKind::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
@@ -165,7 +165,7 @@ fn beside(dir: &Path, path: &str) -> String {
     if path.is_empty() { String::new() } else { dir.join(path).to_string_lossy().into_owned() }
 }
 
-/// A file's location, relative to the folder; `-` is standard input.
+/// Resolves the location of a FILE source against the project's folder; `-` is standard input.
 fn file_location(dir: &Path, location: &str) -> String {
     match location {
         "-" => "-".into(),
@@ -173,7 +173,7 @@ fn file_location(dir: &Path, location: &str) -> String {
     }
 }
 
-/// `nats://there:4222/ORDERS` with the server of `url`, which may go without `nats://`.
+/// Replaces the server of a location such as `nats://there:4222/ORDERS` by `url`, which may omit `nats://`.
 fn replace_server(location: &str, url: &str) -> String {
     let rest = location.split_once("://").map_or(location, |(_, rest)| rest);
     let stream = rest.split_once('/').map_or("", |(_, stream)| stream);

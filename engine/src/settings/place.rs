@@ -1,4 +1,4 @@
-//! `alluvium.toml` with the place of each of its keys, for messages that point at them. Its values are read elsewhere.
+//! `alluvium.toml` with the place of each key, for errors that point at it. [`super::Settings`] reads the values.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,16 @@ use toml::de::{DeTable, DeValue};
 
 use crate::error::Error;
 
-/// A file that is TOML.
+/// A file that parses as TOML.
 pub(super) struct TomlFile {
     file: Arc<SqlFile>,
 }
 
 impl TomlFile {
+    /// Parses the file.
+    ///
     /// # Errors
-    /// Where it is not TOML.
+    /// The text is not TOML.
     pub(super) fn new(path: &Path, text: String) -> Result<TomlFile, Error> {
         let file = TomlFile { file: Arc::new(SqlFile { path: path.display().to_string(), text }) };
         match DeTable::parse(&file.file.text) {
@@ -34,7 +36,7 @@ impl TomlFile {
         &self.file.text
     }
 
-    /// The keys of the table at `path`; none where there is no such table.
+    /// Returns the keys of the table at `path`, or nothing if there is no such table.
     pub(super) fn names(&self, path: &[&str]) -> Vec<String> {
         self.find(path, |found| match found {
             Found::Table(table) => table.keys().map(|key| key.get_ref().to_string()).collect(),
@@ -50,7 +52,7 @@ impl TomlFile {
         self.find(path, |found| matches!(found, Found::Table(_)))
     }
 
-    /// An error at the key at `path`.
+    /// Makes an error that points at the key at `path`.
     pub(super) fn error(&self, path: &[&str], message: String, help: Option<String>) -> alluvium_sql::Error {
         let span = DeTable::parse(&self.file.text).ok().and_then(|table| key_span(table.get_ref(), path)).unwrap_or(0..0);
         alluvium_sql::Error { message, help, at: self.at(span) }

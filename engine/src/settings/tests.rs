@@ -19,7 +19,7 @@ fn overrides(environment: &[(&str, &str)]) -> Overrides {
     Overrides { environment, ..Overrides::default() }
 }
 
-/// The first wrong place: message, help, line and column.
+/// Returns the first error: message, help, line and column.
 fn wrong(toml: &str) -> (String, Option<String>, (usize, usize)) {
     match load(toml, &[]) {
         Err(Error::Settings(errors)) => (errors.0[0].message.clone(), errors.0[0].help.clone(), errors.0[0].at.line_column()),
@@ -74,11 +74,11 @@ fn unknown_names_are_refused_with_the_nearest_and_their_place() {
 fn wrong_values_say_what_to_write() {
     for (toml, help) in [
         ("commit_interval = 5", "unit"),
-        ("commit_interval = \"0s\"", "more than nothing"),
+        ("commit_interval = \"0s\"", "above zero"),
         ("snapshots_kept = -1", "whole number"),
         ("http = \"there\"", "127.0.0.1:9464"),
         ("on_stream_change = \"go on\"", "rebuild"),
-        ("batch_events = 0", "from 1 on"),
+        ("batch_events = 0", "1 or more"),
         ("data = [1]", "data = \"data\""),
     ] {
         let (message, told, at) = wrong(toml);

@@ -1,4 +1,4 @@
-//! Connections that are closed when nothing moves on them, so that clients that have gone, or say nothing, hold nothing.
+//! Closes idle connections, so that clients that are gone or silent hold no resources.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep};
 
-/// A listener whose connections end with an error once nothing has moved on them for a while.
+/// A listener whose connections fail once they have been idle for too long.
 pub(super) struct IdleListener {
     listener: TcpListener,
     idle: Duration,
 }
 
 impl IdleListener {
-    /// `idle` is how long nothing may move.
+    /// Wraps a listener. `idle` is how long a connection may be without traffic.
     pub(super) fn new(listener: TcpListener, idle: Duration) -> IdleListener {
         IdleListener { listener, idle }
     }
@@ -39,7 +39,7 @@ impl Listener for IdleListener {
     }
 }
 
-/// Who asks.
+/// The address of a client.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peer(pub(super) SocketAddr);
 
@@ -49,7 +49,7 @@ impl Connected<IncomingStream<'_, IdleListener>> for Peer {
     }
 }
 
-/// A connection that remembers when something moved on it.
+/// A connection with an idle timeout.
 pub(super) struct IdleStream {
     stream: TcpStream,
     idle: Duration,
@@ -57,14 +57,14 @@ pub(super) struct IdleStream {
 }
 
 impl IdleStream {
-    /// Passes on what the stream says; when it waits, so does the clock.
+    /// Passes on a result of the stream and restarts the idle timer. While the stream is pending, fails once the timer has run out.
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             let ends = Instant::now() + self.idle;
             self.ends.as_mut().reset(ends);
             return polled;
         }
-        self.ends.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "nothing moved on the connection")))
+        self.ends.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle for too long")))
     }
 }
 

@@ -27,7 +27,7 @@ async fn start(views: &[&str]) -> Running {
     Running { base, board, commands, shutdown }
 }
 
-/// Status and body, asked by a client that is not ours.
+/// Sends a request with a client that is not ours, and returns the status and the body.
 async fn ask(method: &'static str, url: String, headers: Vec<(&'static str, String)>) -> (u16, String) {
     tokio::task::spawn_blocking(move || {
         let config =
