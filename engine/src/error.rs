@@ -1,5 +1,5 @@
-//! One error for the program, by what its operator has to do. What each error of a crate or a library is to the operator is decided in
-//! `sort`, how it looks on a terminal in `cli::report`.
+//! The program's error, sorted by what its operator has to do. `sort` decides what each error of a crate or a library means for the
+//! operator; `cli::report` prints errors on a terminal.
 
 mod events;
 mod sort;
@@ -9,42 +9,42 @@ pub use events::Events;
 /// What the operator of the program has to do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Mend a file or an option; trying again does not help.
+    /// Correct a file or an option. Trying again does not help.
     Config,
-    /// An expression fails on a row that cannot be set aside by itself.
+    /// An expression fails on a row that cannot be set aside on its own.
     BadData,
-    /// The outside is away or full: tried again by us for as long as it lasts.
+    /// Something outside is away or full. The program tries again for as long as that lasts.
     Unavailable,
-    /// The data is not what was recorded: stopped; a person has to decide.
+    /// The data is not what was recorded. The pipeline stops, and a person has to decide.
     Corrupt,
-    /// A fault of the program: started again a bounded number of times; report it.
+    /// A fault of the program. The pipeline restarts a bounded number of times. Report it.
     Bug,
 }
 
 /// What a command found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
-    /// A run that has caught up has set events aside.
+    /// A run has caught up, and has set events aside.
     SetAside,
-    /// A view is not what its SQL says.
+    /// A view differs from its SQL.
     Differs,
-    /// It cannot be told whether a view is what its SQL says.
+    /// `verify` cannot tell whether a view equals its SQL.
     Unknown,
 }
 
 /// An error of the program.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// SQL files that do not load.
+    /// The SQL files do not load.
     #[error(transparent)]
     Sql(#[from] alluvium_sql::Errors),
-    /// Places in `alluvium.toml` that are wrong.
+    /// `alluvium.toml` has errors.
     #[error("{0}")]
     Settings(alluvium_sql::Errors),
-    /// A source, a view's files, the disk.
+    /// An error of a source, of a view's files or of the disk.
     #[error(transparent)]
     Connector(#[from] alluvium_connectors::Error),
-    /// A view's operators.
+    /// An error of a view's operators.
     #[error("view {view}: {error}")]
     Projection {
         /// The view.
@@ -52,7 +52,7 @@ pub enum Error {
         /// What failed.
         error: alluvium_projections::Error,
     },
-    /// What a source's error, which several views may share, is to one of them.
+    /// A source's error, as it concerns one view. Several views may share it.
     #[error("view {view}: {error}")]
     Source {
         /// The view, or the first of those that are committed together.
@@ -65,27 +65,27 @@ pub enum Error {
     Panic {
         /// The view, or the first of those that are committed together.
         view: String,
-        /// What was taken in since the last commit.
+        /// The events taken in since the last commit.
         events: Events,
-        /// What the panic said.
+        /// The panic's message.
         message: String,
     },
-    /// A command has done what it was asked to, and the exit code has to say what it found.
+    /// A command has done its work, and the exit code reports what it found.
     #[error("{message}")]
     Found {
         /// What it found.
         finding: Finding,
-        /// The same in words, a line each.
+        /// The findings in words, one a line.
         message: String,
         /// What to do.
         help: String,
     },
-    /// Anything else, sorted.
+    /// Any other error, already sorted.
     #[error("{message}")]
     Other {
         /// What the operator has to do.
         kind: Kind,
-        /// What, where.
+        /// What failed, and where.
         message: String,
         /// What to do.
         help: Option<String>,
@@ -113,12 +113,12 @@ impl Error {
         Error::Other { kind: Kind::Bug, message: message.into(), help: None }
     }
 
-    /// The disk's error while doing `action` (a present participle) to `path`.
+    /// An error of the disk during `action` on `path`. `action` is a present participle.
     pub fn io(action: &'static str, path: impl Into<std::path::PathBuf>, error: std::io::Error) -> Error {
         Error::Connector(alluvium_connectors::Error::Io { action, path: path.into(), error })
     }
 
-    /// What the program ends with because of it; the README has the list.
+    /// The program's exit code after this error. The README lists them.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -128,19 +128,19 @@ impl Error {
         }
     }
 
-    /// Whether what a source names is not there yet: it may be made later.
+    /// Whether something that a source names does not exist yet. It may be created later.
     #[must_use]
     pub fn is_absence(&self) -> bool {
         matches!(self.of_connector(), Some(alluvium_connectors::Error::Absent { .. }))
     }
 
-    /// Whether a stream is not the one of the checkpoint, or has lost events that were not yet read.
+    /// Whether a stream is not that of the checkpoint, or has lost events that were not read yet.
     #[must_use]
     pub fn is_stream_change(&self) -> bool {
         matches!(self.of_connector(), Some(alluvium_connectors::Error::StreamChanged { .. }))
     }
 
-    /// The error of a source, of a view's files or of the disk behind this one.
+    /// Returns the error of a source, of a view's files or of the disk behind this one.
     fn of_connector(&self) -> Option<&alluvium_connectors::Error> {
         match self {
             Error::Connector(error) => Some(error),

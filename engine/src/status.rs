@@ -1,5 +1,5 @@
-//! What every view is doing now: the types that are shown, the [`Board`] that owns them, the `health` of sources, the `staleness` of
-//! views, in [`failures`] what stopped a view in the last run, and what a run has set aside ([`ReadEvents`]).
+//! What every view is doing now. The [`Board`] owns the status of all views, `health` tells whether sources answer, `staleness` how old
+//! a view may be, [`failures`] what stopped a view in the last run, and `set_aside` which events a run set aside.
 
 mod board;
 pub mod failures;
@@ -23,93 +23,93 @@ use crate::record::Tally;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Not running: what the last commit left.
+    /// Not running. The status is that of the last commit.
     Stopped,
-    /// Reading what its sources already held.
+    /// Reading events that its sources already held.
     CatchingUp,
-    /// At the live end.
+    /// At the end of its sources.
     Live,
     /// The old view serves while a new one is built.
     Rebuilding,
-    /// A source of it is away: what it shows may be older than it seems, and nobody knows by how much.
+    /// One of its sources is away, so nobody knows how far it is behind.
     Disconnected,
-    /// Something went wrong: it is tried again, and `error` says what it was.
+    /// An error occurred, named by `error`. The pipeline tries again.
     Retrying,
     /// An error stopped it.
     Failed,
-    /// Its SQL file is gone; its data is left alone.
+    /// Its SQL file is gone. Its data stays.
     Orphaned,
 }
 
-/// A view's place in one source.
+/// A view's progress in one source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceStatus {
-    /// The committed offset: the next sequence to read.
+    /// The committed offset: all events before it are committed.
     pub offset: u64,
-    /// The next sequence that is not applied yet; at or after the committed offset while the engine runs.
+    /// The next sequence to apply; at or after the committed offset while the engine runs.
     #[serde(default)]
     pub applied: u64,
     /// One past the source's last known sequence.
     pub end: u64,
-    /// When the newest applied event was stored, nanoseconds since the epoch, where known.
+    /// When the newest applied event was stored, in nanoseconds since the Unix epoch, if known.
     pub newest_ns: Option<i64>,
-    /// When the source was last known to hold nothing that was not committed, nanoseconds since the epoch.
+    /// When everything in the source was last known to be committed, in nanoseconds since the Unix epoch.
     #[serde(default)]
     pub current_ns: Option<i64>,
-    /// Events of the source that the view has read since its first one, good and bad; 0 where it reads them through another view.
+    /// How many events, good and bad, the view has read since its first one; 0 if it reads the source through another view.
     #[serde(default)]
     pub events: u64,
-    /// Those of them that were set aside: they are not in the view.
+    /// How many of them were set aside and are not in the view.
     #[serde(default)]
     pub set_aside: u64,
 }
 
-/// One view.
+/// The status of one view.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ViewStatus {
     /// Its name.
     pub view: String,
     /// What it is doing.
     pub phase: Phase,
-    /// The last commit; none before the first.
+    /// The epoch of its last commit; `None` before the first.
     pub epoch: Option<u64>,
-    /// By source.
+    /// Its progress, by source.
     pub sources: BTreeMap<String, SourceStatus>,
-    /// Rows of the view.
+    /// How many rows it has.
     pub rows: u64,
-    /// Its Parquet parts.
+    /// How many Parquet parts it has.
     pub parts: u64,
-    /// Their bytes.
+    /// The size of its parts, in bytes.
     pub bytes: u64,
     /// Rows of operator state.
     pub state_rows: u64,
-    /// Bytes of operator state in memory (of its files, when stopped).
+    /// The size of its operator state in memory, in bytes. For a stopped view, that of the files.
     pub state_bytes: u64,
-    /// When it was last committed, milliseconds since the epoch.
+    /// When it was last committed, in milliseconds since the Unix epoch.
     pub committed_ms: Option<u64>,
-    /// At most the age, in seconds, of the oldest event that a source of it is known to hold and that it has not committed; 0 where there
-    /// is none. None while a source is away, and where a source does not say when its events were stored.
+    /// An upper bound on the age, in seconds, of the oldest event that its sources hold and it has not committed; 0 if there is none.
+    /// `None` while a source is away, or if a source does not say when its events were stored.
     #[serde(default)]
     pub staleness_seconds: Option<f64>,
     /// Dead letters since the start of this process.
     pub dead_letters: u64,
-    /// Rows left out since the start of this process, because an expression fails on them and no event can be named.
+    /// Rows left out since the start of this process because an expression failed on them and no single event produced them.
     #[serde(default)]
     pub left_out: u64,
-    /// What stopped it, or what it is tried again after.
+    /// The error that stopped it, or after which it tries again.
     pub error: Option<String>,
-    /// Times that its pipeline was started again after an error, since the start of this process.
+    /// How often its pipeline was restarted after an error since the start of this process.
     #[serde(default)]
     pub restarts: u64,
-    /// Of a rebuild under way: offset reached, by source.
+    /// The progress of a rebuild that is under way, by source.
     pub rebuild: BTreeMap<String, SourceStatus>,
-    /// What the last rebuild failed with, or is tried again after; the view that serves goes on.
+    /// The error that stopped its last rebuild, or after which the rebuild tries again. The old version goes on serving.
     #[serde(default)]
     pub rebuild_error: Option<String>,
 }
 
 impl ViewStatus {
-    /// Of a view of which nothing is known yet.
+    /// The status of a view about which nothing is known yet.
     pub fn new(view: impl Into<String>, phase: Phase) -> ViewStatus {
         ViewStatus {
             view: view.into(),
@@ -133,22 +133,22 @@ impl ViewStatus {
     }
 }
 
-/// What one commit of a pipeline did: told to the board and to the metrics.
+/// What one commit of a pipeline did, for the board and the metrics.
 #[derive(Debug, Clone, Default)]
 pub struct Committed {
     /// The epoch.
     pub epoch: u64,
-    /// When, milliseconds since the epoch of Unix.
+    /// When it was committed, in milliseconds since the Unix epoch.
     pub committed_ms: u64,
-    /// From the beginning of the commit until it was published.
+    /// How long it took, until it was published and swept.
     pub took: Duration,
     /// The committed offset of each source.
     pub offsets: BTreeMap<String, u64>,
-    /// When the newest applied event of each source was stored, nanoseconds since the epoch, where known.
+    /// By source: when the newest applied event was stored, in nanoseconds since the Unix epoch, if known.
     pub newest_ns: BTreeMap<String, i64>,
     /// Each view of the pipeline.
     pub views: Vec<CommittedView>,
-    /// Source and kind of each dead letter that was kept.
+    /// The source and kind of each dead letter that was kept.
     pub dead_letters: Vec<(String, &'static str)>,
 }
 
@@ -157,26 +157,26 @@ pub struct Committed {
 pub struct CommittedView {
     /// Its name.
     pub view: String,
-    /// Rows of the view after it.
+    /// Rows of the view after the commit.
     pub rows: u64,
     /// Its Parquet parts.
     pub parts: u64,
-    /// Their bytes.
+    /// Bytes of its parts.
     pub bytes: u64,
     /// Rows of operator state.
     pub state_rows: u64,
     /// Bytes of operator state in memory.
     pub state_bytes: u64,
-    /// Bytes of operator state that were written.
+    /// Bytes of operator state that the commit wrote.
     pub state_written: u64,
-    /// Bytes of Parquet files that were written.
+    /// Bytes of Parquet files that the commit wrote.
     pub view_written: u64,
-    /// Dead letters that concern it.
+    /// Dead letters about the view since the last commit.
     pub dead_letters: u64,
-    /// Rows that it left out since the commit before, because an expression fails on them.
+    /// Rows left out since the last commit because an expression failed on them.
     pub left_out: LeftOut,
-    /// What it has read of each source since the commit before.
+    /// By source: the events that it read since the last commit.
     pub read: BTreeMap<String, ReadEvents>,
-    /// The same since its first event.
+    /// By source: counts of the events since its first one.
     pub tallies: BTreeMap<String, Tally>,
 }

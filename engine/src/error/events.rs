@@ -1,10 +1,10 @@
-//! Which events an error is about.
+//! The events that an error is about.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-/// Sequences by source.
+/// By source: a range of sequences.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Events(pub BTreeMap<String, Range<u64>>);
 

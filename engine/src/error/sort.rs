@@ -1,4 +1,4 @@
-//! The one place where errors are sorted: what each is to the operator of the program, and what to do about it.
+//! The one place that sorts errors: what each means for the operator of the program, and what to do about it.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use datafusion::common::DataFusionError;
 use super::{Error, Finding, Kind};
 
 impl Error {
-    /// What has to be done.
+    /// The kind of this error: what the operator has to do.
     #[must_use]
     pub fn kind(&self) -> Kind {
         kind(self)
     }
 
-    /// What to do, in words; none where the message says it already or nothing is known.
+    /// What to do, in words. `None` if the message already says it, or if there is no advice.
     #[must_use]
     pub fn help(&self) -> Option<String> {
         help(self)
@@ -70,7 +70,7 @@ fn of_connector(error: &Connector) -> Kind {
     }
 }
 
-/// The system's errors that stay until somebody mends a path or a permission; the others may pass (a full disk, a limit reached).
+/// Sorts an error of the system. A wrong path or permission stays until somebody corrects it; a full disk or a reached limit may pass.
 fn of_io(kind: io::ErrorKind) -> Kind {
     use io::ErrorKind as E;
     match kind {
@@ -84,10 +84,10 @@ fn of_io(kind: io::ErrorKind) -> Kind {
 fn help_of_connector(error: &Connector) -> Option<String> {
     match error {
         Connector::Config { help, .. } | Connector::Absent { help, .. } => help.clone(),
-        Connector::Unavailable { .. } => Some("see that the server runs and answers at this address".into()),
+        Connector::Unavailable { .. } => Some("check that the server runs and answers at this address".into()),
         Connector::StreamChanged { .. } => Some(
             "`alluvium rebuild VIEW` makes a view anew from the first event that the stream has; \
-             `on_stream_change = \"rebuild\"` in alluvium.toml does so by itself"
+             with `on_stream_change = \"rebuild\"` in alluvium.toml it is rebuilt automatically"
                 .into(),
         ),
         Connector::Io { error, .. } => help_of_io(error.kind()).map(str::to_owned),
@@ -103,12 +103,12 @@ fn help_of_io(kind: io::ErrorKind) -> Option<&'static str> {
     Some(match kind {
         E::StorageFull | E::QuotaExceeded => "make room on the disk and start again; the last commit is whole",
         E::PermissionDenied | E::ReadOnlyFilesystem => "let this user read and write there, or choose another folder with --data",
-        E::NotFound => "see that the path is right",
+        E::NotFound => "check that the path is right",
         _ => return None,
     })
 }
 
-/// Errors of DataFusion while a query of a user runs; those of a view's operators are sorted in the crate `projections`.
+/// Sorts an error of DataFusion in a user's query. The crate `projections` sorts those of a view's operators.
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         use DataFusionError as D;
@@ -116,7 +116,7 @@ impl From<DataFusionError> for Error {
             D::SQL(parser, _) => {
                 (format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")), None)
             }
-            // No fault of the statement: DataFusion's own text says more than words about SQL would.
+            // The statement is not at fault: DataFusion's own message says more than words about SQL would.
             D::Internal(_) | D::IoError(_) | D::ObjectStore(_) | D::ParquetError(_) => (error.strip_backtrace(), None),
             _ => {
                 let worded = alluvium_sql::wording::of_error(&error);

@@ -166,11 +166,9 @@ async fn command(
             let code = if error.kind() == Kind::Config { StatusCode::CONFLICT } else { StatusCode::INTERNAL_SERVER_ERROR };
             refuse(code, &error.to_string(), error.help())
         }
-        _ => refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the engine is shutting down",
-            Some("start it again and repeat the command".into()),
-        ),
+        _ => {
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "the engine is ending", Some("start it again and repeat the command".into()))
+        }
     }
 }
 

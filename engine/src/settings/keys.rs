@@ -61,13 +61,8 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "How long `run --until-caught-up` waits for a source that does not answer before it fails. `run` waits for ever.",
     },
-    Key { name: "batch_events", default: "65536", quoted: false, help: "The largest number of events in a micro-batch." },
-    Key {
-        name: "batch_bytes",
-        default: "67108864",
-        quoted: false,
-        help: "The largest number of bytes of bodies in a micro-batch.",
-    },
+    Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
+    Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];
 
 /// The tables of the file.

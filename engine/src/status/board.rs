@@ -1,8 +1,8 @@
-//! Every view's status, shared by those who tell (the runtime) and those who show it (HTTP, progress bars, metrics).
+//! The status of every view. The runtime writes it; HTTP, progress bars and metrics show it.
 //!
-//! The board owns phases: callers say what happened, and the phase follows. A view has two facts beside each other, what the pipeline
-//! does whose commits readers see, and whether a rebuild runs beside it; neither overwrites the other. A third is asked for when a view is
-//! shown: whether one of its sources is away.
+//! The board owns phases: callers report what happened, and the phase follows. It keeps two facts of each view, neither of which
+//! overwrites the other: what the serving pipeline does, and whether a rebuild runs beside it. It asks for a third one whenever a view is
+//! shown: whether one of the view's sources is away.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,18 +17,18 @@ use super::{Committed, Phase, ReadEvents, SetAside, SourceHealth, SourceStatus, 
 #[derive(Debug)]
 struct Entry {
     status: ViewStatus,
-    /// What the pipeline that serves is doing; never [`Phase::Rebuilding`].
+    /// What the serving pipeline is doing; never [`Phase::Rebuilding`].
     serving: Phase,
     rebuilding: bool,
     was_live: bool,
-    /// The sources that it reads, itself or through other views.
+    /// The sources that it reads, directly or through other views.
     reads: BTreeSet<String>,
-    /// By source, since the start of this process.
+    /// By source: the events read since the start of this process.
     read: BTreeMap<String, ReadEvents>,
 }
 
 impl Entry {
-    /// What is shown of it while these sources are away.
+    /// Returns the status to show while the sources in `away` are away.
     fn shown(&self, away: &BTreeMap<String, String>) -> ViewStatus {
         let mut status = self.status.clone();
         let lost = self.reads.iter().find_map(|source| away.get(source));
@@ -51,13 +51,13 @@ impl Entry {
         if self.rebuilding { Phase::Rebuilding } else { self.serving }
     }
 
-    /// Whether readers of the view see what its sources hold, or held a moment ago.
+    /// Whether the view has been live, and is neither failed nor retrying.
     fn is_ready(&self) -> bool {
         self.was_live && !matches!(self.serving, Phase::Failed | Phase::Retrying)
     }
 }
 
-/// Every view's status.
+/// The status of every view.
 #[derive(Debug, Default)]
 pub struct Board {
     views: Mutex<BTreeMap<String, Entry>>,
@@ -83,30 +83,30 @@ impl Board {
         entry.status.phase = entry.phase();
     }
 
-    /// Puts a declared view on the board, with the sources that it reads.
+    /// Adds a declared view, with the sources that it reads.
     pub fn declare(&self, view: &str, reads: BTreeSet<String>) {
         self.change(view, |entry| entry.reads = reads);
     }
 
-    /// The sources that are asked, whenever something is shown, whether they are there.
+    /// Sets the sources whose health is asked for whenever something is shown.
     pub fn watch(&self, sources: impl IntoIterator<Item = Arc<dyn Source>>) {
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources.into_iter().collect();
     }
 
-    /// How it stands with the way to each source, by name.
+    /// Returns the health of each source.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceHealth> {
         let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.iter().map(|source| SourceHealth::of(&source.config().name, source.contact())).collect()
     }
 
-    /// The sources that are away, and why.
+    /// Returns the sources that are away, with the reasons.
     fn away(&self) -> BTreeMap<String, String> {
         let away = self.sources().into_iter().filter(SourceHealth::is_away);
         away.map(|health| (health.source, health.error.unwrap_or_default())).collect()
     }
 
-    /// Puts on the board what the last commit of a view recorded.
+    /// Shows what the last commit of a view recorded.
     pub fn show_recorded(&self, status: ViewStatus, declared: bool) {
         self.change(&status.view.clone(), |entry| {
             entry.status = status;
@@ -114,12 +114,12 @@ impl Board {
         });
     }
 
-    /// Takes a dropped view off.
+    /// Removes a dropped view.
     pub fn remove(&self, view: &str) {
         self.entries().remove(view);
     }
 
-    /// The sources of the view's pipeline are open.
+    /// Notes that the sources of the view's pipeline are open.
     pub fn catching_up(&self, view: &str) {
         self.change(view, |entry| {
             entry.serving = Phase::CatchingUp;
@@ -127,7 +127,7 @@ impl Board {
         });
     }
 
-    /// The view has applied all that its sources held.
+    /// Notes that the view has applied everything that its sources held.
     pub fn live(&self, view: &str) {
         self.change(view, |entry| {
             entry.serving = Phase::Live;
@@ -136,7 +136,7 @@ impl Board {
         });
     }
 
-    /// The view's pipeline waits before it tries again, for this reason.
+    /// Notes that the view's pipeline waits before it tries again, for this reason.
     pub fn retrying(&self, view: &str, reason: &str) {
         self.change(view, |entry| {
             entry.serving = Phase::Retrying;
@@ -144,12 +144,12 @@ impl Board {
         });
     }
 
-    /// The view's pipeline is started again after an error.
+    /// Counts a restart of the view's pipeline after an error.
     pub fn restarted(&self, view: &str) {
         self.change(view, |entry| entry.status.restarts += 1);
     }
 
-    /// An error has stopped the view.
+    /// Notes that an error has stopped the view.
     pub fn failed(&self, view: &str, reason: &str) {
         self.change(view, |entry| {
             entry.serving = Phase::Failed;
@@ -157,7 +157,7 @@ impl Board {
         });
     }
 
-    /// A new version of the view is being built.
+    /// Notes that a rebuild of the view has begun.
     pub fn rebuild_began(&self, view: &str) {
         self.change(view, |entry| {
             entry.rebuilding = true;
@@ -165,12 +165,12 @@ impl Board {
         });
     }
 
-    /// The rebuild waits before it tries again, for this reason.
+    /// Notes that the rebuild waits before it tries again, for this reason.
     pub fn rebuild_retrying(&self, view: &str, reason: &str) {
         self.change(view, |entry| entry.status.rebuild_error = Some(reason.to_owned()));
     }
 
-    /// The rebuild of the view is given up; what serves goes on as it did.
+    /// Notes that the rebuild of the view has failed. The old version goes on serving.
     pub fn rebuild_failed(&self, view: &str, reason: &str) {
         self.change(view, |entry| {
             entry.rebuilding = false;
@@ -179,7 +179,7 @@ impl Board {
         });
     }
 
-    /// The rebuilt view is what readers see from now on.
+    /// Notes that the rebuilt view has been swapped in.
     pub fn swapped(&self, view: &str) {
         self.change(view, |entry| {
             entry.rebuilding = false;
@@ -192,12 +192,12 @@ impl Board {
         });
     }
 
-    /// Events of a source below `applied` have been applied; `end` is its end as far as known.
+    /// Notes that the events of a source before `applied` have been applied. `end` is the source's end, if known.
     pub fn applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
         self.change(view, |entry| reached(&mut entry.status.sources, source, applied, end));
     }
 
-    /// The source holds nothing behind `end` now, which has been applied.
+    /// Notes that everything before `end` is applied and that the source has nothing after it at present.
     pub fn at_end(&self, view: &str, source: &str, end: u64) {
         self.change(view, |entry| {
             reached(&mut entry.status.sources, source, end, Some(end));
@@ -207,7 +207,7 @@ impl Board {
         });
     }
 
-    /// The same of the version that is being built.
+    /// Notes the progress of a rebuild, as [`Board::applied`] does for the serving version.
     pub fn rebuild_applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
         self.change(view, |entry| {
             reached(&mut entry.status.rebuild, source, applied, end);
@@ -217,7 +217,7 @@ impl Board {
         });
     }
 
-    /// A commit is published.
+    /// Notes that a commit is published.
     pub fn committed(&self, committed: &Committed) {
         for view in &committed.views {
             self.change(&view.view, |entry| {
@@ -249,14 +249,14 @@ impl Board {
         }
     }
 
-    /// A copy of all, by name.
+    /// Returns the status of all views, by name.
     #[must_use]
     pub fn all(&self) -> Vec<ViewStatus> {
         let away = self.away();
         self.entries().values().map(|entry| entry.shown(&away)).collect()
     }
 
-    /// What this process has set aside of what it has committed; the views of which the same is to be said stand together.
+    /// Returns the committed events that this process has set aside. Views with the same counts are grouped.
     #[must_use]
     pub fn set_aside(&self) -> Vec<SetAside> {
         let entries = self.entries();
@@ -264,7 +264,7 @@ impl Board {
         SetAside::of(read)
     }
 
-    /// Whether the view, or its rebuild, has been given up.
+    /// Whether the view or its rebuild has failed.
     #[must_use]
     pub fn has_failed(&self, view: &str) -> bool {
         let entries = self.entries();
@@ -273,8 +273,8 @@ impl Board {
             .is_some_and(|entry| entry.serving == Phase::Failed || (!entry.rebuilding && entry.status.rebuild_error.is_some()))
     }
 
-    /// Those of `views` whose readers do not see what the sources hold, with what they are doing: failed, tried again, cut off from a source,
-    /// or never live since the start. A view that was live once stays ready while it falls behind or is rebuilt.
+    /// Returns the views among `views` that are not ready, with their phases: failed, retrying, cut off from a source, or never live since
+    /// the start. A view that was live once stays ready while it falls behind or is rebuilt.
     #[must_use]
     pub fn not_ready(&self, views: &[String]) -> Vec<(String, Phase)> {
         let away = self.away();
@@ -294,7 +294,7 @@ fn reached(places: &mut BTreeMap<String, SourceStatus>, source: &str, applied: u
     place.applied = applied;
 }
 
-/// Nanoseconds since the epoch.
+/// Nanoseconds since the Unix epoch.
 fn now_ns() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
@@ -316,7 +316,7 @@ mod tests {
         board.live("a");
         board.rebuild_began("a");
         board.rebuild_applied("a", "orders", 30, Some(101));
-        // What the old pipeline does meanwhile.
+        // Meanwhile the old pipeline commits.
         let view = CommittedView { view: "a".into(), ..CommittedView::default() };
         board.committed(&Committed { epoch: 7, views: vec![view], ..Committed::default() });
         board.live("a");

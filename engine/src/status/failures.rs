@@ -1,5 +1,5 @@
-//! What stopped the views that failed, kept for `alluvium status` when nothing runs any more. It decides nothing: without its file
-//! no view is lost, only the reason.
+//! The errors that stopped views, saved for `alluvium status` after the run has ended. Nothing depends on the file: without it only the
+//! reasons are lost.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use alluvium_connectors::durable;
 use super::{Phase, ViewStatus};
 use crate::layout::Layout;
 
-/// By view, what stopped it in the last run. Empty where that cannot be read.
+/// Reads, by view, the errors of the last run. Returns nothing if the file cannot be read.
 #[must_use]
 pub fn read(layout: &Layout) -> BTreeMap<String, String> {
     let bytes = fs::read(layout.failures()).unwrap_or_default();
     serde_json::from_slice(&bytes).unwrap_or_default()
 }
 
-/// Keeps what stopped those of some views that failed, and forgets the others of them.
+/// Saves the errors of those of `views` that have failed, and removes the saved errors of the others. Errors of views not in `views` stay.
 pub fn keep<'a>(layout: &Layout, views: impl IntoIterator<Item = &'a ViewStatus>) {
     let before = read(layout);
     let mut failures = before.clone();
@@ -33,7 +33,7 @@ pub fn keep<'a>(layout: &Layout, views: impl IntoIterator<Item = &'a ViewStatus>
         .map_err(|error| error.to_string())
         .and_then(|bytes| durable::write_atomically(&layout.failures(), &bytes).map_err(|error| error.to_string()));
     if let Err(error) = written {
-        tracing::warn!(error, "what stopped a view cannot be kept for `alluvium status`");
+        tracing::warn!(error, "the errors that stopped views cannot be saved for `alluvium status`");
     }
 }
 

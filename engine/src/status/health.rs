@@ -1,20 +1,20 @@
-//! How it stands with the way to each source.
+//! Whether each source answers.
 
 use std::time::Instant;
 
 use alluvium_connectors::source::Contact;
 use serde::{Deserialize, Serialize};
 
-/// One source.
+/// The health of one source.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceHealth {
     /// Its name.
     pub source: String,
-    /// It answers and can be read.
+    /// Whether it answers and can be read.
     pub connected: bool,
-    /// Seconds since it last answered; none where it never has.
+    /// Seconds since it last answered; `None` if it never has.
     pub last_contact_seconds: Option<f64>,
-    /// Why it does not answer or cannot be read.
+    /// Why it does not answer or cannot be read; `None` while it is connected.
     pub error: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl SourceHealth {
         }
     }
 
-    /// Whether it was asked and is away; not so before it was asked at all.
+    /// Whether it is away: it does not answer or cannot be read. False before it was first asked.
     #[must_use]
     pub fn is_away(&self) -> bool {
         !self.connected && self.error.is_some()

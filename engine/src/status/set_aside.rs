@@ -1,19 +1,19 @@
-//! What a run has read and set aside, in numbers and in words.
+//! Counts of the events that a run has read and set aside, and the sentences that report them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// What a view has read of one source in some time.
+/// Counts of the events that a view has read from one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadEvents {
     /// Events, good and bad.
     pub events: u64,
-    /// How many of them were set aside, and why the first of them was, by kind.
+    /// By kind: how many of them were set aside, and the error of the first.
     set_aside: BTreeMap<String, (u64, String)>,
 }
 
 impl ReadEvents {
-    /// Counts events that were set aside, of one kind.
+    /// Counts events of one kind that were set aside.
     pub fn set_aside(&mut self, kind: &str, count: u64, error: &str) {
         match self.set_aside.get_mut(kind) {
             Some((known, _)) => *known += count,
@@ -21,7 +21,7 @@ impl ReadEvents {
         }
     }
 
-    /// Adds what was read afterwards.
+    /// Adds the counts of a later period.
     pub fn add(&mut self, later: &ReadEvents) {
         self.events += later.events;
         for (kind, (count, error)) in &later.set_aside {
@@ -39,7 +39,7 @@ pub struct SetAside {
 }
 
 impl SetAside {
-    /// Of what views have read of sources, where something of it was set aside. Views that have read and set aside the same stand together.
+    /// Keeps the counts of view and source with events that were set aside. Groups the views of a source that have equal counts.
     pub(super) fn of<'a>(read: impl Iterator<Item = (&'a String, &'a String, &'a ReadEvents)>) -> Vec<SetAside> {
         let mut all: Vec<SetAside> = Vec::new();
         for (view, source, read) in read.filter(|(_, _, read)| !read.set_aside.is_empty()) {

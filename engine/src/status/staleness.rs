@@ -1,11 +1,11 @@
-//! How old what a view shows can be.
+//! How far a view may be behind its sources in time.
 
 use super::SourceStatus;
 
-/// At most the age in seconds of the oldest event of a source that a view has not committed; 0 where the source is not known to hold one;
-/// none where the source does not say when its events were stored.
+/// Returns an upper bound on the age, in seconds, of the oldest event of a source that a view has not committed: 0 if there is none,
+/// `None` if the source does not say when its events were stored.
 ///
-/// An event that is not committed was stored after the last one that is, and after the last moment at which there was none.
+/// An uncommitted event was stored after the last committed one, and after the last moment without uncommitted events.
 pub(super) fn staleness(place: &SourceStatus, now_ns: i64) -> Option<f64> {
     if place.end <= place.offset {
         return Some(0.0);
