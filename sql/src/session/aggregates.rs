@@ -1,13 +1,13 @@
-//! Aggregates of ours in the place of DataFusion's, under the same names. Each passes on to DataFusion's what that does right.
+//! Aggregates that replace DataFusion's under the same names. Each leaves to DataFusion's function what that one gets right.
 //!
-//! | module | what it mends |
+//! | module | what it corrects |
 //! | --- | --- |
-//! | [`extremes`] | `min` and `max` over NaN and zeros of both signs |
-//! | [`sums`] | frames that a NaN or an infinity has left |
-//! | [`sliding`] | sums over a moving frame, of what is in it and nothing else |
-//! | [`percentile`] | `percentile_cont` between two values |
-//! | [`last`] | `last_value` over rows that tie |
-//! | [`gathered`] | `array_agg` and `string_agg` over rows that tie; several orders of `string_agg` in one SELECT |
+//! | [`extremes`] | `min` and `max` over NaN and over zeros of both signs |
+//! | [`sums`] | `sum` and `avg` over a moving frame that a NaN or an infinity has left |
+//! | [`sliding`] | sums over a moving frame, computed only from the values in it |
+//! | [`percentile`] | the interpolation of `percentile_cont` |
+//! | [`last`] | `last_value` over tied rows |
+//! | [`gathered`] | `array_agg` and `string_agg` over tied rows; several orders of `string_agg` in one SELECT |
 
 mod extremes;
 mod forward;
@@ -26,7 +26,7 @@ use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::AggregateUDF;
 
-/// The functions that replace those of their names.
+/// Returns the functions, each of which replaces DataFusion's of the same name.
 pub(super) fn functions() -> Vec<AggregateUDF> {
     vec![
         AggregateUDF::new_from_impl(extremes::Extreme::of(min_udaf())),

@@ -1,7 +1,7 @@
-//! What a query means by the standard, as PostgreSQL reads it, where DataFusion would answer something else: plans as they were written,
-//! before anything is optimized, with these parts written otherwise.
+//! Rewrites plans to what a query means by the standard, as PostgreSQL reads it, where DataFusion would answer something else.
+//! Works on plans as they were written, before the optimizer.
 //!
-//! | module | what it mends |
+//! | module | what it corrects |
 //! | --- | --- |
 //! | [`copies`] | INTERSECT ALL and EXCEPT ALL count copies |
 //! | [`one_row`] | EXISTS and IN over an aggregate that always has one row |
@@ -11,10 +11,10 @@
 //! | [`floats`] | equality, peers, partitions and orders of floats |
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
 //! | [`filters`] | FILTER before the argument |
-//! | [`by_comparison`] | subqueries of one value that are bound by more than equality |
-//! | [`unions`] | the inputs of a UNION in common types |
-//! | [`outer_columns`] | columns of outer queries whose types the others changed |
-//! | [`laterals`] | UNNEST of a column of the row beside it |
+//! | [`by_comparison`] | scalar subqueries that are correlated by more than equality |
+//! | [`unions`] | casts the inputs of a UNION to common types |
+//! | [`outer_columns`] | columns of outer queries whose types the other rules changed |
+//! | [`laterals`] | UNNEST of a column of the relation beside it |
 
 mod by_comparison;
 mod copies;
@@ -35,17 +35,18 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// Writes a plan and its subqueries anew where the standard asks for it. A plan that was written anew stays as it is.
+/// Rewrites a plan and its subqueries where the standard asks for it. A plan that has been rewritten stays as it is.
 ///
 /// # Errors
 /// Those of DataFusion's builders: a bug.
 pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut number = 0;
     let mut mended = once(plan, &mut number)?;
-    // A column of a query may take its type from one of a query around it: each round settles one more level.
+    // A column of a query may take its type from an outer query, so each round settles one more level.
     loop {
         let retyped = outer_columns::retyped(mended.clone())?;
-        // A name that two queries around it know is taken for that of the outer one first, then for the other.
+        // A name that two outer queries have is first matched with that of the outermost, then with the other. So a plan that
+        // counts as transformed can still be equal.
         if !retyped.transformed || retyped.data == mended {
             return Ok(retyped.data);
         }
@@ -55,7 +56,7 @@ pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
 
 fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     let mended = plan.transform_up_with_subqueries(|plan| {
-        // What is below may have other types now.
+        // The inputs may have other types now.
         let plan = plan.recompute_schema()?;
         let plan = unions::of_common_types(plan)?.data;
         let plan = copies::counted(plan)?.data;
@@ -73,7 +74,7 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     Ok(mended.data)
 }
 
-/// The rules for expressions.
+/// Applies the rules for expressions.
 fn expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     each(plan, |expression, schema| {
         let apart = lists::kept_apart(expression)?;
@@ -85,7 +86,7 @@ fn expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// A rule for every expression of a node, from the inside out; names of columns stay.
+/// Applies a rule to every expression of a node, from the inside out. Names of columns stay.
 fn each(plan: LogicalPlan, rule: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let schema = merge_schema(&plan.inputs());

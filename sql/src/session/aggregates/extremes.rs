@@ -1,7 +1,8 @@
-//! `min` and `max` of floats in one order: -0.0 is 0.0, and NaN of either sign is one value above all others, as in PostgreSQL.
+//! `min` and `max` of floats in one order: -0.0 equals 0.0, and NaN of either sign is one value above all others, as in PostgreSQL.
 //!
-//! DataFusion 55.2 takes a NaN when it comes and gives it up for the next value, so that its answer depends on the order of rows and on
-//! how they are cut into batches. Here floats become whole numbers in the same order, and DataFusion's functions for these do the rest.
+//! DataFusion 55.2 accepts a NaN when it comes and replaces it by the next value. So its answer depends on the order of rows and on
+//! how they are cut into batches. Here floats are mapped to whole numbers in the same order, and DataFusion's functions for whole
+//! numbers do the rest.
 
 use std::sync::Arc;
 
@@ -66,13 +67,13 @@ impl AggregateUDFImpl for Extreme {
     }
 }
 
-/// The fields of the whole numbers.
+/// Returns the fields of the whole numbers.
 fn ranked() -> (FieldRef, Vec<FieldRef>) {
     let field: FieldRef = Arc::new(Field::new("rank", DataType::Int64, true));
     (Arc::clone(&field), vec![field])
 }
 
-/// The place of a float in the order of all.
+/// Returns the rank of a float in the order of all floats.
 fn rank(value: f64) -> i64 {
     if value.is_nan() {
         i64::MAX
@@ -83,7 +84,7 @@ fn rank(value: f64) -> i64 {
     }
 }
 
-/// Bits of negative floats in the order of whole numbers, and back.
+/// Maps the bits of negative floats to the order of whole numbers, and back.
 fn flipped(bits: i64) -> i64 {
     bits ^ (((bits >> 63) as u64) >> 1) as i64
 }
@@ -111,7 +112,7 @@ fn all(arrays: &[ArrayRef], change: impl Fn(&ArrayRef) -> Result<ArrayRef>) -> R
     arrays.iter().map(change).collect()
 }
 
-/// One group.
+/// The accumulator of one group.
 #[derive(Debug)]
 struct Ranked {
     inner: Box<dyn Accumulator>,
@@ -148,7 +149,7 @@ impl Accumulator for Ranked {
     }
 }
 
-/// Many groups.
+/// The accumulator of many groups.
 struct RankedGroups {
     inner: Box<dyn GroupsAccumulator>,
     data_type: DataType,

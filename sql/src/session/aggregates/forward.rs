@@ -1,6 +1,6 @@
-//! What a function of ours leaves to the DataFusion function that it holds.
+//! Forwards methods of our functions to the DataFusion function that they wrap.
 
-/// Methods of `AggregateUDFImpl` that DataFusion's function, in field 0, answers.
+/// Implements methods of `AggregateUDFImpl` by calling DataFusion's function in field 0.
 macro_rules! forward {
     ($($method:ident),+ $(,)?) => { $(forward!(@ $method);)+ };
     (@ name) => {
@@ -49,7 +49,7 @@ macro_rules! forward {
             self.0.create_groups_accumulator(args)
         }
     };
-    // The same for rows in any order.
+    // The answer does not depend on the order of rows.
     (@ orderless) => {
         fn order_sensitivity(&self) -> datafusion::logical_expr::utils::AggregateOrderSensitivity {
             datafusion::logical_expr::utils::AggregateOrderSensitivity::Insensitive
@@ -59,7 +59,7 @@ macro_rules! forward {
             datafusion::logical_expr::ReversedUDAF::Identical
         }
     };
-    // It puts its rows in order by itself, whether or not they come in it.
+    // The function sorts its rows itself, whether or not they arrive in order.
     (@ ordering) => {
         fn order_sensitivity(&self) -> datafusion::logical_expr::utils::AggregateOrderSensitivity {
             datafusion::logical_expr::utils::AggregateOrderSensitivity::SoftRequirement

@@ -1,8 +1,8 @@
-//! `array_agg` and `string_agg` that keep rows which tie in ORDER BY in the order in which they came, whatever the cut into batches.
+//! `array_agg` and `string_agg` that keep rows which tie in ORDER BY in order of arrival, however the input is cut into batches.
 //!
-//! DataFusion 55.2 merges the lists of two states by a heap, which mixes those that tie. It also has the input of `string_agg` sorted,
-//! and has no plan for two orders in one SELECT. Here a list that is merged is appended to the one before it, and DataFusion's stable sort
-//! puts both in order when the answer or the state is asked for.
+//! DataFusion 55.2 merges the lists of two states with a heap, which mixes tied rows. It also requires sorted input for
+//! `string_agg`, and so has no plan for two orders in one SELECT. Here a merged list is appended to the one before it, and
+//! DataFusion's stable sort orders both when the answer or the state is read.
 
 use std::sync::Arc;
 
@@ -47,11 +47,11 @@ impl AggregateUDFImpl for Gathered {
     }
 }
 
-/// The values of one group, with what they are ordered by.
+/// The values of one group, with their sort keys.
 #[derive(Debug)]
 struct List {
     inner: Box<dyn Accumulator>,
-    /// How many columns come before those of ORDER BY: the value, and a delimiter that is read elsewhere.
+    /// The number of columns before those of ORDER BY: the value, and a delimiter that is read elsewhere.
     arguments: usize,
 }
 
@@ -68,7 +68,7 @@ impl Accumulator for List {
         self.inner.state()
     }
 
-    /// `states`: a list of values and a list of structs of what they are ordered by, one of each for a state.
+    /// Merges states. Each has a list of values and a list of structs with the sort keys of these values.
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         let [values, orders] = states else { return internal_err!("the state of an ordered list has {} columns", states.len()) };
         let (Some(values), Some(orders)) = (values.as_list_opt::<i32>(), orders.as_list_opt::<i32>()) else {
@@ -104,7 +104,7 @@ mod tests {
 
     use super::*;
 
-    /// The list of nine values of which all tie, cut into three states that are merged.
+    /// Returns the list of nine tied values that were cut into three states and merged.
     fn merged(function: Arc<AggregateUDF>) -> Vec<i64> {
         let schema = Schema::new(vec![Field::new("x", DataType::Int64, true), Field::new("o", DataType::Int64, true)]);
         let order = PhysicalSortExpr { expr: Arc::new(Column::new("o", 1)), options: SortOptions::default() };

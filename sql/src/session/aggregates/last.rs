@@ -1,4 +1,4 @@
-//! `last_value(x ORDER BY o)` that takes the latest of the rows that tie. DataFusion 55.2 takes the first of them, or any.
+//! `last_value(x ORDER BY o)` that returns the latest of the tied rows. DataFusion 55.2 returns the first of them, or any.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Emit
 
 use super::forward::forward;
 
-/// DataFusion's `last_value`, with the latest of those that tie.
+/// DataFusion's `last_value`, but with the latest of the tied rows.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Last(Arc<AggregateUDF>);
 
@@ -57,7 +57,7 @@ impl AggregateUDFImpl for Last {
     }
 }
 
-/// A value and what it is ordered by.
+/// A value and its sort keys.
 type Row = (ScalarValue, Vec<ScalarValue>);
 
 /// The last value of each group.
@@ -65,7 +65,7 @@ type Row = (ScalarValue, Vec<ScalarValue>);
 struct LastOfEach {
     ignores_nulls: bool,
     options: Vec<SortOptions>,
-    /// Of the value, and of what it is ordered by.
+    /// The types of the value and of its sort keys.
     types: Vec<DataType>,
     rows: Vec<Option<Row>>,
 }
@@ -80,7 +80,7 @@ impl LastOfEach {
         Ok(LastOfEach { ignores_nulls: args.ignore_nulls, options, types, rows: Vec::new() })
     }
 
-    /// Takes rows in, each of which comes after those before it.
+    /// Absorbs rows in order of arrival.
     fn take(&mut self, columns: &[ArrayRef], groups: &[usize], counts: impl Fn(usize) -> bool, total: usize) -> Result<()> {
         self.rows.resize(total.max(self.rows.len()), None);
         let (value, orders) = (&columns[0], &columns[1..1 + self.options.len()]);

@@ -1,4 +1,5 @@
-//! `percentile_cont` that interpolates as exactly as floats can. DataFusion 55.2 rounds the place between two values to a millionth.
+//! `percentile_cont` that interpolates as exactly as floats can. DataFusion 55.2 rounds the position between two values to a
+//! millionth.
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use datafusion::physical_expr::expressions::{CastExpr, Literal};
 
 use super::forward::forward;
 
-/// DataFusion's `percentile_cont`, which gathers the values; the answer is computed here.
+/// DataFusion's `percentile_cont`, which collects the values. The answer is computed here.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Interpolated(Arc<AggregateUDF>);
 
@@ -34,7 +35,7 @@ impl AggregateUDFImpl for Interpolated {
         let (place, data_type) = (place(&args)?, args.return_field.data_type().clone());
         let distinct = args.is_distinct;
         let inner = self.0.accumulator(args)?;
-        // A state of different values forgets how often each of them was there.
+        // The state of a DISTINCT aggregate does not keep how often each value occurred.
         Ok(match place {
             Some(place) if !distinct => Box::new(OneGroup { inner, place, data_type }),
             _ => inner,
@@ -51,7 +52,7 @@ impl AggregateUDFImpl for Interpolated {
     }
 }
 
-/// From 0, the least value, to 1; none where DataFusion says what is wrong with it.
+/// Returns the percentile, from 0 (the smallest value) to 1. `None` if it is invalid, which DataFusion reports.
 fn place(args: &AccumulatorArgs) -> Result<Option<f64>> {
     let Some(place) = args.exprs.get(1).and_then(literal) else { return Ok(None) };
     let ScalarValue::Float64(Some(place)) = place.cast_to(&DataType::Float64)? else { return Ok(None) };
@@ -69,7 +70,7 @@ fn literal(expression: &Arc<dyn PhysicalExpr>) -> Option<&ScalarValue> {
     }
 }
 
-/// The value at a place among some, in order of size; NaN is the largest.
+/// Returns the value at a percentile. NaN is the largest value.
 fn at(place: f64, values: &ArrayRef) -> Result<Option<f64>> {
     let values = cast(values, &DataType::Float64)?;
     let mut values: Vec<f64> = values.as_primitive::<Float64Type>().iter().flatten().collect();
@@ -104,7 +105,7 @@ impl Accumulator for OneGroup {
     }
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
-        // Giving the state takes it: it is put back for what comes next.
+        // Reading the state takes it, so it is put back.
         let states = self.inner.state()?.into_iter().map(|state| state.to_array()).collect::<Result<Vec<_>>>()?;
         self.inner.merge_batch(&states)?;
         let Some(lists) = states.first().and_then(|state| state.as_list_opt::<i32>()) else {

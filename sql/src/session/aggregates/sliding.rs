@@ -1,7 +1,8 @@
-//! Sums over a frame that moves: what is in the frame is added up, and what has left it leaves nothing behind.
+//! Sums over a moving frame, computed only from the values in it: a value that leaves the frame leaves no trace.
 //!
-//! A frame is a queue of two stacks. Values come onto the back, with one running sum; when the front is empty, the back is turned over, with a
-//! sum for each value and all that came after it. So each value is added twice and none is ever subtracted.
+//! A frame is a queue of two stacks. Values are pushed onto the back, which keeps one running sum. When the front is empty, the
+//! back is turned over onto it, with a sum for each value and all that came after it. So each value is added twice, and none is
+//! ever subtracted.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF};
 #[derive(Debug, Default)]
 pub(super) struct FloatFrame {
     averages: bool,
-    /// For each value, newest first, the sum of it and of those between it and the back.
+    /// For each value, newest first, the sum of it and of the newer values in the front.
     front: Vec<f64>,
     back: VecDeque<f64>,
     back_sum: f64,
@@ -94,7 +95,7 @@ impl Accumulator for FloatFrame {
     }
 }
 
-/// An aggregate over the different values in a frame, computed anew at each row.
+/// An aggregate over the distinct values in a frame, computed anew at each row.
 #[derive(Debug)]
 pub(super) struct DistinctFrame {
     function: Arc<AggregateUDF>,

@@ -1,5 +1,5 @@
-//! `sum` and `avg` over a frame that moves: floats are added up by [`sliding`](super::sliding). DataFusion 55.2 subtracts what has left, and
-//! NaN less NaN is NaN for ever. It adds up different values over such a frame only where they are BIGINT.
+//! `sum` and `avg` over a moving frame: floats are added up by [`sliding`](super::sliding). DataFusion 55.2 subtracts the values
+//! that leave the frame, but NaN minus NaN is NaN for ever. It sums DISTINCT values over such a frame only if they are BIGINT.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl};
 use super::forward::forward;
 use super::sliding::{DistinctFrame, FloatFrame};
 
-/// DataFusion's `sum`, with a frame that moves.
+/// DataFusion's `sum`, except over a moving frame.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Sum(Arc<AggregateUDF>);
 
@@ -45,7 +45,7 @@ impl AggregateUDFImpl for Sum {
     }
 }
 
-/// DataFusion's `avg`, with a frame that moves.
+/// DataFusion's `avg`, except over a moving frame.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct Average(Arc<AggregateUDF>);
 

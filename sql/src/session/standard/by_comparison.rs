@@ -1,6 +1,6 @@
-//! A subquery of one value that is bound to the row around it by more than equality: `(SELECT max(b.x) FROM b WHERE b.x < a.x)`. DataFusion
-//! 55.2 has no physical plan for it. It is the aggregate of a join with the different values that the rows around it have, joined to these
-//! rows by the values.
+//! Scalar subqueries that are correlated with the outer row by more than equality: `(SELECT max(b.x) FROM b WHERE b.x < a.x)`.
+//! DataFusion 55.2 has no physical plan for them. Such a subquery is rewritten in two steps: its rows are joined with the distinct
+//! values of the outer rows and aggregated by these values; the result is joined to the outer rows by the values.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     Subquery, lit, when,
 };
 
-/// A filter or projection with such subqueries, over a join with their values. `number` tells the joins apart.
+/// Rewrites such subqueries of a filter or projection as joins with its input. `number` makes the names of each join unique.
 pub(super) fn joined(plan: LogicalPlan, number: &mut usize) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Filter(filter) => {
@@ -61,13 +61,13 @@ fn replaced(expression: Expr, input: &mut LogicalPlan, number: &mut usize) -> Re
 
 /// The parts of such a subquery.
 struct Bound<'a> {
-    /// What is made of the aggregates, where it is not the first of them.
+    /// The expression over the aggregates. `None` if it is the first aggregate itself.
     value: Option<&'a Expr>,
     aggregate: &'a Aggregate,
-    /// What is asked of each row.
+    /// The conditions on each row.
     predicates: Vec<&'a Expr>,
     rows: &'a LogicalPlan,
-    /// Columns of the row around it.
+    /// The columns of the outer row.
     outer: Vec<Column>,
 }
 
@@ -111,7 +111,7 @@ fn has_subquery(expression: &Expr) -> bool {
         .unwrap_or(true)
 }
 
-/// Joins the values of a subquery to the input of its operator, and gives the value for each row.
+/// Joins the values of a subquery to the input of its operator, and returns the expression that reads the value.
 fn value_of(subquery: &Subquery, input: &mut LogicalPlan, number: &mut usize) -> Result<Option<Expr>> {
     let Some(bound) = bound(subquery)? else { return Ok(None) };
     if !bound.outer.iter().all(|column| input.schema().has_column(column)) {
@@ -163,7 +163,7 @@ fn value_of(subquery: &Subquery, input: &mut LogicalPlan, number: &mut usize) ->
     Ok(Some(when(there.is_not_null(), answer).otherwise(without_rows)?))
 }
 
-/// The value where no row meets: a count is zero, and any other aggregate NULL.
+/// Returns the value for no matching rows: zero for a count, NULL for any other aggregate.
 fn of_no_rows(value: Expr, aggregate: &Aggregate) -> Result<Expr> {
     let value = value.transform_up(|expression| {
         let Expr::Column(column) = &expression else { return Ok(Transformed::no(expression)) };

@@ -1,6 +1,6 @@
-//! INTERSECT ALL keeps as many copies of a row as the side with fewer has, EXCEPT ALL as many as the left side has more of. DataFusion 55.2
-//! keeps or drops all copies at once (its issues 12955 and 12956). Numbered copies make rows that differ, and of these the semi or anti join
-//! that it plans is right.
+//! INTERSECT ALL keeps as many copies of a row as the side with fewer copies has. EXCEPT ALL keeps as many as the left side has
+//! more than the right. DataFusion 55.2 keeps or drops all copies at once (its issues 12955 and 12956). Here the copies are
+//! numbered, so that no two rows are equal, and the semi or anti join that DataFusion plans is right.
 
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use datafusion::logical_expr::{
     Distinct, Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFunctionDefinition,
 };
 
-/// The number of a copy on the left and on the right.
+/// The columns that hold the number of a copy, on the left and on the right.
 const COPY: [&str; 2] = ["$copy", "$other_copy"];
 
-/// The node, with its copies counted if it is one of these operators.
+/// Rewrites these operators to count copies.
 pub(super) fn counted(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Join(join) if is_of_all(&join) => {
@@ -38,8 +38,8 @@ pub(super) fn counted(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     }
 }
 
-/// The operators are known by the equality of NULLs, which no join that a user writes has. Of a left side without copies, the operator
-/// without ALL gives the same.
+/// Recognizes these operators by the equality of NULLs, which no join that a user writes has. If the left side has no copies, the
+/// operator without ALL gives the same answer.
 fn is_of_all(join: &Join) -> bool {
     matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti)
         && join.null_equality == NullEquality::NullEqualsNull
@@ -57,7 +57,7 @@ fn is_distinct(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// The rows with the number of each among its copies, and the column that holds it.
+/// Numbers each row among its copies, and returns the column that holds the number.
 fn numbered(plan: LogicalPlan, name: &str) -> Result<(LogicalPlan, Expr)> {
     let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
     let number = Expr::WindowFunction(Box::new(WindowFunction {

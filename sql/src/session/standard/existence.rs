@@ -1,4 +1,4 @@
-//! EXISTS in SELECT: whether the count of the rows is above zero. DataFusion 55.2 joins such a subquery in WHERE only.
+//! EXISTS in SELECT, rewritten as a count of rows above zero. DataFusion 55.2 joins such a subquery only in WHERE.
 
 use std::sync::Arc;
 
@@ -8,10 +8,10 @@ use datafusion::functions_aggregate::count::count;
 use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit};
 
-/// EXISTS as a comparison of a count.
+/// Rewrites EXISTS as a comparison of a count.
 pub(super) fn counted(expression: Expr) -> Result<Transformed<Expr>> {
     let Expr::Exists(Exists { subquery, negated }) = expression else { return Ok(Transformed::no(expression)) };
-    // What is selected of the rows does not matter.
+    // What the subquery selects does not matter.
     let mut rows = Arc::clone(&subquery.subquery);
     while let LogicalPlan::Projection(projection) = rows.as_ref() {
         rows = Arc::clone(&projection.input);

@@ -1,12 +1,12 @@
-//! FILTER comes first: the argument of an aggregate is not evaluated for rows that it leaves out. DataFusion 55.2 evaluates it for all, and
-//! fails where one of them fails.
+//! FILTER comes first: the argument of an aggregate is not evaluated for rows that FILTER leaves out. DataFusion 55.2 evaluates it
+//! for all rows, and fails if one of them fails.
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::expr::AggregateFunctionParams;
 use datafusion::logical_expr::{Expr, when};
 
-/// An aggregate with FILTER, its arguments guarded.
+/// Guards the arguments of an aggregate with FILTER.
 pub(super) fn first(expression: Expr) -> Result<Transformed<Expr>> {
     match expression {
         Expr::AggregateFunction(mut call) => {
@@ -38,7 +38,7 @@ fn guard(arguments: &mut [Expr], filter: &Expr) -> Result<bool> {
     Ok(changed)
 }
 
-/// Whether an expression computes anything that may fail; what is guarded already is taken not to.
+/// Checks whether an expression computes anything that can fail. A CASE counts as guarded already.
 fn may_fail(expression: &Expr) -> bool {
     !matches!(expression, Expr::Case(_))
         && expression

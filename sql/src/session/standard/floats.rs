@@ -1,4 +1,5 @@
-//! Comparisons, windows and orders over floats read their keys: zeros of both signs are equal, peers and in one partition, and NaN comes last.
+//! Comparisons, windows and orders over floats use float keys: zeros of both signs are equal, are peers and share a partition, and
+//! NaN sorts last.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Windo
 
 use crate::session::functions::float_key::compared;
 
-/// The node with its partitions and orders over keys.
+/// Makes the partitions, orders and join keys of a node use float keys.
 pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Window(window) => {
@@ -34,7 +35,7 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
                         }
                         other => Ok(Transformed::no(other)),
                     })?;
-                    // The operators above know the column by the name that it had.
+                    // The operators above refer to the column by its former name.
                     let named = |keyed: Expr| keyed.alias(expression.schema_name().to_string());
                     Ok(if keyed.transformed { named(keyed.data) } else { keyed.data })
                 })
@@ -65,7 +66,7 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
     }
 }
 
-/// A comparison of floats, by their keys; an aggregate in an order of floats, by theirs.
+/// Makes a comparison of floats, or an aggregate ordered by floats, use float keys.
 pub(super) fn equal_by_key(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expression {
         Expr::BinaryExpr(mut comparison) if compares(comparison.op) => {
@@ -100,7 +101,7 @@ fn marked(expression: Expr, changed: bool) -> Transformed<Expr> {
     if changed { Transformed::yes(expression) } else { Transformed::no(expression) }
 }
 
-/// Puts the key of a float in the place of an expression; whether it is one.
+/// Replaces a float expression by its key, and returns whether it changed.
 fn by_key(expression: &mut Expr, schema: &DFSchema) -> bool {
     let Ok(data_type @ (DataType::Float32 | DataType::Float64)) = expression.get_type(schema) else { return false };
     let keyed = compared(expression.clone(), &data_type);

@@ -1,11 +1,11 @@
-//! `FROM t, UNNEST(t.items) AS i(item)`: for each row what a chain of unnests, filters and projections makes of its columns. DataFusion 55.2
-//! has no physical plan for such a join. Computed over the rows themselves it is no join at all.
+//! `FROM t, UNNEST(t.items) AS i(item)`: for each row, a chain of unnests, filters and projections over its columns. DataFusion
+//! 55.2 has no physical plan for such a join. Here the chain is applied to the rows themselves, without a join.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder};
 
-/// A join whose right side is such a chain over one row, as the chain over its left side.
+/// Replaces a join whose right side is such a chain over one row by the chain over its left side.
 pub(super) fn unnested(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Join(join) = plan else { return Ok(Transformed::no(plan)) };
     match over_left_side(&join)? {
@@ -39,15 +39,15 @@ fn over_left_side(join: &Join) -> Result<Option<LogicalPlan>> {
     Ok(Some(plan.build()?))
 }
 
-/// A part of the chain, computed for each row of the left side.
+/// A part of the chain, applied to the rows of the left side.
 struct Laid {
-    /// All columns of the left side, and others.
+    /// Has all columns of the left side, and others.
     plan: LogicalPlan,
-    /// Where the columns of the chain are.
+    /// The columns of the chain in `plan`.
     columns: Vec<Column>,
 }
 
-/// None where the chain is of another shape.
+/// Applies the chain to the left side. `None` if the chain has another shape.
 fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut usize) -> Result<Option<Laid>> {
     match chain {
         LogicalPlan::EmptyRelation(empty) if empty.produce_one_row && empty.schema.fields().is_empty() => Ok(Some(left)),
@@ -89,7 +89,7 @@ fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut u
             let Some(lists) = lists.collect::<Option<Vec<_>>>() else { return Ok(None) };
             let columns = unnest.dependency_indices.iter().map(|index| below.columns.get(*index).cloned());
             let Some(columns) = columns.collect::<Option<Vec<_>>>() else { return Ok(None) };
-            // What is unnested once keeps its name here.
+            // A column that is unnested once keeps its name here.
             let options = UnnestOptions { recursions: Vec::new(), ..unnest.options.clone() };
             let plan = LogicalPlanBuilder::from(below.plan).unnest_columns_with_options(lists, options)?.build()?;
             Ok(Some(Laid { plan, columns }))
@@ -98,7 +98,7 @@ fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut u
     }
 }
 
-/// An expression of the chain over the columns where they are now; none where it names others.
+/// Rewrites an expression of the chain over the columns of the new plan. `None` if it reads others or holds a subquery.
 fn moved(expression: &Expr, from: &DFSchema, to: &[Column], rows: &LogicalPlan) -> Result<Option<Expr>> {
     let mut known = true;
     let moved = expression.clone().transform_up(|expression| {

@@ -1,5 +1,5 @@
-//! `a IN (1) AND a IN (2)` is unknown where a is NULL. DataFusion 55.2 makes one list of the two, and of an empty one false (its issue
-//! 24246); NOT around it is then true. So lists that are asked of one value are kept apart.
+//! `a IN (1) AND a IN (2)` is unknown where a is NULL. DataFusion 55.2 intersects the two lists, and replaces an empty list by
+//! false (its issue 24246), so that NOT around it is true. So two lists over the same value are kept apart.
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
@@ -8,7 +8,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
 use crate::session::functions::same::same;
 
-/// AND and OR of two lists that are asked of one value: the second is asked of a function of it.
+/// Keeps AND and OR of two lists over the same value apart: the second one reads the value through a function.
 pub(super) fn kept_apart(expression: Expr) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) = expression else {
         return Ok(Transformed::no(expression));
@@ -26,7 +26,7 @@ pub(super) fn kept_apart(expression: Expr) -> Result<Transformed<Expr>> {
     Ok(if changed { Transformed::yes(merged) } else { Transformed::no(merged) })
 }
 
-/// The values of which lists, or constants, are asked.
+/// Returns the values that are compared with lists or constants.
 fn lists_of(expression: &Expr) -> Result<Vec<Expr>> {
     let mut values = Vec::new();
     expression.apply(|expression| {

@@ -1,5 +1,6 @@
-//! An aggregate without GROUP BY has one row, whatever its input. So EXISTS over it is true, and IN asks whether its one value is equal.
-//! DataFusion 55.2 makes a correlated one into a join with the groups that there are (its issue 24960), and takes no row for no match.
+//! An aggregate without GROUP BY has one row, whatever its input. So EXISTS over it is true, and IN compares with its one value.
+//! DataFusion 55.2 rewrites a correlated one as a join with the groups that exist (its issue 24960), and takes a missing row for no
+//! match.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, binary_expr, lit, when};
 
-/// EXISTS and IN over such an aggregate, correlated, as what they ask of its row.
+/// Rewrites EXISTS and IN over such an aggregate, if it is correlated, as a test of its row.
 pub(super) fn asked_of_its_value(expression: Expr) -> Result<Transformed<Expr>> {
     Ok(match expression {
         Expr::Exists(Exists { subquery, negated }) if is_correlated(&subquery) => match row_of(&subquery.subquery) {
@@ -43,7 +44,7 @@ pub(super) fn is_correlated(subquery: &Subquery) -> bool {
 /// The row of an aggregate without GROUP BY.
 enum Row<'a> {
     Always,
-    /// Where HAVING is true.
+    /// Only if HAVING is true.
     Where {
         predicate: &'a Expr,
         input: &'a LogicalPlan,
@@ -66,8 +67,8 @@ fn row_of(plan: &LogicalPlan) -> Option<Row<'_>> {
     }
 }
 
-/// Whether an aggregate reads columns from outside. One that does not has its row before anything is joined, and DataFusion asks the rest
-/// of that row.
+/// Checks whether an aggregate reads outer columns. One that does not has its row before anything is joined, and DataFusion tests that
+/// row.
 fn reads_outside(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(_) => !plan.all_out_ref_exprs().is_empty(),
@@ -75,7 +76,7 @@ fn reads_outside(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether the row is there, as a scalar subquery.
+/// Returns whether the row exists, as a scalar subquery.
 fn kept(subquery: &Subquery, predicate: &Expr, input: &LogicalPlan) -> Result<Expr> {
     let plan = LogicalPlanBuilder::from(input.clone()).project(vec![predicate.clone().alias("$kept")])?.build()?;
     Ok(Expr::ScalarSubquery(Subquery { subquery: Arc::new(plan), ..subquery.clone() }))

@@ -1,5 +1,6 @@
-//! Columns of an outer query by the types that they have now. A rule that gives a column another type, as that of sums does, knows nothing
-//! of the subqueries that read the column, and DataFusion 55.2 compares it there by the type that it had when the query was read.
+//! Updates the types of outer columns that subqueries read. A rule that changes the type of a column, such as that of sums, does
+//! not reach the subqueries that read the column. DataFusion 55.2 compares it there by the type that it had when the query was
+//! parsed.
 
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use datafusion::common::{DFSchema, ExprSchema, Result};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, Subquery};
 
-/// The plan with the columns that its subqueries read of outer queries as these have them; not transformed where all of them were so.
+/// Gives the outer columns that subqueries read the types that the outer queries have. Not transformed if all types were right.
 pub(super) fn retyped(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    // From the outside in: of two queries with a column of one name, the inner one is meant.
+    // From the outside in: if two queries have a column of the same name, the inner one is meant.
     plan.transform_down_with_subqueries(|plan| match plan {
         LogicalPlan::Join(join) if holds_lateral(&join.right) => lateral(join),
         other => {
@@ -20,7 +21,7 @@ pub(super) fn retyped(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })
 }
 
-/// Whether a side of a join reads the other.
+/// Checks whether a side of a join reads the other side.
 fn holds_lateral(side: &LogicalPlan) -> bool {
     matches!(side, LogicalPlan::Subquery(_)) || matches!(side, LogicalPlan::SubqueryAlias(alias) if holds_lateral(&alias.input))
 }
@@ -30,7 +31,7 @@ fn lateral(join: Join) -> Result<Transformed<LogicalPlan>> {
     Ok(right.update_data(|right| LogicalPlan::Join(Join { right: Arc::new(right), ..join })))
 }
 
-/// A plan inside, whose columns from outside are those of `outer`.
+/// Gives the outer columns of an inner plan the types that they have in `outer`.
 fn within(plan: LogicalPlan, outer: &DFSchema) -> Result<Transformed<LogicalPlan>> {
     plan.transform_up_with_subqueries(|plan| {
         let plan = match plan {

@@ -1,5 +1,5 @@
-//! The inputs of a UNION in the types that they have in common. DataFusion 55.2 finds these only when it analyses the plan, and a subquery
-//! that reads a column of the UNION compares it by the type that its first input has.
+//! Casts the inputs of a UNION to their common types. DataFusion 55.2 finds these only when it analyses the plan, and a subquery
+//! that reads a column of the UNION compares it by the type of the first input.
 
 use std::sync::Arc;
 
@@ -9,7 +9,8 @@ use datafusion::logical_expr::expr_rewriter::coerce_plan_expr_for_schema;
 use datafusion::logical_expr::{LogicalPlan, Union};
 use datafusion::optimizer::analyzer::type_coercion::coerce_union_schema;
 
-/// The UNION with its inputs cast; as it is where they agree, and where they have no type in common, which the analysis says.
+/// Casts the inputs of a UNION. Leaves it as it is if their types agree, or if they have no common type, which the analyzer
+/// reports.
 pub(super) fn of_common_types(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let LogicalPlan::Union(union) = plan else { return Ok(Transformed::no(plan)) };
     let Ok(common) = coerce_union_schema(&union.inputs) else { return Ok(Transformed::no(LogicalPlan::Union(union))) };

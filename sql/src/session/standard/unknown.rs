@@ -1,7 +1,7 @@
 //! `x NOT IN (SELECT ...)` is unknown, and so not true, where x is NULL and there are rows, or where no row is equal and one is NULL.
 //!
-//! DataFusion 55.2 knows that for an uncorrelated one that stands by itself in WHERE. A correlated one (its issue 25336), or one beside OR,
-//! becomes a join that takes unknown for false, so that NOT makes it true.
+//! DataFusion 55.2 handles this for an uncorrelated NOT IN that is a condition of its own in WHERE. A correlated one (its issue
+//! 25336), or one beside OR, becomes a join that takes unknown for false, so that NOT makes it true.
 
 use std::sync::Arc;
 
@@ -15,17 +15,17 @@ use datafusion::logical_expr::{
 
 use super::one_row::is_correlated;
 
-/// What becomes of unknown where an expression stands.
+/// How unknown counts where an expression stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unknown {
-    /// A condition of its own: the planner's join is right if nothing is correlated.
+    /// The expression is a condition of its own: the planner's join is right if nothing is correlated.
     Alone,
-    /// Only whether it is true counts.
+    /// Only whether the expression is true counts.
     IsFalse,
     Counts,
 }
 
-/// The node with its IN and NOT IN written so that unknown stays unknown where that counts.
+/// Rewrites IN and NOT IN of a node so that unknown stays unknown where that counts.
 pub(super) fn three_valued(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Filter(mut filter) => {
@@ -79,7 +79,7 @@ fn is_in(value: Expr, subquery: Subquery, negated: bool, unknown: Unknown, schem
         Unknown::IsFalse => !negated || !nullable,
         Unknown::Counts => !nullable,
     };
-    // A value with a subquery of its own, or of a query further out, cannot be moved into this one.
+    // A value that holds a subquery, or a column of a query further out, cannot be moved into this subquery.
     let (Some(column), Some(outer), false) = (column, as_outer(&value, schema)?, joins_rightly) else {
         return Ok(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery, negated }));
     };
@@ -102,7 +102,7 @@ fn is_in(value: Expr, subquery: Subquery, negated: bool, unknown: Unknown, schem
     Ok(if negated { not(is_in) } else { is_in })
 }
 
-/// An expression as a subquery inside its query sees it; none where it cannot be seen from there.
+/// Returns an expression as a subquery inside its query sees it. `None` if it cannot be seen from there.
 fn as_outer(value: &Expr, schema: &dyn ExprSchema) -> Result<Option<Expr>> {
     let movable = !value.exists(|expression| {
         Ok(matches!(
@@ -128,7 +128,7 @@ fn as_outer(value: &Expr, schema: &dyn ExprSchema) -> Result<Option<Expr>> {
     Ok(Some(outer?.data))
 }
 
-/// Whether there is a row of the subquery for which a predicate over it and over columns of the query around it is true.
+/// Returns whether the subquery has a row for which a predicate over it and over outer columns is true.
 fn exists(subquery: &Subquery, predicate: Option<Expr>, negated: bool) -> Result<Expr> {
     let mut rows = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone());
     let mut outer_ref_columns = subquery.outer_ref_columns.clone();

@@ -1,7 +1,8 @@
 //! Sums and quotients that keep their digits.
 //!
-//! A sum of BIGINT is a DECIMAL, as in PostgreSQL. DataFusion 55.2 gives a BIGINT, which wraps around. Whole numbers of up to 32 bits keep a
-//! BIGINT for their sum: it takes 2^32 of them to wrap around. The median of such sums is a DOUBLE, as that of BIGINT is.
+//! A sum of BIGINT is a DECIMAL, as in PostgreSQL. DataFusion 55.2 returns a BIGINT, which wraps around. The sum of whole numbers
+//! of up to 32 bits stays a BIGINT: it takes 2^32 of them to wrap around. The median of such sums is a DOUBLE, as that of BIGINT
+//! is.
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
@@ -10,7 +11,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator, WindowFunctionDefi
 
 use crate::session::functions::quotient::{as_decimal, quotient};
 
-/// A sum over BIGINT, with its values as DECIMALs that hold them.
+/// Casts the argument of a sum over BIGINT to a DECIMAL that holds it.
 pub(super) fn sums(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expression {
         Expr::AggregateFunction(mut call) if call.func.name() == "sum" => {
@@ -28,7 +29,7 @@ pub(super) fn sums(expression: Expr, schema: &DFSchema) -> Result<Transformed<Ex
     }
 }
 
-/// A quotient of DECIMALs, or of one and a whole number.
+/// Rewrites a quotient of DECIMALs, or of a DECIMAL and a whole number, to keep its digits.
 pub(super) fn quotients(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::BinaryExpr(division) = &expression else { return Ok(Transformed::no(expression)) };
     let (Operator::Divide, Ok(left), Ok(right)) = (division.op, division.left.get_type(schema), division.right.get_type(schema))
@@ -43,7 +44,7 @@ pub(super) fn quotients(expression: Expr, schema: &DFSchema) -> Result<Transform
     Ok(Transformed::yes(quotient().call(sides)))
 }
 
-/// A median between two whole numbers is none.
+/// Casts the argument of a median over whole DECIMALs, since a median between two whole numbers need not be whole.
 pub(super) fn medians(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expression {
         Expr::AggregateFunction(mut call) if call.func.name() == "median" => {
