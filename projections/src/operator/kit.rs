@@ -1,17 +1,17 @@
-//! What operators are built from. No operator imports another: what two of them need is here.
+//! The building blocks of operators. No operator imports another: what two of them need is here.
 //!
-//! | module | what it gives |
+//! | module | what it holds |
 //! | --- | --- |
-//! | `stateful` | the contract of an operator that remembers |
-//! | `staging` | the node around such an operator: its staged and its pending input |
-//! | `rows` | record batches under another schema, and rows by their weights |
-//! | `columns` | expressions over rows, and columns under another type |
+//! | `stateful` | the contract of a stateful operator |
+//! | `staging` | the node around a stateful operator: its staged and pending input |
+//! | `rows` | record batches under another schema, and rows repeated by their weights |
+//! | `columns` | expressions evaluated on rows, and columns under another type |
 //! | `bucketed` | the net change of one input, with the bucket of each row |
-//! | `evaluated` | what a recompute evaluates on each row of an input |
-//! | `groups` | the rows of the keys that new rows touch |
-//! | `aggregate` | what DataFusion's aggregates read of their input |
-//! | `expiry` | which rows the watermark has passed |
-//! | `unnest_limit` | how much an UNNEST may make of its rows |
+//! | `evaluated` | the expressions that a recompute evaluates on each row of an input |
+//! | `groups` | the stored and new rows of the touched keys |
+//! | `aggregate` | the keys, arguments and accumulators of DataFusion's aggregates |
+//! | `expiry` | rows that the watermark has passed |
+//! | `unnest_limit` | how much an UNNEST may produce |
 
 pub(crate) mod aggregate;
 pub(crate) mod bucketed;

@@ -108,7 +108,7 @@ impl Linear {
     }
 }
 
-/// The smallest number of rows for which a slice is made.
+/// Every slice but the last has at least this many rows.
 const SLICE_ROWS: usize = 4 << 10;
 
 fn steps(plan: &Arc<dyn ExecutionPlan>, planned: &Planned) -> Result<Step, Error> {

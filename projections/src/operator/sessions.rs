@@ -1,8 +1,8 @@
 //! Session windows by key over insert-only input: rows that follow each other in time within a gap belong to one session.
 //!
 //! For each touched key, the sessions are computed from the times of the stored rows, and then of all rows. Only rows whose session
-//! differs are emitted again. A late row may join two sessions into one. If late rows are dropped, a session that they alone could still
-//! join is final. It is evicted when its window has expired.
+//! differs are emitted again. A late row may join two sessions into one. If late rows are dropped, a session is final once no more rows
+//! can join it. It is evicted when its window has expired.
 
 use std::future::ready;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What DataFusion's aggregates read of their input, and their accumulators.
+//! What DataFusion's aggregates read from their input, and their accumulators.
 
 mod one_group;
 
@@ -24,20 +24,20 @@ use super::columns::{evaluate, holds};
 use crate::error::Error;
 use crate::physical::{self, Effort};
 
-/// What an aggregate reads of its input.
+/// What the aggregates of a node read from its input.
 pub(crate) struct Inputs {
     group_by: PhysicalGroupBy,
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
     filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
-    /// For each aggregate its arguments, and after them what it is ordered by.
+    /// For each aggregate, its arguments, followed by its sort expressions.
     arguments: Vec<Vec<Arc<dyn PhysicalExpr>>>,
-    /// For each aggregate that takes its rows only in order: how.
+    /// For each aggregate, its sort options if it needs its rows in order.
     orders: Vec<Option<Vec<SortOptions>>>,
     key_schema: SchemaRef,
     input_schema: SchemaRef,
 }
 
-/// The keys, arguments and filters of some rows.
+/// The evaluated keys, arguments and filters of some rows.
 pub(crate) struct Arguments {
     rows: usize,
     /// For each grouping set, the key columns.
@@ -51,22 +51,22 @@ impl Arguments {
         self.rows
     }
 
-    /// For each grouping set, the key columns; none without GROUP BY.
+    /// Returns the key columns of each grouping set. Empty without GROUP BY.
     pub(crate) fn keys(&self) -> &[Vec<ArrayRef>] {
         &self.keys
     }
 
-    /// The arguments of one aggregate, and which rows count for it.
+    /// Returns the arguments of an aggregate, and the mask of the rows that its FILTER lets pass.
     pub(crate) fn of(&self, aggregate: usize) -> (&[ArrayRef], Option<&BooleanArray>) {
         (&self.arguments[aggregate], self.filters[aggregate].as_ref())
     }
 }
 
 impl Inputs {
-    /// Those of a node's aggregate.
+    /// Plans the aggregate of a node.
     ///
     /// # Errors
-    /// [`Error::Plan`] where DataFusion has no plan for it, or where it has grouping sets.
+    /// [`Error::Plan`] if DataFusion has no plan for it, or if it has grouping sets.
     pub(crate) async fn plan(node: &Node, aggregate: &LogicalPlan) -> Result<Self, Error> {
         let Some(input) = node.inputs.first() else {
             return Err(Error::Bug("an aggregate has no input".to_owned()));
@@ -100,7 +100,7 @@ impl Inputs {
         &self.aggregates
     }
 
-    /// The columns of a state table that tell its groups apart.
+    /// Returns the key fields of the groups' state table.
     pub(crate) fn key_fields(&self) -> Vec<Field> {
         self.key_schema.fields().iter().map(|field| state_field(field, "")).collect()
     }
@@ -113,23 +113,25 @@ impl Inputs {
         &self.input_schema
     }
 
-    /// Whether there is no GROUP BY.
+    /// Checks whether there is no GROUP BY.
     pub(crate) fn is_global(&self) -> bool {
         self.group_by.is_true_no_grouping()
     }
 
-    /// Whether some aggregate takes its rows only in order: then each batch is an aggregation by itself, and states are merged.
+    /// Checks whether any aggregate needs its rows in order. Each batch is then aggregated by itself, and the states are merged.
     pub(crate) fn in_order_only(&self) -> bool {
         self.orders.iter().any(Option::is_some)
     }
 
-    /// For each aggregate that takes its rows only in order: how its last arguments are ordered.
+    /// Returns for each aggregate the sort options of its last arguments, if it needs its rows in order.
     pub(crate) fn orders(&self) -> &[Option<Vec<SortOptions>>] {
         &self.orders
     }
 
+    /// Evaluates the keys, arguments and filters on rows.
+    ///
     /// # Errors
-    /// [`Error::Row`] where an expression fails.
+    /// [`Error::Row`] if an expression fails.
     pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<Arguments, Error> {
         let filters = self.filters.iter().map(|filter| filter.as_ref().map(|filter| holds(filter, rows)).transpose());
         Ok(Arguments {
@@ -140,21 +142,21 @@ impl Inputs {
         })
     }
 
-    /// One of each aggregate.
+    /// Creates an accumulator for each aggregate.
     pub(crate) fn accumulators(&self) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
         self.aggregates.iter().map(|aggregate| self.accumulator(aggregate)).collect()
     }
 
-    /// An accumulator of an aggregate, for any number of groups.
+    /// Creates an accumulator for an aggregate: for one group without GROUP BY, else for any number of groups.
     ///
     /// # Errors
-    /// [`Error::Plan`] where DataFusion has none for its types.
+    /// [`Error::Plan`] if DataFusion has none for its types.
     pub(crate) fn accumulator(&self, aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>, Error> {
         if self.is_global() { Ok(Box::new(OneGroup::new(aggregate)?)) } else { accumulator_of_groups(aggregate) }
     }
 }
 
-/// An accumulator of an aggregate for any number of groups, each of which has a row.
+/// Creates an accumulator for an aggregate, for any number of groups, each of which has a row.
 pub(crate) fn accumulator_of_groups(aggregate: &Arc<AggregateFunctionExpr>) -> Result<Box<dyn GroupsAccumulator>, Error> {
     if aggregate.groups_accumulator_supported() {
         return Ok(aggregate.create_groups_accumulator()?);
@@ -163,10 +165,10 @@ pub(crate) fn accumulator_of_groups(aggregate: &Arc<AggregateFunctionExpr>) -> R
     Ok(Box::new(GroupsAccumulatorAdapter::new(move || aggregate.create_accumulator())))
 }
 
-/// The aggregate of a physical plan that reads rows, below those that read states.
+/// Finds the aggregate of a physical plan that reads rows. It is below those that read states.
 ///
 /// # Errors
-/// [`Error::Bug`] where there is none.
+/// [`Error::Bug`] if there is none.
 fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
     match plan.downcast_ref::<AggregateExec>() {
         Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
@@ -177,7 +179,7 @@ fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
     }
 }
 
-/// The field without metadata, under a name that no other column of a state table has.
+/// Returns a nullable copy of the field without metadata. The prefix keeps its name unique in a state table.
 pub(crate) fn state_field(field: &Field, prefix: &str) -> Field {
     Field::new(format!("{prefix}{}", field.name()), field.data_type().clone(), true)
 }

@@ -13,14 +13,14 @@ use crate::state::arrangement::Arrangement;
 /// The changes of an arrangement in an epoch, and the bucket of each row.
 #[derive(Debug)]
 pub(crate) enum BucketedDelta {
-    /// Where rows only arrive.
+    /// New rows, if rows are never retracted.
     Arrivals(RecordBatch, Vec<u32>),
-    /// Where rows can be retracted.
+    /// Net changes, if rows can be retracted.
     Net(Net, Vec<u32>),
 }
 
 impl BucketedDelta {
-    /// The net change of deltas for an arrangement.
+    /// Computes the net change of an arrangement from deltas.
     pub(crate) fn new(arrangement: &Arrangement, deltas: Vec<Delta>) -> Result<Self, Error> {
         let schema = Arc::clone(arrangement.schema());
         if arrangement.is_weighted() {
@@ -33,14 +33,14 @@ impl BucketedDelta {
         Ok(BucketedDelta::Arrivals(rows, buckets))
     }
 
-    /// The bucket of each row.
+    /// Returns the bucket of each row.
     pub(crate) fn buckets(&self) -> &[u32] {
         match self {
             BucketedDelta::Arrivals(_, buckets) | BucketedDelta::Net(_, buckets) => buckets,
         }
     }
 
-    /// The rows, which differ from each other where they can be retracted.
+    /// Returns the rows. They are distinct if they can be retracted.
     pub(crate) fn rows(&self) -> &RecordBatch {
         match self {
             BucketedDelta::Arrivals(rows, _) => rows,
@@ -48,7 +48,7 @@ impl BucketedDelta {
         }
     }
 
-    /// The weight of a row.
+    /// Returns the weight of a row.
     pub(crate) fn weight(&self, row: usize) -> i64 {
         match self {
             BucketedDelta::Arrivals(..) => 1,
@@ -56,7 +56,7 @@ impl BucketedDelta {
         }
     }
 
-    /// Takes the change into the arrangement.
+    /// Applies the change to the arrangement.
     pub(crate) fn apply(&self, arrangement: &mut Arrangement) -> Result<(), Error> {
         match self {
             BucketedDelta::Arrivals(rows, buckets) => arrangement.append(rows, buckets),

@@ -1,4 +1,4 @@
-//! Expressions over rows, and columns under another type.
+//! Evaluates expressions on rows, and gives columns another type.
 
 use std::sync::Arc;
 
@@ -14,22 +14,22 @@ use datafusion::physical_expr::expressions::Column;
 use crate::error::Error;
 use crate::state::compact;
 
-/// Each expression over the rows.
+/// Evaluates each expression on the rows.
 pub(crate) fn evaluate(expressions: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<Vec<ArrayRef>, Error> {
     expressions.iter().map(|expression| Ok(expression.evaluate(rows)?.into_array(rows.num_rows())?)).collect()
 }
 
-/// For which rows the predicate is true: neither false nor NULL. The mask has no nulls.
+/// Returns a mask of the rows for which the predicate is true, neither false nor NULL. The mask has no nulls.
 pub(crate) fn holds(predicate: &Arc<dyn PhysicalExpr>, rows: &RecordBatch) -> Result<BooleanArray, Error> {
     let mask = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
     let mask = mask.as_boolean_opt().ok_or_else(|| Error::Bug("a predicate is not boolean".to_owned()))?;
     Ok(if mask.null_count() > 0 { prep_null_mask_filter(mask) } else { mask.clone() })
 }
 
-/// An expression over rows that have only some of its columns, in this order.
+/// Rewrites an expression for rows that have only `columns`, in this order.
 ///
 /// # Errors
-/// [`Error::Bug`] where one that is needed is not among them.
+/// [`Error::Bug`] if the expression reads another column.
 pub(crate) fn over_columns(expression: &Arc<dyn PhysicalExpr>, columns: &[usize]) -> Result<Arc<dyn PhysicalExpr>, Error> {
     let moved = Arc::clone(expression).transform_up(|expression| match expression.downcast_ref::<Column>() {
         Some(column) => {
@@ -42,7 +42,7 @@ pub(crate) fn over_columns(expression: &Arc<dyn PhysicalExpr>, columns: &[usize]
     Ok(moved?.data)
 }
 
-/// The column under another type: as it is where the types differ in names alone, cast otherwise.
+/// Gives a column another type: without a cast if the types differ only in names, with a cast otherwise.
 pub(crate) fn with_type(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Error> {
     if array.data_type() == wanted {
         Ok(Arc::clone(array))

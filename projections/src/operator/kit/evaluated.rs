@@ -1,7 +1,7 @@
-//! What a plan evaluates on each row of an input by itself: keys of sorts, arguments and keys of window functions, filters.
+//! The expressions that a plan evaluates on each row of an input by itself: sort keys, arguments and keys of window functions, filters.
 //!
-//! A recompute runs its plan over all rows of a key at once, so a row on which an expression fails has to be found before it is stored.
-//! Expressions above a filter, an aggregate or a join of the same plan are not among these: no row of an input decides them.
+//! A recompute runs its plan over all rows of a key at once. So a row on which an expression fails must be found before it is stored.
+//! Expressions above a filter, an aggregate or a join of the same plan are not included: no single row of an input decides them.
 
 use std::sync::Arc;
 
@@ -25,10 +25,10 @@ use crate::physical::{Planned, StableSort, is_slot};
 #[derive(Debug)]
 pub(crate) struct Evaluated(Vec<Vec<Arc<dyn PhysicalExpr>>>);
 
-/// The rows of a node that are those of one slot, one by one.
+/// The rows of a plan node that has exactly the rows of one slot.
 struct Rows {
     slot: usize,
-    /// Which column of the slot each column is; none for one that the plan adds.
+    /// For each column, which column of the slot it is. None if the plan adds it.
     columns: Vec<Option<usize>>,
 }
 
@@ -37,20 +37,20 @@ impl Evaluated {
         let mut found = Self(vec![Vec::new(); planned.slots.len()]);
         let mut scans = vec![0; planned.slots.len()];
         found.collect(&planned.plan, planned, &mut scans)?;
-        // A row that is read twice may fail in one place and be part of the answer by the other.
+        // If a slot is read twice, a row may fail in one place and still be part of the answer through the other.
         found.0.iter_mut().zip(scans).filter(|(_, scans)| *scans > 1).for_each(|(expressions, _)| expressions.clear());
         Ok(found)
     }
 
-    /// Whether all of them can be evaluated on rows of an input.
+    /// Checks that all expressions of an input can be evaluated on rows.
     ///
     /// # Errors
-    /// [`Error::Row`] where one fails.
+    /// [`Error::Row`] if one fails.
     pub(crate) fn check(&self, input: usize, rows: &RecordBatch) -> Result<(), Error> {
         evaluate(&self.0[input], rows).map(drop)
     }
 
-    /// Adds those of `plan`; tells which rows it gives where it gives each row of one slot.
+    /// Adds the expressions of `plan`. If it has exactly the rows of one slot, describes them.
     fn collect(&mut self, plan: &Arc<dyn ExecutionPlan>, planned: &Planned, scans: &mut [usize]) -> Result<Option<Rows>, Error> {
         if let Some(scan) = plan.downcast_ref::<StreamingTableExec>() {
             let slot = |slot: &usize| scan.partitions().iter().any(|stream| is_slot(stream, &planned.slots[*slot]));
@@ -90,7 +90,7 @@ impl Evaluated {
         Ok(Some(Rows { slot, columns }))
     }
 
-    /// Adds those expressions that can fail and read columns of the slot alone.
+    /// Adds those expressions that can fail and read only columns of the slot.
     fn add<'a>(
         &mut self,
         slot: usize,
@@ -107,7 +107,7 @@ impl Evaluated {
     }
 }
 
-/// The expression over the columns of the slot; none where it reads others, or the value of a subquery.
+/// Rewrites an expression to read the columns of the slot. None if it reads others, or the value of a subquery.
 fn over_slot(expression: &Arc<dyn PhysicalExpr>, columns: &[Option<usize>]) -> Result<Option<Arc<dyn PhysicalExpr>>, Error> {
     let mut reads_others = false;
     // A subquery has its value only while the whole plan runs.

@@ -1,7 +1,7 @@
-//! Rows that have expired: the watermark has passed their time.
+//! Expired rows: the watermark has passed their time.
 //!
-//! They are kept out of what arrives and evicted from what is stored, in the same flush for all operators of a view. So no operator is
-//! given a change of a row that it has evicted.
+//! From one flush on, all operators of a view drop changes of such rows and evict the stored ones. So no operator gets a change of a row
+//! that it has evicted.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ use super::columns::over_columns;
 use crate::delta::Delta;
 use crate::error::Error;
 
-/// Which rows of one input of an operator have expired.
+/// Tells which rows of one input of an operator have expired.
 #[derive(Debug)]
 pub(crate) struct Expiry {
-    /// Over the rows of the input.
+    /// The time of a row of the input.
     arriving: Arc<Time>,
-    /// Over the rows as they are stored: those of the input, or groups of them.
+    /// The time of a stored row, which is a row of the input or a group of such rows.
     stored: Arc<Time>,
-    /// The time up to which rows have expired; none before any has.
+    /// The time up to which rows have expired (inclusive). None if none has.
     until: Option<i64>,
 }
 
-/// The time of each row.
+/// Computes the time of a row.
 #[derive(Debug)]
 struct Time {
     of_row: Arc<dyn PhysicalExpr>,
     slack: i64,
 }
 
-/// The rows that an operator has to evict.
+/// Tells which rows an operator must evict.
 #[derive(Debug, Clone)]
 pub(crate) struct Expired {
     time: Arc<Time>,
@@ -43,10 +43,10 @@ pub(crate) struct Expired {
 }
 
 impl Expiry {
-    /// That of an input of a node, where the plan has one.
+    /// Creates the expiry of a node's input, if the plan has one.
     ///
     /// # Errors
-    /// [`Error::Plan`] where DataFusion has no physical expression for it.
+    /// [`Error::Plan`] if DataFusion has no physical expression for it.
     pub(crate) fn of_input(node: &Node, input: usize) -> Result<Option<Expiry>, Error> {
         let Some(planned) = node.expiries.iter().find(|expiry| expiry.input == input) else { return Ok(None) };
         let arriving = Arc::new(Time::new(&planned.time, &node.inputs[input].schema)?);
@@ -57,7 +57,7 @@ impl Expiry {
         Ok(Some(Expiry { arriving, stored, until: None }))
     }
 
-    /// The changes without those of rows that have expired.
+    /// Drops the changes of expired rows.
     pub(crate) fn without_expired(&self, deltas: Vec<Delta>) -> Result<Vec<Delta>, Error> {
         let Some(until) = self.until else { return Ok(deltas) };
         let mut kept = Vec::with_capacity(deltas.len());
@@ -70,7 +70,7 @@ impl Expiry {
         Ok(kept)
     }
 
-    /// From now on rows up to this time have expired.
+    /// Lets the rows up to this time expire. Returns which stored rows to evict.
     pub(crate) fn advance(&mut self, until: i64) -> Expired {
         self.until = Some(until);
         Expired { time: Arc::clone(&self.stored), until }
@@ -83,7 +83,7 @@ impl Time {
         Ok(Time { of_row: session_state()?.create_physical_expr(planned.time.clone(), &names)?, slack: planned.slack })
     }
 
-    /// Which rows have a time up to `until`.
+    /// Returns a mask of the rows whose time plus slack is at or before `until`.
     fn passed(&self, until: i64, rows: &RecordBatch) -> Result<BooleanArray, Error> {
         let times = cast(&self.of_row.evaluate(rows)?.into_array(rows.num_rows())?, &DataType::Int64)?;
         let times = times.as_primitive::<Int64Type>();
@@ -92,18 +92,18 @@ impl Time {
 }
 
 impl Expired {
-    /// Which of some rows have expired. They have the columns of the input, or of the groups, at the front.
+    /// Returns a mask of the rows that have expired. Their leading columns must be those of the input, or of the groups.
     ///
     /// # Errors
-    /// Those of the expression that gives their time.
+    /// Those of the expression that computes their time.
     pub(crate) fn of(&self, rows: &RecordBatch) -> Result<BooleanArray, Error> {
         self.time.passed(self.until, rows)
     }
 
-    /// The same for rows that have only some of the columns, in this order.
+    /// Returns the same for rows that have only `columns`, in this order.
     ///
     /// # Errors
-    /// [`Error::Bug`] where one that is needed is not among them.
+    /// [`Error::Bug`] if the time depends on another column.
     pub(crate) fn over(&self, columns: &[usize]) -> Result<Expired, Error> {
         let of_row = over_columns(&self.time.of_row, columns)?;
         Ok(Expired { time: Arc::new(Time { of_row, slack: self.time.slack }), until: self.until })

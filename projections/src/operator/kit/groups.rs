@@ -1,4 +1,4 @@
-//! The rows of the keys that new rows touch, key by key: stored rows and new ones.
+//! The stored and new rows of the keys that new rows touch, key by key.
 //!
 //! Two keys may share a bucket, so keys are compared by their encoding.
 
@@ -18,15 +18,15 @@ use crate::state::arrangement::Arrangement;
 use crate::state::keys::Keys;
 use crate::state::{MAX_BATCH_ROWS, Place};
 
-/// Fewer keys than this stay on one thread.
+/// A thread takes at least this many keys at once, if there are as many.
 const KEYS_AT_ONCE: usize = 1 << 10;
 
-/// How new rows change the answer: numbers of rows, with what the operator adds to each.
+/// How new rows change the answer: the numbers of rows, each with what the operator adds to the row.
 #[derive(Debug)]
 pub(crate) struct AnswerDiff<T> {
-    /// Rows that the answer had, as it had them.
+    /// Rows that the answer loses.
     pub(crate) retracted: Vec<(u32, T)>,
-    /// Rows that the answer has now.
+    /// Rows that the answer gains.
     pub(crate) emitted: Vec<(u32, T)>,
     /// Stored rows that are not needed any more.
     pub(crate) removed: Vec<u32>,
@@ -50,20 +50,20 @@ impl<T> AnswerDiff<T> {
 /// Rows by key. Each row has a number: the stored rows first, then the new ones, both in the order of their arrival.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// Where the stored rows are.
+    /// The places of the stored rows.
     pub(crate) stored: Vec<Place>,
     /// The new rows.
     pub(crate) new: RecordBatch,
-    /// The bucket of each of these.
+    /// The bucket of each new row.
     pub(crate) buckets: Vec<u32>,
-    /// The numbers of all rows: those of one key side by side, in the order of their arrival.
+    /// The numbers of all rows. Those of one key are adjacent, in the order of their arrival.
     pub(crate) rows: Vec<u32>,
-    /// Where in `rows` each key begins and ends, without gaps.
+    /// The range of each key in `rows`, without gaps.
     pub(crate) keys: Vec<Range<u32>>,
 }
 
 impl Groups {
-    /// The rows of the keys that new rows touch; none where there are no new rows.
+    /// Collects the rows of the keys that new rows touch. None if there are no new rows.
     pub(crate) fn touched(arrangement: &Arrangement, arrived: Vec<Delta>) -> Result<Option<Groups>, Error> {
         if arrived.is_empty() {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Groups {
         let stored: Vec<Place> = touched.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
         let of_stored = arrangement.columns(columns.iter().copied(), &stored)?;
         let keys = ByNumber { stored: by.keys(&of_stored, stored.len())?, new: new_keys, count: stored.len() };
-        // Sorted by bucket and number at once.
+        // One sort orders by bucket and number at once.
         let number = |row: usize, bucket: u32| u64::from(bucket) << 32 | row as u64;
         let stored_buckets = touched.iter().flat_map(|bucket| arrangement.places(*bucket).iter().map(|_| *bucket));
         let mut order: Vec<u64> = stored_buckets.enumerate().map(|(row, bucket)| number(row, bucket)).collect();
@@ -105,7 +105,7 @@ impl Groups {
         Ok(Groups { stored, new, buckets, rows, keys: bounds })
     }
 
-    /// Sorts the rows of each key by what `by` gives for their numbers.
+    /// Sorts the rows of each key by `by`, which takes the number of a row.
     pub(crate) fn sort_keys<K: Ord>(&mut self, by: impl Fn(u32) -> K + Sync) {
         let mut rest = self.rows.as_mut_slice();
         let mut of_keys = Vec::with_capacity(self.keys.len());
@@ -117,28 +117,28 @@ impl Groups {
         of_keys.into_par_iter().with_min_len(KEYS_AT_ONCE).for_each(|of_key| of_key.sort_unstable_by_key(|row| by(*row)));
     }
 
-    /// How the answer changes for all keys; `each` says it for some.
+    /// Computes how the answer changes for all keys. `each` computes it for some of them.
     pub(crate) fn diff<T: Send>(&self, each: impl Fn(&[Range<u32>]) -> AnswerDiff<T> + Send + Sync) -> AnswerDiff<T> {
         let of_keys: Vec<AnswerDiff<T>> = self.keys.par_chunks(KEYS_AT_ONCE).map(each).collect();
         of_keys.into_iter().fold(AnswerDiff::default(), AnswerDiff::and)
     }
 
-    /// Whether a row is stored.
+    /// Checks whether a row is stored.
     pub(crate) fn is_stored(&self, row: u32) -> bool {
         (row as usize) < self.stored.len()
     }
 
-    /// Where a stored row is.
+    /// Returns the place of a stored row.
     pub(crate) fn place(&self, row: u32) -> Place {
         self.stored[row as usize]
     }
 
-    /// The index of a row among the new ones.
+    /// Returns the index of a new row among the new rows.
     pub(crate) fn index(&self, row: u32) -> usize {
         row as usize - self.stored.len()
     }
 
-    /// What `each` gives for some columns of all rows, in the order of their numbers.
+    /// Applies `each` to batches of some columns of all rows, in the order of their numbers.
     pub(crate) fn map_columns<T: Send>(
         &self,
         arrangement: &Arrangement,
@@ -149,7 +149,7 @@ impl Groups {
         all.par_chunks(MAX_BATCH_ROWS).map(|rows| each(self.columns_of(arrangement, columns, rows)?)).collect()
     }
 
-    /// Some columns of some rows.
+    /// Gathers some columns of some rows.
     pub(crate) fn columns_of(&self, arrangement: &Arrangement, columns: &[usize], rows: &[u32]) -> Result<RecordBatch, Error> {
         let mut places = Vec::new();
         let sources: Vec<(usize, usize)> = rows
@@ -173,8 +173,8 @@ impl Groups {
         batch(&schema, gathered, rows.len())
     }
 
-    /// Deltas of a bounded size, retractions first. `columns` makes the output's columns of the rows and of what the operator adds to
-    /// them.
+    /// Turns the difference into deltas of a bounded size, retractions first. `columns` makes the output columns from the rows and what
+    /// the operator adds to them.
     pub(crate) fn deltas<T: Sync>(
         &self,
         arrangement: &Arrangement,
@@ -194,7 +194,7 @@ impl Groups {
     }
 }
 
-/// The keys of stored and of new rows.
+/// The keys of stored and new rows, by the number of the row.
 struct ByNumber {
     stored: Keys,
     new: Keys,

@@ -1,4 +1,4 @@
-//! Record batches under another schema, and rows by their weights.
+//! Record batches under another schema, and rows repeated by their weights.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::state::compact::concat_rows;
 
-/// A batch of so many rows, also where there are no columns.
+/// Creates a batch of `rows` rows, even without columns.
 pub(crate) fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, Error> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-/// The same columns under another schema of the same types.
+/// Gives rows another schema of the same types.
 pub(crate) fn renamed(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, Error> {
     batch(schema, rows.columns().to_vec(), rows.num_rows())
 }
 
-/// The same changes under another schema of the same types.
+/// Gives the rows of a delta another schema of the same types.
 pub(crate) fn renamed_delta(delta: Delta, schema: &SchemaRef) -> Result<Delta, Error> {
     Ok(Delta { rows: renamed(&delta.rows, schema)?, weights: delta.weights })
 }
 
-/// All changes under another schema of the same types.
+/// Gives the rows of all deltas another schema of the same types.
 pub(crate) fn renamed_deltas(deltas: Vec<Delta>, schema: &SchemaRef) -> Result<Vec<Delta>, Error> {
     deltas.into_iter().map(|delta| renamed_delta(delta, schema)).collect()
 }
 
-/// The rows of changes that retract nothing, each as many times as its weight says.
+/// Returns the rows of an insert-only delta, each as many times as its weight says.
 ///
 /// # Errors
-/// [`Error::Bug`] where a weight is negative.
+/// [`Error::Bug`] if a weight is negative.
 pub(crate) fn repeated(delta: Delta) -> Result<Vec<RecordBatch>, Error> {
     let Some(weights) = &delta.weights else { return Ok(vec![delta.rows]) };
     if weights.values().iter().any(|weight| *weight < 0) {
@@ -50,7 +50,7 @@ pub(crate) fn repeated(delta: Delta) -> Result<Vec<RecordBatch>, Error> {
     Ok(batches)
 }
 
-/// The rows of changes that retract nothing, in the order of their arrival, as one batch under another schema of the same types.
+/// Returns the rows of insert-only deltas as one batch, in the order of their arrival, under another schema of the same types.
 ///
 /// # Errors
 /// As [`repeated`].
@@ -64,7 +64,7 @@ pub(crate) fn arrivals(deltas: Vec<Delta>, schema: &SchemaRef) -> Result<RecordB
     concat_rows(schema, &batches)
 }
 
-/// The rows that have a value in each of some columns; none where no row has.
+/// Keeps the rows that have no NULL in `columns`. None if there are none.
 pub(crate) fn without_nulls(delta: Delta, columns: &[usize]) -> Result<Option<Delta>, Error> {
     let columns = columns.iter().map(|column| delta.rows.column(*column)).filter(|column| column.null_count() > 0);
     let columns: Vec<&ArrayRef> = columns.collect();

@@ -1,6 +1,6 @@
-//! The node around an operator that remembers: it holds the input that is staged, and the input that waits for the flush.
+//! The node around a stateful operator. It holds staged input, and pending input, which waits for the flush.
 //!
-//! Staged input is prepared, but the push that it belongs to can still be undone. Pending input is part of the epoch.
+//! Staged input is prepared, but its push can still be undone. Pending input is part of the epoch.
 
 use std::fmt;
 
@@ -11,23 +11,23 @@ use crate::error::Error;
 use crate::left_out::OnFailure;
 use crate::state::{TableCheckpoint, Tables};
 
-/// A [`Stateful`] operator with its input, whatever type that is prepared to.
+/// A [`Stateful`] operator with its input, whatever the type of its prepared input.
 ///
 /// # Contract
-/// - What is staged changes no answer before [`StatefulNode::absorb`], and none at all after [`StatefulNode::unstage`] (checked by
+/// - Staged input changes no answer before [`StatefulNode::absorb`], and none at all after [`StatefulNode::unstage`] (checked by
 ///   `tests/it/rejected.rs`).
 /// - The rest as in [`Stateful`].
 pub(crate) trait StatefulNode: fmt::Debug + Send {
-    /// Prepares a delta of an input and holds it; leaves no trace of one that fails.
+    /// Prepares a delta of an input and holds it. A delta that fails leaves no trace.
     fn stage(&mut self, input: usize, delta: Delta) -> Result<(), Error>;
 
-    /// Drops what is staged.
+    /// Drops the staged input.
     fn unstage(&mut self);
 
-    /// Takes in what is staged.
+    /// Absorbs the staged input.
     fn absorb(&mut self) -> Result<(), Error>;
 
-    /// As [`Stateful::flush`], of all that is pending.
+    /// As [`Stateful::flush`], over all pending input.
     fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a>;
 
     /// As [`Stateful::evict`].
@@ -49,13 +49,13 @@ pub(crate) trait StatefulNode: fmt::Debug + Send {
 /// An operator with its staged and its pending input.
 pub(crate) struct Staging<O: Stateful> {
     operator: O,
-    /// Each with the number of its input.
+    /// Prepared deltas, each with the number of its input.
     staged: Vec<(usize, O::Prepared)>,
     pending: Pending<O::Prepared>,
 }
 
 impl<O: Stateful> Staging<O> {
-    /// Around an operator with so many inputs.
+    /// Wraps an operator that has `inputs` inputs.
     pub(crate) fn new(operator: O, inputs: usize) -> Self {
         Self { operator, staged: Vec::new(), pending: nothing(inputs) }
     }

@@ -1,4 +1,4 @@
-//! The contract of an operator that remembers.
+//! The contract of a stateful operator.
 
 use futures::future::BoxFuture;
 
@@ -8,60 +8,60 @@ use crate::error::Error;
 use crate::left_out::OnFailure;
 use crate::state::{TableCheckpoint, Tables};
 
-/// What a flush gives: changes of the answer.
+/// The result of a flush: the changes of the answer.
 pub(crate) type Flush<'a> = BoxFuture<'a, Result<Vec<Delta>, Error>>;
 
-/// What arrived since the last flush: by input, in the order of arrival.
+/// The input since the last flush: for each input, in the order of arrival.
 pub(crate) type Pending<P> = Vec<Vec<P>>;
 
-/// An operator that remembers.
+/// An operator that has state.
 ///
 /// # Contract
-/// - After any sequence of flushes, the sum of what they gave is the operator's query over all input that they were given (checked
+/// - After any sequence of flushes, the sum of their results equals the operator's query over all input that they were given (checked
 ///   by the sqllogictest files and the searches).
-/// - [`Stateful::prepare`] fails on a delta if and only if an expression fails on one of its rows; what it gives is taken in without
+/// - [`Stateful::prepare`] fails on a delta if and only if an expression fails on one of its rows. The prepared delta is absorbed without
 ///   such an error (checked by `tests/it/rejected.rs`).
-/// - A new operator that takes the tables of a checkpoint answers as the one that gave them (checked by the searches, which
-///   restore between any two steps).
-/// - No change of a row arrives after [`Stateful::evict`] named it (unchecked: the node that calls it leaves such changes out).
+/// - A new operator that is restored from a checkpoint answers as the one that made it (checked by the searches, which restore
+///   between any two steps).
+/// - No change of a row arrives after [`Stateful::evict`] named it (unchecked: the calling node drops such changes).
 pub(crate) trait Stateful: std::fmt::Debug + Send {
-    /// A delta of an input that is ready to be taken in: the delta itself, or what the operator's expressions give for it.
+    /// A delta of an input that is ready to be absorbed: the delta itself, or the values of the operator's expressions over it.
     type Prepared: Send;
 
-    /// Runs what can fail on a row. Changes nothing.
+    /// Evaluates everything that can fail on a row. Changes nothing.
     fn prepare(&self, input: usize, delta: Delta) -> Result<Self::Prepared, Error>;
 
-    /// Takes in what need not be kept until the flush. By default, nothing.
+    /// Absorbs the input that need not be kept until the flush. By default, none.
     fn absorb(&mut self, _pending: &mut Pending<Self::Prepared>) -> Result<(), Error> {
         Ok(())
     }
 
-    /// The changes of the answer since the last flush. `pending` is what [`Stateful::absorb`] left; a row that only the flush makes, and
-    /// on which an expression fails, is `failing`'s.
+    /// Returns the changes of the answer since the last flush. `pending` is the input that [`Stateful::absorb`] left. `failing` says what
+    /// to do with a row that only the flush makes and on which an expression fails.
     fn flush<'a>(&'a mut self, pending: Pending<Self::Prepared>, failing: OnFailure<'a>) -> Flush<'a>;
 
-    /// Evicts the expired rows that are stored of an input. Directly after a flush.
+    /// Evicts the stored rows of an input that have expired. Called directly after a flush.
     ///
     /// # Errors
-    /// [`Error::Bug`] where the plan has no such rows.
+    /// [`Error::Bug`] if no rows of this operator expire.
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
         Err(Error::Bug(format!("{expired:?} of input {input} expires where nothing does")))
     }
 
-    /// The time up to which rows of the operators below have expired, where this one decides it.
+    /// Returns the time up to which rows of the operators below have expired, if this operator decides it.
     fn expires(&self) -> Option<i64> {
         None
     }
 
-    /// What has to become durable, for each table. Directly after a flush.
+    /// Adds what must become durable, for each table. Called directly after a flush.
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>);
 
-    /// Takes its tables of a checkpoint. Nothing is stored yet.
+    /// Takes its tables from a checkpoint. Called before anything is stored.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where a table is missing or has another shape.
+    /// [`Error::Corrupt`] if a table is missing or has another shape.
     fn restore(&mut self, tables: &mut Tables) -> Result<(), Error>;
 
-    /// Rows and bytes held.
+    /// Returns the number of rows and of bytes held.
     fn size(&self) -> (u64, u64);
 }

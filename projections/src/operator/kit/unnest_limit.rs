@@ -1,5 +1,5 @@
-//! How much an UNNEST may make of its rows: each element of a list has the row's other columns beside it, so that a short event can ask
-//! for more than there is memory.
+//! Limits how much an UNNEST may produce. Each element of a list repeats the row's other columns, so a short event can ask for more memory
+//! than there is.
 
 use alluvium_sql::{BATCH_BYTES, add_bytes};
 use arrow::array::{Array, AsArray, OffsetSizeTrait};
@@ -10,7 +10,7 @@ use datafusion::physical_plan::unnest::UnnestExec;
 
 use crate::error::Error;
 
-/// Which columns of the input become rows, and through how many lists in lists.
+/// The columns of the input that become rows, each with the number of nested lists to expand.
 #[derive(Debug)]
 pub(crate) struct UnnestLimit {
     lists: Vec<(usize, usize)>,
@@ -22,10 +22,10 @@ impl UnnestLimit {
         UnnestLimit { lists }
     }
 
-    /// Whether the rows can be unnested together.
+    /// Checks that the rows can be unnested together.
     ///
     /// # Errors
-    /// [`Error::Row`] where they make more than [`BATCH_BYTES`]: fewer of them may not, one alone is at fault.
+    /// [`Error::Row`] if they would make more than [`BATCH_BYTES`]. Fewer of them may fit. A single row that does not is at fault.
     pub(crate) fn check(&self, rows: &RecordBatch) -> Result<(), Error> {
         let mut elements = vec![1; rows.num_rows()];
         let mut in_lists = vec![0; rows.num_rows()];
@@ -51,7 +51,7 @@ impl UnnestLimit {
     }
 }
 
-/// How many elements each row has, through `depth` lists in lists.
+/// Counts the elements of each row, through `depth` nested lists.
 fn elements_of(array: &dyn Array, depth: usize) -> Vec<u64> {
     if depth == 0 {
         return vec![1; array.len()];

@@ -1,4 +1,4 @@
-//! An aggregate without GROUP BY: one group, which has an answer without any row too.
+//! Aggregates without GROUP BY: one group, which has an answer even without rows.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
-/// One accumulator as a [`GroupsAccumulator`]. DataFusion's own take for granted that each group has a row.
+/// A single [`Accumulator`] as a [`GroupsAccumulator`]. DataFusion's own ones assume that each group has a row.
 #[derive(Debug)]
 pub(crate) struct OneGroup {
     aggregate: Arc<AggregateFunctionExpr>,
