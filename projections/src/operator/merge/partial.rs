@@ -1,4 +1,4 @@
-//! The aggregation of one epoch: DataFusion's accumulators, and which of their groups each row belongs to.
+//! The aggregation of one epoch: DataFusion's accumulators, and the group of each row.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use datafusion::physical_plan::aggregates::order::GroupOrdering;
 use crate::error::Error;
 use crate::operator::kit::aggregate::{Arguments, Inputs};
 
-/// An aggregation under way.
+/// An aggregation in progress.
 pub(super) struct Partial {
     grouping: Grouping,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
@@ -27,10 +27,10 @@ enum Grouping {
 }
 
 impl Partial {
-    /// A new aggregation.
+    /// Starts an aggregation.
     ///
     /// # Errors
-    /// [`Error::Plan`] where DataFusion cannot group by a key's type.
+    /// [`Error::Plan`] if DataFusion cannot group by a key's type.
     pub(super) fn new(inputs: &Inputs) -> Result<Self, Error> {
         Ok(Self {
             grouping: if inputs.is_global() {
@@ -87,7 +87,7 @@ impl Partial {
         Ok(())
     }
 
-    /// The keys of all groups; the aggregation starts anew.
+    /// Takes the keys of all groups and starts over.
     pub(super) fn take_keys(&mut self) -> Result<Vec<ArrayRef>, Error> {
         match &mut self.grouping {
             Grouping::Global { seen } => {
@@ -102,13 +102,13 @@ impl Partial {
         }
     }
 
-    /// The accumulators of all groups; new ones replace them.
+    /// Takes the accumulators and replaces them with new ones.
     pub(super) fn take_accumulators(&mut self, inputs: &Inputs) -> Result<Vec<Box<dyn GroupsAccumulator>>, Error> {
         Ok(std::mem::replace(&mut self.accumulators, inputs.accumulators()?))
     }
 }
 
-/// The rows in order; equal ones in the order of their arrival.
+/// Returns the indices of the rows in sort order. Ties are in the order of their arrival.
 fn in_order(by: &[ArrayRef], options: &[SortOptions], rows: usize) -> Result<UInt32Array, Error> {
     let arrival: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows as u32));
     let mut columns: Vec<SortColumn> = by

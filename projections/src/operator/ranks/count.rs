@@ -1,10 +1,10 @@
-//! Counts through the rows of a key in their order: `row_number`, `rank` and `dense_rank`.
+//! Computes `row_number`, `rank` and `dense_rank` by counting through the rows of a key in order.
 
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
 
 use crate::error::Error;
 
-/// A function that counts the rows before one.
+/// A rank function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Function {
     RowNumber,
@@ -12,12 +12,14 @@ pub(super) enum Function {
     DenseRank,
 }
 
-/// The ranks of a row, one for each function in their order; there are at most three different ones.
+/// The ranks of a row, one for each function, in their order. There are at most three different functions.
 pub(super) type RowRanks = [u64; 3];
 
 impl Function {
+    /// Finds the rank function that a window expression calls.
+    ///
     /// # Errors
-    /// [`Error::Bug`] where the planner took another function for a rank.
+    /// [`Error::Bug`] if the planner took another function for a rank.
     pub(super) fn of(function: &WindowFunctionDefinition) -> Result<Function, Error> {
         match function.name() {
             "row_number" => Ok(Function::RowNumber),
@@ -28,7 +30,7 @@ impl Function {
     }
 }
 
-/// Counts through the rows of a key in their order.
+/// Counts through the rows of a key in order.
 #[derive(Default)]
 pub(super) struct Count {
     rows: u64,
@@ -38,7 +40,7 @@ pub(super) struct Count {
 }
 
 impl Count {
-    /// The ranks of the next row.
+    /// Returns the ranks of the next row.
     pub(super) fn next(&mut self, standing: (u128, u32), functions: &[Function]) -> RowRanks {
         self.rows += 1;
         if self.last != Some(standing) {

@@ -1,4 +1,4 @@
-//! The order of the rows of each key: by the first bytes of the encoding of what they are ordered by, and by the rest where these tie.
+//! Orders the rows of each key by the first bytes of their encoded sort keys, and by the rest if these tie.
 
 use std::ops::Range;
 
@@ -24,18 +24,18 @@ use crate::state::keys::{PREFIX, prefix};
 /// The order of the rows of a key.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// As many of the sort expressions as fill the bytes that are compared first.
+    /// Encodes only the leading sort expressions, as many as fill the bytes that are compared first.
     first: Encoder,
     whole: Encoder,
 }
 
 impl Order {
-    /// By expressions over the first columns of `rows`.
+    /// Creates an order by expressions over the leading columns of `rows`.
     pub(super) fn new(by: &[Sort], schema: &DFSchema, rows: &SchemaRef) -> Result<Order, Error> {
         Ok(Order { first: Encoder::new(first_sorts(by, schema)?, schema, rows)?, whole: Encoder::new(by, schema, rows)? })
     }
 
-    /// Evaluates what rows are ordered by, which may fail on a row.
+    /// Checks that the sort expressions can be evaluated on rows.
     pub(super) fn check(&self, rows: &RecordBatch) -> Result<(), Error> {
         if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
             self.whole.encode(&rows.project(&self.whole.columns)?)?;
@@ -43,7 +43,7 @@ impl Order {
         Ok(())
     }
 
-    /// Sorts the rows of each key.
+    /// Sorts the rows of each key. Returns where each row stands.
     pub(super) fn sort(&self, groups: &mut Groups, stored: &Arrangement) -> Result<Standing, Error> {
         let prefixes = groups.map_columns(stored, &self.first.columns, |rows| {
             let encoded = self.first.encode(&rows)?;
@@ -58,7 +58,7 @@ impl Order {
         Ok(Standing { prefixes, ties })
     }
 
-    /// Sorts rows of one key whose first bytes are alike; gives the rank of each row among these.
+    /// Sorts the rows of each key whose first bytes tie. Returns the rank of each row among its ties.
     fn break_ties(&self, groups: &mut Groups, stored: &Arrangement, prefixes: &[u128]) -> Result<Vec<u32>, Error> {
         let mut rows = std::mem::take(&mut groups.rows);
         let mut tied: Vec<Range<usize>> = Vec::new();
@@ -105,17 +105,17 @@ impl Order {
     }
 }
 
-/// Encodes what rows are ordered by.
+/// Encodes the sort keys of rows.
 #[derive(Debug)]
 struct Encoder {
     by: Vec<PhysicalSortExpr>,
-    /// Over these columns of the rows.
+    /// The columns of the rows that the expressions read.
     columns: Vec<usize>,
     converter: RowConverter,
 }
 
 impl Encoder {
-    /// By expressions over the first columns of `rows`.
+    /// Creates an encoder of expressions over the leading columns of `rows`.
     fn new(by: &[Sort], schema: &DFSchema, rows: &SchemaRef) -> Result<Encoder, Error> {
         let state = session_state()?;
         let mut sorts = Vec::new();
@@ -136,7 +136,7 @@ impl Encoder {
         Ok(Encoder { by: sorts, columns, converter: RowConverter::new(fields)? })
     }
 
-    /// Encodes rows that have only `columns`.
+    /// Encodes the sort keys of rows that have only `columns`.
     fn encode(&self, rows: &RecordBatch) -> Result<Rows, Error> {
         let values = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
         let values: Vec<ArrayRef> = values.collect::<Result<_, Error>>()?;
@@ -144,7 +144,7 @@ impl Encoder {
     }
 }
 
-/// As many of the sorts as are needed for the bytes that are compared first.
+/// Returns the leading sorts, as many as fill the bytes that are compared first.
 fn first_sorts<'a>(by: &'a [Sort], schema: &DFSchema) -> Result<&'a [Sort], Error> {
     let mut bytes = 0;
     for (index, sort) in by.iter().enumerate() {
@@ -158,15 +158,15 @@ fn first_sorts<'a>(by: &'a [Sort], schema: &DFSchema) -> Result<&'a [Sort], Erro
     Ok(by)
 }
 
-/// Where each row stands in the order of its key: peers are equal in both parts.
+/// Where each row stands in the order of its key. Peers are equal in both parts.
 pub(super) struct Standing {
     prefixes: Vec<u128>,
-    /// Among those of the same prefix.
+    /// The rank of each row among those of the same prefix.
     ties: Vec<u32>,
 }
 
 impl Standing {
-    /// The standing of a row, by its number.
+    /// Returns the standing of a row, given its number.
     pub(super) fn of(&self, row: u32) -> (u128, u32) {
         (self.prefixes[row as usize], self.ties[row as usize])
     }

@@ -1,4 +1,4 @@
-//! Rows in the order of the ends of their windows, in memory.
+//! Rows in memory, in the order of the ends of their windows.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,7 +14,7 @@ use crate::delta::Delta;
 use crate::error::Error;
 use crate::operator::kit::rows::batch;
 
-/// The end of a row's window, and the row by its encoding.
+/// The end of a row's window, and the encoded row.
 pub(super) type HeldRow = (i64, Box<[u8]>);
 
 /// Rows with their weights, in the order of the ends of their windows.
@@ -23,19 +23,19 @@ pub(super) struct HeldRows {
     window_end: usize,
     encoder: RowConverter,
     rows: BTreeMap<HeldRow, i64>,
-    /// Of the encodings.
+    /// The bytes of the encoded rows.
     bytes: usize,
     schema: SchemaRef,
 }
 
 impl HeldRows {
-    /// For rows of a schema; `window_end` is the column of the end of a row's window.
+    /// Creates an empty set of rows of a schema. Column `window_end` has the end of a row's window.
     pub(super) fn new(schema: SchemaRef, window_end: usize) -> Result<Self, Error> {
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
         Ok(Self { window_end, encoder: RowConverter::new(fields)?, rows: BTreeMap::new(), bytes: 0, schema })
     }
 
-    /// Adds the weights of rows, all of which have a window.
+    /// Adds the weights of rows. Every row must have a window.
     pub(super) fn add(&mut self, rows: &RecordBatch, weights: &[i64]) -> Result<(), Error> {
         let ends = cast(rows.column(self.window_end), &DataType::Int64)?;
         let content = self.encoder.convert_columns(rows.columns())?;
@@ -62,7 +62,8 @@ impl HeldRows {
         }
     }
 
-    /// Rows of windows that end after `from` (or at any time) and at or before `to` (none where there is no `to`).
+    /// Iterates over the rows of windows that end after `from` and at or before `to`. Without `from`, windows may end at any time up to
+    /// `to`. Without `to`, there are no rows.
     pub(super) fn between(&self, from: Option<i64>, to: Option<i64>) -> impl Iterator<Item = (&HeldRow, i64)> {
         let first = from.map_or(Some(i64::MIN), |from| from.checked_add(1)).map(|from| (from, Box::from([])));
         let end = to.and_then(|to| to.checked_add(1)).map(|to| (to, Box::from([])));
@@ -75,7 +76,7 @@ impl HeldRows {
         range.into_iter().flatten().map(|(row, weight)| (row, *weight))
     }
 
-    /// Removes the rows of windows that end at or before `until`; gives them with the weights that they had, negated.
+    /// Removes the rows of windows that end at or before `until`. Returns them with their weights negated.
     pub(super) fn remove(&mut self, until: Option<i64>) -> Result<Option<Delta>, Error> {
         let removed: Vec<(HeldRow, i64)> = self.between(None, until).map(|(row, weight)| (row.clone(), -weight)).collect();
         for (row, _) in &removed {
@@ -85,7 +86,7 @@ impl HeldRows {
         self.delta(&removed)
     }
 
-    /// Rows as a delta; none where there are none.
+    /// Decodes rows to a delta. None if there are no rows.
     pub(super) fn delta(&self, rows: &[(HeldRow, i64)]) -> Result<Option<Delta>, Error> {
         if rows.is_empty() {
             return Ok(None);
@@ -96,7 +97,7 @@ impl HeldRows {
         Ok(Some(Delta { rows: batch(&self.schema, columns, rows.len())?, weights: Some(weights) }))
     }
 
-    /// Bytes held.
+    /// Returns the number of bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.bytes + self.rows.len() * size_of::<(HeldRow, i64)>()
     }

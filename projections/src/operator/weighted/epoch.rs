@@ -1,4 +1,4 @@
-//! What an epoch adds to each group, before it is added to the stored groups.
+//! Collects what an epoch adds to each group, before it is added to the stored groups.
 
 use arrow::array::{ArrayRef, Int64Array};
 use hashbrown::HashTable;
@@ -13,7 +13,7 @@ use crate::state::keys::{Keys, spread};
 #[derive(Default)]
 pub(super) struct Epoch {
     groups: HashTable<u32>,
-    /// Of each group: the batch and the row in which its key first occurs.
+    /// For each group, the batch and the row in which its key first occurs.
     pub(super) first: Vec<(usize, usize)>,
     pub(super) hashes: Vec<u32>,
     pub(super) rows: Vec<i64>,
@@ -24,7 +24,7 @@ pub(super) struct Epoch {
 }
 
 impl Epoch {
-    /// Adds rows with their weights. `keys` are their key columns, also encoded.
+    /// Adds rows with their weights. `keys` are their key columns, `encoded` the same columns encoded.
     pub(super) fn add(
         &mut self,
         (keys, encoded): (Vec<ArrayRef>, Keys),
@@ -44,7 +44,7 @@ impl Epoch {
         Ok(())
     }
 
-    /// The group of each row.
+    /// Returns the group of each row. Adds groups for new keys.
     fn intern(&mut self, columns: Vec<ArrayRef>, keys: Keys, rows: usize, measures: usize) -> Vec<u32> {
         let hashes = keys.hashes();
         let number = self.batches.len();

@@ -1,4 +1,4 @@
-//! How many values each group has, and their sum.
+//! The number of values of each group, and their sum.
 
 use std::sync::Arc;
 
@@ -17,13 +17,15 @@ use crate::operator::kit::columns::with_type;
 pub(super) enum Measure {
     /// `count`: values that are not NULL.
     Count,
-    /// `sum` and `avg` of a type.
+    /// `sum` or `avg` over values of a type.
     Sum { of: DataType, average: bool },
 }
 
 impl Measure {
+    /// Finds what an aggregate measures.
+    ///
     /// # Errors
-    /// [`Error::Bug`] where the planner took another aggregate for a count or a sum.
+    /// [`Error::Bug`] if the planner took another aggregate for a count or a sum.
     pub(super) fn of(aggregate: &AggregateFunctionExpr, input: &Schema) -> Result<Self, Error> {
         let name = aggregate.fun().name();
         let of = match aggregate.expressions().first() {
@@ -39,7 +41,7 @@ impl Measure {
         }
     }
 
-    /// The type in which the sum is stored, where there is one. Floats are whole numbers here, kept as such.
+    /// Returns the type in which the sum is stored, if there is one. Floats are whole numbers here and are stored as such.
     pub(super) fn stored(&self) -> Option<DataType> {
         match self {
             Measure::Count => None,
@@ -49,7 +51,7 @@ impl Measure {
         }
     }
 
-    /// The states of DataFusion's accumulator for stored counts and sums.
+    /// Converts stored counts and sums to the states of DataFusion's accumulator.
     pub(super) fn states(&self, stored: &[ArrayRef], aggregate: &AggregateFunctionExpr) -> Result<Vec<ArrayRef>, Error> {
         let values = counts(&stored[0]);
         let Measure::Sum { of, average } = self else { return Ok(vec![Arc::clone(&stored[0])]) };
@@ -75,7 +77,7 @@ impl Measure {
     }
 }
 
-/// A decimal under another precision: the digits stay as they are, beyond it too, as in DataFusion's own states.
+/// Gives decimals another precision. The digits stay as they are, even if they exceed it, as in DataFusion's own states.
 fn precise(sum: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Error> {
     match (sum.data_type(), wanted) {
         (DataType::Decimal128(_, scale), DataType::Decimal128(precision, other)) if scale == other => {
@@ -86,7 +88,7 @@ fn precise(sum: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Error> {
     }
 }
 
-/// An array with one zero.
+/// Returns an array with one zero.
 pub(super) fn zero(data_type: &DataType) -> Result<ArrayRef, Error> {
     Ok(match data_type {
         DataType::Int64 => Arc::new(Int64Array::from(vec![0])),
@@ -98,7 +100,7 @@ pub(super) fn zero(data_type: &DataType) -> Result<ArrayRef, Error> {
     })
 }
 
-/// For each group what an epoch adds; sums wrap around.
+/// What an epoch adds to each group. Sums wrap around.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     values: Vec<i64>,
@@ -111,7 +113,7 @@ impl Sums {
         self.sums.resize(groups, 0);
     }
 
-    /// Adds rows by their weights.
+    /// Adds the values of rows, times their weights.
     pub(super) fn add(
         &mut self,
         measure: &Measure,
@@ -155,7 +157,7 @@ impl Sums {
         Ok(())
     }
 
-    /// The stored columns with these added.
+    /// Returns the stored columns with these sums added.
     pub(super) fn plus(self, measure: &Measure, stored: &[ArrayRef]) -> Result<Vec<ArrayRef>, Error> {
         let values = Int64Array::from_iter_values(counts(&stored[0]).iter().zip(&self.values).map(|(old, new)| old + new));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(values)];
@@ -181,7 +183,7 @@ impl Sums {
     }
 }
 
-/// The values of a column of counts.
+/// Returns the values of a column of counts.
 fn counts(array: &ArrayRef) -> &[i64] {
     array.as_primitive::<Int64Type>().values()
 }
