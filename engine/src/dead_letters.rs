@@ -1,7 +1,7 @@
-//! The events that were set aside, as their files say: selected, read and dropped, beside a running engine or without one.
+//! Selects, reads and drops dead letters: the events that were set aside. It works on their files, with or without a running engine.
 //!
-//! The columns are those of the files, whatever release wrote them; only those that a [`Selection`] names are known here. How letters are
-//! written, and that each is kept once, is the matter of [`alluvium_connectors::dead_letters`].
+//! The columns are those of the files, whichever release wrote them. Only those that a [`Selection`] names are known here.
+//! [`alluvium_connectors::dead_letters`] writes the letters, and keeps each one once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,25 +21,25 @@ use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
 use crate::error::Error;
 use crate::layout::Layout;
 
-/// Which letters are meant: those for which all that is given holds.
+/// Selects the letters that meet all given conditions.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
     /// Their source.
     pub source: Option<String>,
-    /// A view that could not apply them; a letter names several views by `, `. One of all views of its source names none.
+    /// A view that could not apply the event. A letter separates several views by `, `. A letter about all views of its source names none.
     pub view: Option<String>,
     /// Their kind, such as `wrong_type`.
     pub kind: Option<String>,
     /// Their sequence.
     pub sequence: Option<u64>,
-    /// The event was stored at or after this time, nanoseconds since the epoch.
+    /// The event was stored at or after this time, in nanoseconds since the Unix epoch.
     pub since_ns: Option<i64>,
-    /// The event was stored before this time, nanoseconds since the epoch.
+    /// The event was stored before this time, in nanoseconds since the Unix epoch.
     pub until_ns: Option<i64>,
 }
 
 impl Selection {
-    /// Never NULL.
+    /// Returns the condition as an expression that is never NULL.
     fn condition(&self) -> Expr {
         let text = |name: &str, value: &Option<String>| value.as_ref().map(|value| col(name).eq(lit(value.clone())));
         let time = |ns: i64| Expr::Literal(ScalarValue::TimestampNanosecond(Some(ns), None), None);
@@ -58,10 +58,10 @@ impl Selection {
     }
 }
 
-/// The selected letters, in the order of their sources and sequences; none where there is no letter at all.
+/// Returns the selected letters, ordered by source and sequence, or `None` if there are no letters at all.
 ///
 /// # Errors
-/// The disk's; a file that is damaged or not ours.
+/// The disk fails, or a file is damaged or not ours.
 pub async fn select(layout: &Layout, selection: &Selection) -> Result<Option<DataFrame>, Error> {
     let files = files(layout)?;
     if files.is_empty() {
@@ -73,7 +73,7 @@ pub async fn select(layout: &Layout, selection: &Selection) -> Result<Option<Dat
     Ok(Some(all.filter(selection.condition())?.sort(order.to_vec())?))
 }
 
-/// How many letters are selected.
+/// Counts the selected letters.
 ///
 /// # Errors
 /// As [`select`].
@@ -84,7 +84,7 @@ pub async fn count_of(layout: &Layout, selection: &Selection) -> Result<u64, Err
     }
 }
 
-/// The selected letters counted by source, view and kind; none where there is no letter at all.
+/// Counts the selected letters by source, view and kind. Returns `None` if there are no letters at all.
 ///
 /// # Errors
 /// As [`select`].
@@ -95,11 +95,11 @@ pub async fn counts(layout: &Layout, selection: &Selection) -> Result<Option<Dat
     Ok(Some(counted.sort(["source", "view", "kind"].map(|name| col(name).sort(true, true)).to_vec())?))
 }
 
-/// Removes the selected letters; gives how many. A file of which some letters stay is replaced by one with these under the same name, so
-/// that a crash neither loses nor doubles a letter; who reads the folder at that moment may have to read it again.
+/// Removes the selected letters and returns their number. If some letters of a file stay, a file with these replaces it under the same
+/// name, so that a crash neither loses nor duplicates a letter. A query that reads the folder at that moment may have to be repeated.
 ///
 /// # Errors
-/// As [`select`]; what was dropped before stays dropped.
+/// As [`select`]. Letters that were dropped before the error stay dropped.
 pub async fn drop(layout: &Layout, selection: &Selection) -> Result<u64, Error> {
     let mut dropped = 0;
     for file in files(layout)? {
@@ -120,13 +120,13 @@ pub async fn drop(layout: &Layout, selection: &Selection) -> Result<u64, Error> 
     Ok(dropped)
 }
 
-/// What readers see: the files in the folder itself.
+/// Returns the files that readers see: those in the folder itself.
 fn files(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
     let folder = layout.dead_letters();
     let mut files: Vec<PathBuf> = durable::names(&folder)?.into_iter().map(|name| folder.join(name)).collect();
     files.retain(|file| is_letters(file));
     files.sort();
-    // A path of a process's own folder is no URL of DataFusion's.
+    // DataFusion needs absolute paths to make URLs of them.
     let absolute = |file: PathBuf| fs::canonicalize(&file).map_err(|error| Error::io("finding", file, error));
     files.into_iter().map(absolute).collect()
 }
@@ -136,7 +136,7 @@ fn is_letters(file: &Path) -> bool {
     !hidden && file.extension().is_some_and(|extension| extension == "parquet") && file.is_file()
 }
 
-/// Columns come as they were written, so that a file that is written again has the same ones.
+/// A session that keeps the columns as they were written, so that a rewritten file has the same ones.
 fn context() -> SessionContext {
     let mut config = SessionConfig::new().with_target_partitions(1);
     config.options_mut().execution.parquet.schema_force_view_types = false;

@@ -1,22 +1,23 @@
-//! The program: ties sources, plans and operators together, decides when to commit, restarts, rebuilds, reports; the CLI.
+//! The program: it ties sources, plans and operators together, decides when to commit, restarts and rebuilds views, and reports. It also
+//! holds the CLI.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`cli`] | the command line, one command a file |
-//! | [`project`] | a folder: settings and SQL files, loaded and checked |
+//! | [`project`] | a project: settings and SQL files, loaded and checked |
 //! | [`settings`] | `alluvium.toml`, the environment, defaults |
 //! | [`runtime`] | everything that runs: readers, pipelines, commits, rebuilds |
-//! | [`record`] | what is recorded of a commit |
+//! | [`record`] | the record of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
-//! | [`dead_letters`] | events that were set aside: selected, read, dropped |
-//! | [`verify`] | views against their SQL over the events, read again |
+//! | [`dead_letters`] | selects, reads and drops events that were set aside |
+//! | [`verify`] | compares views with their SQL over the events, which it reads again |
 //! | [`layout`] | the paths of the data folder |
-//! | [`lock`] | one process at a time writes there |
-//! | [`status`] | what every view is doing, shared by the HTTP server, the progress bars and `status` |
+//! | [`lock`] | lets one process at a time write there |
+//! | [`status`] | what every view is doing, for the HTTP server, the progress bars and `status` |
 //! | [`serve`] | metrics, health, status and commands of a running engine, over HTTP |
 //! | [`metrics`] | every metric, with its help text |
-//! | [`progress`], [`logging`] | what is shown while it runs |
-//! | [`error`] | one error for the program, by what its operator has to do |
+//! | [`progress`], [`logging`] | progress bars and log lines |
+//! | [`error`] | the program's error, sorted by what its operator has to do |
 
 pub mod cli;
 pub mod dead_letters;

@@ -1,5 +1,5 @@
-//! The lock of the data folder: one process at a time writes there. Which one that is, and where its HTTP server listens, stands in
-//! the lock's file. Reading views takes no lock.
+//! The lock of the data folder, which lets one process at a time write there. The lock file names that process and the address of its
+//! HTTP server. Readers of views take no lock.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::layout::{Layout, RunInfo};
 
-/// How often, and how far apart, a lock is tried for: another command that looks whether an engine runs holds it for an instant, and a
-/// process that has just locked the file has not yet written into it.
+/// How often, and how far apart, to try for a lock. A command that checks whether an engine runs holds the lock for an instant, and a
+/// process that has just locked the file may not have written it yet.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Holds the lock; the file's text is emptied and the lock let go when it is dropped, and the system lets go when the process dies.
+/// Holds the lock. Dropping it empties the file and releases the lock. If the process dies, the system releases the lock.
 #[derive(Debug)]
 pub struct Guard {
     file: File,
@@ -22,7 +22,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Says in the file where the HTTP server listens.
+    /// Writes into the file which process holds the lock and where its HTTP server listens.
     ///
     /// # Errors
     /// The disk's.
@@ -41,17 +41,17 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // A text that stays behind is not believed: only a held lock is.
+        // If this fails, the old text does no harm: it counts only while the lock is held.
         if let Err(error) = self.replace(b"") {
             tracing::debug!(%error, "emptying the lock's file");
         }
     }
 }
 
-/// Takes the lock of the data folder, which is made where it is missing.
+/// Takes the lock of the data folder, and creates the folder if it is missing.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] when another process holds it, with its id.
+/// [`Kind::Unavailable`] if another process holds the lock, with its process id.
 pub fn lock(layout: &Layout, http: Option<SocketAddr>) -> Result<Guard, Error> {
     fs::create_dir_all(layout.root()).map_err(|error| Error::io("creating", layout.root(), error))?;
     let path = layout.lock();
@@ -76,7 +76,7 @@ pub fn lock(layout: &Layout, http: Option<SocketAddr>) -> Result<Guard, Error> {
     Err(held(layout))
 }
 
-/// The engine that runs on this data folder, if one does.
+/// Returns the engine that runs on this data folder, if there is one.
 ///
 /// # Errors
 /// The disk's.
@@ -110,20 +110,20 @@ fn held(layout: &Layout) -> Error {
         Ok(Some(info)) => (
             format!("process {}", info.pid),
             format!(
-                "`alluvium status` and `alluvium query` work beside it; stop it with `kill {}` (it commits and ends), or give this one a data \
-                 folder of its own with --data",
+                "`alluvium status` and `alluvium query` work beside it; stop it with `kill {}` (it commits and ends), or choose another data \
+                 folder with --data",
                 info.pid
             ),
         ),
         _ => (
             "another process".to_owned(),
-            "wait until it has ended, or give this one a data folder of its own with --data".to_owned(),
+            "wait until it has ended, or choose another data folder for this process with --data".to_owned(),
         ),
     };
     Error::Other { kind: Kind::Unavailable, message: format!("{who} already works on the data folder {data}"), help: Some(help) }
 }
 
-/// Where a client on this machine finds a server that listens on `address`.
+/// Returns the address at which a client on this machine reaches a server that listens on `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

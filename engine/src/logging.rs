@@ -1,4 +1,4 @@
-//! Log lines: where they go and how they look. They go to standard error, past the progress bars so that neither tears the other.
+//! Log lines. They go to standard error, and hide the progress bars while they are written, so that neither garbles the other.
 
 use std::io::{self, Write};
 
@@ -11,22 +11,22 @@ use tracing_subscriber::fmt::MakeWriter;
 pub enum LogFormat {
     /// For people.
     Text,
-    /// A JSON object a line.
+    /// One JSON object a line.
     Json,
 }
 
-/// How much is logged, unless ALLUVIUM_LOG says (as `RUST_LOG` is written: `info,alluvium=debug`).
+/// How much is logged. ALLUVIUM_LOG overrides it, with the syntax of `RUST_LOG`: `info,alluvium=debug`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// What ends with an error.
+    /// Errors only.
     Errors,
-    /// What needs a look.
+    /// Errors and warnings.
     Warnings,
-    /// What an operator wants to read.
+    /// Also what an operator wants to know.
     Normal,
-    /// What this program does.
+    /// Also the details of this program.
     Debug,
-    /// What its libraries do, too.
+    /// Also the details of its libraries.
     Everything,
 }
 
@@ -42,7 +42,7 @@ impl Level {
     }
 }
 
-/// Begins to log; progress bars that are added to what it gives are kept apart from log lines.
+/// Installs the logger. Progress bars have to be added to the returned [`MultiProgress`], so that log lines do not garble them.
 pub fn install(format: LogFormat, level: Level) -> MultiProgress {
     let bars = MultiProgress::new();
     let filter = match std::env::var("ALLUVIUM_LOG") {
@@ -58,12 +58,12 @@ pub fn install(format: LogFormat, level: Level) -> MultiProgress {
             builder.with_ansi(colors).with_target(false).try_init()
         }
     };
-    // A test in the same process may have begun to log before.
+    // A test in the same process may have installed a logger before.
     drop(installed);
     bars
 }
 
-/// Hides the bars for as long as a line is written.
+/// Writes to standard error, and hides the bars meanwhile.
 #[derive(Clone)]
 struct BesideBars(MultiProgress);
 

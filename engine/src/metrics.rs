@@ -1,5 +1,5 @@
-//! Every metric: its name, unit and help text stand here and nowhere else. Recorded by batch and by commit, never by event; what
-//! changes with the clock (lag, freshness) is brought up to date by [`refresh`] when someone asks for it.
+//! All metrics. Their names, units and help texts are defined here and nowhere else. Metrics are recorded by batch and by commit, never
+//! by event. [`refresh`] updates those that change with the clock, such as lag and freshness, when metrics are scraped.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock};
@@ -43,53 +43,53 @@ const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
 
 const COUNTERS: &[(&str, Unit, &str)] = &[
-    (EVENTS, Unit::Count, "Events read from a source, good and bad; a view that reads for itself counts them again."),
-    (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of these events."),
+    (EVENTS, Unit::Count, "Events read from a source, good and bad. A view with its own reader counts them again."),
+    (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of the events read from a source."),
     (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
-    (MEMBERS_NULLED, Unit::Count, "Members that do not fit their column and are NULL, as option on_bad_member asks."),
-    (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, beside dead letters."),
-    (RESTARTS, Unit::Count, "Times that the views named by the first of them were started again after an error, by kind."),
-    (READER_RESTARTS, Unit::Count, "Times that a source's reader had to be made anew."),
+    (MEMBERS_NULLED, Unit::Count, "Values that did not fit their column and were read as NULL (option on_bad_member)."),
+    (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, dead letters excluded."),
+    (RESTARTS, Unit::Count, "Restarts of a pipeline after an error, by kind. The label view is its first view."),
+    (READER_RESTARTS, Unit::Count, "Times that a source's reader had to connect anew."),
     (COMMITS, Unit::Count, "Commits of a view."),
     (STATE_WRITTEN, Unit::Bytes, "Bytes of operator state that the commits of a view have written."),
     (VIEW_WRITTEN, Unit::Bytes, "Bytes of Parquet files that the commits of a view have written."),
 ];
 
 const HISTOGRAMS: &[(&str, &str)] = &[
-    (BATCH_SECONDS, "Time to apply one micro-batch to the views that are committed together, named by the first of them."),
+    (BATCH_SECONDS, "Time to apply one micro-batch to a pipeline. The label view is its first view."),
     (COMMIT_SECONDS, "Time from the beginning of a commit until it is published."),
 ];
 
 const GAUGES: &[(&str, Unit, &str)] = &[
     (OFFSET, Unit::Count, "The next sequence of a source that a view will read, as of its last commit."),
     (SOURCE_CONNECTED, Unit::Count, "1 while a source answers and can be read, else 0."),
-    (SOURCE_CONTACT, Unit::Seconds, "Time since a source last answered; NaN where it never has."),
+    (SOURCE_CONTACT, Unit::Seconds, "Time since a source last answered; NaN if it never has."),
     (LAG_EVENTS, Unit::Count, "Sequences that a source holds and a view has not committed; NaN while the source is away."),
     (
         LAG_SECONDS,
         Unit::Seconds,
-        "At most the age of the oldest event that a view's sources hold and it has not committed; 0 where there is none, NaN while one is away.",
+        "Upper bound on the age of the oldest event that a view's sources hold and it has not committed; 0 if none, NaN if unknown.",
     ),
     (FRESHNESS, Unit::Seconds, "Time since a view's last commit."),
     (ROWS, Unit::Count, "Rows of a view."),
     (PARTS, Unit::Count, "Parquet files of a view."),
-    (BYTES, Unit::Bytes, "Bytes of these files."),
+    (BYTES, Unit::Bytes, "Bytes of the Parquet files of a view."),
     (STATE_ROWS, Unit::Count, "Rows of operator state."),
     (STATE_BYTES, Unit::Bytes, "Bytes of operator state in memory."),
-    (REBUILD, Unit::Count, "How far the rebuild of a view is, from 0 to 1; 1 when none is under way."),
+    (REBUILD, Unit::Count, "Progress of the rebuild of a view, from 0 to 1; 1 if none is under way."),
     (RETRYING, Unit::Count, "1 while a view waits to try again after an error, else 0."),
     (DISCONNECTED, Unit::Count, "1 while a source of a view is away, else 0."),
     (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
     (UP, Unit::Count, "1 while the engine runs."),
-    (BUILD_INFO, Unit::Count, "1; the version of the program is its label."),
+    (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),
 ];
 
-/// 0.1 ms to 30 s: a small commit takes a few milliseconds, a large one seconds.
+/// Buckets of durations in seconds, from 0.1 ms to 30 s: a small commit takes a few milliseconds, a large one seconds.
 const BUCKETS: &[f64] =
     &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
-/// Makes the recorder of the process, once, and describes every metric; later calls give the same handle.
+/// Installs the recorder of the process, once, and describes every metric. Later calls return the same handle.
 pub fn install() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE
@@ -122,7 +122,7 @@ fn describe() {
     gauge!(UP).set(1.0);
 }
 
-/// A reader of `source` gave a batch. Its dead letters are counted when they are committed.
+/// Records a batch from a reader of `source`. Its dead letters are counted when they are committed.
 pub fn batch_read(source: &str, batch: &Batch) {
     counter!(EVENTS, "source" => source.to_owned()).increment(batch.events);
     counter!(RECEIVED_BYTES, "source" => source.to_owned()).increment(batch.bytes);
@@ -131,17 +131,17 @@ pub fn batch_read(source: &str, batch: &Batch) {
     }
 }
 
-/// The reader of `source` was made anew.
+/// Records that the reader of `source` had to connect anew.
 pub fn reader_restarted(source: &str) {
     counter!(READER_RESTARTS, "source" => source.to_owned()).increment(1);
 }
 
-/// A batch went through the operators of the views named by `view`.
+/// Records that a batch went through the operators of the pipeline whose first view is `view`.
 pub fn batch_applied(view: &str, took: Duration) {
     histogram!(BATCH_SECONDS, "view" => view.to_owned()).record(took);
 }
 
-/// A pipeline was committed.
+/// Records a commit of a pipeline.
 pub fn committed(committed: &Committed) {
     for view in &committed.views {
         histogram!(COMMIT_SECONDS, "view" => view.view.clone()).record(committed.took);
@@ -157,12 +157,12 @@ pub fn committed(committed: &Committed) {
     }
 }
 
-/// The pipeline of `view` is started again after an error. `kind` is one of a bounded set of words.
+/// Records a restart of the pipeline whose first view is `view`. `kind` is one of a few fixed words.
 pub fn restarted(view: &str, kind: &'static str) {
     counter!(RESTARTS, "view" => view.to_owned(), "kind" => kind).increment(1);
 }
 
-/// Brings every gauge up to now. A view that has left the board shows no rows, no lag and no failure from then on.
+/// Updates every gauge. Sets the sizes and states of a view that has left the board to 0.
 pub fn refresh(board: &Board) {
     static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let views = board.all();
@@ -215,7 +215,7 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
     gauge!(REBUILD, "view" => view.clone()).set(rebuild_progress(status));
 }
 
-/// From 0 to 1; 1 where no rebuild is under way.
+/// The progress of a rebuild, from 0 to 1; 1 if none is under way.
 fn rebuild_progress(status: &ViewStatus) -> f64 {
     let (done, all) = status.rebuild.values().fold((0, 0), |(done, all), place| (done + place.offset, all + place.end));
     let under_way = status.phase == Phase::Rebuilding;
@@ -232,7 +232,7 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(0)
 }
 
-/// From /proc; none on other systems.
+/// Reads the resident memory from /proc. `None` on other systems.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,5 +1,4 @@
-//! What is shown while views catch up: bars with rate and time left on a terminal, log lines elsewhere. It reads the board and
-//! nothing else.
+//! Shows how views catch up: bars with rate and time left on a terminal, log lines elsewhere. It reads only the board.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,17 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::status::{Board, Phase, ViewStatus};
 
-/// How often the board is read for bars.
+/// How often bars are updated.
 const BARS_EVERY: Duration = Duration::from_millis(200);
-/// How often a log line is written.
+/// How often log lines are written.
 const LINES_EVERY: Duration = Duration::from_secs(10);
-/// More views than this share the last bar.
+/// The largest number of bars. If there are more views, the last bar stands for the rest.
 const BARS: usize = 12;
 const TEMPLATE: &str = "{msg:24} {wide_bar} {percent:>3}%  {human_pos} of {human_len}  {rate}  {eta} left";
-/// While nothing is known of what is still to come: a file's lines are not counted beforehand.
+/// For a source whose end is not known: the lines of a file are not counted beforehand.
 const OPEN_TEMPLATE: &str = "{msg:24} {spinner} {human_pos} read  {rate}";
 
-/// Where progress is shown.
+/// Shows progress.
 #[derive(Debug, Clone)]
 pub struct Progress {
     bars: MultiProgress,
@@ -29,13 +28,13 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// As bars on a terminal, else as log lines.
+    /// Shows bars on a terminal, log lines elsewhere.
     #[must_use]
     pub fn new(bars: MultiProgress, on_terminal: bool) -> Progress {
         Progress { bars, on_terminal }
     }
 
-    /// Shows the board until `done`.
+    /// Shows the progress on the board until `done` is cancelled.
     pub async fn follow(&self, board: Arc<Board>, done: CancellationToken) {
         if self.on_terminal {
             self.follow_with_bars(&board, &done).await;
@@ -59,7 +58,7 @@ impl Progress {
             for (name, way) in wanted {
                 let bar = shown.entry(name.clone()).or_insert_with(|| {
                     let bar = self.bars.add(ProgressBar::new(way.end).with_style(style.clone()).with_message(name));
-                    // What an earlier run has read is no part of this one's rate.
+                    // The events of an earlier run do not count for this run's rate.
                     bar.set_position(way.offset);
                     bar.reset_eta();
                     bar
@@ -81,7 +80,7 @@ impl Progress {
 
 fn style(template: &str) -> ProgressStyle {
     let rate = |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // Nothing can be done about a terminal that takes no text.
+        // A terminal that accepts no text cannot be helped.
         let _ = write!(text, "{}/s", HumanCount(state.per_sec() as u64));
     };
     ProgressStyle::with_template(template)
@@ -120,7 +119,7 @@ async fn follow_with_lines(board: &Board, done: &CancellationToken) {
     }
 }
 
-/// How far, of how much, summed over a view's sources.
+/// A view's progress, summed over its sources.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Way {
     offset: u64,
@@ -128,7 +127,7 @@ struct Way {
 }
 
 impl Way {
-    /// None for a view that has nothing to catch up with.
+    /// Returns the progress of a view, or `None` if it is not catching up.
     fn of(status: &ViewStatus) -> Option<Way> {
         let sources = match status.phase {
             Phase::CatchingUp => &status.sources,
@@ -136,7 +135,7 @@ impl Way {
             _ => return None,
         };
         let (offset, end) = sources.values().fold((0, 0), |(offset, end), place| {
-            // Offsets are the next sequence, so one less is what was read.
+            // An offset is the next sequence, so the number of events read is one less.
             let applied = place.applied.max(place.offset);
             (offset + applied.saturating_sub(1), end + place.end.max(applied).saturating_sub(1))
         });
@@ -144,7 +143,7 @@ impl Way {
     }
 }
 
-/// A bar for each view that is behind, by name; the last of many stands for the rest.
+/// Returns the bars to show, by name: one for each view that is behind. If there are too many, the last one stands for the rest.
 fn rows(views: &[ViewStatus]) -> BTreeMap<String, Way> {
     let behind: Vec<(String, Way)> = views.iter().filter_map(|status| Some((status.view.clone(), Way::of(status)?))).collect();
     if behind.len() <= BARS {

@@ -1,4 +1,4 @@
-//! A folder: settings and SQL files, loaded and checked. Nothing here touches a source or the data folder.
+//! A project: the settings and SQL files of a folder, loaded and checked. Nothing here touches a source or the data folder.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,20 +15,20 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::settings::{Overrides, Settings};
 
-/// A loaded folder.
+/// A loaded project.
 #[derive(Clone)]
 pub struct Project {
     /// The folder.
     pub dir: PathBuf,
     /// Its settings.
     pub settings: Settings,
-    /// What its SQL files declare.
+    /// The declarations of its SQL files.
     pub catalog: Catalog,
-    /// For each declared source: what to connect to, with options merged from the SQL text, `alluvium.toml` and the environment.
+    /// By source: what to connect to, with options merged from the SQL text, `alluvium.toml` and the environment.
     pub sources: BTreeMap<String, SourceConfig>,
 }
 
-/// Without the options of sources, which may be secret.
+/// Omits the options of sources, which may be secret.
 impl fmt::Debug for Project {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let views: Vec<_> = self.catalog.views.iter().map(|view| &view.name).collect();
@@ -42,10 +42,10 @@ impl fmt::Debug for Project {
 }
 
 impl Project {
-    /// Reads a folder.
+    /// Loads the project in a folder.
     ///
     /// # Errors
-    /// Everything that is wrong with its SQL files, or with its settings, each with its place.
+    /// All errors in its SQL files, or in its settings, each with its place.
     pub fn load(dir: &Path, overrides: &Overrides) -> Result<Project, Error> {
         let files = sql_files(dir)?;
         let settings = Settings::load(dir, overrides)?;
@@ -58,10 +58,10 @@ impl Project {
         Project::new(dir.to_owned(), settings, Catalog::load(&files)?)
     }
 
-    /// Of a catalog that is loaded.
+    /// Makes a project of a loaded catalog.
     ///
     /// # Errors
-    /// Settings for a source that no SQL file declares.
+    /// The settings name a source that no SQL file declares.
     pub fn new(dir: PathBuf, settings: Settings, catalog: Catalog) -> Result<Project, Error> {
         let names = || catalog.sources.keys().map(String::as_str);
         for named in settings.sources.named() {
@@ -95,10 +95,10 @@ impl Project {
         Ok(Project { dir, settings, catalog, sources })
     }
 
-    /// Every source, its declaration checked; connects to nothing.
+    /// Makes every source and checks its declaration. Does not connect yet.
     ///
     /// # Errors
-    /// Every declaration that is wrong, at its place.
+    /// Every wrong declaration, with its place.
     pub fn connect(&self) -> Result<Vec<Arc<dyn Source>>, Error> {
         let mut sources = Vec::new();
         let mut wrong = Vec::new();
@@ -115,16 +115,16 @@ impl Project {
         if wrong.is_empty() { Ok(sources) } else { Err(Error::Sql(alluvium_sql::Errors(wrong))) }
     }
 
-    /// Plans each view down to the operators that run it, which loading the files does not do.
+    /// Plans each view down to its operators, which [`Project::load`] does not do.
     ///
     /// # Errors
-    /// Every view for which DataFusion has no physical plan, at its statement.
+    /// Every view for which DataFusion has no physical plan, with the place of its statement.
     pub async fn plan(&self) -> Result<(), Error> {
         let mut wrong = Vec::new();
         for view in &self.catalog.views {
             if let Err(error) = Projection::new(&view.plan).await {
                 let message = format!("view {} cannot run: {error}", view.name);
-                let help = Some("write the query otherwise; this form of it has no plan yet".to_owned());
+                let help = Some("write the query differently; this form has no plan yet".to_owned());
                 wrong.push(alluvium_sql::Error { message, help, at: view.at.clone() });
             }
         }
@@ -137,7 +137,7 @@ impl Project {
         Layout::new(&self.settings.data)
     }
 
-    /// How often a view is committed.
+    /// The commit interval of a view.
     #[must_use]
     pub fn commit_interval(&self, view: &str) -> Duration {
         let options = self.catalog.views.iter().find(|one| one.name == view).map(|one| &one.options);
@@ -145,7 +145,7 @@ impl Project {
     }
 }
 
-/// The `.sql` files of the folder itself, by name; not hidden ones.
+/// Reads the `.sql` files in the folder itself, sorted by name. Skips hidden ones.
 fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
     let wrong = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
