@@ -1,13 +1,13 @@
-//! Scalar functions of ours.
+//! Our own scalar functions.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`arithmetic`] | `+`, `-` and `*` of whole numbers that fail where they would wrap around |
+//! | [`arithmetic`] | `+`, `-` and `*` of whole numbers, which fail instead of wrapping around |
 //! | [`quotient`] | division of DECIMALs that keeps its digits |
-//! | [`float_key`] | floats as values that are equal, less or greater as SQL says |
-//! | [`date_part`] | the parts of a time, with the seconds of a difference |
-//! | [`same`] | a value that the optimizer does not know |
-//! | [`limited`] | a check before functions that make as much as an event asks for |
+//! | [`float_key`] | float keys, which compare as SQL says |
+//! | [`date_part`] | `date_part`, with the seconds of a difference of times |
+//! | [`same`] | hides a value from the optimizer |
+//! | [`limited`] | a size check before functions whose result is as large as an event asks for |
 
 pub(crate) mod arithmetic;
 pub(crate) mod date_part;

@@ -1,5 +1,5 @@
-//! Arithmetic of whole numbers that fails where the result has no place in its type: the row is then set aside, with the reason. DataFusion
-//! 55.2 wraps around.
+//! Arithmetic of whole numbers that fails if the result does not fit its type. The row is then set aside, with the reason.
+//! DataFusion 55.2 wraps around.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::physical_expr_common::datum::apply;
 
-/// The function of an operator; none where the operator cannot wrap around.
+/// Returns the function of an operator. `None` if the operator cannot wrap around.
 pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
         [Operator::Plus, Operator::Minus, Operator::Multiply]
@@ -27,12 +27,12 @@ pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
     Some(Arc::clone(&FUNCTIONS[index]))
 }
 
-/// Whether a function is one of these.
+/// Checks whether a function is one of these.
 pub(crate) fn is_checked(function: &ScalarUDF) -> bool {
     function.inner().is::<Checked>()
 }
 
-/// Of two sides, or of more that are of one type, from left to right.
+/// Takes two sides, or more sides of one type, and computes from left to right.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     operator: Operator,
@@ -56,7 +56,7 @@ impl ScalarUDFImpl for Checked {
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
         let Some((_, later)) = arguments.split_first() else { return internal_err!("an operator has two sides") };
-        // As the calls in each other that it stands for.
+        // Written like the nested calls that it stands for.
         let mut name = "(".repeat(later.len().saturating_sub(1));
         for (index, argument) in arguments.iter().enumerate() {
             match index {
@@ -114,7 +114,7 @@ impl ScalarUDFImpl for Checked {
     }
 }
 
-/// Writes the name of a call, and those of calls in it, to one text: each in a text of its own would take time as the square of their depth.
+/// Appends the name of a call, and of the calls in it, to one text. A text for each call would take time quadratic in the depth.
 fn write_schema_name(name: &mut String, sides: &[Expr], operator: Operator) -> Result<()> {
     for (index, side) in sides.iter().enumerate() {
         if index > 0 {
@@ -131,7 +131,7 @@ fn write_schema_name(name: &mut String, sides: &[Expr], operator: Operator) -> R
     Ok(())
 }
 
-/// A side of an operation, in parentheses where it is an operation itself.
+/// Returns the text of a side, in parentheses if it is an operation itself.
 pub(super) fn enclosed(side: &Expr) -> String {
     match side {
         Expr::ScalarFunction(call)
@@ -144,7 +144,7 @@ pub(super) fn enclosed(side: &Expr) -> String {
     }
 }
 
-/// An operation as it is written.
+/// Returns the text of an operation in infix notation.
 pub(super) fn infix(sides: impl Iterator<Item = String>, operator: Operator) -> String {
     sides.collect::<Vec<_>>().join(&format!(" {operator} "))
 }

@@ -1,5 +1,5 @@
-//! `date_part` and `extract`, with the seconds of a difference of two times. DataFusion 55.2 takes these from a number of 32 bits: whole
-//! seconds, or nonsense beyond 2.1 of them.
+//! `date_part` and `extract`, with the seconds of a difference of two times. DataFusion 55.2 computes these from a 32-bit number:
+//! it returns whole seconds, or nonsense beyond 2.1 seconds.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
-/// The function that replaces that of its name.
+/// Returns the function, which replaces DataFusion's of the same name.
 pub(crate) fn date_part() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(DatePart(datafusion_date_part()))));

@@ -1,7 +1,8 @@
-//! Floats for comparison: -0.0 becomes 0.0 and every NaN the one NaN, which is equal to itself and above all numbers, as in PostgreSQL.
+//! Float keys for comparisons: -0.0 becomes 0.0, and every NaN becomes the one NaN, which equals itself and is above all numbers,
+//! as in PostgreSQL.
 //!
-//! DataFusion 55.2 compares floats by their bits: -0.0 is below 0.0, and the NaN of `0.0 / 0.0`, whose sign bit is set, below all numbers. The
-//! values themselves stay as they are; only what compares, partitions and orders them reads this.
+//! DataFusion 55.2 compares floats by their bits: -0.0 is below 0.0, and the NaN of `0.0 / 0.0`, whose sign bit is set, is below
+//! all numbers. The values themselves do not change. Only comparisons, partitions and orders read the keys.
 
 use std::sync::{Arc, LazyLock};
 
@@ -12,14 +13,14 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The function.
+/// Returns the function.
 pub(crate) fn float_key() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(FloatKey { signature: Signature::any(1, Volatility::Immutable) })));
     Arc::clone(&FUNCTION)
 }
 
-/// An expression of this type as it is to be compared.
+/// Returns the expression to compare in place of an expression of this type.
 pub(crate) fn compared(expression: Expr, data_type: &DataType) -> Expr {
     let is_key = matches!(&expression, Expr::ScalarFunction(call) if call.func.name() == "float_key");
     if is_key || !matches!(data_type, DataType::Float32 | DataType::Float64) || is_plain_literal(&expression) {
@@ -28,7 +29,7 @@ pub(crate) fn compared(expression: Expr, data_type: &DataType) -> Expr {
     float_key().call(vec![expression])
 }
 
-/// Whether a literal is its own key.
+/// Checks whether a literal is its own key.
 fn is_plain_literal(expression: &Expr) -> bool {
     match expression {
         Expr::Literal(ScalarValue::Float64(Some(value)), _) => *value != 0.0 && !value.is_nan(),

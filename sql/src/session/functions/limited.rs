@@ -1,5 +1,5 @@
-//! Functions of DataFusion that make as much of a row as its values ask for, each behind a check of what it would make: beyond the limit
-//! the row fails, where the process would have ended.
+//! Functions of DataFusion whose result is as large as the values of a row ask for, each behind a check of its size. Beyond the
+//! limit the row fails; without the check, the process would end.
 
 mod argument;
 mod series;
@@ -18,11 +18,11 @@ use datafusion::logical_expr::{
 use self::argument::Argument;
 use crate::sizes::{BATCH_BYTES, Budget, ELEMENT_BYTES};
 
-/// Bytes up to which an estimate of one value is not made exact, nor counted.
+/// Up to this many bytes, an estimate of one value is not made exact, and `replace` does not count it.
 const SMALL: u64 = 64 << 10;
-/// DataFusion's own bound for the faster way.
+/// DataFusion's own bound for its faster path.
 const CONSTANT_LENGTH: i64 = 16_384;
-/// Bytes of a number or a time as text, at most.
+/// The most bytes that a number or a time takes as text.
 const WRITTEN: u64 = 40;
 
 /// How the result grows with the arguments.
@@ -60,12 +60,12 @@ pub(crate) const LIMITED: [(&str, Growth); 10] = [
     ("array_to_string", Growth::Joined),
 ];
 
-/// The function behind a check of what it would make.
+/// Wraps a function in a check of the size of its result.
 pub(crate) fn limited(function: &ScalarUDF, growth: Growth) -> ScalarUDF {
     ScalarUDF::new_from_impl(Limited { inner: Arc::clone(function.inner()).into(), growth })
 }
 
-/// Its own in everything but the check.
+/// Behaves like `inner`, except for the check.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Limited {
     inner: UdfEq<Arc<dyn ScalarUDFImpl>>,
@@ -124,7 +124,7 @@ impl ScalarUDFImpl for Limited {
                 let lengths = padded(&mut budget, text, characters, fill.first(), rows)?;
                 args.args[1] = match (scalars, &args.args[1]) {
                     (true, _) => ColumnarValue::Scalar(ScalarValue::Int64(lengths.iter().next().flatten())),
-                    // One length for all rows is a faster way of DataFusion's, which is safe for short ones.
+                    // If all rows have the same length, DataFusion takes a faster path, which is safe for short lengths.
                     (false, ColumnarValue::Scalar(ScalarValue::Int64(Some(0..=CONSTANT_LENGTH)))) => args.args[1].clone(),
                     _ => ColumnarValue::Array(Arc::new(lengths)),
                 };
@@ -136,8 +136,10 @@ impl ScalarUDFImpl for Limited {
 }
 
 impl Growth {
+    /// Checks the size of the result of each row.
+    ///
     /// # Errors
-    /// An error of values where a row or the batch would be too large.
+    /// A value error if a row or the batch would be too large.
     fn check(self, budget: &mut Budget<'_>, arguments: &[Argument], rows: usize) -> Result<()> {
         match (self, arguments) {
             (Growth::Repeated, [value, times]) => {
@@ -163,8 +165,9 @@ impl Growth {
     }
 }
 
-/// Gives the length of each row in characters, with which DataFusion makes the same: it makes room for all that it is given, of rows without
-/// a text and of rows that are not filled as well, and breaks off for a length below 0.
+/// Checks the sizes of padded texts, and returns a length in characters for each row, with which DataFusion makes the same text.
+/// DataFusion allocates the whole length that it is given, even for rows without a text and rows that are not filled, and breaks
+/// off at a length below 0.
 fn padded(
     budget: &mut Budget<'_>,
     text: &Argument,
@@ -189,7 +192,7 @@ fn padded(
             bytes = padding(text.chars().count() as u64).saturating_add(text.len() as u64);
         }
         budget.take(bytes)?;
-        // What is not filled is at most as long as it was.
+        // A text that is not filled does not get longer.
         let most = if width == 0 || texts.get(row).is_none() { i64::try_from(text.len()).unwrap_or(i64::MAX) } else { i64::MAX };
         lengths.push(Some(length.clamp(0, most)));
     }
@@ -208,8 +211,8 @@ fn replaced(budget: &mut Budget<'_>, text: &Argument, from: &Argument, to: &Argu
     Ok(())
 }
 
-/// By a bound, since how often a pattern matches is known only by matching: each place becomes all of `to`, in which each reference (two
-/// characters) stands for text of its own.
+/// Checks an upper bound, since only matching tells how often a pattern matches. Each match becomes all of `to`, in which each
+/// reference (two characters) stands for a text of its own.
 fn replaced_by_pattern(budget: &mut Budget<'_>, text: &Argument, to: &Argument, rows: usize) -> Result<()> {
     let (text, to) = (text.bytes()?, to.bytes()?);
     for row in 0..rows {

@@ -1,5 +1,5 @@
-//! Division of DECIMALs by DECIMALs or whole numbers. The quotient has sixteen places behind the point, as PostgreSQL gives, and is rounded.
-//! DataFusion 55.2 gives four places more than the dividend has, and cuts the rest off.
+//! Division of DECIMALs by DECIMALs or whole numbers. The quotient is rounded to sixteen decimal places or more, as in PostgreSQL.
+//! DataFusion 55.2 gives four places more than the dividend has, and cuts off the rest.
 
 use std::sync::{Arc, LazyLock};
 
@@ -13,12 +13,12 @@ use datafusion::logical_expr::{
 
 use super::arithmetic::{enclosed, infix};
 
-/// Digits of a DECIMAL.
+/// The most digits of a DECIMAL.
 const DIGITS: u8 = 38;
-/// Places behind the point that a quotient has at least.
+/// The fewest decimal places of a quotient.
 const PLACES: i8 = 16;
 
-/// The function.
+/// Returns the function.
 pub(crate) fn quotient() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> = LazyLock::new(|| {
         Arc::new(ScalarUDF::new_from_impl(Quotient { signature: Signature::user_defined(Volatility::Immutable) }))
@@ -26,7 +26,7 @@ pub(crate) fn quotient() -> Arc<ScalarUDF> {
     Arc::clone(&FUNCTION)
 }
 
-/// A number as a DECIMAL that holds it; none where it is no DECIMAL of up to 38 digits and no whole number.
+/// Returns the DECIMAL type that holds a number. `None` if the type is neither a DECIMAL of up to 38 digits nor a whole number.
 pub(crate) fn as_decimal(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Decimal32(precision, scale)
@@ -121,7 +121,7 @@ fn divided(dividend: i128, divisor: i128, shift: u32) -> Result<i128, ArrowError
         return Err(ArrowError::DivideByZero);
     }
     let narrow = 10i128.checked_pow(shift).and_then(|power| dividend.checked_mul(power));
-    // The remainder doubled must have a place, too.
+    // Twice the remainder must fit, too.
     if let Some(scaled) = narrow.filter(|_| divisor.unsigned_abs() < (i128::MAX as u128) / 2) {
         let (quotient, remainder) = (scaled / divisor, scaled % divisor);
         let up = remainder.unsigned_abs() * 2 >= divisor.unsigned_abs();

@@ -1,4 +1,4 @@
-//! A value as it is, under another expression: for the optimizer it is not the value itself.
+//! Returns its argument. The optimizer does not know that the result is the same value.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,7 +8,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// The function.
+/// Returns the function.
 pub(crate) fn same() -> Arc<ScalarUDF> {
     static FUNCTION: LazyLock<Arc<ScalarUDF>> =
         LazyLock::new(|| Arc::new(ScalarUDF::new_from_impl(Same { signature: Signature::any(1, Volatility::Immutable) })));

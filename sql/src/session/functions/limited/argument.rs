@@ -1,4 +1,4 @@
-//! An argument of a call, by row: numbers, texts, bytes. One that is the same for every row is kept once.
+//! An argument of a call, by row: as numbers, texts or sizes in bytes. A constant argument is kept once.
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, LargeStringArray, OffsetSizeTrait, StringArray, StringViewArray};
 use arrow::buffer::OffsetBuffer;
@@ -9,7 +9,7 @@ use datafusion::logical_expr::ColumnarValue;
 
 use crate::sizes::add_bytes;
 
-/// An array, of one value where the argument is constant.
+/// An array. It has a single value if the argument is constant.
 #[derive(Debug)]
 pub(super) struct Argument {
     pub(super) array: ArrayRef,
@@ -24,12 +24,12 @@ impl Argument {
         })
     }
 
-    /// The argument as another type, NULL where a value has none in it.
+    /// Casts the argument to another type. Values that do not fit become NULL.
     pub(super) fn cast(&self, to: &DataType) -> Result<Argument> {
         Ok(Argument { array: cast(&self.array, to)?, constant: self.constant })
     }
 
-    /// Where the value of a row is.
+    /// Returns the index of a row's value.
     pub(super) fn at(&self, row: usize) -> usize {
         if self.constant { 0 } else { row }
     }
@@ -50,21 +50,21 @@ impl Argument {
         Ok(Texts { array, constant: self.constant })
     }
 
-    /// The bytes of each value.
+    /// Returns the size of each value in bytes.
     pub(super) fn bytes(&self) -> Result<Sizes> {
         let mut rows = vec![0; self.array.len()];
         add_bytes(&self.array, &mut rows)?;
         Ok(Sizes { rows, constant: self.constant })
     }
 
-    /// How many elements each list has, those of lists in it one by one.
+    /// Returns how many elements each list has, counting those of nested lists one by one.
     pub(super) fn leaves(&self) -> Result<Sizes> {
         let mut rows = vec![0; self.array.len()];
         add_leaves(&self.array, &mut rows);
         Ok(Sizes { rows, constant: self.constant })
     }
 
-    /// Whether the elements of lists in lists are texts.
+    /// Checks whether the elements of the innermost lists are texts.
     pub(super) fn is_of_texts(&self) -> bool {
         let mut data_type = self.array.data_type();
         while let DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) = data_type {
@@ -105,7 +105,7 @@ impl Numbers {
         self.array.is_valid(at).then(|| self.array.value(at))
     }
 
-    /// As a count: 0 for NULL and below 0.
+    /// Returns a number as a count: 0 for NULL and for numbers below 0.
     #[inline]
     pub(super) fn count(&self, row: usize) -> u64 {
         self.get(row).and_then(|number| u64::try_from(number).ok()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! How long a series is, from its bounds and its step.
+//! Computes the length of a series from its bounds and its step.
 
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{
@@ -12,8 +12,11 @@ use crate::sizes::{Budget, ELEMENT_BYTES};
 
 const HOUR_NS: i128 = 3_600 * 1_000_000_000;
 
+/// Checks the length of the series of each row.
+///
 /// # Errors
-/// An error of values where a row or the batch would be too large, or a step goes both ways: such a series may never end.
+/// A value error if a row or the batch would be too large, or if the parts of a step have different signs: such a series may never
+/// end.
 pub(super) fn check(budget: &mut Budget<'_>, arguments: &[Argument], rows: usize) -> Result<()> {
     let (start, stop, step) = match arguments {
         [stop] => (None, stop, None),
@@ -55,14 +58,14 @@ pub(super) fn check(budget: &mut Budget<'_>, arguments: &[Argument], rows: usize
     Ok(())
 }
 
-/// The shortest that a step can be, in nanoseconds; none where one part of it goes forth and another back.
+/// Returns the shortest duration of a step, in nanoseconds. `None` if its parts have different signs.
 fn least(step: IntervalMonthDayNano) -> Option<i128> {
     let parts = [i128::from(step.months) * 28 * 23 * HOUR_NS, i128::from(step.days) * 23 * HOUR_NS, i128::from(step.nanoseconds)];
     let both = parts.iter().any(|part| *part < 0) && parts.iter().any(|part| *part > 0);
     (!both).then(|| parts.iter().sum())
 }
 
-/// Bounds of series as numbers, by row: times in nanoseconds.
+/// Bounds of series as numbers, by row. Times are in nanoseconds.
 struct Points {
     argument: Argument,
     of: Of,
