@@ -1,5 +1,5 @@
-//! How DataFusion is set up: one configuration and one set of functions for planning, running, querying and verifying, so that
-//! the same SQL means the same everywhere. Runs nothing.
+//! Sets up DataFusion: one configuration and one set of functions for planning, running, querying and verifying, so that the same
+//! SQL means the same everywhere. Runs nothing.
 
 mod aggregates;
 mod declared_zones;
@@ -41,7 +41,7 @@ use self::lost_sorts::LostSortsComeBack;
 use self::operators::Operators;
 use crate::time_windows::TimeWindows;
 
-/// The configuration under which every plan of Alluvium is made and run.
+/// Returns the configuration under which every plan of Alluvium is made and run.
 #[must_use]
 pub fn session_config() -> SessionConfig {
     let mut config = SessionConfig::new().with_target_partitions(1).with_collect_statistics(false);
@@ -50,7 +50,8 @@ pub fn session_config() -> SessionConfig {
     // Views and batches are Utf8 throughout; a view type here would make each plan cast.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("+00:00".to_owned());
-    // There is one partition. Taken apart for sorts, the inputs of a UNION do not come together again below a window over a constant.
+    // There is one partition. If the inputs of a UNION are split for sorts, they are not merged again below a window over a
+    // constant.
     options.optimizer.repartition_sorts = false;
     // Filters found while a plan runs would outlive `reset_plan_states`.
     options.optimizer.enable_dynamic_filter_pushdown = false;
@@ -60,10 +61,11 @@ pub fn session_config() -> SessionConfig {
     config
 }
 
-/// A fresh session: [`session_config`], DataFusion's functions, the JSON functions with their operators, and the time windows in FROM.
+/// Returns a fresh session: [`session_config`], DataFusion's functions, the JSON functions with their operators, and the time
+/// windows in FROM.
 ///
-/// Names that the optimizer makes up count from the session's start: a plan that must come out the same each time needs a
-/// session of its own.
+/// The optimizer numbers the names that it makes up from the start of the session. A plan that must come out the same each time
+/// needs a session of its own.
 ///
 /// # Errors
 /// When a function cannot be registered: a bug.
@@ -71,12 +73,12 @@ pub fn session_state() -> Result<SessionState> {
     session_state_without(&[])
 }
 
-/// [`session_state`] without some optimizer rules, by name.
+/// Returns [`session_state`] without some optimizer rules, by name.
 pub(crate) fn session_state_without(rules: &[&str]) -> Result<SessionState> {
     with_functions(with_rules(session_config(), rules).build())
 }
 
-/// A session that reads committed views under another configuration, with all that views may use.
+/// Returns a session that reads committed views under another configuration, with everything that views may use.
 ///
 /// # Errors
 /// When a function cannot be registered: a bug.
@@ -84,11 +86,11 @@ pub fn reading_session(config: SessionConfig) -> Result<SessionState> {
     with_functions(with_rules(config, &[]).build())
 }
 
-/// Rules that move members of structs towards the scan. With two members of one struct about a window they give it the struct twice, and the
-/// query fails.
+/// Rules that push struct members down to the scan. If a window reads two members of one struct, they give it the struct twice, and
+/// the query fails.
 const LEFT_OUT: [&str; 2] = ["extract_leaf_expressions", "push_down_leaf_projections"];
 
-/// DataFusion's rules, those of ours in the place of what is wrong, without some by name.
+/// Returns a session builder with DataFusion's rules, without those in `left_out`. Ours replace the wrong ones.
 fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let ours: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(FiltersStayAboveOneRow::default()), Arc::new(DistinctKeepsTypes::default())];
@@ -96,7 +98,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !wrong(rule.name()));
     let rules = rules.map(|rule| ours.iter().find(|ours| ours.name() == rule.name()).map_or(rule, Arc::clone));
     let mut physical = PhysicalOptimizer::new().rules;
-    // Of an aggregate over one that statistics answer it mixes up the columns, and the query fails.
+    // The rule swaps columns when it answers a nested aggregate from statistics, and the query fails.
     physical.retain(|rule| rule.name() != "aggregate_statistics");
     physical.insert(0, Arc::new(JoinsPromiseNoOrder));
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
@@ -129,8 +131,8 @@ fn with_functions(mut state: SessionState) -> Result<SessionState> {
     Ok(state)
 }
 
-/// The plan of a query over tables by their plain names. DataFusion's own way from a statement to a plan does not find the tables that
-/// are named in time windows.
+/// Plans a query over tables by their plain names. DataFusion's own path from a statement to a plan does not find tables that are
+/// named in time windows.
 ///
 /// # Errors
 /// What is wrong with the query.
@@ -144,13 +146,13 @@ pub fn plan_query(
     standard::standard(SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)?)
 }
 
-/// A table of which only the schema is known. Plans over it cannot run: its scans are given another source first.
+/// A table of which only the schema is known. To run a plan over it, first replace the source of its scans.
 pub struct SchemaOnly {
     schema: SchemaRef,
 }
 
 impl SchemaOnly {
-    /// With this schema.
+    /// Creates a table with this schema.
     #[must_use]
     pub fn new(schema: SchemaRef) -> SchemaOnly {
         SchemaOnly { schema }
@@ -169,7 +171,7 @@ impl TableSource for SchemaOnly {
     }
 }
 
-/// What names in a query stand for: relations by their plain name, functions from a session.
+/// Resolves names in a query: relations by their plain name, functions from a session.
 pub(crate) struct Names<'a> {
     pub(crate) state: &'a SessionState,
     pub(crate) tables: BTreeMap<String, Arc<dyn TableSource>>,

@@ -1,7 +1,7 @@
-//! `to_timestamp` and its relatives give values of the type that they declare.
+//! Makes `to_timestamp` and its relatives return values of the type that they declare.
 //!
-//! DataFusion 55 declares them in the session's time zone. For a column of text they give an array without a zone: a projection then
-//! refuses the array, and a comparison with another timestamp is not possible. The instants are right, so only the type is replaced.
+//! DataFusion 55 declares them in the session's time zone. For a text column they return an array without a zone, which a
+//! projection rejects and which cannot be compared with another timestamp. The instants are right, so only the type is replaced.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use datafusion::logical_expr::{ColumnarValue, Documentation, ScalarFunctionArgs,
 const FUNCTIONS: [&str; 5] =
     ["to_timestamp", "to_timestamp_seconds", "to_timestamp_millis", "to_timestamp_micros", "to_timestamp_nanos"];
 
-/// Puts these functions in the place of the session's own.
+/// Replaces the session's own functions by these.
 pub(super) fn register(state: &mut SessionState) -> Result<()> {
     for name in FUNCTIONS {
         if let Some(function) = state.scalar_functions().get(name).cloned() {
@@ -25,7 +25,7 @@ pub(super) fn register(state: &mut SessionState) -> Result<()> {
     Ok(())
 }
 
-/// A function whose timestamps are given the zone that it declares.
+/// A function whose timestamps get the zone that it declares.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct InDeclaredZone {
     function: Arc<ScalarUDF>,

@@ -1,7 +1,7 @@
-//! An aggregate over different values becomes one over another, and keeps the types of its columns.
+//! Keeps the types of columns when an aggregate over DISTINCT values is split into two aggregates.
 //!
-//! DataFusion 55.2 adds up the sums of the inner aggregate, and the sum of a DECIMAL has ten digits more than its argument: a column has
-//! another type then than the query says.
+//! DataFusion 55.2 adds up the sums of the inner aggregate, and the sum of a DECIMAL has ten digits more than its argument. So a
+//! column gets another type than the query says.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Projection, cast};
 use datafusion::optimizer::single_distinct_to_groupby::SingleDistinctToGroupBy;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// [`SingleDistinctToGroupBy`], with sums of the type that they had.
+/// [`SingleDistinctToGroupBy`], with sums cast to the type that they had.
 #[derive(Debug, Default)]
 pub(super) struct DistinctKeepsTypes(SingleDistinctToGroupBy);
 

@@ -1,8 +1,8 @@
-//! Filters stay above aggregates that have a row without any input.
+//! Keeps filters above aggregates that return a row even without input.
 //!
-//! DataFusion 55 lets a filter pass an aggregate when it names grouping columns only, and takes one that names no column at all for such:
-//! `s <> 'q'` where `s` is a constant NULL. Below an aggregate without GROUP BY it then takes away the input, and not the one row that
-//! the aggregate always gives; so too with grouping sets, one of which may be empty.
+//! DataFusion 55 pushes a filter below an aggregate if it reads only grouping columns, and counts a filter that reads no column at
+//! all among these: `s <> 'q'` where `s` is a constant NULL. Below an aggregate without GROUP BY, the filter then removes the input
+//! instead of the one row that the aggregate always returns. The same goes for grouping sets, one of which may be empty.
 
 use datafusion::common::Result;
 use datafusion::common::tree_node::Transformed;
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// [`PushDownFilter`], less what it may not do.
+/// [`PushDownFilter`], without these cases.
 #[derive(Debug, Default)]
 pub(super) struct FiltersStayAboveOneRow(PushDownFilter);
 

@@ -1,9 +1,9 @@
-//! Joins that promise nothing about the order of their rows.
+//! Makes joins promise nothing about the order of their rows.
 //!
-//! DataFusion 55 takes what holds of a join's inputs to hold of its rows, and leaves out sorts that it then thinks needless. Two of
-//! these conclusions are wrong: a column that is constant on the null-supplying side of an outer join is also NULL after it, and the
-//! order of the side that is not kept is lost where keys repeat (its issue 25052). `ORDER BY`, ranks and top n then come out wrong.
-//! So each join stands below a node that passes its rows on and claims no order, constant or equality of them.
+//! DataFusion 55 derives properties of a join's rows from those of its inputs, and leaves out sorts that then seem needless. Two of
+//! these conclusions are wrong. A column that is constant on the null-supplying side of an outer join is also NULL after it. The
+//! order of the side that is not preserved is lost if keys repeat (its issue 25052). `ORDER BY`, ranks and top n then come out
+//! wrong. So each join is put below a node that passes its rows on and claims no order, constants or equalities.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 
-/// Puts every join below an [`Unordered`]; comes before all rules that look at order.
+/// Puts every join below an [`Unordered`]. Runs before all rules that look at order.
 #[derive(Debug)]
 pub(super) struct JoinsPromiseNoOrder;
 
@@ -53,7 +53,7 @@ impl PhysicalOptimizerRule for JoinsPromiseNoOrder {
     }
 }
 
-/// The rows of its input, with nothing said of their order.
+/// Passes on the rows of its input, and claims nothing about their order.
 #[derive(Debug)]
 struct Unordered {
     input: Arc<dyn ExecutionPlan>,
@@ -121,8 +121,8 @@ impl ExecutionPlan for Unordered {
         Unordered::over_one(children)
     }
 
-    /// A choice of columns goes below, so that the join need not build what nobody reads. Other expressions can be constant, and what
-    /// stands above may rely on that.
+    /// Pushes a projection down if it only picks columns, so that the join need not build columns that nobody reads. Other
+    /// expressions can be constant, and the operators above may rely on that.
     fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if !projection.expr().iter().all(|projected| projected.expr.is::<Column>()) {
             return Ok(None);

@@ -1,7 +1,7 @@
-//! Sorts that DataFusion has lost on the way, put back before it looks for them.
+//! Restores sorts that DataFusion has lost, before its last check looks for them.
 //!
-//! DataFusion 55 leaves out a sort by columns that are constant, and may then move the expressions that made them so: for its last
-//! check the plan has rows in no order, and it refuses a query that is right. Sorting rows that are in order already costs little.
+//! DataFusion 55 leaves out a sort by constant columns, and may then move the expressions that made them constant. To its last
+//! check, the rows have no order, and it rejects a valid query. Sorting rows that are already in order costs little.
 
 use std::sync::Arc;
 
@@ -13,7 +13,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, replace_children_if_necessary};
 
-/// Sorts the input of each node that needs an order and is not known to have it; comes after all rules that change plans.
+/// Sorts the input of each node that requires an order which the input is not known to have. Runs after all rules that change
+/// plans.
 #[derive(Debug)]
 pub(super) struct LostSortsComeBack;
 

@@ -1,5 +1,5 @@
-//! Operators as SQL means them, chosen where an expression is planned: by then the types of both sides are known, and only what a user
-//! wrote is there.
+//! Chooses the functions behind operators as SQL means them, while an expression is planned. At that point the types of both sides
+//! are known, and there is only what a user wrote.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::functions::arithmetic::{checked, is_checked};
 use super::functions::date_part::date_part;
 
-/// Comes before DataFusion's own planners.
+/// Runs before DataFusion's own planners.
 #[derive(Debug)]
 pub(super) struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, written: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let Some(operator) = whole_number_operator(&written) else { return Ok(PlannerResult::Original(written)) };
-        // The right side first: of a long chain it is short, and often decides.
+        // The right side first: in a long chain it is short, and often decides.
         let integer = |side: &Expr| whole_number_type(side, schema).filter(DataType::is_integer);
         let Some(right) = integer(&written.right) else { return Ok(PlannerResult::Original(written)) };
         let Some(left) = integer(&written.left) else { return Ok(PlannerResult::Original(written)) };
@@ -36,7 +36,8 @@ impl ExprPlanner for Operators {
     }
 }
 
-/// The operator of an operation that may be one of whole numbers and wrap around; none for constants, which the optimizer computes.
+/// Returns the operator of an operation that can wrap around if its sides are whole numbers. `None` for constants, which the
+/// optimizer computes.
 fn whole_number_operator(written: &RawBinaryExpr) -> Option<Operator> {
     let constant = matches!((&written.left, &written.right), (Expr::Literal(..), Expr::Literal(..)));
     match written.op {
@@ -48,12 +49,13 @@ fn whole_number_operator(written: &RawBinaryExpr) -> Option<Operator> {
     }
 }
 
-/// The type of a side. DataFusion finds the type of a call by way of the names of all calls in it, which are as long as it is deep.
+/// Returns the type of a side. DataFusion finds the type of a call through the names of all calls in it, which are as long as it is
+/// deep.
 fn whole_number_type(side: &Expr, schema: &DFSchema) -> Option<DataType> {
     match side {
         Expr::ScalarFunction(call) if is_checked(&call.func) => {
             let types: Option<Vec<DataType>> = match call.args.as_slice() {
-                // All of one type: see below.
+                // All sides have one type: see `chained`.
                 [first, _, _, ..] => return whole_number_type(first, schema),
                 sides => sides.iter().map(|side| whole_number_type(side, schema)).collect(),
             };
@@ -63,8 +65,8 @@ fn whole_number_type(side: &Expr, schema: &DFSchema) -> Option<DataType> {
     }
 }
 
-/// The call of a function on both sides. A chain of one operator over one type becomes one call, so that thousands of terms are not
-/// thousands of calls in each other: it is computed from left to right all the same.
+/// Calls a function on both sides. A chain of one operator over one type becomes one call, so that thousands of terms are not
+/// thousands of nested calls. It is still computed from left to right.
 fn chained(function: &Arc<ScalarUDF>, left: (Expr, &DataType), right: (Expr, &DataType), schema: &DFSchema) -> Expr {
     match left.0 {
         Expr::ScalarFunction(mut call)
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
     use crate::{Catalog, SqlFile};
 
-    /// How many sides each operation of whole numbers has, in an expression over columns of several types.
+    /// Returns how many sides each operation of whole numbers has, in an expression over columns of several types.
     fn sides(expression: &str) -> Vec<usize> {
         let text = format!(
             "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, i INT, d DOUBLE) STORED AS FILE LOCATION 't';
@@ -125,10 +127,10 @@ mod tests {
 
     #[test]
     fn thousands_of_terms_are_planned() {
-        // The parser calls itself for each.
+        // The parser recurses for each term.
         let planned = std::thread::Builder::new().stack_size(256 << 20).spawn(|| {
             assert_eq!(sides(&vec!["a"; 2_000].join(" + ")), [2_000]);
-            // Those of floats are DataFusion's own, which takes seconds for thousands.
+            // Operations on floats are DataFusion's own, which takes seconds for thousands of terms.
             assert_eq!(sides(&vec!["d"; 300].join(" + ")), [0; 0]);
         });
         planned.unwrap().join().unwrap();

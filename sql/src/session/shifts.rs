@@ -1,7 +1,7 @@
 //! `lead` and `lag` with IGNORE NULLS, over whole partitions.
 //!
-//! DataFusion 55.2 has two ways to compute them. The one that goes row by row, which it takes beside functions with frames, answers LEAD with
-//! IGNORE NULLS wrongly (its issue 25471). So NULLs are passed over in the other way only.
+//! DataFusion 55.2 has two ways to compute them. The row-by-row one, which it uses beside functions with frames, answers LEAD with
+//! IGNORE NULLS wrongly (its issue 25471). So IGNORE NULLS always takes the other one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion::logical_expr::function::{ExpressionArgs, PartitionEvaluatorArgs,
 use datafusion::logical_expr::{PartitionEvaluator, ReversedUDWF, Signature, WindowUDF, WindowUDFImpl};
 use datafusion::physical_expr::PhysicalExpr;
 
-/// The functions that replace those of their names.
+/// Returns the functions, each of which replaces DataFusion's of the same name.
 pub(super) fn functions() -> Vec<Arc<WindowUDF>> {
     [lead_udwf(), lag_udwf()].into_iter().map(|inner| Arc::new(WindowUDF::new_from_impl(Shift(inner)))).collect()
 }
@@ -53,7 +53,7 @@ impl WindowUDFImpl for Shift {
     }
 }
 
-/// Evaluates a partition at once, and never row by row.
+/// Evaluates a whole partition at once, never row by row.
 #[derive(Debug)]
 struct WholePartition(Box<dyn PartitionEvaluator>);
 
