@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use arrow::datatypes::TimeUnit;
 
-/// A duration in a timestamp's unit; none where it is no whole number of them.
+/// Converts a duration to a timestamp's unit. `None` if it is not a whole number of units.
 pub(crate) fn units(duration: Duration, unit: TimeUnit) -> Option<i64> {
     units_of_nanos(i128::try_from(duration.as_nanos()).ok()?, unit)
 }
 
-/// The same of a length in nanoseconds, which may be negative.
+/// Converts a length in nanoseconds, which may be negative, in the same way.
 pub(crate) fn units_of_nanos(nanos: i128, unit: TimeUnit) -> Option<i64> {
     let nanos_in_one = match unit {
         TimeUnit::Second => 1_000_000_000,

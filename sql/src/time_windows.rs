@@ -1,15 +1,15 @@
-//! `TUMBLE`, `HOP` and `SESSION` in FROM: every column of a source or view, and the window that each row is in. They become
-//! plain filters, projections, an unnest and window functions before anything is optimized. The planner knows sessions again by the
-//! names of the columns on the way; other windows are nothing special to it.
+//! `TUMBLE`, `HOP` and `SESSION` in FROM: every column of a source or view, and the window that each row is in. They are rewritten
+//! as plain filters, projections, an unnest and window functions before the optimizer runs. The planner recognizes sessions by the
+//! names of intermediate columns. It treats other windows like any other operators.
 //!
-//! A window holds its start and not its end. Windows are counted from 1970-01-01, or from an offset to it. A row without a time is in no
-//! window; a row that comes late is in the window that its time says.
+//! A window includes its start and excludes its end. Windows are counted from 1970-01-01, or from an offset to it. A row without a
+//! time is in no window. A late row is in the window that its time says.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `arguments` | what a call says, checked, each error with its place |
-//! | `relations` | the relation that it reads |
-//! | `plans` | the plan of each kind |
+//! | `arguments` | the arguments of a call, validated; each error has its place |
+//! | `relations` | the relation that a call reads |
+//! | `plans` | the plan of each kind of window |
 
 mod arguments;
 mod plans;
@@ -29,7 +29,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::dialect::TIME_WINDOWS;
 
-/// Plans the calls.
+/// Plans calls of time windows.
 #[derive(Debug)]
 pub(crate) struct TimeWindows;
 
@@ -47,17 +47,17 @@ impl RelationPlanner for TimeWindows {
     }
 }
 
-/// The function that a name in FROM calls.
+/// Returns the time window function that a name in FROM calls.
 fn function(name: &ObjectName) -> Option<&'static str> {
     let [part] = name.0.as_slice() else { return None };
     let name = part.as_ident().filter(|name| name.quote_style.is_none())?;
     TIME_WINDOWS.into_iter().find(|function| name.value.eq_ignore_ascii_case(function))
 }
 
-/// The relations that a statement names, those in time windows among them.
+/// Returns the relations that a statement names, including those in time windows.
 ///
 /// # Errors
-/// Names of more than three parts.
+/// When a name has more than three parts.
 pub fn relations_named(statement: &Statement) -> Result<Vec<TableReference>> {
     let mut statement = statement.clone();
     if let Statement::Statement(statement) = &mut statement {
@@ -66,7 +66,7 @@ pub fn relations_named(statement: &Statement) -> Result<Vec<TableReference>> {
     Ok(resolve_table_references(&statement, true)?.0)
 }
 
-/// Puts the source of each window in its place.
+/// Replaces each time window by the source that it reads.
 struct Sources;
 
 impl VisitorMut for Sources {

@@ -1,4 +1,4 @@
-//! What a call of TUMBLE, HOP or SESSION says.
+//! Reads and validates a call of TUMBLE, HOP or SESSION.
 
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::{DFSchema, DataFusionError, Diagnostic, Result, ScalarValue, Span, TableReference};
@@ -11,11 +11,11 @@ use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
 use super::relations::relation;
 
-/// A call that is right.
+/// A valid call.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) input: LogicalPlan,
-    /// How columns of the windows are qualified where the call has no name of its own.
+    /// The qualifier of the windows' columns if the call has no name of its own.
     pub(super) name: Option<TableReference>,
     /// Of type [`Call::time_type`].
     pub(super) time: Expr,
@@ -23,22 +23,22 @@ pub(super) struct Call {
     pub(super) kind: Kind,
 }
 
-/// The windows. Lengths are in units of the time, all above 0; offsets may be below.
+/// The kind of window. Lengths are in units of the time and above 0. Offsets may be negative.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// Windows side by side.
+    /// Adjacent windows.
     Tumble { size: i64, offset: i64 },
-    /// Side by side, a number of months long.
+    /// Adjacent windows, a number of months long.
     TumbleMonths { size: i32 },
-    /// A window at each slide.
+    /// A window that starts at each slide.
     Hop { slide: i64, size: i64, offset: i64 },
-    /// In months.
+    /// The same in months.
     HopMonths { slide: i32, size: i32 },
-    /// As long as no gap is longer.
+    /// A window that lasts until there are no rows for longer than the gap.
     Session { gap: i64, keys: Vec<Expr> },
 }
 
-/// At most so many windows hold a row.
+/// The most windows that a row can be in.
 const MOST_WINDOWS: i64 = 10_000;
 
 /// A length of time.
@@ -48,7 +48,7 @@ enum Length {
     Nanoseconds(i64),
 }
 
-/// How the call is written, for messages.
+/// Returns how to write the call, for messages.
 fn usage(function: &str) -> &'static str {
     match function {
         "TUMBLE" => "write TUMBLE(source, time_column, INTERVAL '10 minutes')",
@@ -62,7 +62,7 @@ fn refused(message: String, help: &str, at: SqlSpan) -> DataFusionError {
     DataFusionError::Plan(message).with_diagnostic(diagnostic)
 }
 
-/// Reads and checks a call.
+/// Reads and validates a call.
 pub(super) fn read(
     function: &'static str,
     written: &ObjectName,
@@ -155,7 +155,7 @@ fn refuse_own_columns(function: &str, input: &LogicalPlan, at: SqlSpan) -> Resul
     Ok(())
 }
 
-/// The time of a row, its type and the unit of that.
+/// Returns the time of a row, its type and its unit.
 fn time(
     function: &str,
     argument: &SqlExpr,
@@ -194,7 +194,7 @@ fn time(
     }
 }
 
-/// A length of time above 0.
+/// Reads a length of time, which must be above 0.
 fn length(function: &str, argument: &SqlExpr, context: &mut dyn RelationPlannerContext) -> Result<Length> {
     let length = interval(function, argument, context)?;
     match length {
@@ -240,7 +240,7 @@ fn offset(function: &str, argument: Option<&&SqlExpr>, unit: TimeUnit, context: 
     }
 }
 
-/// A length in units of the time.
+/// Converts a length to units of the time.
 fn in_units(length: Length, unit: TimeUnit, at: SqlSpan) -> Result<i64> {
     let (nanoseconds, name) = match unit {
         TimeUnit::Second => (1_000_000_000, "seconds"),

@@ -1,5 +1,5 @@
-//! The plan of each kind of window. Times are computed as whole numbers of their unit, so that windows are exact for every unit and before
-//! 1970; only windows of months use the calendar.
+//! Builds the plan of each kind of window. Times are computed as whole numbers of their unit, so that windows are exact in every
+//! unit and before 1970. Only windows of months use the calendar.
 
 use std::sync::Arc;
 
@@ -16,13 +16,13 @@ use datafusion::logical_expr::{
 
 use super::arguments::{Call, Kind};
 
-/// Columns on the way, which no user can write.
+/// Intermediate columns, which no user can write.
 pub(crate) const TIME: &str = "$time";
 pub(crate) const STARTS: &str = "$starts";
 pub(crate) const NEAREST: &str = "$nearest";
 pub(crate) const OPENED: &str = "$opened";
 
-/// All columns of what is read, then the window.
+/// Plans a call. The result has all columns of the input, then those of the window.
 pub(super) fn plan(call: Call) -> Result<LogicalPlan> {
     let Call { input, name, time, time_type, kind } = call;
     let columns: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
@@ -60,7 +60,7 @@ pub(super) fn plan(call: Call) -> Result<LogicalPlan> {
     }
 }
 
-/// A session begins with a row before which there is none for as long as the gap; it ends a gap after its last row.
+/// Plans sessions. A session begins with a row that has no earlier row within the gap before it, and ends a gap after its last row.
 fn sessions(window: &Window, timed: LogicalPlanBuilder, gap: i64, keys: &[Expr]) -> Result<LogicalPlanBuilder> {
     let near = WindowFrame::new_bounds(
         WindowFrameUnits::Range,
@@ -88,7 +88,7 @@ fn named(input: LogicalPlanBuilder, function: Expr, columns: &[Expr], name: &str
     computed.project(kept.collect::<Vec<_>>())
 }
 
-/// An aggregate over the rows of a key, with a frame over their times or over all of them.
+/// Returns an aggregate over the rows of a key, with a frame over their times or over all of them.
 fn over(function: Arc<AggregateUDF>, value: Expr, keys: &[Expr], frame: Option<WindowFrame>) -> Expr {
     let order_by = if frame.is_some() { vec![column(TIME).sort(true, false)] } else { Vec::new() };
     Expr::WindowFunction(Box::new(WindowFunction {
@@ -112,7 +112,7 @@ struct Window {
 }
 
 impl Window {
-    /// The columns and some more.
+    /// Projects the columns and some more.
     fn with(&self, input: LogicalPlanBuilder, more: impl IntoIterator<Item = Expr>) -> Result<LogicalPlanBuilder> {
         input.project(self.columns.iter().cloned().chain(more).collect::<Vec<_>>())
     }
@@ -130,14 +130,14 @@ impl Window {
     }
 }
 
-/// The last multiple of a size, counted from an offset, that is not above an instant.
+/// Returns the last multiple of a size, counted from an offset, that is not after an instant.
 fn floor(instant: Expr, size: i64, offset: i64) -> Expr {
     let from_offset = if offset == 0 { instant.clone() } else { instant.clone() - lit(offset) };
     // The remainder of a negative number is negative.
     instant - (from_offset % lit(size) + lit(size)) % lit(size)
 }
 
-/// The beginning of the months that hold a time.
+/// Returns the start of the period of months that holds a time.
 fn bin(size: i32, time: &Expr) -> Expr {
     date_bin().call(vec![months(size), time.clone()])
 }

@@ -1,8 +1,8 @@
-//! The relation that a call reads: named by its first argument, or a subquery there.
+//! The relation that a call reads: its first argument is a name or a subquery.
 
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, TableFactor};
 
-/// The relation that an argument names, or is.
+/// Returns the relation that an argument names or, for a subquery, is.
 pub(super) fn relation(argument: &SqlExpr) -> Option<TableFactor> {
     match argument {
         SqlExpr::Identifier(name) => Some(named(std::slice::from_ref(name))),
@@ -14,7 +14,7 @@ pub(super) fn relation(argument: &SqlExpr) -> Option<TableFactor> {
     }
 }
 
-/// A relation by its name.
+/// Returns a relation by its name.
 fn named(parts: &[Ident]) -> TableFactor {
     TableFactor::Table {
         name: ObjectName::from(parts.to_vec()),
