@@ -1,7 +1,7 @@
-//! The command line: what can be said, and what each way of ending means. One file a command below.
+//! The command line: its commands, one a file below, and its exit codes.
 //!
-//! Exit codes: 0; 1 with one message that says what, where and what to do; 2 for wrong usage; 3 where `run --until-caught-up` has set
-//! events aside; 4 where `verify` cannot tell; 130 after a second Ctrl-C.
+//! Exit codes: 0 for success; 1 for an error, with a message that says what, where and what to do; 2 for wrong usage; 3 if
+//! `run --until-caught-up` has set events aside; 4 if `verify` cannot tell; 130 after a second Ctrl-C.
 
 mod check;
 mod client;
@@ -43,7 +43,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  alluvium init my-views                    make a folder that runs as it stands
+  alluvium init my-views                    create a project that runs as it is
   alluvium -C my-views run                  keep its views up to date until stopped
   alluvium -C my-views query 'SELECT * FROM revenue_by_country'
   alluvium -C my-views status
@@ -53,9 +53,9 @@ of sources (ALLUVIUM_NATS_URL, ALLUVIUM_NATS_CREDS, ALLUVIUM_SOURCE_<NAME>_<OPTI
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every view until stopped: catch up, then follow
+    /// Run every view until stopped: catch up, then follow its sources
     Run(run::Run),
-    /// Parse and plan everything, and say how each view will be kept up to date
+    /// Check all SQL and settings, and show how each view is maintained
     Check(check::Check),
     /// Show the incremental plan of a view, operator by operator
     Explain(explain::Explain),
@@ -65,25 +65,25 @@ enum Command {
     Query(query::Query),
     /// List, show or drop events that were set aside
     DeadLetters(dead_letters::DeadLetters),
-    /// Prove that views equal their SQL over the events that they have applied
+    /// Recompute views in batch and compare them with what is committed
     Verify(verify::Verify),
-    /// Make a view anew from the first event; the old one serves until it has caught up
+    /// Rebuild a view from the first event; the old version serves until the new one has caught up
     Rebuild(rebuild::Rebuild),
-    /// Start a view again that has failed, from its last commit
+    /// Restart a failed view from its last commit
     Restart(restart::Restart),
-    /// Remove a view whose SQL is gone
+    /// Remove a view whose SQL file is gone
     Drop(drop::Drop),
-    /// Make a folder that runs as it stands, with no server
+    /// Create a project that runs as it is, without a server
     Init(init::Init),
-    /// Print the completions of a shell
+    /// Print the completion script of a shell
     #[command(after_help = "Example:\n  alluvium completions bash > ~/.local/share/bash-completion/completions/alluvium")]
     Completions {
-        /// Of which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
 }
 
-/// Parses the command line, does what it says, and says how that went.
+/// Parses the command line, runs the command, and reports its errors. Returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     let bars = logging::install(cli.global.log_format, level);
     match dispatch(&cli, bars) {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads our output has read enough (`alluvium query ... | head`).
+        // The reader of our output has read enough (`alluvium query ... | head`).
         Err(error) if report::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             let text = report::render(&error, report::Style::of_stderr());

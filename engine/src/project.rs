@@ -52,7 +52,7 @@ impl Project {
         if files.is_empty() {
             return Err(Error::config(
                 format!("no .sql file in {}", shown(dir)),
-                "`alluvium init DIR` makes a folder that runs as it stands; -C DIR names another folder",
+                "`alluvium init DIR` creates a project that runs as it is; -C DIR names another folder",
             ));
         }
         Project::new(dir.to_owned(), settings, Catalog::load(&files)?)
@@ -151,7 +151,7 @@ fn sql_files(dir: &Path) -> Result<Vec<SqlFile>, Error> {
         if error.kind() == std::io::ErrorKind::NotFound {
             return Error::config(
                 format!("there is no folder {}", shown(dir)),
-                "`alluvium init DIR` makes one that runs as it stands",
+                "`alluvium init DIR` creates a project that runs as it is",
             );
         }
         if error.kind() == std::io::ErrorKind::NotADirectory {

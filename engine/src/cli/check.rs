@@ -10,9 +10,9 @@ use crate::error::Error;
 
 const EXAMPLES: &str = "\
 Examples:
-  alluvium -C my-views check       exit 1 on any error, for CI
+  alluvium -C my-views check       exits with 1 on any error, for CI
 
-No source is asked and nothing is written.";
+It connects to no source and writes nothing.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]

@@ -9,14 +9,14 @@ use crate::layout::RunInfo;
 use crate::serve::http::COMMAND_HEADER;
 use crate::status::{SourceHealth, ViewStatus};
 
-/// A running engine that can be asked.
+/// A connection to a running engine.
 pub(super) struct Client {
     base: String,
     agent: ureq::Agent,
 }
 
 impl Client {
-    /// None where its HTTP server is off.
+    /// Makes a client, or returns `None` if the engine's HTTP server is off.
     pub(super) fn of(info: &RunInfo) -> Option<Client> {
         let base = format!("http://{}", info.http.as_ref()?);
         let config = ureq::Agent::config_builder()
@@ -37,7 +37,7 @@ impl Client {
         response.body_mut().read_json().map_err(|error| self.silent(&error))
     }
 
-    /// Sends `rebuild`, `restart` or `drop`.
+    /// Sends the command `rebuild`, `restart` or `drop`.
     pub(super) fn command(&self, command: &str, view: &str) -> Result<(), Error> {
         let url = format!("{}/{command}/{}", self.base, percent_encoded(view));
         let mut response = self.agent.post(url).header(COMMAND_HEADER, "1").send_empty().map_err(|error| self.silent(&error))?;
@@ -48,19 +48,19 @@ impl Client {
         let message = answer["error"].as_str().unwrap_or("the engine refused without a reason").to_owned();
         match answer["help"].as_str() {
             Some(help) => Err(Error::config(message, help)),
-            None => Err(Error::config(message, format!("the engine at {} said so", self.base))),
+            None => Err(Error::config(message, format!("the engine at {} refused the command", self.base))),
         }
     }
 
     fn silent(&self, error: &ureq::Error) -> Error {
         Error::unavailable(
             format!("the engine at {} does not answer: {error}", self.base),
-            "see its log; if it hangs, stop it and start it again",
+            "check its log; if it hangs, stop it and start it again",
         )
     }
 }
 
-/// What a path segment may hold stands for itself, any other byte as %XX.
+/// Encodes every byte that a path segment may not contain as %XX.
 fn percent_encoded(name: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),

@@ -1,4 +1,4 @@
-//! `alluvium dead-letters`: events that were set aside.
+//! `alluvium dead-letters`: lists, shows and drops events that were set aside.
 
 use std::fmt::Write as _;
 use std::io::{self, BufWriter};
@@ -19,12 +19,12 @@ use crate::layout::Layout;
 
 const EXAMPLES: &str = "\
 Examples:
-  alluvium -C my-views dead-letters list                              how many, by source, view and kind, and the first of them
+  alluvium -C my-views dead-letters list                              counts by source, view and kind, and the first letters
   alluvium -C my-views dead-letters list --kind wrong_type --since '1 day'
   alluvium -C my-views dead-letters show --source orders --sequence 17
   alluvium -C my-views dead-letters drop --source orders --until 2026-11-01T00:00:00Z --yes
 
-`drop` removes the letters and nothing else: no view changes.";
+`drop` removes only the letters: no view changes.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -39,58 +39,58 @@ enum Action {
     List {
         #[command(flatten)]
         which: Which,
-        /// List at most so many
+        /// The largest number to list
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// How they are written; `csv` and `json` list all that are selected, without the counts
+        /// The format; `csv` and `json` list all selected letters, without counts
         #[arg(long, value_enum, default_value_t = Format::Table)]
         format: Format,
     },
-    /// Show events that were set aside whole, with headers and body
+    /// Show events that were set aside in full, with headers and body
     Show {
         #[command(flatten)]
         which: Which,
-        /// Show at most so many
+        /// The largest number to show
         #[arg(long, default_value_t = 20)]
         limit: usize,
-        /// How they are written
+        /// The format of the letters
         #[arg(long, value_enum, default_value_t = Shape::Table)]
         format: Shape,
     },
-    /// Remove letters that are no longer needed
+    /// Remove dead letters that are no longer needed
     Drop {
         #[command(flatten)]
         which: Which,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(short, long)]
         yes: bool,
     },
 }
 
-/// Which letters are meant.
+/// Selects letters.
 #[derive(Debug, Args)]
 struct Which {
-    /// Of this source
+    /// Events of this source
     #[arg(long)]
     source: Option<String>,
-    /// That this view could not apply; those that no view of the source could apply name no view
+    /// Events that this view could not apply; letters about all views of a source name no view
     #[arg(long)]
     view: Option<String>,
-    /// Of this kind, such as wrong_type or expression
+    /// Letters of this kind, such as wrong_type or expression
     #[arg(long)]
     kind: Option<String>,
-    /// With this sequence
+    /// Events with this sequence
     #[arg(long)]
     sequence: Option<u64>,
-    /// Of events stored at or after a time (2026-11-01T00:00:00Z), or in the last `1 day`
+    /// Events stored at or after a time (2026-11-01T00:00:00Z), or within the last `1 day`
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<SystemTime>,
-    /// Of events stored before a time (2026-11-01T00:00:00Z), or longer than `1 day` ago
+    /// Events stored before a time (2026-11-01T00:00:00Z), or more than `1 day` ago
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<SystemTime>,
 }
 
-/// A time, or a length of time before now.
+/// Parses a time, or a length of time before now.
 fn time(text: &str) -> Result<SystemTime, String> {
     if let Ok(ago) = humantime::parse_duration(text) {
         return SystemTime::now().checked_sub(ago).ok_or_else(|| format!("{text} is too long ago"));
@@ -172,7 +172,8 @@ async fn show(layout: &Layout, selection: &Selection, limit: usize, format: Shap
     print(if text.is_empty() { "no such event was set aside\n" } else { &text })
 }
 
-/// The columns of each letter that are not NULL, as text; a body that is no text in hexadecimal digits, under another name.
+/// Returns the columns of each letter that are not NULL, as text. Bytes that are not UTF-8 are written in hexadecimal digits, under a
+/// name that ends in `_hex`.
 async fn rows(letters: DataFrame) -> Result<Vec<Vec<(String, String)>>, Error> {
     let mut all = Vec::new();
     for batch in letters.collect().await? {
@@ -215,7 +216,7 @@ async fn drop(layout: &Layout, selection: &Selection, yes: bool) -> Result<(), E
         return print("no such event was set aside\n");
     }
     if !yes && !super::drop::confirmed(&format!("{count} dead letters"))? {
-        return Err(Error::config(format!("{count} dead letters are left as they are"), "say y, or give --yes"));
+        return Err(Error::config(format!("{count} dead letters were not dropped"), "answer y, or give --yes"));
     }
     let dropped = dead_letters::drop(layout, selection).await?;
     print(&format!("dropped {dropped} dead letters\n"))

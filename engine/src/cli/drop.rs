@@ -15,14 +15,14 @@ use crate::record::{Store, drop_view};
 const EXAMPLES: &str = "\
 Examples:
   rm my-views/revenue_by_country.sql && alluvium -C my-views drop revenue_by_country
-  alluvium -C my-views drop revenue_by_country --yes    without a question";
+  alluvium -C my-views drop revenue_by_country --yes    without confirmation";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Drop {
     /// The view
     view: String,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     yes: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct Drop {
 impl Drop {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let layout = global.layout()?;
-        // A name is a folder's name below: nothing but the views that are there may be given.
+        // The name becomes a folder's name below, so only names of existing views may pass.
         if !super::status::views_there(&layout)?.contains(&self.view) {
             return Err(Error::config(
                 format!("there is no data of a view {} in {}", self.view, layout.root().display()),
@@ -38,15 +38,15 @@ impl Drop {
             ));
         }
         if !self.yes && !confirmed(&format!("all rows and state of {}", self.view))? {
-            return Err(Error::config(format!("{} is left as it is", self.view), "say y, or give --yes"));
+            return Err(Error::config(format!("{} was not dropped", self.view), "answer y, or give --yes"));
         }
         match running(&layout)? {
             Some(info) => match Client::of(&info) {
                 Some(client) => client.command("drop", &self.view)?,
                 None => {
                     return Err(Error::config(
-                        format!("process {} runs this folder with its HTTP server off, and cannot be told", info.pid),
-                        "stop it and drop the view then",
+                        format!("process {} runs this project with its HTTP server off, so it takes no commands", info.pid),
+                        "stop it, then drop the view",
                     ));
                 }
             },
@@ -56,13 +56,13 @@ impl Drop {
     }
 }
 
-/// Removes it here: nothing runs.
+/// Removes the view in this process, when no engine is running.
 fn remove(global: &Global, layout: &Layout, view: &str) -> Result<(), Error> {
     let _guard = lock(layout, None)?;
     match global.project() {
         Ok(project) if declares(&project, view) => Err(Error::config(
             format!("view {view} is declared by a SQL file"),
-            "remove its statement first, or the next run makes it again; `alluvium rebuild` makes a view anew",
+            "remove its statement first, or the next run creates it again; `alluvium rebuild` makes a view anew",
         )),
         // A folder without any SQL file declares nothing.
         Ok(_) => drop_view(layout, &Store::open(layout)?, view),
@@ -80,7 +80,7 @@ fn has_sql(global: &Global) -> bool {
     entries.into_iter().any(|entry| entry.path().extension().is_some_and(|extension| extension == "sql"))
 }
 
-/// Asks whether something is to be removed; no where nobody can be asked.
+/// Asks for confirmation to remove something. Returns false without asking if standard input is not a terminal.
 pub(super) fn confirmed(what: &str) -> Result<bool, Error> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);

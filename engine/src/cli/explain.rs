@@ -28,7 +28,7 @@ enum Format {
 pub(super) struct Explain {
     /// The view
     view: String,
-    /// How it is written
+    /// The format of the plan
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }

@@ -1,4 +1,4 @@
-//! What every command is given, and how it answers.
+//! What all commands share: global options, and how they print.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,13 +16,13 @@ pub(super) struct Global {
     /// The folder with alluvium.toml and the SQL files
     #[arg(short = 'C', long, global = true, env = "ALLUVIUM_DIR", default_value = ".", value_name = "DIR")]
     pub(super) dir: PathBuf,
-    /// The data folder [default: the setting `data`, DIR/data]
+    /// The data folder [default: the setting `data`, or else DIR/data]
     #[arg(long, global = true, env = "ALLUVIUM_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// How log lines are written, on standard error
+    /// The format of log lines on standard error
     #[arg(long, global = true, env = "ALLUVIUM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(super) log_format: LogFormat,
-    /// Log more; twice: everything
+    /// Log more; give it twice to log everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(super) verbose: u8,
     /// Log errors only, and show no progress
@@ -30,7 +30,7 @@ pub(super) struct Global {
     pub(super) quiet: bool,
 }
 
-/// How rows of a small answer are written.
+/// The format of a small answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shape {
     /// For people
@@ -48,19 +48,19 @@ impl Global {
         Project::load(&self.dir, &self.overrides())
     }
 
-    /// The data folder, for commands that need no SQL file.
+    /// Returns the layout of the data folder, for commands that need no SQL file.
     pub(super) fn layout(&self) -> Result<Layout, Error> {
         Ok(Layout::new(Settings::load(&self.dir, &self.overrides())?.data))
     }
 }
 
-/// To standard output, whole.
+/// Writes a text to standard output and flushes it.
 pub(super) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::io("writing", "standard output", error))
 }
 
-/// As JSON, one value a line or one in all.
+/// Formats a value as indented JSON.
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::bug(format!("writing JSON: {error}")))?;
     Ok(text + "\n")

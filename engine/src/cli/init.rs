@@ -1,4 +1,4 @@
-//! `alluvium init`: a folder that runs as it stands, with no server.
+//! `alluvium init`: creates a project that runs as it is, without a server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ Examples:
   alluvium -C my-views run --until-caught-up
   alluvium -C my-views query 'SELECT * FROM revenue_by_country ORDER BY revenue DESC'";
 
-/// Each file, and its text. The settings' file is made from the table of settings.
+/// The files with their texts. The settings file is made from the table of settings.
 pub(super) const FILES: &[(&str, &str)] = &[
     ("README.md", include_str!("init/README.md")),
     ("events.jsonl", include_str!("init/events.jsonl")),
@@ -29,7 +29,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
-    /// The folder, which must be empty or not there
+    /// The folder to create; it may exist if it is empty
     folder: PathBuf,
 }
 
@@ -38,19 +38,19 @@ impl Init {
         write(&self.folder)?;
         let folder = self.folder.display();
         print(&format!(
-            "made {folder}\n\nnow try\n  alluvium -C {folder} run --until-caught-up\n  alluvium -C {folder} query 'SELECT * FROM revenue_by_country'\n"
+            "created {folder}\n\nnow try\n  alluvium -C {folder} run --until-caught-up\n  alluvium -C {folder} query 'SELECT * FROM revenue_by_country'\n"
         ))
     }
 }
 
-/// Writes every file.
+/// Writes all files.
 pub(super) fn write(folder: &Path) -> Result<(), Error> {
     match fs::read_dir(folder) {
         Ok(mut entries) => {
             if entries.next().is_some() {
                 return Err(Error::config(
                     format!("{} is not empty", folder.display()),
-                    "name a folder that is empty or not there: nothing is overwritten",
+                    "name a folder that is empty or does not exist: nothing is overwritten",
                 ));
             }
         }
@@ -67,10 +67,10 @@ pub(super) fn write(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every setting with its default, commented out.
+/// Returns the text of `alluvium.toml`: every setting with its default, commented out.
 fn settings() -> String {
     let mut text = String::from(
-        "# Every setting, with its default. Each is also an environment variable, which goes before this file:\n\
+        "# Every setting, with its default. Each is also an environment variable, which overrides this file:\n\
          # ALLUVIUM_COMMIT_INTERVAL, ALLUVIUM_HTTP and so on.\n",
     );
     for key in KEYS {

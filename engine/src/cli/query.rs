@@ -19,15 +19,15 @@ Examples:
   alluvium -C my-views query 'SHOW TABLES'
   alluvium -C my-views query 'SELECT * FROM revenue_by_country' --format csv > revenue.csv
 
-It reads the last commit of each view, those of views that read each other at the same commit, while the engine runs or not.";
+It reads the last commit of each view; views that read each other are read at the same commit. It works with or without an engine.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people
     Table,
-    /// With a line of column names
+    /// With a header line of column names
     Csv,
-    /// A JSON object a line
+    /// One JSON object a line
     Json,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Format {
 pub(super) struct Query {
     /// A SELECT
     sql: String,
-    /// How rows are written
+    /// The format of rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -51,7 +51,7 @@ impl Query {
     }
 }
 
-/// Rows are written as they come, but for the table, whose widths need all of them.
+/// Writes an answer. Rows are streamed, except for a table, whose column widths depend on all rows.
 pub(super) async fn write(answer: crate::query::Answer, format: Format, mut out: impl Write) -> Result<(), Error> {
     let mut stream = answer.stream().await?;
     match format {

@@ -17,8 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views rebuild revenue_by_country
 
-While `alluvium run` is running, it is told to rebuild and this command returns at once; `alluvium status` shows how far it is.
-Otherwise this command does it and ends when the view has caught up. Either way the old view serves until then.";
+While `alluvium run` is running, this command tells it to rebuild and returns at once; `alluvium status` shows the progress.
+Otherwise this command rebuilds the view itself and ends when it has caught up. Either way the old version serves until then.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -33,13 +33,13 @@ impl Rebuild {
         if let Some(info) = running(&layout)? {
             let client = Client::of(&info).ok_or_else(|| {
                 Error::config(
-                    format!("process {} runs this folder with its HTTP server off, and cannot be told", info.pid),
+                    format!("process {} runs this project with its HTTP server off, so it takes no commands", info.pid),
                     "stop it and rebuild, or start it again with an HTTP address",
                 )
             })?;
             client.command("rebuild", &self.view)?;
             return print(&format!(
-                "rebuilding {}: the old view serves until the new one has caught up; see `alluvium status`\n",
+                "rebuilding {}: the old version serves until the new one has caught up; see `alluvium status`\n",
                 self.view
             ));
         }
@@ -54,7 +54,7 @@ impl Rebuild {
     }
 }
 
-/// Refuses a view that no SQL file declares.
+/// Refuses a view that no SQL file declares, and suggests the nearest one.
 pub(super) fn must_be_declared(project: &Project, view: &str) -> Result<(), Error> {
     let names = || project.catalog.views.iter().map(|view| view.name.as_str());
     if names().any(|name| name == view) {

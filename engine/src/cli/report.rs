@@ -1,4 +1,4 @@
-//! How an error looks: what, where with the place underlined, and what to do.
+//! Prints errors: what is wrong, the place underlined, and what to do.
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -7,17 +7,17 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 
 use crate::error::{Error, Kind};
 
-/// Of the terminal.
+/// The style of the terminal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Style {
-    /// Whether colours are wanted.
+    /// Whether to use colours.
     pub(super) color: bool,
-    /// Columns.
+    /// The width, in columns.
     pub(super) width: usize,
 }
 
 impl Style {
-    /// Colours on a terminal, unless NO_COLOR says otherwise.
+    /// The style of standard error: with colours on a terminal, unless NO_COLOR is set.
     pub(super) fn of_stderr() -> Style {
         let terminal = std::io::stderr().is_terminal();
         let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -26,7 +26,7 @@ impl Style {
     }
 }
 
-/// The text of an error, or of several, one after the other.
+/// Formats an error. Errors in SQL files or settings are printed one after the other.
 pub(super) fn render(error: &Error, style: Style) -> String {
     let theme = if style.color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(style.width).with_links(false).without_cause_chain();
@@ -43,7 +43,7 @@ pub(super) fn render(error: &Error, style: Style) -> String {
     text
 }
 
-/// Standard output was closed by whoever read it.
+/// Whether the reader of standard output has closed it.
 pub(super) fn is_broken_pipe(error: &Error) -> bool {
     matches!(error, Error::Connector(alluvium_connectors::Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::BrokenPipe)
 }
@@ -54,7 +54,7 @@ fn shown(error: &Error) -> Vec<Shown> {
         error => {
             let help = error.help().or_else(|| {
                 (error.kind() == Kind::Bug)
-                    .then(|| "this is a fault of the program: please report it, with what led to it".to_owned())
+                    .then(|| "this is a bug in Alluvium: please report it, with the steps that led to it".to_owned())
             });
             vec![Shown { message: error.to_string(), help, source: None, label: None }]
         }
@@ -71,7 +71,7 @@ struct Shown {
 impl Shown {
     fn at_place(error: &alluvium_sql::Error) -> Shown {
         let text = &error.at.file.text;
-        // A place at the very end, or that some fault put beyond it, must not keep the message from being shown.
+        // Clamp the place: one at or beyond the end of the text must not keep the message from being shown.
         let start = text.floor_char_boundary(error.at.offset.min(text.len()));
         let end = text.ceil_char_boundary((start + error.at.length).min(text.len()));
         Shown {

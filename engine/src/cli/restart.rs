@@ -11,7 +11,7 @@ const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views restart revenue_by_country
 
-For a view that `alluvium status` shows as failed or retrying while the others run: it is started again from its last commit, with the
+For a view that `alluvium status` shows as failed or retrying while the engine runs. It restarts from its last commit, together with the
 views that are committed with it.";
 
 #[derive(Debug, Args)]
@@ -24,10 +24,10 @@ pub(super) struct Restart {
 impl Restart {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let info = running(&global.layout()?)?
-            .ok_or_else(|| Error::config("nothing runs on this folder", "`alluvium run` starts every view"))?;
+            .ok_or_else(|| Error::config("no engine is running on this project", "`alluvium run` starts every view"))?;
         let client = Client::of(&info).ok_or_else(|| {
             Error::config(
-                format!("process {} runs this folder with its HTTP server off, and cannot be told", info.pid),
+                format!("process {} runs this project with its HTTP server off, so it takes no commands", info.pid),
                 "stop it and start it again, which starts every view",
             )
         })?;

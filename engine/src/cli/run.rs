@@ -21,20 +21,20 @@ use crate::status::{Board, SetAside};
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views run
-  alluvium -C my-views run --until-caught-up        what a nightly job does
-  alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` for none
+  alluvium -C my-views run --until-caught-up        for a nightly job
+  alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` disables them
 
-With --until-caught-up it ends with 3 where it has set events aside (`alluvium dead-letters list`), with 1 after an error, else with 0.
+With --until-caught-up the exit code is 3 if events were set aside (`alluvium dead-letters list`), 1 after an error, else 0.
 
-Ctrl-C and SIGTERM commit and end with 0, within `shutdown_timeout`; a second Ctrl-C ends at once. Nothing that was committed is lost.";
+After Ctrl-C or SIGTERM it commits and exits with 0 within `shutdown_timeout`. A second Ctrl-C ends it at once. Commits are never lost.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Run {
-    /// End when every view has applied all that its sources held
+    /// End when every view has applied everything that its sources held at the start
     #[arg(long)]
     until_caught_up: bool,
-    /// Where /metrics, /healthz, /readyz and /status listen, or `off` [default: the setting `http`, 127.0.0.1:9464]
+    /// The address of the HTTP server, or `off` [default: the setting `http`, or else 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR|off")]
     http: Option<String>,
 }
@@ -58,7 +58,7 @@ impl Run {
     }
 }
 
-/// What is to be run, and whether it can be asked over HTTP meanwhile.
+/// What to run, and whether to serve HTTP meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) until_caught_up: bool,
@@ -67,7 +67,7 @@ pub(super) struct Work {
     pub(super) serve: bool,
 }
 
-/// Runs under the data folder's lock, with signals, progress and the HTTP server around it. Gives what it has set aside.
+/// Runs the engine under the data folder's lock, with signals, progress and the HTTP server. Returns the events that it has set aside.
 pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<Vec<SetAside>, Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
@@ -104,12 +104,12 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             shutdown,
         })
         .await;
-        // The sender lives until here: a runtime without an HTTP server must not take a closed channel for an order to end.
+        // The sender lives until here, so that a runtime without an HTTP server does not see a closed channel.
         drop(sender);
         ended.cancel();
         let _ = showing.await;
         if let Some(serving) = serving {
-            // A client that keeps its connection open does not keep the engine from ending.
+            // A client that keeps its connection open must not keep the engine from ending.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), serving).await;
         }
         if matches!(result, Ok(Outcome::Complete)) {
@@ -118,7 +118,7 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         result
     });
     if matches!(result, Ok(Outcome::CutShort)) {
-        // Threads are still at work, as at a kill: the lock is held until the process has ended, and nobody waits for them.
+        // Threads are still at work: keep the lock until the process has ended, and do not wait for them. They leave what a kill leaves.
         std::mem::forget(guard);
         std::mem::forget(runtime);
     }
@@ -131,14 +131,14 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
     result.map(|_| set_aside)
 }
 
-/// The HTTP server; a default port that is taken by another program is not worth failing for.
+/// Binds the HTTP server. If the address is the default and taken, warns and goes on without it.
 async fn bind(settings: &Settings) -> Result<Option<Server>, Error> {
     let Some(address) = settings.http else { return Ok(None) };
     match Server::bind(address).await {
         Ok(server) => Ok(Some(server)),
         Err(error) if settings.http_chosen => Err(error),
         Err(error) => {
-            tracing::warn!(help = error.help(), "{error}: going on without metrics and status over HTTP");
+            tracing::warn!(help = error.help(), "{error}: continuing without metrics and status over HTTP");
             Ok(None)
         }
     }

@@ -1,14 +1,14 @@
-//! Ctrl-C and SIGTERM: the first asks the runtime to commit and end, a second Ctrl-C ends at once.
+//! Ctrl-C and SIGTERM: the first signal asks the runtime to commit and end, a second Ctrl-C ends the process at once.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::Error;
 
-/// How a shell names the end by Ctrl-C.
+/// The exit code that shells use for the end by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
-/// Cancels `shutdown` at the first signal. Handlers are in place when this returns.
+/// Installs the signal handlers, which cancel `shutdown` at the first signal. They are active when this returns.
 pub(super) fn install(shutdown: CancellationToken) -> Result<(), Error> {
     let unavailable = |error: std::io::Error| {
         Error::unavailable(format!("catching signals: {error}"), "see the limits of this user (ulimit -a)")
@@ -20,7 +20,7 @@ pub(super) fn install(shutdown: CancellationToken) -> Result<(), Error> {
             _ = interrupt.recv() => "Ctrl-C",
             _ = terminate.recv() => "SIGTERM",
         };
-        tracing::info!(signal = name, "committing, then ending; Ctrl-C again ends at once");
+        tracing::info!(signal = name, "committing, then exiting; press Ctrl-C again to exit at once");
         shutdown.cancel();
         interrupt.recv().await;
         std::process::exit(INTERRUPTED);

@@ -23,16 +23,16 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
-    /// How it is written
+    /// The format of the status
     #[arg(long, value_enum, default_value_t = Shape::Table)]
     format: Shape,
 }
 
-/// All that `--format json` says.
+/// The answer of `--format json`.
 #[derive(serde::Serialize)]
 struct Answer {
     running: Option<RunInfo>,
-    /// None where nobody runs who could know.
+    /// Empty if no engine is running, or if its HTTP server is off.
     sources: Vec<SourceHealth>,
     views: Vec<ViewStatus>,
 }
@@ -52,8 +52,8 @@ impl Status {
     }
 }
 
-/// What the records beside the views say, with what stopped them in the last run, views that are
-/// declared and were never committed, and those no longer declared.
+/// Returns the status that the records beside the views give, with the errors of the last run. Includes views that are declared and were
+/// never committed, and views that are no longer declared.
 fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
     let mut views: BTreeMap<String, ViewStatus> =
         read_records(layout)?.into_iter().map(|status| (status.view.clone(), status)).collect();
@@ -74,7 +74,7 @@ fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> 
     Ok(views.into_values().collect())
 }
 
-/// The names of the views whose data is there.
+/// Returns the names of the views that have data.
 pub(super) fn views_there(layout: &Layout) -> Result<BTreeSet<String>, Error> {
     let folder = layout.views();
     let entries = match fs::read_dir(&folder) {
@@ -90,9 +90,9 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
     let mut text = match running {
         Some(RunInfo { pid, http: Some(http) }) => format!("running: process {pid}, http://{http}\n"),
         Some(RunInfo { pid, http: None }) => {
-            format!("running: process {pid}, its HTTP server off; what follows is its last commit\n")
+            format!("running: process {pid}, its HTTP server off; the table shows its last commit\n")
         }
-        None => "not running; what follows is the last commit\n".to_owned(),
+        None => "not running; the table shows the last commit\n".to_owned(),
     };
     text.push_str(&of_sources(sources));
     let mut table =
@@ -136,7 +136,7 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
             text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
         }
         if view.restarts > 0 {
-            text.push_str(&format!("{}: started again after an error {} times\n", view.view, view.restarts));
+            text.push_str(&format!("{}: restarted after an error {} times\n", view.view, view.restarts));
         }
         for (source, place) in view.sources.iter().filter(|(_, place)| place.set_aside > 0) {
             text.push_str(&format!(
@@ -149,13 +149,13 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
         }
         if view.left_out > 0 {
             text.push_str(&format!(
-                "{}: {} rows left out since the start, on which an expression fails\n",
+                "{}: {} rows left out since the start because an expression failed\n",
                 view.view, view.left_out
             ));
         }
         if view.phase == Phase::Orphaned {
             text.push_str(&format!(
-                "{}: no SQL file declares it; its data is left alone; `alluvium drop {}` removes it\n",
+                "{}: no SQL file declares it; its data stays until `alluvium drop {}` removes it\n",
                 view.view, view.view
             ));
         }
@@ -163,7 +163,7 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
     text
 }
 
-/// A line each.
+/// Formats the health of sources, one a line.
 fn of_sources(sources: &[SourceHealth]) -> String {
     let mut text = String::new();
     for health in sources {
@@ -179,7 +179,7 @@ fn of_sources(sources: &[SourceHealth]) -> String {
     text
 }
 
-/// `3 (0.02%)`: of the events that the view has read.
+/// Formats the events that were set aside, with their share of the events read: `3 (0.02%)`.
 fn share(place: &SourceStatus) -> String {
     match place.set_aside {
         0 => "0".to_owned(),
@@ -204,7 +204,7 @@ fn phase(view: &ViewStatus) -> String {
 
 fn ago(ms: u64) -> String {
     let whole = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
-    // Two units are enough: `3h 2m`, not `3h 2m 11s`.
+    // Two units are enough: `3h 2m` rather than `3h 2m 11s`.
     let text = humantime::format_duration(whole).to_string();
     format!("{} ago", text.split(' ').take(2).collect::<Vec<_>>().join(" "))
 }

@@ -102,7 +102,7 @@ fn a_new_folder_loads_and_is_not_overwritten() {
         std::fs::write(folder.join("alluvium.toml"), toml).unwrap();
         format!("{:?}", Settings::load(&folder, &Overrides::default()).unwrap())
     };
-    // Its lines are the defaults, also when the comment signs are taken away.
+    // The file lists the defaults, so removing the comment signs changes nothing.
     let commented = settings(&toml);
     let keys: Vec<_> = toml
         .lines()

@@ -15,19 +15,19 @@ Examples:
   alluvium -C my-views verify                        every view
   alluvium -C my-views verify revenue_by_country --memory-mb 4096
 
-It reads the events again from their sources, up to the committed offset, runs the view's SQL over them as one batch query, and compares
-the rows: while the engine runs or not. It ends with 0 where all views are equal, with 1 where one differs, and with 4 where it cannot be
-told, for instance since the stream no longer holds the events. Rows are kept in the folder for temporary files (TMPDIR) meanwhile.";
+It reads the events up to the committed offset again from their sources, runs the view's SQL over them as one batch query, and
+compares the rows. It works with or without a running engine. The exit code is 0 if all views are equal, 1 if one differs, and 4 if it
+cannot tell, for instance because the stream no longer holds the events. Meanwhile it keeps rows in the temporary folder (TMPDIR).";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Verify {
-    /// The views; all where none is named
+    /// The views; all if none is named
     views: Vec<String>,
-    /// Memory that queries may take; sorts and aggregates spill what is more, and joins fail
+    /// Memory for its queries; beyond it sorts and aggregates spill, and joins fail
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory_mb: usize,
-    /// How it is written
+    /// The format of the answer
     #[arg(long, value_enum, default_value_t = Shape::Table)]
     format: Shape,
 }
@@ -58,8 +58,8 @@ impl Verify {
         if unknown > 0 {
             return Err(Error::Found {
                 finding: Finding::Unknown,
-                message: format!("of {unknown} {of} it cannot be told whether they equal their SQL"),
-                help: "the reasons stand with the views".to_owned(),
+                message: format!("cannot tell of {unknown} {of} whether they equal their SQL"),
+                help: "the output names the reason for each view".to_owned(),
             });
         }
         Ok(())
@@ -70,7 +70,7 @@ fn text(verified: &Verified) -> String {
     let Verified { view, rows, verdict, .. } = verified;
     match verdict {
         Verdict::Equal => format!("{view}: equal: {rows} rows at {}\n", place(verified)),
-        Verdict::Unknown { reason } => format!("{view}: cannot be told: {reason}\n"),
+        Verdict::Unknown { reason } => format!("{view}: cannot tell: {reason}\n"),
         Verdict::Differs { columns, differing, count, at_least } => {
             let least = if *at_least { "at least " } else { "" };
             let shown = if *count > SHOWN { format!("; the first {SHOWN}:") } else { ":".to_owned() };
@@ -88,7 +88,7 @@ fn text(verified: &Verified) -> String {
     }
 }
 
-/// `sequence 41 of orders`: the last one that is in the view.
+/// Returns the last applied event of each source: `sequence 41 of orders`.
 fn place(verified: &Verified) -> String {
     let places = verified.offsets.iter().map(|(source, offset)| format!("sequence {} of {source}", offset.saturating_sub(1)));
     let places: Vec<String> = places.collect();

@@ -132,7 +132,7 @@ fn a_stream_that_no_longer_holds_the_past_is_told_apart() {
     orders.with_jetstream(async |context| {
         context.publish("orders.placed", "{}".into()).await.unwrap().await.unwrap();
     });
-    cannot_tell("by_country: cannot be told");
+    cannot_tell("by_country: cannot tell");
 }
 
 /// A folder of views over files.

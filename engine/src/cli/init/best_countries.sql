@@ -1,4 +1,4 @@
--- A view can read a view; both are committed together.
+-- A view can read another view. Both are committed together.
 CREATE MATERIALIZED VIEW best_countries AS
 SELECT country, revenue
 FROM revenue_by_country

@@ -1,4 +1,4 @@
--- Kept by adding each new order to its country's row.
+-- Each new order is added to its country's row.
 CREATE MATERIALIZED VIEW revenue_by_country AS
 SELECT country, count(*) AS orders, sum(total) AS revenue, max(placed_at) AS last_order
 FROM orders

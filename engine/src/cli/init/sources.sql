@@ -1,4 +1,4 @@
--- Where events come from: here a file with a JSON object a line.
+-- Where events come from: here a file with one JSON object a line.
 CREATE EXTERNAL TABLE orders (
   order_id    BIGINT NOT NULL,
   customer_id BIGINT,
@@ -10,7 +10,7 @@ CREATE EXTERNAL TABLE orders (
 STORED AS FILE
 LOCATION 'events.jsonl';
 
--- The same from a stream ORDERS of NATS JetStream:
+-- The same events from a stream ORDERS of NATS JetStream:
 --
 -- CREATE EXTERNAL TABLE orders (
 --   order_id    BIGINT NOT NULL,
