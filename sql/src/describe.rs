@@ -1,10 +1,10 @@
-//! All English about plans: how a view is kept, for people. Whoever prints it chooses the colours.
+//! All English about plans: explains to people how a view is maintained. The caller chooses the colours.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `tree` | the tree of a view's nodes as text and as JSON |
 //! | `mermaid` | the same as a flowchart |
-//! | `summary` | what `check` says of a view as a whole |
+//! | `summary` | what `check` says about a view as a whole |
 //! | `warnings` | what could surprise its user later |
 //! | `title` | what a node does |
 //! | `words` | its class, key, cost, state and reason |

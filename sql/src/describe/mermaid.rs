@@ -1,4 +1,4 @@
-//! A plan as a flowchart in Mermaid's words, which GitHub, GitLab and many editors draw: rows flow up.
+//! A plan as a Mermaid flowchart, which GitHub, GitLab and many editors draw. Rows flow up.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ use super::words::{class_name, cost, key_words, reasons, state_words};
 use crate::catalog::View;
 use crate::plan::{Node, Op};
 
-/// The tree of a view's nodes as a flowchart.
+/// Returns the tree of a view's nodes as a flowchart.
 #[must_use]
 pub fn to_mermaid(view: &View) -> String {
     let mut text = String::from("flowchart BT\n");
@@ -34,7 +34,7 @@ fn draw(node: &Node, text: &mut String) {
     }
 }
 
-/// Text within quotes: entities for what would end them or be taken for a tag.
+/// Escapes text within quotes: replaces what would end it or start a tag by entities.
 fn escaped(text: &str) -> String {
     text.replace('#', "#35;").replace('"', "#quot;").replace('<', "#lt;").replace('>', "#gt;").replace('\n', " ")
 }

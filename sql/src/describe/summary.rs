@@ -1,28 +1,28 @@
-//! What `check` says of a view as a whole. Not its tree.
+//! What `check` says about a view as a whole, without its tree.
 
 use super::warnings::{Warning, warnings};
 use super::words::{key_names, state};
 use crate::catalog::View;
 use crate::plan::{Class, Node};
 
-/// What `check` says of a view.
+/// What `check` says about a view.
 #[derive(Debug, Clone)]
 pub struct ViewSummary {
     /// The class of its most expensive operator; constant rows count as linear.
     pub class: Class,
-    /// The names of the columns that identify a row, where known; empty for a view of at most one row.
+    /// The names of the columns that identify a row, if known. Empty for a view of at most one row.
     pub key: Option<Vec<String>>,
-    /// What its nodes store, in words, from the root down, each once; empty: nothing.
+    /// What its nodes store, in words, from the root down, each once. Empty if they store nothing.
     pub state: Vec<String>,
     /// The sources and views that it reads, by name.
     pub reads: Vec<String>,
-    /// Whether rows that it showed can be taken back.
+    /// Whether it can retract rows that it has shown.
     pub retracts: bool,
     /// What a user should know.
     pub warnings: Vec<Warning>,
 }
 
-/// What `check` says of a view.
+/// Returns what `check` says about a view.
 #[must_use]
 pub fn summary(view: &View) -> ViewSummary {
     let root = &view.plan.root;
@@ -38,7 +38,7 @@ pub fn summary(view: &View) -> ViewSummary {
     }
 }
 
-/// Adds what each node keeps, in words, from the root down.
+/// Adds what each node stores, in words, from the root down.
 fn states(node: &Node, found: &mut Vec<String>) {
     if let Some(kept) = state(node).filter(|kept| !node.is_constant() && !found.contains(kept)) {
         found.push(kept);

@@ -6,7 +6,7 @@ use crate::plan::{Node, Op, leaf_index};
 use crate::planner::aggregates;
 use crate::type_names::sql_types;
 
-/// What a node does, in a few words.
+/// Returns what a node does, in a few words.
 pub(super) fn title(node: &Node) -> String {
     match &node.op {
         Op::Scan { relation, .. } => {
@@ -14,7 +14,7 @@ pub(super) fn title(node: &Node) -> String {
             format!("{relation} ({})", names.join(", "))
         }
         Op::Merge { plan: LogicalPlan::Aggregate(aggregate) } | Op::Weighted { plan: LogicalPlan::Aggregate(aggregate) } => {
-            // Columns of the input carry the leaf's name, which says nothing to a user.
+            // Columns of the input are qualified by the leaf's name, which means nothing to a user.
             let list = |expressions: &[Expr]| {
                 let shown: Vec<String> = expressions.iter().map(|e| sql_types(&e.to_string().replace("$input0.", ""))).collect();
                 shown.join(", ")
@@ -47,7 +47,7 @@ pub(super) fn title(node: &Node) -> String {
     }
 }
 
-/// The operators of a region from its root down, without what only gives names.
+/// Returns the operators of a region from its root down, without those that only rename.
 fn operators(plan: &LogicalPlan) -> Vec<String> {
     let mut found = Vec::new();
     let name = match plan {
@@ -78,12 +78,12 @@ fn operators(plan: &LogicalPlan) -> Vec<String> {
     found
 }
 
-/// The functions of an aggregate, or DISTINCT.
+/// Returns the functions of an aggregate, or DISTINCT.
 fn aggregate_title(aggregate: &Aggregate) -> String {
     functions_title(&aggregates::functions(aggregate))
 }
 
-/// The functions of an aggregate, or DISTINCT where there are none.
+/// Returns the functions of an aggregate, or DISTINCT if there are none.
 pub(super) fn functions_title(functions: &[String]) -> String {
     if functions.is_empty() { "DISTINCT".to_owned() } else { functions.join(", ") }
 }

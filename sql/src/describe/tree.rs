@@ -9,7 +9,7 @@ use super::words::{class_name, cost, key_names, key_words, reasons, state, state
 use crate::catalog::View;
 use crate::plan::Node;
 
-/// The tree of a view's nodes as text, the root first.
+/// Returns the tree of a view's nodes as text, root first.
 #[must_use]
 pub fn explain(view: &View) -> String {
     let mut text = String::new();
@@ -37,8 +37,8 @@ fn line(node: &Node) -> String {
     line
 }
 
-/// Where a view is declared and what it reads, and the tree of its nodes: `id`, `class`, `does`, `reason`, `cost`,
-/// `state`, `key`, `retracts`, `columns`, `logical_plan` and `inputs` of each.
+/// Returns where a view is declared, what it reads, and the tree of its nodes: `id`, `class`, `does`, `reason`, `cost`, `state`,
+/// `key`, `retracts`, `columns`, `logical_plan` and `inputs` of each.
 #[must_use]
 pub fn to_json(view: &View) -> Value {
     let (line, column) = view.at.line_column();

@@ -12,10 +12,10 @@ use crate::plan::{Node, Op, Reason, RelationKind, given_leaf};
 use crate::planner::aggregates;
 use crate::text::Text;
 
-/// Something that a user should know of a view, and what could be done.
+/// Something that a user should know about a view, and what to do about it.
 #[derive(Debug, Clone)]
 pub struct Warning {
-    /// What and why.
+    /// What happens and why.
     pub reason: String,
     /// What to write instead.
     pub suggestion: String,
@@ -23,7 +23,7 @@ pub struct Warning {
     pub at: Location,
 }
 
-/// What a user should know of a view.
+/// Returns what a user should know about a view.
 pub(super) fn warnings(view: &View) -> Vec<Warning> {
     let mut warnings = Warnings { view, text: Text::of(&view.at), found: Vec::new() };
     warnings.about(&view.plan.root);
@@ -31,7 +31,7 @@ pub(super) fn warnings(view: &View) -> Vec<Warning> {
     warnings.found
 }
 
-/// Whether a node stores rows that the watermark does not take out, or one below it does.
+/// Checks whether a node, or one below it, stores rows that the watermark does not evict.
 fn stores_for_good(node: &Node) -> bool {
     let own = node.op.kind().has_state()
         && !node.is_constant()
@@ -41,13 +41,13 @@ fn stores_for_good(node: &Node) -> bool {
 
 struct Warnings<'a> {
     view: &'a View,
-    /// None where the statement cannot be read again.
+    /// `None` if the statement cannot be read again.
     text: Option<Text>,
     found: Vec<Warning>,
 }
 
 impl Warnings<'_> {
-    /// Adds a warning once, at the first of some places that is there.
+    /// Adds a warning once, at the first place that is known.
     fn add(&mut self, reason: String, suggestion: &str, places: impl IntoIterator<Item = Option<Location>>) {
         if self.found.iter().all(|other| other.reason != reason) {
             let at = places.into_iter().flatten().next().unwrap_or_else(|| self.view.at.clone());
@@ -88,7 +88,7 @@ impl Warnings<'_> {
         }
     }
 
-    /// Where what some reasons are about stands in the statement, the most telling first.
+    /// Returns the places in the statement that some reasons are about, the most telling first.
     fn places_of(&self, reasons: &[Reason]) -> Vec<Option<Location>> {
         let of_one = |reason: &Reason| match reason {
             Reason::NestedExtreme(function) | Reason::DependsOnCuts(function) | Reason::DoesNotMerge(function) => {
@@ -145,7 +145,7 @@ impl Warnings<'_> {
         }
     }
 
-    /// Rows that are kept to be joined or ranked again, where there are ever more of them.
+    /// Warns about rows that are kept to be joined or ranked again, if their number keeps growing.
     fn about_kept_rows(&mut self, root: &Node) {
         let mut relations = BTreeSet::new();
         kept_for_good(root, &mut relations);
@@ -161,12 +161,13 @@ impl Warnings<'_> {
     }
 }
 
-/// The relations of which a view's nodes keep rows in number with the events, but for full recomputes, of which more is said.
+/// Collects the relations whose rows the nodes of a view keep in proportion to the events. Full recomputes have a warning of their
+/// own.
 fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     for (index, input) in node.inputs.iter().enumerate() {
         let keeps_rows = match &node.op {
             Op::Join { .. } | Op::Top { .. } | Op::Sessions { .. } | Op::Keyed { keep: None, .. } => true,
-            // The other side is counted by key.
+            // Rows of the other side are only counted by key.
             Op::Semi { plan, .. } => given_leaf(plan) == index,
             _ => false,
         };
@@ -177,7 +178,8 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     }
 }
 
-/// The relations whose events each add rows to what a node gives. Groups, first rows and views with a key are taken to be few.
+/// Collects the relations whose every event adds rows to what a node emits. Groups, first rows and views with a key are assumed to
+/// be few.
 fn growing<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     match &node.op {
         Op::Scan { relation, kind, .. } => {

@@ -1,4 +1,4 @@
-//! The words for a node's facts: its class, its key, what a change costs, what it keeps, and why it is in no cheaper class.
+//! Puts a node's facts into words: its class, its key, what a change costs, what it stores, and why it is not in a cheaper class.
 
 use std::fmt;
 
@@ -17,12 +17,12 @@ impl fmt::Display for Class {
     }
 }
 
-/// The class of a node, or `scan`.
+/// Returns the class of a node, or `scan`.
 pub(super) fn class_name(node: &Node) -> String {
     if matches!(node.op, Op::Scan { .. }) { "scan".to_owned() } else { node.class().to_string() }
 }
 
-/// The columns that identify a row, by name.
+/// Returns the names of the columns that identify a row.
 pub(super) fn key_names(node: &Node) -> Option<Vec<String>> {
     node.key.as_ref().map(|key| key.iter().map(|column| node.schema.field(*column).name().clone()).collect())
 }
@@ -39,7 +39,7 @@ pub(super) fn state_words(node: &Node) -> String {
     state(node).map_or_else(|| "keeps nothing".to_owned(), |state| format!("keeps {state}"))
 }
 
-/// What a change costs.
+/// Returns what a change costs.
 pub(crate) fn cost(node: &Node) -> &'static str {
     match &node.op {
         Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } => "O(changes)",
@@ -55,7 +55,7 @@ pub(crate) fn cost(node: &Node) -> &'static str {
     }
 }
 
-/// What a node keeps; none: nothing.
+/// Returns what a node stores. `None` if it stores nothing.
 pub(crate) fn state(node: &Node) -> Option<String> {
     let kept = match &node.op {
         Op::Scan { .. } | Op::Linear { .. } => return None,
@@ -89,14 +89,14 @@ fn rows_by_key(node: &Node, keys: &[KeyedInput]) -> String {
     inputs.collect::<Vec<_>>().join("; ")
 }
 
-/// The names of the key's columns of an input.
+/// Returns the names of the key's columns of an input.
 fn columns(node: &Node, keys: &[KeyedInput], input: usize) -> String {
     let (Some(input), Some(key)) = (node.inputs.get(input), keys.get(input)) else { return String::new() };
     let names: Vec<&str> = key.columns.iter().map(|column| input.schema.field(*column).name().as_str()).collect();
     names.join(", ")
 }
 
-/// Why a node is in no cheaper class; none where nobody would expect one.
+/// Returns why a node is not in a cheaper class. `None` if nobody would expect one.
 pub(crate) fn reasons(node: &Node) -> Option<String> {
     let reasons: Vec<String> = node.reasons.iter().map(reason).collect();
     (!reasons.is_empty()).then(|| reasons.join(", "))
