@@ -1,15 +1,15 @@
-//! Events that could not be applied, kept as Parquet so that nothing is lost.
+//! Keeps events that could not be applied as Parquet files, so that nothing is lost.
 //!
 //! ```text
 //! data/dead_letters/
-//!   <source>-<first>-<last>-<random>.parquet   letters of one commit; what readers see
-//!   .staged/<same name>                        written and synced, its commit not yet known to have happened
+//!   <source>-<first>-<last>-<random>.parquet   letters of one commit; visible to readers
+//!   .staged/<same name>                        written and synced; its commit may not have happened yet
 //! ```
 //!
-//! Each letter is kept exactly once whatever crashes: [`DeadLetterFolder::stage`] before the commit, its names recorded in the
-//! commit, [`DeadLetterFolder::publish`] after it. At start [`DeadLetterFolder::recover`] with the names that the last commit
-//! recorded publishes those and removes the others. So the record holds only the names of its own commit. Which letters belong
-//! to a commit is not decided here.
+//! Each letter is kept exactly once, despite crashes. The engine calls [`DeadLetterFolder::stage`] before a commit, records the names of
+//! the files in the commit, and calls [`DeadLetterFolder::publish`] after it. At start, [`DeadLetterFolder::recover`] publishes the names
+//! that the last commit recorded, and removes all others. So a record holds only the names of its own commit. Which letters belong to a
+//! commit is not decided here.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -40,30 +40,31 @@ pub struct DeadLetter {
     pub source: String,
     /// The event's sequence.
     pub sequence: u64,
-    /// The view whose expression failed on it, or the views that read the column that it does not fit, by `, `; none where the body did not
-    /// decode.
+    /// The view whose expression failed on the event, or the views that read the column that a member does not fit, joined by `, `. `None`
+    /// if the body did not decode.
     pub view: Option<String>,
-    /// The column that a member does not fit, where that is all that is wrong. Not kept apart: `error` begins with it.
+    /// The column, if the event decodes but a member does not fit. Not stored in the file, but `error` begins with it.
     pub column: Option<String>,
     /// The message's subject, or the file's name.
     pub subject: String,
-    /// When the event was stored, nanoseconds since the epoch, where known.
+    /// When the event was stored, in nanoseconds since the epoch, if known.
     pub timestamp_ns: Option<i64>,
-    /// The message's headers as JSON text, where there are any.
+    /// The message's headers as JSON text, if any.
     pub headers: Option<String>,
     /// The body, byte for byte.
     pub payload: Bytes,
-    /// A short, bounded word for metrics: `not_json`, `not_one_object`, `wrong_type`, `missing`, `out_of_range`, `too_deep`, `expression`.
+    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `wrong_type`, `missing`, `out_of_range`, `too_deep`,
+    /// `expression`, or `crash`, which the engine sets.
     pub kind: &'static str,
-    /// What was wrong and where.
+    /// What is wrong and where.
     pub error: String,
 }
 
 const STAGED: &str = ".staged";
-/// Letters in a record batch end at about so many bytes of bodies: an Arrow column of them must stay below 2 GB.
+/// The approximate size of the letters in a record batch, in bytes. A column with 32-bit offsets must stay below 2 GiB.
 const BATCH_BYTES: usize = 64 << 20;
 
-/// The columns of a file of dead letters. `timestamp` is in UTC.
+/// Returns the schema of a file of dead letters. `timestamp` is in UTC.
 #[must_use]
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -86,7 +87,7 @@ pub struct DeadLetterFolder {
 }
 
 impl DeadLetterFolder {
-    /// Opens the folder, and makes it where it is not there.
+    /// Opens the folder, and creates it if it is missing.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -95,11 +96,11 @@ impl DeadLetterFolder {
         Ok(DeadLetterFolder { folder: folder.to_owned() })
     }
 
-    /// Writes letters, one file for each source, synced, where readers do not see them yet. Gives the files' names, which the
-    /// commit records; none for no letters.
+    /// Writes and syncs letters, one file per source, where readers do not see them yet. Returns the names of the files for the commit to
+    /// record.
     ///
     /// # Errors
-    /// [`Error::Io`]; what was written is removed by the next [`DeadLetterFolder::recover`].
+    /// [`Error::Io`]; the next [`DeadLetterFolder::recover`] removes what was written.
     pub fn stage(&self, letters: &[DeadLetter]) -> Result<Vec<String>, Error> {
         let mut by_source: BTreeMap<&str, Vec<&DeadLetter>> = BTreeMap::new();
         for letter in letters {
@@ -124,17 +125,17 @@ impl DeadLetterFolder {
         Ok(names)
     }
 
-    /// Shows staged files to readers, after their commit. Can be repeated: a file that has been published is left where it is.
+    /// Makes staged files visible to readers, after their commit. Can be repeated: files that are already published stay in place.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] for a name that is neither staged nor published. Trying again is safe.
+    /// [`Error::Io`]; [`Error::Corrupt`] for a name that is neither staged nor published. Retrying is safe.
     pub fn publish(&self, names: &[String]) -> Result<(), Error> {
         for name in names {
             let (from, to) = (self.staged(name), self.folder.join(name));
             match fs::rename(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if !to.exists() {
-                        let message = "the last commit names it, and it is not there".to_owned();
+                        let message = "the last commit names this file, but it is missing".to_owned();
                         return Err(Error::Corrupt { path: to, message });
                     }
                 }
@@ -148,11 +149,11 @@ impl DeadLetterFolder {
         Ok(())
     }
 
-    /// Which of some letters, all of one source, are published already: the sequence of each with what was wrong. A letter of the same
-    /// sequence with another body is another one, of a stream that has been made anew since.
+    /// Returns the sequence and error of each of these letters that is already published. All letters must be of the same source. A
+    /// published letter with the same sequence but another body does not count: it is from an earlier stream of that name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] for a file that is not ours.
+    /// [`Error::Io`]; [`Error::Corrupt`] for a file that does not hold dead letters.
     pub fn kept(&self, letters: &[&DeadLetter]) -> Result<BTreeSet<(u64, String)>, Error> {
         let wanted: Wanted<'_> = letters.iter().map(|letter| ((letter.sequence, letter.error.as_str()), *letter)).collect();
         let mut kept = BTreeSet::new();
@@ -162,7 +163,7 @@ impl DeadLetterFolder {
         for name in durable::names(&self.folder)? {
             if span_of(&name, &letter.source).is_some_and(|span| span.start() <= last && first <= span.end()) {
                 match kept_in(&self.folder.join(&name), &wanted, &mut kept) {
-                    // Dropped since the folder was listed.
+                    // The file was dropped after the folder was listed.
                     Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
                     read => read?,
                 }
@@ -171,8 +172,8 @@ impl DeadLetterFolder {
         Ok(kept)
     }
 
-    /// At start: publishes the files that the last commits recorded (of all pipelines), and removes those of commits that never
-    /// happened. Gives how many were removed.
+    /// At start, publishes the files that the last commits of all pipelines recorded, and removes those of commits that never happened.
+    /// Returns the number of removed files.
     ///
     /// # Errors
     /// As [`DeadLetterFolder::publish`].
@@ -191,7 +192,7 @@ impl DeadLetterFolder {
     }
 }
 
-/// A source's name as part of a file's: other characters than letters, digits and `_` become `%` and their code.
+/// Converts a source's name to a part of a file name: characters other than letters, digits and `_` become `%` and their code.
 fn file_name(source: &str) -> String {
     let mut name = String::new();
     for character in source.chars().take(64) {
@@ -204,17 +205,17 @@ fn file_name(source: &str) -> String {
     name
 }
 
-/// From the first to the last sequence of a file, where it has letters of a source.
+/// Returns the range from the first to the last sequence of a file, by its name. Returns `None` if the file has no letters of `source`.
 fn span_of(name: &str, source: &str) -> Option<RangeInclusive<u64>> {
     let rest = name.strip_prefix(&file_name(source))?.strip_prefix('-')?;
     let mut parts = rest.split('-');
     Some(parts.next()?.parse().ok()?..=parts.next()?.parse().ok()?)
 }
 
-/// Letters by their sequence and by what is wrong.
+/// Letters by sequence and error.
 type Wanted<'l> = BTreeMap<(u64, &'l str), &'l DeadLetter>;
 
-/// Adds those of `wanted` that stand in a file.
+/// Adds to `kept` those of `wanted` that a file contains.
 fn kept_in(path: &Path, wanted: &Wanted<'_>, kept: &mut BTreeSet<(u64, String)>) -> Result<(), Error> {
     let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
     let file = fs::File::open(path).map_err(io_error("opening", path))?;
@@ -244,7 +245,7 @@ fn encode(letters: &[&DeadLetter]) -> Result<Vec<u8>, parquet::errors::ParquetEr
     let properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
         .set_statistics_enabled(EnabledStatistics::Chunk)
-        // A dictionary of bodies that differ is work for nothing.
+        // Bodies differ, so a dictionary would not pay off.
         .set_column_dictionary_enabled("payload".into(), false)
         .set_column_statistics_enabled("payload".into(), EnabledStatistics::None)
         .build();

@@ -1,8 +1,8 @@
-//! Files that survive a crash and a power failure: written, synced, renamed, and then their folder synced too.
+//! Writes files that survive a crash and a power failure: writes, syncs and renames a file, then syncs its folder.
 //!
-//! Not a storage layer: no names, formats or locks of its own. It trusts that `fsync` of a file and of a folder do what POSIX
-//! says, and that a rename within a folder is atomic. Temporary files are named `.<name>.<random>.tmp`; whoever owns a folder
-//! removes those of a crash with [`remove_temporary`].
+//! This is not a storage layer: it has no names, formats or locks of its own. It trusts that `fsync` of files and folders works as POSIX
+//! specifies, and that a rename within a folder is atomic. Temporary files are named `.<name>.<random>.tmp`; the owner of a folder removes
+//! those left by a crash with [`remove_temporary`].
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
@@ -15,23 +15,23 @@ use crate::Error;
 #[cfg(test)]
 mod tests;
 
-/// Sixteen hexadecimal digits that no other call gives, for names that are never used again.
+/// Returns sixteen random hexadecimal digits, for names that are never reused.
 #[must_use]
 pub fn unique() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
-/// An [`Error::Io`].
+/// Wraps an I/O error in [`Error::Io`].
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::Io { action, path, error }
 }
 
-/// Replaces `path` by a file with these bytes: after a crash it holds either the old bytes or the new ones, and once this has
-/// returned, the new ones.
+/// Replaces `path` by a file with these bytes. After a crash it holds either the old bytes or the new ones; once this has returned, the
+/// new ones.
 ///
 /// # Errors
-/// [`Error::Io`]; trying again is safe.
+/// [`Error::Io`]; retrying is safe.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let temporary = temporary_name(path);
     let written = write_new(&temporary, bytes)
@@ -46,14 +46,14 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Writes and syncs a file that must not exist yet. Its name is durable only after [`sync_folder`].
 ///
 /// # Errors
-/// [`Error::Io`]; a file that was begun is left there.
+/// [`Error::Io`]; a partly written file is left in place.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut file = create_new(path)?;
     file.write_all(bytes).map_err(io_error("writing", path))?;
     file.sync_all().map_err(io_error("syncing", path))
 }
 
-/// Opens for writing a file that must not exist yet.
+/// Creates a file that must not exist yet and opens it for writing.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -61,7 +61,7 @@ pub fn create_new(path: &Path) -> Result<File, Error> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(io_error("creating", path))
 }
 
-/// Makes names created, renamed and removed in this folder durable.
+/// Makes the creation, renaming and removal of names in this folder durable.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -69,7 +69,7 @@ pub fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("syncing", path))
 }
 
-/// Creates a folder with those above it, and makes the new names durable. One that is there already is left as it is.
+/// Creates a folder and its parents, and makes the new names durable. Does nothing if the folder exists.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -86,10 +86,10 @@ pub fn create_folder(path: &Path) -> Result<(), Error> {
     sync_folder(above)
 }
 
-/// Makes `link` a symbolic link to `target`, replacing atomically the link that was there. Durable after [`sync_folder`].
+/// Makes `link` a symbolic link to `target`, atomically replacing an existing link. Durable after [`sync_folder`].
 ///
 /// # Errors
-/// [`Error::Io`]; trying again is safe.
+/// [`Error::Io`]; retrying is safe.
 pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     let temporary = temporary_name(link);
     std::os::unix::fs::symlink(target, &temporary).map_err(io_error("linking", &temporary))?;
@@ -99,10 +99,10 @@ pub fn replace_link(link: &Path, target: &Path) -> Result<(), Error> {
     })
 }
 
-/// Gives `path` the content of `file` by an atomic rename of a hard link to it. Durable after [`sync_folder`].
+/// Replaces `path` by a hard link to `file` with an atomic rename. Durable after [`sync_folder`].
 ///
 /// # Errors
-/// [`Error::Io`]; trying again is safe.
+/// [`Error::Io`]; retrying is safe.
 pub fn replace_by_hard_link(path: &Path, file: &Path) -> Result<(), Error> {
     let temporary = temporary_name(path);
     fs::hard_link(file, &temporary).map_err(io_error("linking", file))?;
@@ -110,11 +110,11 @@ pub fn replace_by_hard_link(path: &Path, file: &Path) -> Result<(), Error> {
         let _ = fs::remove_file(&temporary);
         io_error("replacing", path)(error)
     })?;
-    // Where both names already were one file, the rename does nothing and leaves the temporary name.
+    // If both names already refer to the same file, the rename does nothing and leaves the temporary name.
     remove_file(&temporary)
 }
 
-/// Removes a file; one that is not there is no error. Durable after [`sync_folder`].
+/// Removes a file. Succeeds if the file does not exist. Durable after [`sync_folder`].
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -125,7 +125,7 @@ pub fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// The names in a folder, in no order; none where the folder is not there.
+/// Returns the names in a folder in arbitrary order. Returns no names if the folder does not exist.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -137,13 +137,13 @@ pub fn names(folder: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for entry in entries {
         let name = entry.map_err(io_error("listing", folder))?.file_name();
-        // Names that are not UTF-8 are none of ours.
+        // We never create names that are not UTF-8.
         names.extend(name.into_string().ok());
     }
     Ok(names)
 }
 
-/// Removes the temporary files that a crash left in a folder; gives how many. Nobody may be writing in the folder meanwhile.
+/// Removes the temporary files that a crash left in a folder, and returns their number. Nothing may write in the folder meanwhile.
 ///
 /// # Errors
 /// [`Error::Io`].

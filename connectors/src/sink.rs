@@ -1,8 +1,8 @@
-//! Sinks: where the rows of views go. The engine knows a sink by its contract only; what a commit records of it is a [`Token`].
+//! Sinks: where the rows of views go. The engine uses a sink only through its contract. A commit records a [`Token`] of each sink.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `contract` | [`Sink`], [`SinkWriter`], and what they exchange: [`Delta`], [`Token`], [`CommitFacts`] |
+//! | `contract` | [`Sink`], [`SinkWriter`], and their types: [`Delta`], [`Token`], [`CommitFacts`] |
 //! | [`parquet`] | views as Parquet parts with snapshots |
 
 mod contract;

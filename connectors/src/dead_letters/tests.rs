@@ -64,7 +64,7 @@ fn after_a_crash_at_any_point_each_letter_is_there_once_or_its_commit_never_happ
         letters.publish(&before).unwrap();
         let names = letters.stage(&[letter("orders", 2, b"two"), letter("other", 3, b"three")]).unwrap();
         letters.publish(&names[..moved]).unwrap();
-        // The crash is here; the record holds the last commit's names only.
+        // The crash happens here. The record holds only the names of the last commit.
         let record = if committed { &names } else { &before };
         let letters = DeadLetterFolder::open(folder.path()).unwrap();
         let removed = letters.recover(&record.iter().cloned().collect()).unwrap();

@@ -1,4 +1,4 @@
-//! What a sink is to the engine: where the rows of a view go, and how what goes there becomes part of a commit.
+//! The traits that a sink implements: how the engine writes the rows of a view and makes them part of a commit.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,32 +14,34 @@ use serde_json::value::RawValue;
 
 use crate::Error;
 
-/// Where the rows of one view go.
+/// Stores the rows of one view.
 ///
-/// A commit has four steps. A [`SinkWriter`] stages what has changed, and gives a [`Token`]. The engine writes the token into its record: that
-/// is the commit. [`Sink::publish`] shows what the token names. [`Sink::sweep`] removes what no kept commit needs.
+/// A commit has four steps. A [`SinkWriter`] stages the changes and returns a [`Token`]. The engine writes the token into its record,
+/// which is the commit. [`Sink::publish`] makes visible what the token names. [`Sink::sweep`] removes what no kept commit needs.
 ///
 /// # Contract
-/// - [`Sink::publish`] of the last committed token can be repeated, also after it broke off anywhere, and ends in the same place (checked by
-///   `crash` in the tests of Parquet).
-/// - [`Sink::sweep`] removes nothing that the kept token or a snapshot within the retention names (checked by `crash` in the tests of Parquet).
-/// - [`Sink::recover`] removes what was staged and never committed; it runs when no writer is open (checked by `crash` in the tests of Parquet).
-/// - Several writers may be open, for a view and for its rebuilt successor: none sees the other's rows (checked by `crash` in the tests of
+/// - [`Sink::publish`] of the last committed token can be repeated, also after it was interrupted anywhere, with the same result (checked
+///   by `crash` in the tests of Parquet).
+/// - [`Sink::sweep`] removes nothing that the kept token or a snapshot within the retention names (checked by `crash` in the tests of
+///   Parquet).
+/// - [`Sink::recover`] removes what was staged but never committed. It runs when no writer is open (checked by `crash` in the tests of
+///   Parquet).
+/// - A view and its rebuild may have open writers at the same time. Neither sees the other's rows (checked by `crash` in the tests of
 ///   Parquet).
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Opens a writer that goes on after the last commit; `last` is its token, none for a view without a commit.
+    /// Opens a writer that continues after the last commit. `last` is its token, `None` for a view without a commit.
     ///
     /// # Errors
-    /// [`Error::Config`] for a column that the sink cannot hold; [`Error::Corrupt`] for a token that does not fit; [`Error::Io`].
+    /// [`Error::Config`] for a column that the sink cannot hold; [`Error::Corrupt`] for a token that does not match; [`Error::Io`].
     fn writer(&self, rows: &ViewRows, last: Option<&Token>) -> Result<Box<dyn SinkWriter>, Error>;
 
-    /// Shows a commit to readers.
+    /// Makes a commit visible to readers.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] where what the token names is gone. Trying again is safe.
+    /// [`Error::Io`]; [`Error::Corrupt`] if something that the token names is missing. Retrying is safe.
     fn publish(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error>;
 
-    /// At start: publishes the last commit where a crash prevented it, and removes what no commit names.
+    /// At start, publishes the last commit if a crash prevented that, and removes what no commit names.
     ///
     /// # Errors
     /// As [`Sink::publish`].
@@ -48,109 +50,109 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// Removes what neither the kept token nor a snapshot within the retention names, as of `now`.
     ///
     /// # Errors
-    /// [`Error::Io`]; trying again is safe.
+    /// [`Error::Io`]; retrying is safe.
     fn sweep(&self, kept: &Token, now: SystemTime) -> Result<(), Error>;
 }
 
 /// Stages the changes of one run of a view.
 ///
 /// # Contract
-/// - The rows that a token names are those of the token before, plus the deltas, as a multiset (checked by `equal_to_model` in the tests of
-///   Parquet).
-/// - What was staged is durable when [`SinkWriter::prepare`] returns, and no reader sees it (checked by `crash` in the tests of Parquet).
-/// - A token is committed before the next call. Where that failed, the writer is dropped and another one opened (unchecked).
+/// - The rows that a token names are those of the previous token plus the deltas, as a multiset (checked by `equal_to_model` in the tests
+///   of Parquet).
+/// - Staged changes are durable when [`SinkWriter::prepare`] returns, and no reader sees them (checked by `crash` in the tests of Parquet).
+/// - The caller commits a token before the next call. If the commit fails, it drops the writer and opens another one (unchecked).
 pub trait SinkWriter: fmt::Debug + Send {
-    /// Stages the net changes of an epoch. What is staged without a commit (by a rebuild) is part of the next token.
+    /// Stages the net changes of an epoch. Changes staged without a commit (by a rebuild) are part of the next token.
     ///
     /// # Errors
-    /// [`Error::Bug`] for a row to remove that is not there, [`Error::Corrupt`], [`Error::Io`]. The writer is as it was before.
+    /// [`Error::Bug`] for a row to remove that does not exist, [`Error::Corrupt`], [`Error::Io`]. The writer is unchanged then.
     fn prepare(&mut self, epoch: u64, deltas: &[Delta]) -> Result<Staged, Error>;
 }
 
-/// Row changes: a record batch with a weight for each row (+n in, -n out; none means all +1).
+/// Row changes: a record batch with a weight for each row.
 #[derive(Debug, Clone)]
 pub struct Delta {
-    /// The rows; schema of the view.
+    /// The rows, with the view's schema.
     pub rows: RecordBatch,
-    /// As long as `rows`.
+    /// The weight of each row (+n adds it n times, -n removes it n times), as long as `rows`. `None` means all +1.
     pub weights: Option<Int64Array>,
 }
 
-/// What is known of a view's rows before there are any.
+/// Describes the rows of a view.
 #[derive(Debug, Clone)]
 pub struct ViewRows {
-    /// Their columns.
+    /// Their schema.
     pub schema: SchemaRef,
-    /// Whether rows go away or change; else they only arrive.
+    /// Whether rows change or are retracted. Otherwise the view is insert-only.
     pub retracts: bool,
-    /// Indexes of the columns that changes are local to; empty where no columns are.
+    /// The indexes of the columns that together identify a row. Empty if no such columns are known.
     pub key: Vec<usize>,
 }
 
-/// What is staged for a commit.
+/// The result of staging changes for a commit.
 #[derive(Debug, Clone)]
 pub struct Staged {
-    /// What the commit records.
+    /// The token for the commit to record.
     pub token: Token,
-    /// The size of the view with it.
+    /// The size of the view with these changes.
     pub size: Size,
-    /// Bytes that were written for it.
+    /// The number of bytes written.
     pub written_bytes: u64,
 }
 
 /// The size of a view at a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Size {
-    /// Rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Files, or what else the sink counts.
+    /// The number of files, or of similar units of the sink.
     pub parts: u64,
-    /// Their bytes.
+    /// The size of the parts in bytes.
     pub bytes: u64,
 }
 
-/// What one commit says of a view, whatever its sink.
+/// Describes a commit of a view, independent of its sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommitFacts {
     /// The view's name.
     pub view: String,
-    /// The commit.
+    /// The epoch of the commit.
     pub epoch: u64,
     /// The offset (next sequence) of each source that the view's rows come from.
     pub offsets: BTreeMap<String, u64>,
-    /// Which version of the view this is.
+    /// Identifies the version of the view.
     pub fingerprint: String,
-    /// When it was committed, milliseconds since the epoch.
+    /// When it was committed, in milliseconds since the epoch.
     pub committed_ms: u64,
-    /// The views of the same pipeline, this one among them: their commits with the same epoch are one consistent state.
+    /// The views of the same pipeline, including this one. Their commits with the same epoch are one consistent state.
     #[serde(default)]
     pub committed_with: Vec<String>,
 }
 
-/// What a sink wants to know again of a commit: JSON that only the sink understands. Cheap to clone.
+/// What a sink needs to find a commit again: JSON that only the sink understands. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token(Arc<str>);
 
 impl Token {
-    /// A token of this content.
+    /// Creates a token with this content.
     ///
     /// # Errors
-    /// [`Error::Bug`] where it does not serialize.
+    /// [`Error::Bug`] if it does not serialize.
     pub fn new<T: Serialize>(content: &T) -> Result<Token, Error> {
         let json = serde_json::to_string(content).map_err(|error| Error::Bug(format!("a sink's token: {error}")))?;
         Ok(Token(json.into()))
     }
 
-    /// The content.
+    /// Returns the content.
     ///
     /// # Errors
-    /// What is wrong with a token that another sink made.
+    /// Says what is wrong, if another kind of sink created the token.
     pub fn content<T: DeserializeOwned>(&self) -> Result<T, String> {
         serde_json::from_str(&self.0).map_err(|error| error.to_string())
     }
 }
 
-/// As the JSON that it is.
+/// Serializes the token as its JSON, not as a string.
 impl Serialize for Token {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serde_json::from_str::<&RawValue>(&self.0).map_err(serde::ser::Error::custom)?.serialize(serializer)
