@@ -1,11 +1,11 @@
-//! SQL over the committed views, on one consistent snapshot, beside a running engine or without one.
+//! SQL over the committed views, on one consistent snapshot, with or without a running engine.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`snapshot`] | which commit of each view is read: views that were committed together at the same epoch |
-//! | [`open_files`] | their Parquet files, opened before the query begins: what is removed meanwhile can still be read |
+//! | [`snapshot`] | chooses the commit of each view: views that are committed together are read at one epoch |
+//! | [`open_files`] | their Parquet files, opened before the query begins, so that files removed meanwhile can still be read |
 //!
-//! Nothing here locks or writes. No file of SQL or settings is needed but for the data folder's place.
+//! Nothing here locks or writes. It needs only the data folder: no SQL file is read.
 
 pub mod open_files;
 pub mod snapshot;
@@ -33,22 +33,22 @@ use crate::layout::Layout;
 use open_files::OpenFiles;
 use snapshot::Snapshots;
 
-/// An answer: its batches as they are made. It holds the files that it reads open.
+/// A planned query. It keeps the files that it reads open.
 pub struct Answer {
     frame: DataFrame,
 }
 
 impl Answer {
-    /// Of rows that are planned.
+    /// Wraps a planned query.
     #[must_use]
     pub fn of(frame: DataFrame) -> Answer {
         Answer { frame }
     }
 
-    /// The rows.
+    /// Runs the query and returns its rows as they are produced.
     ///
     /// # Errors
-    /// Where the plan cannot be run.
+    /// The plan cannot run.
     pub async fn stream(self) -> Result<SendableRecordBatchStream, Error> {
         Ok(self.frame.execute_stream().await?)
     }
@@ -57,7 +57,7 @@ impl Answer {
 /// Plans a SELECT (or EXPLAIN, SHOW TABLES, DESCRIBE) over the views.
 ///
 /// # Errors
-/// A statement that is wrong or that changes something, a view that is not there, files that cannot be read.
+/// The statement is wrong or changes something, a view does not exist, or files cannot be read.
 pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let context = session()?;
     let wrong = |error: DataFusionError| in_the_text(error, sql);
@@ -97,12 +97,12 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     if read_only.verify_plan(&plan).is_err() {
         return Err(only_reads());
     }
-    // Types are checked, and constants computed, when it is optimized: what is wrong with them has a place in the text, too.
+    // The optimizer checks types and computes constants. Run it here, so that its errors get a place in the text, too.
     context.state().optimize(&plan).map_err(wrong)?;
     Ok(Answer { frame: DataFrame::new(context.state(), plan) })
 }
 
-/// An error at its place in the query's text; one of the disk or of the program has none.
+/// Gives an error its place in the query's text. An error of the disk or of the program has none.
 fn in_the_text(error: DataFusionError, sql: &str) -> Error {
     use DataFusionError as D;
     match error.find_root() {
@@ -131,11 +131,11 @@ async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<St
     Ok(())
 }
 
-/// A table of exactly the files that are open for a view.
+/// Makes a table of exactly the open files of a view.
 async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Result<Arc<dyn TableProvider>, Error> {
     let urls = files.urls_of(view).iter().map(ListingTableUrl::parse).collect::<Result<Vec<_>, _>>()?;
     let Some(first) = urls.first() else {
-        // A view without rows has one part without rows.
+        // Even a view without rows has a part.
         return Err(Error::corrupt(
             format!("the manifest of view {view} names no file"),
             format!("`alluvium rebuild {view}` makes it anew"),
@@ -147,14 +147,14 @@ async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Resul
     Ok(Arc::new(ListingTable::try_new(config)?))
 }
 
-/// What a statement is, before its tables are known.
+/// What a statement reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
     /// The tables that it names.
     Tables,
     /// The list of all tables.
     Catalog,
-    /// It would change something.
+    /// Nothing: it would change something.
     Changes,
 }
 
@@ -181,7 +181,7 @@ fn missing(name: &str, there: &BTreeSet<String>, layout: &Layout) -> Error {
     let help = match nearest(name, there.iter().map(String::as_str)) {
         Some(near) => format!("did you mean {near}?"),
         None if there.is_empty() => {
-            "nothing has been committed there yet: `alluvium run` commits, -C and --data name another folder".to_owned()
+            "nothing has been committed there yet: start `alluvium run`, or name another folder with -C or --data".to_owned()
         }
         None => format!("there are: {}", there.iter().cloned().collect::<Vec<_>>().join(", ")),
     };

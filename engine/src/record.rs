@@ -1,7 +1,7 @@
-//! What is recorded of a commit: in sled, which is the commit, and as synced JSON beside each view, so that a lost or damaged
-//! sled loses nothing.
+//! The records of commits. The write to sled is the commit; synced JSON twins beside the views keep the same records, so that a lost or
+//! damaged sled loses nothing.
 //!
-//! A view's record is one sled value with a checksum. The records of views that are committed together are written by one atomic
+//! A view's record is one sled value with a checksum. The records of views that are committed together are written in one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
 
 mod crashed;
@@ -26,10 +26,10 @@ pub use recovery::{drop_view, newest_records, read_records};
 pub use store::Store;
 pub use tally::Tally;
 
-/// Version of the format of records and state files. A record of another version means: rebuild.
+/// The version of the format of records and state files. A view whose record has another version is rebuilt.
 pub const FORMAT: u32 = 1;
 
-/// All that is recorded of one view at one commit.
+/// The record of one view at one commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "stored::StoredRecord")]
 pub struct Record {
@@ -37,26 +37,26 @@ pub struct Record {
     pub format: u32,
     /// The view.
     pub view: String,
-    /// The commit; rises by at least one with each commit of the view, also across rebuilds.
+    /// The epoch of the commit. It rises with each commit of the view, also across rebuilds.
     pub epoch: u64,
-    /// Which run of the view's operators from the first event this is; names the folder of its state files.
+    /// Identifies the run of the view's operators from the first event. It names the folder of the state files.
     pub incarnation: String,
     /// The plan's fingerprint.
     pub fingerprint: String,
-    /// Where each source of the pipeline stands.
+    /// The position of each source of the pipeline.
     pub positions: BTreeMap<String, Position>,
     /// The state tables and their batches.
     pub state: Vec<TableRecord>,
-    /// What the commit says of the view to its readers.
+    /// The facts about the commit that readers of the view see.
     #[serde(rename = "snapshot")]
     pub commit: CommitFacts,
-    /// What the view's sink has to know of the commit again.
+    /// The sink's token, from which it publishes the commit again.
     pub sink: Token,
     /// The size of the view.
     pub size: Size,
-    /// Dead-letter files staged by this commit, to be moved into place after it.
+    /// Dead-letter files that this commit staged, and that are published after it.
     pub dead_letters: Vec<String>,
-    /// What the view has read of each source that it reads directly.
+    /// By source that the view reads directly: counts of the events it has read.
     #[serde(default)]
     pub tallies: BTreeMap<String, Tally>,
 }
@@ -82,15 +82,15 @@ pub struct Commit {
     pub records: Vec<Record>,
 }
 
-/// What one commit writes, atomically.
+/// What one commit writes atomically.
 #[derive(Debug, Default)]
 pub struct Write {
     /// Records of views.
     pub records: Vec<Record>,
-    /// For each stream of dead letters, the sequence below which all are kept.
+    /// By dead-letter key: the sequence below which all letters are kept.
     pub dead_letter_offsets: BTreeMap<String, DeadLetterOffset>,
-    /// For each version of a view on a source, the events that are kept from it.
+    /// By dead-letter key of a view's version on a source: the events that are kept from it.
     pub crashed: BTreeMap<String, Crashed>,
-    /// Requests for a rebuild that are done with this commit.
+    /// Views whose requested rebuild is done with this commit.
     pub rebuilds_done: Vec<String>,
 }

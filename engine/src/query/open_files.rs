@@ -1,5 +1,5 @@
-//! Parquet files that are open already, as an object store that has nothing else: a part that a later commit removes can be read
-//! to the end of the query. Reading only.
+//! A read-only object store of Parquet files that are already open, so that a query can read a part to its end after a later commit has
+//! removed it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,14 +24,14 @@ use crate::error::Error;
 const NAME: &str = "open files";
 const ROOT: &str = "alluvium://snapshot/";
 
-/// Where the store is registered.
+/// The URL under which the store is registered.
 #[must_use]
 pub fn url() -> Url {
-    // The text is a constant that the tests parse.
+    // ROOT is a constant, and the tests parse it.
     Url::parse(ROOT).unwrap_or_else(|_| unreachable!("{ROOT} is a URL"))
 }
 
-/// The files, by their path in the store.
+/// The open files, by their path in the store.
 #[derive(Debug, Default)]
 pub struct OpenFiles {
     files: BTreeMap<Path, (Arc<File>, ObjectMeta)>,
@@ -39,16 +39,16 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// Opens the files of a commit of a view.
+    /// Opens the files of one commit of a view.
     ///
     /// # Errors
-    /// The disk's; `NotFound` for one that is gone.
+    /// The disk's; `NotFound` if a file is gone.
     pub fn add(&mut self, view: &str, folder: &FilePath, manifest: &Manifest) -> Result<(), Error> {
-        // Names of views hold what they like; paths of the store do not.
+        // A view's name may hold characters that a path of the store may not.
         let prefix = format!("view{}", self.views.len());
         let paths = self.views.entry(view.to_owned()).or_default();
         for part in &manifest.parts {
-            // The manifest's own paths are absolute, and wrong once the folder was moved.
+            // The manifest also holds absolute paths, which are wrong once the folder has moved.
             let path = folder.join("parts").join(&part.file);
             let file = File::open(&path).map_err(|error| Error::io("opening", &path, error))?;
             let metadata = file.metadata().map_err(|error| Error::io("reading", &path, error))?;
@@ -67,7 +67,7 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Where a view's files are, for a table over them.
+    /// The URLs of a view's files in the store.
     #[must_use]
     pub fn urls_of(&self, view: &str) -> Vec<String> {
         self.views.get(view).into_iter().flatten().map(|path| format!("{ROOT}{path}")).collect()

@@ -1,8 +1,8 @@
-//! Which commit of each view is read.
+//! Chooses the commit of each view to read.
 //!
-//! Views that read each other are committed together, and their manifests are replaced one after the other. So the manifests are
-//! read until those of one pipeline are of one epoch; where an engine commits faster than that, or died between two of them, the
-//! older epoch is read from the snapshots that are kept.
+//! Views that read each other are committed together, but their manifests are replaced one after the other. So the manifests are read
+//! again until those of one pipeline have one epoch. If an engine commits too fast for that, or died between two manifests, the older
+//! epoch is read from the kept snapshots.
 //!
 //! # Contract
 //! - All views of one pipeline are read at one epoch (checked by the tests, against a writer in a thread).
@@ -17,10 +17,10 @@ use super::open_files::OpenFiles;
 use crate::error::Error;
 use crate::layout::Layout;
 
-/// How often manifests are read again before an older epoch is looked for, and how far apart.
+/// How often, and how far apart, manifests are read again before an older epoch is chosen.
 const AGREE_TRIES: u32 = 20;
 const AGREE_PAUSE: Duration = Duration::from_millis(2);
-/// How often everything begins anew because a file had gone in between.
+/// How often to start over because a file was removed meanwhile.
 const OPEN_TRIES: u32 = 20;
 
 /// One commit of each view.
@@ -30,10 +30,10 @@ pub struct Snapshots {
 }
 
 impl Snapshots {
-    /// Of `views`, with their files opened.
+    /// Chooses a commit of each of `views` and opens its files.
     ///
     /// # Errors
-    /// The disk's; [`crate::error::Kind::Unavailable`] where the views of a pipeline do not come to agree.
+    /// The disk's, and [`crate::error::Kind::Unavailable`] if the views of a pipeline have no common epoch.
     pub async fn take(layout: &Layout, views: &BTreeSet<String>) -> Result<(Snapshots, OpenFiles), Error> {
         for _ in 0..OPEN_TRIES {
             let manifests = consistent(layout, views).await?;
@@ -51,21 +51,21 @@ impl Snapshots {
                 Err(error) => return Err(error),
             }
         }
-        // What manifests name is kept for a while: files that are gone each time are gone for good.
+        // Replaced files are kept for a while, so files that are missing each time are gone for good.
         Err(Error::corrupt(
             format!("the files that a manifest below {} names are not there", layout.views().display()),
             "`alluvium run` shows the last commit again when it starts, or says what is damaged",
         ))
     }
 
-    /// One for each view.
+    /// The manifests, one for each committed view.
     #[must_use]
     pub fn manifests(&self) -> &[Manifest] {
         &self.manifests
     }
 }
 
-/// The views that were ever committed.
+/// Returns the names of all views that have been committed.
 ///
 /// # Errors
 /// The disk's.
@@ -108,13 +108,13 @@ async fn consistent(layout: &Layout, views: &BTreeSet<String>) -> Result<Vec<Man
 
 fn read_all(layout: &Layout, views: &BTreeSet<String>) -> Result<Vec<Manifest>, Error> {
     let read = |view: &String| -> Result<Option<Manifest>, Error> {
-        // The folder's name is what is asked for, whatever the manifest calls the view.
+        // The name of the folder counts, whatever the manifest calls the view.
         Ok(read_manifest(&layout.view(view))?.map(|manifest| Manifest { view: view.clone(), ..manifest }))
     };
     views.iter().filter_map(|view| read(view).transpose()).collect()
 }
 
-/// The pipelines whose views are not at one epoch, each with the oldest of them.
+/// Returns the pipelines whose views are at different epochs, each with its oldest epoch.
 fn disagreeing(manifests: &[Manifest]) -> Vec<(BTreeSet<String>, u64)> {
     let mut pipelines: BTreeMap<BTreeSet<String>, Vec<u64>> = BTreeMap::new();
     for manifest in manifests {

@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 
 use super::*;
 
-/// Commits a view as the engine does, by hand: a part, a kept snapshot's manifest, then the manifest.
+/// Commits a view by hand as the engine does: writes a part, a kept snapshot's manifest, then the manifest.
 fn commit(layout: &Layout, view: &str, pipeline: &[&str], epoch: u64, rows: RecordBatch) {
     let folder = layout.view(view);
     let kept = folder.join("snapshots").join(format!("{epoch:010}-{epoch:013}-{epoch:016x}"));
@@ -84,7 +84,7 @@ async fn a_pipeline_of_which_one_view_is_behind_is_read_at_the_older_commit() {
     assert_eq!(numbers(&layout, "SELECT max(e) FROM a").await, [3]);
 }
 
-/// The writer commits without a pause and removes old parts; what a query reads is one commit, and no query fails.
+/// The writer commits without pause and removes old parts. Each query must read exactly one commit, and none may fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn queries_beside_a_writer_see_one_commit() {
     const KEPT: u64 = 40;
@@ -109,7 +109,7 @@ async fn queries_beside_a_writer_see_one_commit() {
                 }
             }
         });
-        // Also when a check fails: the scope waits for the writer.
+        // Stop the writer even if a check fails, since the scope waits for it.
         let _stop = StopWhenDropped(&done);
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {

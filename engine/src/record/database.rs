@@ -1,6 +1,7 @@
-//! The sled database: one value a view, written atomically and synced. It does not outlive an error of its disk: see [`super::Store`].
+//! The sled database: one value a view, written atomically and synced. After an error of its disk it refuses everything: see
+//! [`super::Store`].
 //!
-//! sled's own `flush` is `sync_file_range` on Linux, which power loss can undo: after it the database file itself is synced.
+//! On Linux sled's own `flush` calls `sync_file_range`, which power loss can undo. So the database file itself is synced after it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,25 +24,24 @@ const VIEW: &str = "view/";
 const DEAD_LETTERS: &str = "dead_letters/";
 const REBUILD: &str = "rebuild/";
 const CRASHED: &str = "crashed/";
-/// What sled says where the lock of a database that was closed just now is not free yet.
+/// Part of sled's message when the lock of a database that was just closed is not free yet.
 const LOCKED: &str = "could not acquire lock";
 
-/// The open database; held by the one process that runs the folder.
+/// The open database. Only the process that runs the project opens it.
 pub(super) struct Database {
     layout: Layout,
     db: sled::Db,
-    /// The disk refused something: sled refuses everything from then on, also when there is room again.
+    /// The disk has refused something. sled then refuses everything, even when there is room again.
     refused: AtomicBool,
 }
 
 impl Database {
-    /// Opens the store of a data folder, mending what a crash or damage left: half-written sled snapshots are set aside, an
-    /// unreadable database is set aside and made anew from the JSON records beside the views, and a record that is older there
-    /// than its twin is replaced by it.
+    /// Opens the database of a data folder, and repairs what a crash or damage left. Half-written sled snapshots are set aside. A
+    /// database that cannot be read is set aside and restored from the JSON twins beside the views. A record that is older than its twin
+    /// is replaced by it.
     ///
     /// # Errors
-    /// The disk's (a full one, for instance, leaves the database as it is), and [`crate::error::Kind::Corrupt`] where a record can
-    /// be had from neither place.
+    /// The disk's; a full disk, for instance, leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub(super) fn open(layout: &Layout) -> Result<Database, Error> {
         let folder = layout.checkpoints();
         fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
@@ -52,10 +52,10 @@ impl Database {
             Ok(store) => store,
             Err(Unopened::Outside(error)) => return Err(io("opening", &folder, &error)),
             Err(Unopened::Damaged(reason)) => {
-                // A full disk makes a whole database look damaged.
+                // A full disk makes an intact database look damaged.
                 see_that_files_can_be_written(layout.root())?;
                 let aside = free_name(&folder);
-                tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and made anew from the records beside the views");
+                tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and restored from the records beside the views");
                 fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
                 fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
                 Self::try_open(layout, &folder).map_err(|unopened| match unopened {
@@ -75,11 +75,11 @@ impl Database {
     }
 
     fn try_open(layout: &Layout, folder: &Path) -> Result<Database, Unopened> {
-        // sled makes another `conf` where it is missing, and may then lose what it writes.
+        // sled creates a missing `conf` anew, and may then lose what it writes.
         if folder.join("db").exists() && !folder.join("conf").exists() {
             return Err(Unopened::Damaged("its file conf is missing".to_owned()));
         }
-        // A cache of a few MiB serves: there is one small value a view.
+        // A small cache is enough: there is one small value a view.
         let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
         let store = Database { layout: layout.clone(), db, refused: AtomicBool::new(false) };
         for entry in store.db.iter() {
@@ -92,7 +92,7 @@ impl Database {
         Ok(store)
     }
 
-    /// Takes over each record that its twin knows better: sled never holds less than the twins but when it lost something.
+    /// Takes each record from its twin if the twin is newer. sled is behind a twin only if it has lost something.
     fn adopt(&self, twins: Vec<Commit>) -> Result<(), Error> {
         let mut newest: BTreeMap<String, Record> = BTreeMap::new();
         for record in twins.into_iter().flat_map(|commit| commit.records) {
@@ -105,7 +105,7 @@ impl Database {
         for (view, record) in newest {
             let known = self.record(&view)?;
             if known.is_none_or(|known| known.epoch < record.epoch) && self.layout.record(&view).exists() {
-                tracing::warn!(view, epoch = record.epoch, "the checkpoint is taken from the record beside the view");
+                tracing::warn!(view, epoch = record.epoch, "the checkpoint is restored from the record beside the view");
                 lost.push(record);
             }
         }
@@ -116,7 +116,7 @@ impl Database {
         self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })
     }
 
-    /// Writes the twins that a crash just after a commit left out: else they would name files that are removed from now on.
+    /// Writes the twins that a crash right after a commit left behind: an old twin names files that later commits remove.
     fn complete_twins(&self, newest: &BTreeMap<String, Record>) -> Result<(), Error> {
         let mut commits: BTreeMap<(u64, Vec<String>), Vec<Record>> = BTreeMap::new();
         for record in self.records()? {
@@ -131,15 +131,15 @@ impl Database {
         Ok(())
     }
 
-    /// The last record of a view.
+    /// Returns the last record of a view.
     ///
     /// # Errors
-    /// sled's, and a checksum that does not hold.
+    /// sled's, or a wrong checksum.
     pub(super) fn record(&self, view: &str) -> Result<Option<Record>, Error> {
         self.get(&format!("{VIEW}{view}"))
     }
 
-    /// All records whose format is ours.
+    /// Returns all records with the present format.
     ///
     /// # Errors
     /// As [`Database::record`].
@@ -155,7 +155,7 @@ impl Database {
         Ok(records)
     }
 
-    /// Up to where dead letters named `key` have been kept.
+    /// Returns the offset up to which the dead letters of `key` have been kept.
     ///
     /// # Errors
     /// As [`Database::record`].
@@ -163,7 +163,7 @@ impl Database {
         self.get(&format!("{DEAD_LETTERS}{key}"))
     }
 
-    /// The same for all that letters of a source are counted under.
+    /// Returns the offsets of all keys of a source.
     ///
     /// # Errors
     /// As [`Database::record`].
@@ -179,7 +179,7 @@ impl Database {
         Ok(offsets)
     }
 
-    /// The events that are kept from the version of a view named by `key`.
+    /// Returns the events that are kept from the version of a view that `key` names.
     ///
     /// # Errors
     /// As [`Database::record`].
@@ -187,10 +187,10 @@ impl Database {
         Ok(self.get(&format!("{CRASHED}{key}"))?.unwrap_or_default())
     }
 
-    /// The commit: atomic, and synced when it returns.
+    /// Commits: writes everything atomically, and has synced it when it returns.
     ///
     /// # Errors
-    /// sled's or the disk's; then it is not known whether the commit holds, and the process must read it again.
+    /// sled's or the disk's. It is then unknown whether the commit holds, and the caller must read it again.
     pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
         let mut batch = sled::Batch::default();
         for record in &write.records {
@@ -208,7 +208,7 @@ impl Database {
         self.apply(batch)
     }
 
-    /// Remembers that a rebuild was asked for, until a commit says that it is done.
+    /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.
     ///
     /// # Errors
     /// As [`Database::write`].
@@ -218,7 +218,7 @@ impl Database {
         self.apply(batch)
     }
 
-    /// The views whose rebuild was asked for and is not done.
+    /// Returns the views whose rebuild was requested and is not done.
     ///
     /// # Errors
     /// As [`Database::record`].
@@ -232,7 +232,7 @@ impl Database {
             .collect()
     }
 
-    /// Forgets a view.
+    /// Removes a view's record, its rebuild request, and the events kept from it. The offsets of its dead letters stay.
     ///
     /// # Errors
     /// As [`Database::write`].
@@ -294,11 +294,11 @@ impl Database {
     }
 }
 
-/// Why the database did not open.
+/// Why the database could not be opened.
 enum Unopened {
-    /// Not by its own fault: it is left as it is.
+    /// The system refused. The database stays as it is.
     Outside(std::io::Error),
-    /// Its content is not what was written.
+    /// The database does not hold what was written.
     Damaged(String),
 }
 
@@ -311,11 +311,11 @@ impl Unopened {
     }
 }
 
-/// Whether the system refused, whatever the file holds: no room, no permission, no descriptor, a disk that fails.
+/// Whether the system refused, whatever the file holds: no room, no permission, no descriptor, or a failing disk.
 fn is_outside(error: &std::io::Error) -> bool {
     use rustix::io::Errno;
     use std::io::ErrorKind as E;
-    // By kind: sled's copies of an error have lost its number.
+    // Compare kinds: sled copies errors without their numbers.
     let codes = [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM];
     codes.iter().any(|code| std::io::Error::from_raw_os_error(code.raw_os_error()).kind() == error.kind())
         || error.to_string().contains(LOCKED)
@@ -332,7 +332,7 @@ fn is_outside(error: &std::io::Error) -> bool {
         )
 }
 
-/// Writes about as much as a database begins with, and takes it away again.
+/// Checks that files can be written: writes about as much as a new database takes, and removes it again.
 fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
     let path = folder.join(format!(".room.{}.tmp", durable::unique()));
     let written = durable::write_new(&path, &vec![0x5a; 1 << 20]);
@@ -340,7 +340,7 @@ fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
     written.and(removed).map_err(Error::from)
 }
 
-/// A value: its CRC-32 in four bytes, little-endian, then its JSON.
+/// Encodes a value as its CRC-32 in four bytes, little-endian, followed by its JSON.
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     let json = serde_json::to_vec(value).map_err(|error| Error::bug(format!("a checkpoint record does not encode: {error}")))?;
     let mut bytes = crc32fast::hash(&json).to_le_bytes().to_vec();
@@ -352,13 +352,13 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     serde_json::from_slice(checked(bytes)?).map_err(|error| error.to_string())
 }
 
-/// The JSON of a value whose checksum holds.
+/// Checks the checksum of a value and returns its JSON.
 fn checked(bytes: &[u8]) -> Result<&[u8], String> {
-    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is cut off")?;
-    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not hold".into()) }
+    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is truncated")?;
+    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not match".into()) }
 }
 
-/// A kill while sled writes a snapshot leaves `snap.*.generating`, which the next open takes for a damaged snapshot.
+/// Sets aside `snap.*.generating`. A kill while sled writes a snapshot leaves this file, and sled would take it for a damaged snapshot.
 fn set_aside_unfinished_snapshots(folder: &Path) -> Result<(), Error> {
     let entries = fs::read_dir(folder).map_err(|error| io("reading", folder, &error))?;
     for entry in entries {
@@ -399,7 +399,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path());
         fs::create_dir_all(layout.checkpoints()).unwrap();
-        // Each write to it finds the disk full.
+        // Every write to this file fails with a full disk.
         std::os::unix::fs::symlink("/dev/full", layout.checkpoints().join("conf")).unwrap();
         let error = Database::open(&layout).err().expect("a full disk");
         assert_eq!(error.kind(), Kind::Unavailable, "{error}");

@@ -1,10 +1,10 @@
-//! Errors of the files beside the store.
+//! Errors of files.
 
 use std::path::Path;
 
 use crate::error::Error;
 
-/// The disk's error while doing `action` to `path`, its kind kept: what to do about it depends on that.
+/// Makes an error of the disk during `action` on `path`. It keeps the kind, on which the help depends.
 pub(super) fn io(action: &'static str, path: &Path, error: &std::io::Error) -> Error {
     Error::Connector(alluvium_connectors::Error::Io {
         action,

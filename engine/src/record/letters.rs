@@ -1,4 +1,5 @@
-//! Up to where dead letters have been kept, so that each is kept once, whoever reads its source and however often.
+//! The offsets up to which dead letters have been kept, so that each letter is kept once, however many views read its source, and
+//! however often.
 
 use std::collections::BTreeMap;
 
@@ -9,32 +10,32 @@ use serde::{Deserialize, Serialize};
 use super::Record;
 use crate::error::Error;
 
-/// Up to where the dead letters of a source, of a column of it, or of a view on it, have been kept.
+/// The offset up to which the dead letters of a source, of one of its columns, or of a view on it have been kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeadLetterOffset {
-    /// Letters with a lower sequence have been kept.
+    /// All letters with a lower sequence have been kept.
     pub offset: u64,
-    /// Of which stream: another one begins again.
+    /// The stream that the offset belongs to. For another stream it does not count.
     pub stream: String,
 }
 
 impl DeadLetterOffset {
-    /// Letters before this position are kept.
+    /// The offset at a position: all letters before it are kept.
     #[must_use]
     pub fn at(position: &Position) -> DeadLetterOffset {
         DeadLetterOffset { offset: position.offset, stream: position.identity.lineage() }
     }
 }
 
-/// Those of some offsets of a stream that lie beyond its end, lowered to it. The stream has lost its tail and will use those sequences
-/// for other events, whose letters have not been kept.
+/// Returns the offsets of a stream that lie beyond its end, lowered to that end. The stream has lost its tail and will use those
+/// sequences for other events, whose letters have not been kept.
 #[must_use]
 pub fn lowered(known: &BTreeMap<String, DeadLetterOffset>, stream: &str, end: u64) -> BTreeMap<String, DeadLetterOffset> {
     let beyond = known.iter().filter(|(_, known)| known.stream == stream && known.offset > end);
     beyond.map(|(key, known)| (key.clone(), DeadLetterOffset { offset: end, stream: known.stream.clone() })).collect()
 }
 
-/// What letters are counted under: their source, or a view and its fingerprint on that source.
+/// Returns the key of letters: their source or, with `view`, the view and its fingerprint on that source.
 #[must_use]
 pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
     match view {
@@ -43,7 +44,7 @@ pub fn dead_letter_key(source: &str, view: Option<(&str, &str)>) -> String {
     }
 }
 
-/// What letters are counted under that are about one column of a source: the column as it is declared, since another type takes other values.
+/// Returns the key of letters about one column of a source. It includes the declared type, since another type accepts other values.
 #[must_use]
 pub fn column_key(source: &str, column: &str, declared: Option<&SourceConfig>) -> String {
     match declared.and_then(|declared| declared.declared.field_with_name(column).ok()) {
@@ -52,13 +53,13 @@ pub fn column_key(source: &str, column: &str, declared: Option<&SourceConfig>) -
     }
 }
 
-/// Whether letters of a source are counted under a key, in any of its views and columns.
+/// Whether a key belongs to a source: to the source itself, one of its columns or a view on it.
 pub(super) fn is_of_source(key: &str, source: &str) -> bool {
     key.strip_prefix(source).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
 }
 
-/// Up to where letters are kept at least, as the records of commits tell: each commit keeps those of all that it has applied. For a
-/// store that has lost its own account of it, of which `known` gives what is left.
+/// Derives from records the offsets up to which letters are kept at least: each commit keeps the letters of all events that it has
+/// applied. For a store that has lost its own offsets; `known` returns those that are left.
 ///
 /// # Errors
 /// Those of `known`.

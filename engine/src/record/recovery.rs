@@ -1,4 +1,4 @@
-//! What can be said and done about records while nothing runs.
+//! Reads records without the store, and drops views.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::status::{Phase, SourceStatus, ViewStatus};
 
-/// Every view's status as its last commit left it, read from the records beside the views: works beside a running engine.
+/// Returns the status of every view at its last commit, read from the twins beside the views. Works beside a running engine.
 ///
 /// # Errors
 /// The disk's.
@@ -17,7 +17,7 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
     Ok(newest_records(layout)?.values().map(ViewStatus::of_record).collect())
 }
 
-/// The last record of each view, by name, read from the records beside the views: works beside a running engine.
+/// Returns the last record of each view, by name, read from the twins beside the views. Works beside a running engine.
 ///
 /// # Errors
 /// The disk's.
@@ -33,7 +33,7 @@ pub fn newest_records(layout: &Layout) -> Result<BTreeMap<String, Record>, Error
 }
 
 impl ViewStatus {
-    /// Of a view as its last commit left it.
+    /// The status of a view at its last commit.
     #[must_use]
     pub fn of_record(record: &Record) -> ViewStatus {
         let sources = record.positions.iter().map(|(source, position)| {
@@ -57,13 +57,13 @@ impl ViewStatus {
     }
 }
 
-/// Removes a view: its record first, then its state and its Parquet files. The caller holds the lock of the data folder and has
+/// Removes a view: its records first, then its state and its Parquet files. The caller holds the lock of the data folder and has
 /// made sure that no SQL file declares the view.
 ///
 /// # Errors
-/// The disk's; a second call ends what a first one began.
+/// The disk's. A second call completes what a failed one began.
 pub fn drop_view(layout: &Layout, store: &Store, view: &str) -> Result<(), Error> {
-    // The twin goes before the record: while it stands, opening the store would bring the record back.
+    // Remove the twin before the record: while the twin exists, opening the store would restore the record.
     let twin = layout.record(view);
     for path in [twin, layout.view(view).join("current")] {
         match fs::remove_file(&path) {

@@ -1,8 +1,8 @@
-//! The checkpoint store: the [`Database`], opened again after the disk has refused something.
+//! The checkpoint store: the [`Database`], which it opens again after the disk has refused something.
 //!
-//! sled refuses everything after the first error of its disk. So that a pipeline that is tried again goes on when there is room
-//! again, the next call after such an error closes the database and opens it as a start does. What that finds is what was
-//! committed: a caller whose write failed does not know whether it holds, and reads its record again.
+//! sled refuses everything after the first error of its disk. The next call after such an error therefore closes the database and opens
+//! it as at start, so that pipelines can go on when there is room again. The opened database holds what was committed: a caller whose
+//! write failed does not know whether the write holds, and reads its record again.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -15,34 +15,32 @@ use super::{Record, Write, twin};
 use crate::error::Error;
 use crate::layout::Layout;
 
-/// The checkpoint store; held by the one process that runs the folder.
+/// The checkpoint store. Only the process that runs the project opens it.
 pub struct Store {
     layout: Layout,
-    /// None where it could not be opened again yet.
+    /// `None` while it could not be opened again.
     database: RwLock<Option<Database>>,
 }
 
 impl Store {
-    /// Opens the store of a data folder, mending what a crash or damage left: half-written sled snapshots are set aside, an
-    /// unreadable database is set aside and made anew from the JSON records beside the views, and a record that is older there
-    /// than its twin is replaced by it.
+    /// Opens the store of a data folder, and repairs what a crash or damage left. Half-written sled snapshots are set aside. An unreadable
+    /// database is set aside and restored from the JSON twins beside the views. A record that is older than its twin is replaced by it.
     ///
     /// # Errors
-    /// The disk's (a full one, for instance, leaves the database as it is), and [`crate::error::Kind::Corrupt`] where a record can
-    /// be had from neither place.
+    /// The disk's; a full disk, for instance, leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub fn open(layout: &Layout) -> Result<Store, Error> {
         Ok(Store { layout: layout.clone(), database: RwLock::new(Some(Database::open(layout)?)) })
     }
 
-    /// The last record of a view.
+    /// Returns the last record of a view.
     ///
     /// # Errors
-    /// sled's, a checksum that does not hold, and after an error of the disk those of [`Store::open`].
+    /// sled's, a wrong checksum, and after an error of the disk those of [`Store::open`].
     pub fn record(&self, view: &str) -> Result<Option<Record>, Error> {
         self.with(|database| database.record(view))
     }
 
-    /// All records whose format is ours.
+    /// Returns all records with the present format.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -50,7 +48,7 @@ impl Store {
         self.with(Database::records)
     }
 
-    /// Up to where dead letters named `key` have been kept.
+    /// Returns the offset up to which the dead letters of `key` have been kept.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -58,7 +56,7 @@ impl Store {
         self.with(|database| database.dead_letter_offset(key))
     }
 
-    /// The same for all that letters of a source are counted under.
+    /// Returns the offsets of all keys of a source.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -66,7 +64,7 @@ impl Store {
         self.with(|database| database.dead_letter_offsets(source))
     }
 
-    /// The events that are kept from a version of a view, named as its dead letters on a source are.
+    /// Returns the events that are kept from the version of a view that `key` names. The key is that of its dead letters on a source.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -74,15 +72,15 @@ impl Store {
         self.with(|database| database.crashed(key))
     }
 
-    /// The commit: atomic, and synced when it returns.
+    /// Commits: writes everything atomically, and has synced it when it returns.
     ///
     /// # Errors
-    /// As [`Store::record`], and the disk's; then it is not known whether the commit holds, and the caller must read it again.
+    /// As [`Store::record`], and the disk's. It is then unknown whether the commit holds, and the caller must read it again.
     pub fn write(&self, write: &Write) -> Result<(), Error> {
         self.with(|database| database.write(write))
     }
 
-    /// Writes the JSON twins of a commit beside its views. [`Store::open`] does so where a crash came before it.
+    /// Writes the JSON twins of a commit beside its views. [`Store::open`] does this if a crash came first.
     ///
     /// # Errors
     /// The disk's.
@@ -90,7 +88,7 @@ impl Store {
         twin::write(&self.layout, records)
     }
 
-    /// Remembers that a rebuild was asked for, until a commit says that it is done.
+    /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -98,7 +96,7 @@ impl Store {
         self.with(|database| database.request_rebuild(view))
     }
 
-    /// The views whose rebuild was asked for and is not done.
+    /// Returns the views whose rebuild was requested and is not done.
     ///
     /// # Errors
     /// As [`Store::record`].
@@ -106,7 +104,7 @@ impl Store {
         self.with(Database::rebuilds_requested)
     }
 
-    /// Forgets a view.
+    /// Removes a view's record, its rebuild request, and the events kept from it. The offsets of its dead letters stay.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -114,7 +112,7 @@ impl Store {
         self.with(|database| database.forget(view))
     }
 
-    /// Works with the database, which is opened again first where the disk has refused something.
+    /// Runs `work` on the database. If the disk has refused something, opens the database again first.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(database) = database.as_ref().filter(|database| !database.is_refused()) {
@@ -123,7 +121,7 @@ impl Store {
         drop(database);
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.as_ref().is_none_or(Database::is_refused) {
-            // Closed before it is opened: it holds a lock on its file. sled panics where the last sync on closing fails.
+            // Close it before opening it again, since it holds a lock on its file. sled panics if the last sync on closing fails.
             let closed = database.take();
             let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(closed)));
             *database = Some(Database::open(&self.layout)?);

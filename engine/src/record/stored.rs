@@ -1,4 +1,4 @@
-//! A record as it is read: as it is written now, or as the first release wrote it, when the parts of a view stood in the record itself.
+//! Reads records in the present form and in that of the first release, which kept the parts of a view in the record itself.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{Record, TableRecord, Tally};
 
-/// The members of both.
+/// The members of both forms.
 #[derive(Deserialize)]
 pub(super) struct StoredRecord {
     format: u32,

@@ -1,22 +1,22 @@
-//! What a view has read of a source since its first event, counted. It is part of the view's record, so that it says the same while the
-//! engine runs, after it has ended, and to whoever computes the view again.
+//! Counts of the events that a view has read from a source since its first one. They are part of the view's record, so that they are
+//! the same while the engine runs, after it has ended, and for `verify`.
 
 use serde::{Deserialize, Serialize};
 
-/// Of one view and one source that it reads directly.
+/// The counts of one view and one source that it reads directly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
-    /// The offset at which the view began to read; none where a release that did not count began it.
+    /// The offset at which the view began to read; `None` if a release that did not count began it.
     #[serde(default)]
     pub began: Option<u64>,
-    /// Events read since, good and bad.
+    /// Events read since then, good and bad.
     pub events: u64,
-    /// Those of them that are not in the view.
+    /// How many of them were set aside, and are not in the view.
     pub set_aside: u64,
-    /// Those of `set_aside` on which an expression of the view failed.
+    /// How many of those were set aside because an expression of the view failed on them.
     #[serde(default)]
     pub refused: u64,
-    /// The sequences of those on which the program panicked, rising.
+    /// The sequences of those on which the program panicked, sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub crashed: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! The JSON twins of the records: `checkpoint.json` beside each view.
+//! The JSON twins of records: `checkpoint.json` beside each view.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ use crate::error::Error;
 use crate::layout::Layout;
 use alluvium_connectors::durable;
 
-/// What `checkpoint.json` holds: the commit as text, and its checksum.
+/// The content of `checkpoint.json`: the commit as JSON text, and its checksum.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Twin {
     crc32: u32,
     commit: Box<serde_json::value::RawValue>,
 }
 
-/// Writes the twin of each record's view; each holds all records. A view's folder that is gone is made again.
+/// Writes the twin of each record's view. Each twin holds all records. Creates missing folders of views.
 pub(super) fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let bug = |error: serde_json::Error| Error::bug(format!("a checkpoint record does not encode: {error}"));
     let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
@@ -28,7 +28,7 @@ pub(super) fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The commits of all twins that can be read; a damaged one is passed over with a warning.
+/// Returns the commits of all readable twins. Skips damaged ones with a warning.
 pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
     let folder = layout.views();
     let entries = match fs::read_dir(&folder) {
@@ -48,18 +48,18 @@ pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
         match parse(&bytes) {
             Ok(commit) => commits.extend(commit),
             Err(reason) => {
-                tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is passed over")
+                tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is ignored")
             }
         }
     }
     Ok(commits)
 }
 
-/// The commit, or none where another format wrote it.
+/// Parses a twin. Returns `None` if its records have another format.
 fn parse(bytes: &[u8]) -> Result<Option<Commit>, String> {
     let twin: Twin = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     if crc32fast::hash(twin.commit.get().as_bytes()) != twin.crc32 {
-        return Err("the checksum does not hold".into());
+        return Err("the checksum does not match".into());
     }
     let commit: Commit = serde_json::from_str(twin.commit.get()).map_err(|error| error.to_string())?;
     Ok(commit.records.iter().all(|record| record.format == FORMAT).then_some(commit))
