@@ -1,7 +1,7 @@
 //! A sort that keeps equal rows in the order in which they arrived.
 //!
-//! DataFusion's sort may give equal rows in any order, and that order depends on the other rows. A sum of floats over equal rows then
-//! differs in its last digits, so an answer that is computed again would not be the one that was emitted.
+//! DataFusion's sort may return equal rows in any order, and this order depends on the other rows. A sum of floats over equal rows then
+//! differs in its last digits, so a recomputed answer would differ from the emitted one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::{StreamExt, TryStreamExt, stream};
 
-/// Rows that a sort gives in one batch.
+/// The largest number of rows in a batch that a sort returns.
 const BATCH_ROWS: usize = 8192;
 
 /// Sorts all rows of its input.
@@ -29,7 +29,7 @@ pub(crate) struct StableSort {
     input: Arc<dyn ExecutionPlan>,
 }
 
-/// The plan with its sorts made stable. A sort that keeps only the first rows stays as it is: its order decides which.
+/// Makes the sorts of a plan stable. A sort that keeps only the first rows stays as it is, since its order decides which they are.
 pub(super) fn stable_sorts(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let replaced = plan.transform_up(|plan| {
         let Some(sort) = plan.downcast_ref::<SortExec>() else { return Ok(Transformed::no(plan)) };

@@ -1,11 +1,11 @@
 //! Rows arranged by a key: all rows of some buckets are found without reading the others.
 //!
-//! An arrangement is a list of immutable segments and two indexes in memory. `bucket_index` finds the rows of a bucket; `content_index`,
-//! only where rows are removed by their content, finds a row by all its columns. A removed row is marked as dead, and only its place
-//! becomes durable (`removed`), so that a commit writes what has changed and nothing else.
+//! An arrangement is a list of immutable segments and two indexes in memory. `bucket_index` finds the rows of a bucket. `content_index`
+//! finds a row by all its columns. It exists only if rows are removed by their content. A removed row is marked as dead, and only its
+//! place becomes durable (`removed`), so that a commit writes only what has changed.
 //!
-//! Where rows are removed by their content, each different row is stored once, with a weight, and their order means nothing. Otherwise the
-//! rows of a bucket are in the order of their arrival, after a restart too.
+//! If rows are removed by their content, each distinct row is stored once, with a weight, and the order of the rows means nothing.
+//! Otherwise the rows of a bucket are in the order of their arrival, also after a restart.
 
 mod bucket_index;
 mod changes;
@@ -42,33 +42,33 @@ use crate::error::Error;
 /// A place is valid until the arrangement changes (unchecked).
 #[derive(Debug)]
 pub(crate) struct Arrangement {
-    /// Of the rows that are put in, without metadata.
+    /// The schema of the rows, without weights and metadata.
     rows: SchemaRef,
     by: Buckets,
-    /// The rows and, where they are removed by their content, a column of weights.
+    /// The rows and, if they are removed by their content, a column of weights.
     segments: Segments<Hashes>,
     buckets: BucketIndex,
-    /// Where rows can be removed.
+    /// None if rows are never removed.
     removed: Option<Removed>,
-    /// Where they are removed by their content.
+    /// None unless rows are removed by their content.
     content: Option<ContentIndex>,
     /// Rows written or removed since the last [`Arrangement::end_epoch`].
     changed: usize,
 }
 
-/// Whether rows of an arrangement can be removed, and by what.
+/// Whether rows of an arrangement can be removed, and how they are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Removal {
     /// Rows only arrive.
     Never,
-    /// Whoever removes a row knows its place.
+    /// By its place, which the caller knows.
     ByPlace,
     /// By all its columns, as a net change.
     ByContent,
 }
 
 impl Removal {
-    /// For the rows of an input that can retract them, or whose rows expire.
+    /// Chooses the removal for an input, given whether it retracts rows and whether its rows expire.
     pub(crate) fn of(retracts: bool, expires: bool) -> Removal {
         match (retracts, expires) {
             (true, _) => Removal::ByContent,
@@ -79,8 +79,10 @@ impl Removal {
 }
 
 impl Arrangement {
+    /// Creates an empty arrangement.
+    ///
     /// # Errors
-    /// [`Error::Plan`] where rows have to be compared and a column cannot be.
+    /// [`Error::Plan`] if rows must be compared and a column cannot be.
     pub(crate) fn new(name: String, schema: &SchemaRef, by: Buckets, removal: Removal) -> Result<Self, Error> {
         let rows = bare(schema);
         let mut fields: Vec<Arc<Field>> = rows.fields().to_vec();
@@ -95,20 +97,20 @@ impl Arrangement {
         Ok(Self { rows, by, segments, buckets: BucketIndex::default(), removed, content, changed: 0 })
     }
 
-    /// The rows' own schema.
+    /// Returns the schema of the rows, without their weights.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.rows
     }
 
-    /// In which buckets rows are.
+    /// Returns the buckets of the rows.
     pub(crate) fn by(&self) -> &Buckets {
         &self.by
     }
 
-    /// Net changes of rows that are removed by their content.
+    /// Consolidates deltas of rows that are removed by their content.
     ///
     /// # Errors
-    /// [`Error::Bug`] where they are not.
+    /// [`Error::Bug`] if they are not.
     pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
         self.content()?.rows.net(deltas)
     }
@@ -118,27 +120,27 @@ impl Arrangement {
         content.ok_or_else(|| Error::Bug(format!("rows of {} are not removed by their content", self.segments.name())))
     }
 
-    /// Whether rows are removed by their content.
+    /// Checks whether rows have weights, because they are removed by their content.
     pub(crate) fn is_weighted(&self) -> bool {
         self.content.is_some()
     }
 
-    /// How many rows a bucket has, each counted once.
+    /// Returns the number of rows stored in a bucket, whatever their weights.
     pub(crate) fn count(&self, bucket: u32) -> usize {
         self.places(bucket).len()
     }
 
-    /// The places of a bucket's rows.
+    /// Returns the places of a bucket's rows.
     pub(crate) fn places(&self, bucket: u32) -> &[Place] {
         self.buckets.places(bucket)
     }
 
-    /// The places of all rows.
+    /// Returns the places of all rows.
     pub(crate) fn all_places(&self) -> Vec<Place> {
         self.segments.live_places(self.segments.order())
     }
 
-    /// The weight of the row at a place.
+    /// Returns the weight of the row at a place.
     pub(crate) fn weight(&self, place: Place) -> i64 {
         match &self.segments.get(place.slot()).index.weights {
             Some(weights) => weights.value(place.row()),
@@ -146,20 +148,20 @@ impl Arrangement {
         }
     }
 
-    /// The rows at some places.
+    /// Gathers the rows at some places.
     pub(crate) fn gather(&self, places: &[Place]) -> Result<RecordBatch, Error> {
         let columns = self.columns(0..self.rows.fields().len(), places)?;
         let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.rows), columns, &options)?)
     }
 
-    /// Some columns of the rows at some places.
+    /// Gathers some columns of the rows at some places.
     pub(crate) fn columns(&self, columns: impl IntoIterator<Item = usize>, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         self.segments.columns(columns.into_iter(), places)
     }
 
-    /// The rows at some places, each as many times as its weight says. With `by_content` their content alone decides their order, so that
-    /// what is computed from them does not depend on how they arrived.
+    /// Returns the rows at some places, each repeated by its weight. With `by_content`, rows with weights are ordered by their content
+    /// alone, so that what is computed from them does not depend on how they arrived. Rows without weights keep their order.
     pub(crate) fn repeated(&self, places: &[Place], by_content: bool) -> Result<RecordBatch, Error> {
         let rows = self.gather(places)?;
         let Some(content) = &self.content else { return Ok(rows) };
@@ -173,7 +175,7 @@ impl Arrangement {
         repeated(&rows, order.into_iter(), |row| self.weight(places[row as usize]))
     }
 
-    /// Rows and bytes held.
+    /// Returns the number of rows and of bytes held.
     pub(crate) fn size(&self) -> (u64, u64) {
         let sizes = self.segments.iter().map(|segment| (segment.live(), segment.bytes()));
         let (rows, bytes) = sizes.fold((0, 0), |(rows, bytes), (live, of_segment)| (rows + live, bytes + of_segment));

@@ -1,7 +1,7 @@
 //! Buckets: rows by a hash of their key.
 //!
-//! Rows whose keys are equal by any of DataFusion's equalities (-0.0 equals 0.0, all NaNs are equal) are in one bucket. Rows of different
-//! keys may share one, so users that need exact keys compare them.
+//! Rows whose keys are equal by any of DataFusion's equalities (-0.0 equals 0.0, all NaNs are equal) are in the same bucket. Rows with
+//! different keys may share a bucket, so users that need exact keys must compare them.
 
 use std::sync::Arc;
 
@@ -17,23 +17,23 @@ use crate::error::Error;
 pub(crate) struct Buckets {
     columns: Vec<usize>,
     keys: KeyEncoder,
-    /// Of whole rows, where rows with a NULL in their key match no other: their buckets are hashes of whole rows.
+    /// Encodes whole rows, if rows with a NULL in their key match no others. The bucket of such a row is the hash of the whole row.
     rows: Option<KeyEncoder>,
 }
 
 impl Buckets {
-    /// Buckets of the rows of a schema by some columns. `nulls_match` says whether NULL keys equal each other.
+    /// Creates buckets for rows of a schema by some columns. `nulls_match` says whether NULL keys equal each other.
     ///
     /// # Errors
-    /// [`Error::Plan`] where a key column cannot be compared.
+    /// [`Error::Plan`] if a key column cannot be compared.
     pub(crate) fn new(schema: &SchemaRef, columns: &[usize], nulls_match: bool) -> Result<Self, Error> {
         let keys = KeyEncoder::new(columns.iter().map(|column| &schema.fields()[*column]))?;
-        // Where whole rows cannot be encoded, rows with a NULL key share a bucket: right, but slower.
+        // If whole rows cannot be encoded, rows with a NULL key share a bucket. That is right, but slower.
         let rows = if nulls_match { None } else { KeyEncoder::new(schema.fields()).ok() };
         Ok(Self { columns: columns.to_vec(), keys, rows })
     }
 
-    /// The bucket of each row.
+    /// Returns the bucket of each row.
     pub(crate) fn of(&self, rows: &RecordBatch) -> Result<Vec<u32>, Error> {
         let columns: Vec<ArrayRef> = self.columns.iter().map(|column| Arc::clone(rows.column(*column))).collect();
         let mut buckets = self.of_keys(&columns, rows.num_rows())?;
@@ -50,24 +50,24 @@ impl Buckets {
         Ok(buckets)
     }
 
-    /// The bucket of each key. Where NULLs do not match, only right for keys without one.
+    /// Returns the bucket of each key. If NULLs do not match, this is right only for keys without a NULL.
     pub(crate) fn of_keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<u32>, Error> {
         Ok(self.keys(columns, rows)?.hashes())
     }
 
-    /// The encoded keys.
+    /// Encodes keys.
     pub(crate) fn keys(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
         let columns: Vec<ArrayRef> = columns.iter().map(settled).collect();
         self.keys.encode(&columns, rows)
     }
 
-    /// The columns of the key.
+    /// Returns the columns of the key.
     pub(crate) fn columns(&self) -> &[usize] {
         &self.columns
     }
 }
 
-/// The array with equal floats made the same bits.
+/// Gives equal floats the same bits.
 fn settled(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Float64 => {
@@ -95,7 +95,7 @@ fn settled(array: &ArrayRef) -> ArrayRef {
             Arc::new(each::<Float32Type>(array, settle)) as Arc<Float32Array>
         }
         DataType::Float16 => {
-            // The sign of zero is lost on the way through a wider type and back.
+            // Goes through f32, which represents every f16 exactly.
             let settle = |value: <Float16Type as ArrowPrimitiveType>::Native| {
                 let wide = f32::from(value);
                 let settled = if wide == 0.0 {

@@ -1,4 +1,4 @@
-//! Arrays that hold no memory beyond their own values.
+//! Copies arrays so that they hold no memory beyond their own values.
 //!
 //! A slice keeps the whole array alive, and a string view keeps every buffer of its batch alive. So an array is made compact before it is
 //! kept as state.
@@ -16,22 +16,22 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 
-/// Rows `start..start + length` of each array, in memory of their own.
+/// Copies rows `start..start + length` of each array to memory of their own.
 fn copy_range(arrays: &[ArrayRef], start: usize, length: usize) -> Result<Vec<ArrayRef>, Error> {
     let indices = UInt32Array::from_iter_values((start..start + length).map(|row| row as u32));
     arrays.iter().map(|array| Ok(shed(&take(array, &indices, None)?))).collect()
 }
 
-/// Some rows: which, and their columns.
+/// A range of rows, and their columns.
 pub(crate) type Piece = (Range<usize>, Vec<ArrayRef>);
 
-/// All rows in pieces of at most `step` rows, each in memory of its own, in order.
+/// Copies all rows, in order, in pieces of at most `step` rows, each to memory of its own.
 pub(crate) fn copy_pieces(arrays: &[ArrayRef], rows: usize, step: usize) -> Result<Vec<Piece>, Error> {
     let ranges: Vec<Range<usize>> = (0..rows).step_by(step).map(|start| start..rows.min(start + step)).collect();
     ranges.into_par_iter().map(|range| Ok((range.clone(), copy_range(arrays, range.start, range.len())?))).collect()
 }
 
-/// The rows of all batches as one.
+/// Concatenates the rows of all batches.
 pub(crate) fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<RecordBatch, Error> {
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let columns = (0..schema.fields().len()).into_par_iter().map(|column| {
@@ -43,7 +43,7 @@ pub(crate) fn concat_rows(schema: &SchemaRef, batches: &[RecordBatch]) -> Result
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?)
 }
 
-/// The array without the buffers into which none of its views points, at any depth.
+/// Drops the buffers to which no view of the array points, at any depth.
 pub(crate) fn shed(array: &ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Utf8View => Arc::new(array.as_string_view().gc()),
@@ -71,12 +71,12 @@ fn shed_list<O: OffsetSizeTrait>(array: &GenericListArray<O>) -> ArrayRef {
     Arc::new(GenericListArray::new(field, offsets, shed(&values), nulls))
 }
 
-/// Bytes that the batch holds.
+/// Returns the number of bytes that the batch holds.
 pub(crate) fn bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.get_buffer_memory_size()).sum()
 }
 
-/// The array under a type that differs from its own at most in the names, the nullability and the metadata of nested fields.
+/// Gives the array a type that differs from its own at most in the names, the nullability and the metadata of nested fields.
 pub(crate) fn with_type(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, Error> {
     if array.data_type() == data_type {
         return Ok(Arc::clone(array));

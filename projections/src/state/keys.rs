@@ -1,6 +1,6 @@
 //! Row-encoded keys and their hashes.
 //!
-//! Two rows have the same key where arrow-row encodes them alike: NULL equals NULL, and floats are compared by their bits.
+//! Two rows have the same key if arrow-row encodes them alike: NULL equals NULL, and floats are compared by their bits.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,13 +16,15 @@ use crate::error::Error;
 /// Encodes key columns to [`Keys`].
 #[derive(Debug)]
 pub(crate) struct KeyEncoder {
-    /// None where there are no key columns: every row has the same, empty key.
+    /// None if there are no key columns. Then every row has the same, empty key.
     converter: Option<RowConverter>,
 }
 
 impl KeyEncoder {
+    /// Creates an encoder of key columns.
+    ///
     /// # Errors
-    /// [`Error::Plan`] where a type has no row encoding.
+    /// [`Error::Plan`] if a type has no row encoding.
     pub(crate) fn new<'a>(fields: impl IntoIterator<Item = &'a Arc<Field>>) -> Result<Self, Error> {
         let mut sort_fields = Vec::new();
         for field in fields {
@@ -36,7 +38,7 @@ impl KeyEncoder {
         Ok(Self { converter })
     }
 
-    /// The keys of `rows` rows.
+    /// Encodes the keys of `rows` rows.
     pub(crate) fn encode(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
         let Some(converter) = &self.converter else {
             return Ok(Keys { bytes: Vec::new(), bounds: Bounds::Fixed { width: 0, rows } });
@@ -54,7 +56,7 @@ impl KeyEncoder {
     }
 }
 
-/// Rows that are encoded at once, on one core.
+/// How many rows a core encodes at once.
 const ENCODED_ROWS: usize = 32 << 10;
 
 fn encode(converter: &RowConverter, columns: &[ArrayRef], rows: usize) -> Result<Keys, Error> {
@@ -85,9 +87,9 @@ pub(crate) struct Keys {
 
 #[derive(Debug, Clone)]
 enum Bounds {
-    /// All keys have as many bytes.
+    /// All keys have the same number of bytes.
     Fixed { width: usize, rows: usize },
-    /// Exclusive end of each key in the bytes.
+    /// The end of each key in the bytes (exclusive).
     Variable { ends: Vec<u64> },
 }
 
@@ -98,7 +100,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// How many there are.
+    /// Returns the number of keys.
     pub(crate) fn len(&self) -> usize {
         match &self.bounds {
             Bounds::Fixed { rows, .. } => *rows,
@@ -106,7 +108,7 @@ impl Keys {
         }
     }
 
-    /// The key of a row.
+    /// Returns the key of a row.
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         match &self.bounds {
             Bounds::Fixed { width, .. } => &self.bytes[row * width..(row + 1) * width],
@@ -117,7 +119,7 @@ impl Keys {
         }
     }
 
-    /// The keys of all pieces, in their order.
+    /// Joins the keys of all pieces, in order.
     fn join(pieces: Vec<Keys>) -> Keys {
         let bytes: usize = pieces.iter().map(|piece| piece.bytes.len()).sum();
         let rows = pieces.iter().map(Keys::len).sum();
@@ -143,17 +145,17 @@ impl Keys {
         Keys { bytes: joined, bounds }
     }
 
-    /// The hash of each key.
+    /// Returns the hash of each key.
     pub(crate) fn hashes(&self) -> Vec<u32> {
         (0..self.len()).into_par_iter().with_min_len(ENCODED_ROWS).map(|row| hash(self.get(row))).collect()
     }
 
-    /// The keys of some rows, in memory of their own.
+    /// Copies the keys of some rows to memory of their own.
     pub(crate) fn range(&self, rows: Range<usize>) -> Keys {
         Keys::collect(rows.map(|row| self.get(row)))
     }
 
-    /// These keys, in memory of their own.
+    /// Copies keys to memory of their own.
     pub(crate) fn collect<'a>(keys: impl Iterator<Item = &'a [u8]> + Clone) -> Keys {
         let (mut rows, mut total, mut fixed, mut width) = (0, 0, true, 0);
         for key in keys.clone() {
@@ -177,7 +179,7 @@ impl Keys {
         Keys { bytes, bounds: Bounds::Variable { ends } }
     }
 
-    /// Bytes held.
+    /// Returns the number of bytes held.
     pub(crate) fn size(&self) -> usize {
         self.bytes.capacity()
             + match &self.bounds {
@@ -187,10 +189,10 @@ impl Keys {
     }
 }
 
-/// Bytes that [`prefix`] looks at.
+/// How many bytes [`prefix`] reads.
 pub(crate) const PREFIX: usize = 16;
 
-/// The first bytes of an encoding as a number: encodings whose prefixes differ are in the order of their prefixes.
+/// Returns the first bytes of an encoding as a number. Encodings with different prefixes are in the order of their prefixes.
 pub(crate) fn prefix(encoded: &[u8]) -> u128 {
     let mut bytes = [0; PREFIX];
     let length = encoded.len().min(PREFIX);
@@ -198,12 +200,12 @@ pub(crate) fn prefix(encoded: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// 32 bits of a good hash. An index entry keeps it, so that the index can grow without reading keys.
+/// Returns 32 bits of a good hash. An index entry stores it, so that the index can grow without reading keys.
 pub(crate) fn hash(key: &[u8]) -> u32 {
     (xxh3_64(key) >> 32) as u32
 }
 
-/// The hash as the index wants it: its bits spread over 64.
+/// Spreads the bits of a hash over 64 bits, as hash tables need them.
 pub(crate) fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

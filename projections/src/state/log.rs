@@ -1,6 +1,6 @@
 //! Rows in the order of their arrival.
 //!
-//! Small segments at the end are merged, so that the order stays and the rows, which are read again and again, are in few pieces.
+//! Small segments at the end are merged. So the order stays, and the rows, which are read again and again, are in few pieces.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::segments::Segments;
 use super::{BatchId, TableCheckpoint, merging};
 use crate::error::Error;
 
-/// Rows in the order of their arrival; none is removed, except all at once.
+/// Rows in the order of their arrival. They can only be removed all at once.
 #[derive(Debug)]
 pub(crate) struct RowLog {
     segments: Segments<()>,
@@ -30,7 +30,7 @@ impl RowLog {
         Ok(())
     }
 
-    /// Makes these rows the only ones.
+    /// Replaces all rows with these.
     pub(crate) fn replace(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         let slots = self.segments.order().to_vec();
         self.segments.remove(&slots);
@@ -49,20 +49,20 @@ impl RowLog {
         Ok(())
     }
 
-    /// All rows, in order.
+    /// Returns all rows, in order.
     pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, Error> {
         self.segments.order().iter().map(|slot| self.segments.rows(*slot)).collect()
     }
 
-    /// What has to become durable.
+    /// Returns what must become durable.
     pub(crate) fn checkpoint(&mut self) -> TableCheckpoint {
         self.segments.checkpoint()
     }
 
-    /// Takes the batches of a checkpoint, in its order. The log is empty.
+    /// Restores the batches of a checkpoint, in its order. The log must be empty.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where a batch has another schema.
+    /// [`Error::Corrupt`] if a batch has another schema.
     pub(crate) fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
         for (id, batch) in batches {
             let rows = self.segments.adopt(id, batch)?;
@@ -71,7 +71,7 @@ impl RowLog {
         Ok(())
     }
 
-    /// Rows and bytes held.
+    /// Returns the number of rows and of bytes held.
     pub(crate) fn size(&self) -> (u64, u64) {
         let sizes = self.segments.iter().map(|segment| (segment.len() as u64, segment.bytes() as u64));
         sizes.fold((0, 0), |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes))
@@ -86,7 +86,7 @@ impl RowLog {
     }
 }
 
-/// The schema without metadata, as state keeps it.
+/// Returns the schema without metadata, as state stores it.
 pub(crate) fn bare(schema: &SchemaRef) -> SchemaRef {
     let fields: Vec<_> = schema.fields().iter().map(|field| field.as_ref().clone().with_metadata(Default::default())).collect();
     Arc::new(Schema::new(fields))

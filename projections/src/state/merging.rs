@@ -1,30 +1,31 @@
-//! Which segments are merged, and when: one policy for all tables.
+//! The merge policy of all tables: which segments are merged, and when.
 //!
-//! - Where rows have an order (logs, arrangements), only neighbours are merged. At the end of the list, each segment is larger than all
-//!   after it together; where it is not, they become one.
-//! - Where they have none (tables by key), segments are sorted into tiers by their live rows, each tier holding four times as many as the
-//!   one before. Four segments of a tier become one.
-//! - Anywhere, a segment that is mostly garbage is written again without it.
+//! - If rows have an order (logs, arrangements), only neighbours are merged. A segment near the end of the list has more than twice as
+//!   many rows as all after it together. If it has not, they become one.
+//! - If rows have no order (tables by key), segments are sorted into tiers by their live rows. Each tier takes segments four times as
+//!   large as the one before. Once a tier has four segments, they become one.
+//! - In any table, a segment that is mostly garbage is written again without it.
 //!
-//! So a row is written a few times in its life, and garbage never exceeds live rows by much. The work of one epoch is bounded by what the
-//! epoch changed, except that one merge is always allowed.
+//! So a row is written only a few times in its life, and garbage never exceeds live rows by much. A budget bounds the merges of tiers and
+//! of garbage by the rows that the epoch changed, except that one merge is always allowed. Merges at the end of a list need no budget,
+//! since they make at most one full segment.
 
 use std::ops::Range;
 
 use super::{MAX_BATCH_BYTES, MAX_BATCH_ROWS};
 
-/// Segments of one tier that are merged.
+/// How many segments a tier must have to be merged.
 const FAN_IN: usize = 4;
 
-/// Rows merged in one epoch for each row that changed in it, at most (the first merge is free).
+/// The largest number of rows merged in an epoch for each row that it changed. The first merge is always allowed.
 const WORK_PER_ROW: usize = 4;
 
-/// What the policy knows of a segment.
+/// What the policy knows about a segment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     /// Live rows.
     pub(crate) rows: usize,
-    /// Bytes of the live rows, about.
+    /// The approximate bytes of the live rows.
     pub(crate) bytes: usize,
     /// Rows that a merge drops.
     pub(crate) garbage: usize,
@@ -38,7 +39,8 @@ impl Size {
     }
 }
 
-/// The last of `count` segments, where they have to become one: each segment before must be larger than twice those after it together.
+/// Returns the last of `count` segments that must become one, if any. The segment before them has more than twice their rows, or would
+/// make the merged segment too large.
 pub(crate) fn tail(count: usize, size: impl Fn(usize) -> Size) -> Option<Range<usize>> {
     let mut first = count;
     let (mut rows, mut bytes) = (0, 0);
@@ -54,7 +56,7 @@ pub(crate) fn tail(count: usize, size: impl Fn(usize) -> Size) -> Option<Range<u
     (count - first >= 2).then_some(first..count)
 }
 
-/// The first of `count` segments that is mostly garbage, and those after it that fit in with it.
+/// Returns the first of `count` segments that is mostly garbage, and those after it that fit into half a segment with it.
 pub(crate) fn garbage_and_neighbours(count: usize, size: impl Fn(usize) -> Size) -> Option<Range<usize>> {
     let first = (0..count).find(|position| size(*position).is_mostly_garbage())?;
     let Size { mut rows, mut bytes, .. } = size(first);
@@ -67,7 +69,7 @@ pub(crate) fn garbage_and_neighbours(count: usize, size: impl Fn(usize) -> Size)
     Some(first..first + 1 + fits.count())
 }
 
-/// Segments of one tier, given by slot.
+/// Returns the slots of segments of one tier that must become one, if any.
 pub(crate) fn tier(segments: impl Iterator<Item = (usize, Size)>) -> Option<Vec<usize>> {
     let mut tiers: [Vec<(usize, Size)>; 8] = Default::default();
     for (slot, size) in segments {
@@ -88,12 +90,12 @@ pub(crate) fn tier(segments: impl Iterator<Item = (usize, Size)>) -> Option<Vec<
     Some(chosen)
 }
 
-/// The first segment that is mostly garbage, given by slot.
+/// Returns the slot of the first segment that is mostly garbage.
 pub(crate) fn mostly_garbage(mut segments: impl Iterator<Item = (usize, Size)>) -> Option<usize> {
     segments.find(|(_, size)| size.is_mostly_garbage()).map(|(slot, _)| slot)
 }
 
-/// What merging may still spend in an epoch.
+/// How many rows may still be merged in an epoch.
 #[derive(Debug)]
 pub(crate) struct Budget {
     changed: usize,
@@ -101,12 +103,12 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// For an epoch that changed so many rows.
+    /// Creates the budget of an epoch that changed `changed` rows.
     pub(crate) fn new(changed: usize) -> Self {
         Self { changed, spent: 0 }
     }
 
-    /// Whether so many rows may be merged; they are spent then.
+    /// Checks whether `rows` more rows may be merged, and if so, spends them.
     pub(crate) fn spend(&mut self, rows: usize) -> bool {
         let allowed = self.spent == 0 || self.spent + rows <= WORK_PER_ROW * self.changed;
         if allowed {

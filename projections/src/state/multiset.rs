@@ -1,4 +1,4 @@
-//! Rows with weights, in a table whose key is the whole row, or the columns that identify a row where there are such.
+//! Rows with weights, in a table. Its key is the whole row, or the columns that identify a row if there are such.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,27 +21,29 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(crate) struct Multiset {
     rows: WeightedRows,
-    /// The columns of the key, all others, and the weight.
+    /// The key columns, all others, and the weight.
     table: StateTable,
-    /// The rows' columns in the order of the table.
+    /// The indexes of the rows' columns, in the order of the table.
     order: Vec<usize>,
-    /// The columns that identify a row, where there are such: no two rows have the same values in them.
+    /// The columns that identify a row, if there are such: no two rows have the same values in them.
     identified_by: Option<Vec<usize>>,
-    /// How many different rows there are.
+    /// The number of distinct rows.
     rows_there: usize,
 }
 
 impl Multiset {
+    /// Creates a multiset of rows of `schema`.
+    ///
     /// # Errors
-    /// [`Error::Plan`] where a column cannot be compared.
+    /// [`Error::Plan`] if a column cannot be compared.
     pub(crate) fn new(name: String, schema: &SchemaRef) -> Result<Self, Error> {
         Self::by(name, schema, None)
     }
 
-    /// Of rows that some of their columns identify: a row that replaces another is written once, not twice.
+    /// Creates a multiset of rows that the columns `by` identify. A row that replaces another is then written once, not twice.
     ///
     /// # Errors
-    /// [`Error::Plan`] where a column cannot be compared.
+    /// [`Error::Plan`] if a column cannot be compared.
     pub(crate) fn identified(name: String, schema: &SchemaRef, by: &[usize]) -> Result<Self, Error> {
         Self::by(name, schema, Some(by.to_vec()))
     }
@@ -58,16 +60,16 @@ impl Multiset {
         Ok(Self { rows: WeightedRows::new(rows)?, table, order, identified_by, rows_there: 0 })
     }
 
-    /// Adds the weights of the rows.
+    /// Adds the weights of the deltas' rows.
     ///
     /// # Errors
-    /// [`Error::Bug`] where a row would have a negative weight.
+    /// [`Error::Bug`] if a row would have a negative weight.
     pub(crate) fn apply(&mut self, deltas: &[Delta]) -> Result<(), Error> {
         let net = self.net(deltas)?;
         self.apply_net(&net)
     }
 
-    /// Net changes of rows.
+    /// Consolidates deltas.
     pub(crate) fn net(&self, deltas: &[Delta]) -> Result<Net, Error> {
         self.rows.net(deltas)
     }
@@ -77,22 +79,22 @@ impl Multiset {
         self.rows.encode(columns, rows)
     }
 
-    /// The weight of each row; 0 where it is not there.
+    /// Returns the weight of each row, 0 if it is not there.
     pub(crate) fn weights(&self, rows: &Keys, hashes: &[u32]) -> Vec<i64> {
         self.table.find(rows, hashes).into_iter().map(|place| self.table.weight_at(place)).collect()
     }
 
-    /// Whether no row is there.
+    /// Checks whether there are no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows_there == 0
     }
 
-    /// The name of its table.
+    /// Returns the name of the table.
     pub(crate) fn name(&self) -> &str {
         self.table.name()
     }
 
-    /// Net changes.
+    /// Applies net changes.
     ///
     /// # Errors
     /// As [`Multiset::apply`].
@@ -108,7 +110,8 @@ impl Multiset {
         self.table.upsert(&net.columns_with(weights), &net.keys, &net.hashes, &found)
     }
 
-    /// Inserted rows replace the retracted ones of their keys; other retracted rows leave their keys without a row.
+    /// Applies net changes to identified rows. An inserted row replaces the retracted row of its key. Other retracted rows leave their
+    /// keys without a row.
     fn apply_identified(&mut self, net: &Net, by: &[usize]) -> Result<(), Error> {
         let key: Vec<ArrayRef> = by.iter().map(|column| Arc::clone(net.rows.column(*column))).collect();
         let keys = self.table.encode(&key, net.rows.num_rows())?;
@@ -133,7 +136,7 @@ impl Multiset {
         self.table.upsert(&columns, &keys, &hashes, &found)
     }
 
-    /// Makes the multiset what `batches` hold; gives the difference to what it was.
+    /// Replaces all rows with those of `batches`. Returns the difference.
     pub(crate) fn replace(&mut self, batches: &[RecordBatch]) -> Result<Delta, Error> {
         let mut deltas: Vec<Delta> = batches.iter().map(|rows| Delta { rows: rows.clone(), weights: None }).collect();
         deltas.extend(self.weighted()?.into_iter().map(|(rows, weights)| {
@@ -145,7 +148,7 @@ impl Multiset {
         Ok(net.into_delta())
     }
 
-    /// Every row with its weight.
+    /// Returns every row with its weight.
     pub(crate) fn weighted(&self) -> Result<Vec<(RecordBatch, Vec<i64>)>, Error> {
         let places: Vec<_> = self.table.places().into_iter().filter(|place| self.table.weight_at(*place) != 0).collect();
         places
@@ -164,7 +167,7 @@ impl Multiset {
             .collect()
     }
 
-    /// Every row, as many times as its weight says.
+    /// Returns every row, repeated by its weight.
     pub(crate) fn batches(&self) -> Result<Vec<RecordBatch>, Error> {
         let weighted = self.weighted()?.into_iter();
         let batches = weighted.map(|(rows, weights)| {
@@ -176,7 +179,7 @@ impl Multiset {
         batches.collect()
     }
 
-    /// Evicts the rows that `expired` names, whatever their weights. Between epochs.
+    /// Evicts the rows that `expired` names, whatever their weights. Called between epochs.
     pub(crate) fn evict(&mut self, expired: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
         self.table.evict(expired)?;
         self.count_rows();
@@ -187,7 +190,7 @@ impl Multiset {
         self.rows_there = self.table.places().iter().filter(|place| self.table.weight_at(**place) > 0).count();
     }
 
-    /// The rows' own schema.
+    /// Returns the schema of the rows, without their weights.
     pub(crate) fn schema(&self) -> SchemaRef {
         Arc::clone(self.rows.schema())
     }

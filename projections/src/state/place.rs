@@ -1,16 +1,16 @@
-//! Where a row of state is.
+//! The address of a row in state.
 
-/// Where a row is: a slot of the segments and a row in it.
+/// The address of a row: a slot of the segments, and a row in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place(u32);
 
 const ROW_BITS: u32 = super::MAX_BATCH_ROWS.trailing_zeros();
 
 impl Place {
-    /// No row at all.
+    /// The place of no row.
     pub(crate) const NONE: Place = Place(u32::MAX);
 
-    /// A place has no room for more slots; one less than the bits allow, so that [`Place::NONE`] is no place of a row.
+    /// The number of slots that places can address: one less than the bits allow, so that [`Place::NONE`] is never the place of a row.
     pub(crate) const MAX_SLOTS: usize = (1 << (32 - ROW_BITS)) - 1;
 
     pub(crate) fn new(slot: usize, row: usize) -> Self {
@@ -25,7 +25,7 @@ impl Place {
         (self.0 & ((1 << ROW_BITS) - 1)) as usize
     }
 
-    /// A number that no other place has.
+    /// Returns a number that no other place has.
     pub(crate) fn index(self) -> u32 {
         self.0
     }

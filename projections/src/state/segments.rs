@@ -1,7 +1,7 @@
-//! The segments of a table: slots, ids, their order, what becomes durable of them, and where their rows are.
+//! The segments of a table: their slots, ids, order, rows and checkpoints.
 //!
-//! A segment is one immutable batch. What its table knows of the rows beside (keys, buckets, weights) stays in memory with it, in its
-//! index `X`; the rows themselves are in a [`SegmentStore`].
+//! A segment is one immutable batch. What its table also knows about the rows (keys, buckets, weights) stays in memory, in the segment's
+//! index `X`. The rows themselves are in a [`SegmentStore`].
 
 mod store;
 #[cfg(test)]
@@ -21,18 +21,18 @@ use super::place::Place;
 use super::{BatchId, MAX_BATCH_BYTES, MAX_BATCH_ROWS, TableCheckpoint, compact};
 use crate::error::Error;
 
-/// One immutable batch, and which of its rows are still there.
+/// One immutable batch, and which of its rows are live.
 #[derive(Debug)]
 pub(crate) struct Segment<X> {
     id: BatchId,
-    /// What the table knows of the rows.
+    /// What the table knows about the rows.
     pub(crate) index: X,
     len: usize,
     live: usize,
-    /// A bit for each row, set where it is removed; empty while none is.
+    /// A bit for each row, set if it is removed. Empty while none is.
     dead: Vec<u64>,
     bytes: usize,
-    /// The rows, until a checkpoint has given them.
+    /// The rows, until a checkpoint has returned them.
     unsaved: Option<RecordBatch>,
 }
 
@@ -41,7 +41,7 @@ impl<X> Segment<X> {
         self.id
     }
 
-    /// All rows, the dead ones too.
+    /// Returns the number of rows, including the dead ones.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -54,7 +54,7 @@ impl<X> Segment<X> {
         self.len - self.live
     }
 
-    /// Bytes of the rows and of the index.
+    /// Returns the bytes of the rows and of the index.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -81,7 +81,7 @@ impl<X> Segment<X> {
         (0..self.len).filter(|row| !self.is_live(*row))
     }
 
-    /// What a merge of this segment would write, and what it would drop.
+    /// Returns what a merge of this segment would write and drop.
     pub(crate) fn size(&self) -> Size {
         let bytes = self.bytes / self.len.max(1) * self.live;
         Size { rows: self.live, bytes, garbage: self.dead(), len: self.len }
@@ -91,8 +91,8 @@ impl<X> Segment<X> {
 /// The segments of a table, in an order that its checkpoints keep.
 ///
 /// # Contract
-/// - An id rises with each segment made, and is never given again, also after a restart from any checkpoint taken directly after
-///   [`Segments::keep_ids`] (checked by `state/tests.rs`).
+/// - Each new segment has a higher id than all before it. No id is used again, not even after a restart from a checkpoint that was taken
+///   directly after [`Segments::keep_ids`] (checked by `state/tests.rs`).
 /// - A place is valid until its segment is removed (unchecked).
 #[derive(Debug)]
 pub(crate) struct Segments<X, S = InMemory> {
@@ -111,51 +111,51 @@ impl<X, S: SegmentStore> Segments<X, S> {
         Self { name, schema, slots: Vec::new(), free: Vec::new(), order: Vec::new(), next_id: 0, store: S::default() }
     }
 
-    /// The name of the table.
+    /// Returns the name of the table.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Of the rows as they are stored.
+    /// Returns the schema of the rows as they are stored.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
-    /// Slots in the order of the segments.
+    /// Returns the slots in the order of the segments.
     pub(crate) fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// All segments, in no order.
+    /// Iterates over all segments, in no particular order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Segment<X>> {
         self.slots.iter().flatten()
     }
 
-    /// All segments, in no order.
+    /// Iterates over all segments, in no particular order.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Segment<X>> {
         self.slots.iter_mut().flatten()
     }
 
-    /// The segment of a slot.
+    /// Returns the segment of a slot.
     pub(crate) fn get(&self, slot: usize) -> &Segment<X> {
         let segment = self.slots[slot].as_ref();
         assert!(segment.is_some(), "a place points to a segment that is there");
         segment.unwrap_or_else(|| unreachable!())
     }
 
-    /// The segment of a slot.
+    /// Returns the segment of a slot.
     pub(crate) fn get_mut(&mut self, slot: usize) -> &mut Segment<X> {
         let segment = self.slots[slot].as_mut();
         assert!(segment.is_some(), "a place points to a segment that is there");
         segment.unwrap_or_else(|| unreachable!())
     }
 
-    /// The segment at a position of the order.
+    /// Returns the segment at a position of the order.
     pub(crate) fn at(&self, position: usize) -> &Segment<X> {
         self.get(self.order[position])
     }
 
-    /// The places of the live rows of some slots.
+    /// Returns the places of the live rows of some slots.
     pub(crate) fn live_places(&self, slots: &[usize]) -> Vec<Place> {
         let mut places = Vec::with_capacity(slots.iter().map(|slot| self.get(*slot).live).sum());
         for slot in slots {
@@ -169,18 +169,18 @@ impl<X, S: SegmentStore> Segments<X, S> {
         places
     }
 
-    /// Column `column` of the rows at some places, none of which is [`Place::NONE`].
+    /// Gathers column `column` of the rows at some places, none of which may be [`Place::NONE`].
     pub(crate) fn column(&self, column: usize, places: &[Place]) -> Result<ArrayRef, Error> {
         let mut columns = self.columns(std::iter::once(column), places)?;
         columns.pop().ok_or_else(|| Error::Bug("a column is gathered as none".to_owned()))
     }
 
-    /// Some columns of the rows at some places, none of which is [`Place::NONE`].
+    /// Gathers some columns of the rows at some places, none of which may be [`Place::NONE`].
     pub(crate) fn columns(&self, columns: impl Iterator<Item = usize>, places: &[Place]) -> Result<Vec<ArrayRef>, Error> {
         if places.is_empty() {
             return Ok(columns.map(|column| new_empty_array(self.schema.field(column).data_type())).collect());
         }
-        // Only the segments concerned, numbered in the order in which they are met.
+        // Numbers only the segments concerned, in the order in which they first occur.
         let mut number = vec![u32::MAX; self.slots.len()];
         let mut slots: Vec<usize> = Vec::new();
         let mut indices = Vec::with_capacity(places.len());
@@ -201,18 +201,18 @@ impl<X, S: SegmentStore> Segments<X, S> {
             .collect()
     }
 
-    /// All rows of a slot, the dead ones too.
+    /// Returns all rows of a slot, including the dead ones.
     pub(crate) fn rows(&self, slot: usize) -> Result<RecordBatch, Error> {
         self.store.rows(slot)
     }
 
-    /// The rows at some places, in memory of their own.
+    /// Copies the rows at some places to memory of their own.
     pub(crate) fn copy(&self, places: &[Place]) -> Result<RecordBatch, Error> {
         let columns = self.columns(0..self.schema.fields().len(), places)?;
         self.batch(columns.iter().map(compact::shed).collect(), places.len())
     }
 
-    /// Rows in pieces that fit in a segment, each in memory of its own.
+    /// Copies rows in pieces that fit in a segment, each to memory of its own.
     pub(crate) fn pieces(&self, columns: &[ArrayRef], rows: usize) -> Result<Vec<(Range<usize>, RecordBatch)>, Error> {
         let bytes: usize = columns.iter().map(|column| column.get_buffer_memory_size()).sum::<usize>() / rows.max(1) + 1;
         let step = (MAX_BATCH_BYTES / bytes).clamp(1, MAX_BATCH_ROWS);
@@ -225,10 +225,10 @@ impl<X, S: SegmentStore> Segments<X, S> {
         Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
     }
 
-    /// Makes a segment at a position of the order, the end by default. `index_bytes` are those of the index.
+    /// Adds a segment at a position of the order, by default the end, and returns its slot. `index_bytes` is the size of the index.
     ///
     /// # Errors
-    /// [`Error::Resources`] where there are too many segments.
+    /// [`Error::Resources`] if there are too many segments.
     pub(crate) fn insert(
         &mut self,
         rows: RecordBatch,
@@ -281,7 +281,7 @@ impl<X, S: SegmentStore> Segments<X, S> {
         self.order.retain(|slot| slots_of[*slot].is_some());
     }
 
-    /// Sees to it that no id is given again after a restart: where the newest segments were removed, an empty one takes a new id.
+    /// Makes sure that no id is used again after a restart: if the newest segments were removed, adds an empty one with a new id.
     ///
     /// # Errors
     /// As [`Segments::insert`].
@@ -295,7 +295,7 @@ impl<X, S: SegmentStore> Segments<X, S> {
         Ok(())
     }
 
-    /// What has to become durable.
+    /// Returns what must become durable.
     pub(crate) fn checkpoint(&mut self) -> TableCheckpoint {
         let (mut added, mut live) = (Vec::new(), Vec::with_capacity(self.order.len()));
         for slot in &self.order {
@@ -307,10 +307,10 @@ impl<X, S: SegmentStore> Segments<X, S> {
         TableCheckpoint { table: self.name.clone(), added, live }
     }
 
-    /// A batch of a checkpoint under the table's own schema.
+    /// Checks a batch of a checkpoint and gives it the table's own schema.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where it has other columns or too many rows.
+    /// [`Error::Corrupt`] if it has other columns or too many rows.
     pub(crate) fn adopt(&self, id: BatchId, batch: RecordBatch) -> Result<RecordBatch, Error> {
         if batch.num_rows() > MAX_BATCH_ROWS {
             return Err(self.corrupt(format!("batch {} is too large", id.0)));
@@ -330,17 +330,17 @@ impl<X, S: SegmentStore> Segments<X, S> {
         self.batch(columns.collect::<Result<_, _>>()?, batch.num_rows()).map_err(|error| self.corrupt(error.to_string()))
     }
 
-    /// Whether an id is above those of all segments before it.
+    /// Checks whether an id is above those of all segments so far.
     pub(crate) fn rises(&self, id: BatchId) -> bool {
         id.0 >= self.next_id
     }
 
-    /// Puts an adopted batch of a checkpoint at the end.
+    /// Adds an adopted batch of a checkpoint at the end.
     pub(crate) fn restore(&mut self, id: BatchId, rows: RecordBatch, index: X, index_bytes: usize) -> Result<usize, Error> {
         self.put(id, rows, index, index_bytes, None)
     }
 
-    /// An error that names the table.
+    /// Creates an [`Error::Corrupt`] that names the table.
     pub(crate) fn corrupt(&self, message: String) -> Error {
         Error::Corrupt { table: self.name.clone(), message }
     }

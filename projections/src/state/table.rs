@@ -1,7 +1,7 @@
-//! Rows by key: the newest version of each, found by a hash index.
+//! Rows by key: a hash index finds the newest version of each.
 //!
-//! A new version of a row goes into a new segment, and the old one is only marked as dead, so that no more has to become durable than
-//! what is new. Segments are merged as they pile up or die (`merging`).
+//! A new version of a row goes into a new segment, and the old one is only marked as dead. So a checkpoint writes only what is new.
+//! Segments are merged as they pile up or die (`merging`).
 //!
 //! In a table with weights, a row of weight 0 is a tombstone: the key is not there, and the row stays until no segment holds an
 //! older version that a restart would bring back.
@@ -40,26 +40,29 @@ pub(crate) struct Update {
 /// Rows by key.
 ///
 /// # Contract
-/// - The keys of one call of [`StateTable::upsert`] differ from each other, and the places given with them are those that
-///   [`StateTable::find`] gave, with no other change between (unchecked).
-/// - A place is valid until the next [`StateTable::end_epoch`]; one of this epoch only until the next upsert (unchecked).
+/// - The keys of one call of [`StateTable::upsert`] are distinct, and the places passed with them are those that [`StateTable::find`]
+///   returned, with no other change in between (unchecked).
+/// - A place is valid until the next [`StateTable::end_epoch`]. The place of a row that was written in this epoch is valid only until
+///   the next upsert (unchecked).
 #[derive(Debug)]
 pub(crate) struct StateTable {
-    /// The first so many columns are the key.
+    /// How many leading columns form the key.
     key_columns: usize,
-    /// The column of weights, where there is one.
+    /// The column of weights, if there is one.
     weight: Option<usize>,
     encoder: KeyEncoder,
-    /// By age: a newer segment's version of a row is the newer one.
+    /// From old to new: a later segment has the newer version of a row.
     segments: Segments<Versions>,
     index: HashTable<Entry>,
-    /// Rows written in this epoch: what merging may spend follows it.
+    /// The number of rows written in this epoch, which sets the budget for merges.
     written: usize,
 }
 
 impl StateTable {
+    /// Creates an empty table.
+    ///
     /// # Errors
-    /// [`Error::Plan`] where a key column's type has no row encoding.
+    /// [`Error::Plan`] if a key column's type has no row encoding.
     pub(crate) fn new(name: String, schema: SchemaRef, key_columns: usize, weight: Option<usize>) -> Result<Self, Error> {
         let encoder = KeyEncoder::new(&schema.fields()[..key_columns])?;
         let segments = Segments::new(name, schema);
@@ -74,7 +77,7 @@ impl StateTable {
         self.segments.schema()
     }
 
-    /// How many keys there are, tombstones among them.
+    /// Returns the number of keys, including tombstones.
     pub(crate) fn len(&self) -> usize {
         self.index.len()
     }
@@ -84,7 +87,7 @@ impl StateTable {
         self.encoder.encode(key_columns, rows)
     }
 
-    /// Where the newest version of each key is; [`Place::NONE`] where there is none.
+    /// Finds the place of the newest version of each key, [`Place::NONE`] if there is none.
     pub(crate) fn find(&self, keys: &Keys, hashes: &[u32]) -> Vec<Place> {
         (0..keys.len()).map(|row| self.find_one(keys.get(row), hashes[row])).collect()
     }
@@ -98,22 +101,22 @@ impl StateTable {
         self.segments.get(place.slot()).index.keys.get(place.row())
     }
 
-    /// The weight of a version; 0 where there is none.
+    /// Returns the weight of a version, 0 for [`Place::NONE`].
     pub(crate) fn weight_at(&self, place: Place) -> i64 {
         if place.is_none() { 0 } else { self.segments.get(place.slot()).index.weight(place.row()) }
     }
 
-    /// Column `column` of the rows at some places, none of which is [`Place::NONE`].
+    /// Gathers column `column` of the rows at some places, none of which may be [`Place::NONE`].
     pub(crate) fn gather(&self, column: usize, places: &[Place]) -> Result<ArrayRef, Error> {
         self.segments.column(column, places)
     }
 
-    /// The places of all rows, oldest segment first.
+    /// Returns the places of all rows, oldest segment first.
     pub(crate) fn places(&self) -> Vec<Place> {
         self.segments.live_places(self.segments.order())
     }
 
-    /// Makes `columns` the newest versions of `keys`.
+    /// Writes `columns` as the newest versions of `keys`.
     pub(crate) fn upsert(&mut self, columns: &[ArrayRef], keys: &Keys, hashes: &[u32], found: &[Place]) -> Result<(), Error> {
         let rows = keys.len();
         if rows == 0 {
@@ -129,14 +132,14 @@ impl StateTable {
         self.merge_in_epoch()
     }
 
-    /// Makes a segment at the end, whose rows are not in the index yet.
+    /// Adds a segment at the end. Its rows are not in the index yet.
     fn add(&mut self, rows: RecordBatch, keys: Keys) -> Result<usize, Error> {
         let versions = Versions::new(keys, &rows, self.weight);
         let bytes = versions.bytes();
         self.segments.insert(rows, versions, bytes, None)
     }
 
-    /// Points the index from the version `old` to the one at `(slot, row)`; gives the version when the epoch began.
+    /// Points the index from the version `old` to the one at `(slot, row)`. Returns the version when the epoch began.
     fn supersede(&mut self, slot: usize, row: usize, old: Place, hash: u32) -> Place {
         let place = Place::new(slot, row);
         if old.is_none() {
@@ -154,7 +157,7 @@ impl StateTable {
         before
     }
 
-    /// The index finds the row at `old` at `new` from now on.
+    /// Moves the index entry of a row from `old` to `new`.
     fn repoint(&mut self, hash: u32, old: Place, new: Place) {
         let entry = self.index.find_mut(spread(hash), |entry| entry.place == old);
         assert!(entry.is_some(), "a live row is in the index");
@@ -163,7 +166,7 @@ impl StateTable {
         }
     }
 
-    /// Takes a row out of the index.
+    /// Removes a row from the index.
     fn unindex(&mut self, place: Place) {
         let hash = hash(self.key(place));
         if let Ok(entry) = self.index.find_entry(spread(hash), |entry| entry.place == place) {
@@ -171,7 +174,7 @@ impl StateTable {
         }
     }
 
-    /// Every row written in this epoch, as it was and as it is.
+    /// Returns every row written in this epoch, with its versions before and after.
     pub(crate) fn updates(&self) -> Vec<Update> {
         let mut updates = Vec::new();
         for slot in self.segments.order() {
@@ -184,7 +187,7 @@ impl StateTable {
         updates
     }
 
-    /// Ends an epoch: from now on updates count from here. Merges segments.
+    /// Ends an epoch: later updates count from here. Merges segments.
     pub(crate) fn end_epoch(&mut self) -> Result<(), Error> {
         if self.written == 0 {
             return Ok(());
@@ -195,7 +198,7 @@ impl StateTable {
         self.segments.keep_ids()
     }
 
-    /// Evicts every row, in all its versions, that `expired` names by its key. Between epochs.
+    /// Evicts all versions of each row that `expired` names by its key. Called between epochs.
     pub(crate) fn evict(&mut self, expired: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
         let mut touched = Vec::new();
         for slot in self.segments.order() {
@@ -219,15 +222,15 @@ impl StateTable {
         self.segments.keep_ids()
     }
 
-    /// What has to become durable.
+    /// Returns what must become durable.
     pub(crate) fn checkpoint(&mut self) -> TableCheckpoint {
         self.segments.checkpoint()
     }
 
-    /// Takes the batches of a checkpoint, in its order. The table is empty.
+    /// Restores the batches of a checkpoint, in its order. The table must be empty.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where a batch has another schema.
+    /// [`Error::Corrupt`] if a batch has another schema or is out of order.
     pub(crate) fn restore(&mut self, batches: Vec<(BatchId, RecordBatch)>) -> Result<(), Error> {
         let total: usize = batches.iter().map(|(_, batch)| batch.num_rows()).sum();
         self.index.reserve(total, |entry| spread(entry.hash));
@@ -249,7 +252,7 @@ impl StateTable {
         Ok(())
     }
 
-    /// Rows and bytes held.
+    /// Returns the number of rows and of bytes held.
     pub(crate) fn size(&self) -> (u64, u64) {
         let segments: usize = self.segments.iter().map(|segment| segment.bytes()).sum();
         (self.index.len() as u64, (segments + self.index.capacity() * 9 * 8 / 7) as u64)

@@ -16,7 +16,7 @@ use super::{BatchId, TableCheckpoint, compact};
 use crate::consolidate::net;
 use crate::delta::Delta;
 
-/// What a disk would hold: batches by id, written once.
+/// Stands in for a disk: batches by id, each written once.
 #[derive(Default)]
 struct Disk {
     batches: BTreeMap<BatchId, RecordBatch>,
@@ -25,7 +25,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// Bytes written.
+    /// Writes a checkpoint. Returns the number of bytes written.
     fn write(&mut self, checkpoint: TableCheckpoint) -> usize {
         let mut bytes = 0;
         for (id, batch) in checkpoint.added {
@@ -133,7 +133,7 @@ fn multiset_is_a_bag_through_changes_and_restarts() {
             let mut rows: Vec<(i64, i64)> = Vec::new();
             let most = [2, 30, 3_000][random.usize(..3)];
             for _ in 0..random.usize(..most) {
-                // Numbers that give the same row for no two of them.
+                // Each of these numbers makes a different row.
                 let row = random.i64(0..distinct) * 35 + 1;
                 let there = model.entry(row).or_default();
                 let weight = if *there > 0 && random.bool() { -1 } else { 1 };
@@ -141,7 +141,7 @@ fn multiset_is_a_bag_through_changes_and_restarts() {
                 rows.push((row, weight));
             }
             if step % 9 == 8 {
-                // Everything leaves.
+                // All rows leave.
                 rows.extend(model.iter().filter(|(_, weight)| **weight > 0).map(|(row, weight)| (*row, -weight)));
                 model.clear();
             }
@@ -192,7 +192,7 @@ fn tombstones_of_keys_that_never_return_leave_full_batches() {
             bag = Multiset::new("bag".to_owned(), &schema).unwrap();
             bag.restore(disk.read()).unwrap();
         }
-        // 20,000 rows are there, of which a quarter are others each time.
+        // There are 20,000 rows, a quarter of which are replaced each time.
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(step * 5_000..step * 5_000 + 20_000));
         bag.replace(&[RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap()]).unwrap();
         bag.end_epoch().unwrap();
@@ -211,7 +211,7 @@ fn ids_rise_when_everything_leaves() {
     for step in 0..100 {
         let mut bag = Multiset::new("bag".to_owned(), &schema).unwrap();
         bag.restore(disk.read()).unwrap();
-        // Forty rows come, and leave ten at a time: the last tombstones leave together, the newest batch among them.
+        // Forty rows arrive and leave ten at a time. The last tombstones leave together, with the newest batch.
         for left in [40, 30, 20, 10, 0] {
             let column: ArrayRef = Arc::new(Int64Array::from_iter_values(step * 40..step * 40 + left));
             bag.replace(&[RecordBatch::try_new(Arc::clone(&schema), vec![column]).unwrap()]).unwrap();

@@ -1,4 +1,4 @@
-//! Rows with weights: what tells them apart, and what multisets and arrangements share.
+//! Rows with weights, for multisets and arrangements: how such rows are compared and stored.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::consolidate::{Net, net};
 use crate::delta::Delta;
 use crate::error::Error;
 
-/// Rows of a schema, told apart by the encoding of all their columns: equal where they are bit for bit.
+/// Compares rows of a schema by the encoding of all their columns: rows are equal if they are equal bit for bit.
 #[derive(Debug)]
 pub(crate) struct WeightedRows {
     schema: SchemaRef,
@@ -20,13 +20,15 @@ pub(crate) struct WeightedRows {
 }
 
 impl WeightedRows {
+    /// Compares rows of `schema`.
+    ///
     /// # Errors
-    /// [`Error::Plan`] where a column cannot be compared.
+    /// [`Error::Plan`] if a column cannot be compared.
     pub(crate) fn new(schema: SchemaRef) -> Result<Self, Error> {
         Ok(Self { encoder: KeyEncoder::new(schema.fields())?, schema })
     }
 
-    /// Of the rows, without their weights.
+    /// Returns the schema of the rows, without their weights.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -42,20 +44,20 @@ impl WeightedRows {
     }
 }
 
-/// The column of weights, as it is stored after the rows' own.
+/// Returns the field of the weights, which are stored after the rows' own columns.
 pub(crate) fn weight_field() -> Arc<Field> {
     Arc::new(Field::new("__weight", DataType::Int64, false))
 }
 
-/// The values of a stored column of weights.
+/// Returns the values of a stored column of weights.
 pub(crate) fn weights_of(rows: &RecordBatch, column: usize) -> Int64Array {
     rows.column(column).as_primitive::<Int64Type>().clone()
 }
 
-/// Weights after a change.
+/// Adds changes to weights.
 ///
 /// # Errors
-/// [`Error::Bug`] where one would be negative.
+/// [`Error::Bug`] if a sum is negative.
 pub(crate) fn sums(table: &str, before: impl Iterator<Item = i64>, changes: &[i64]) -> Result<Vec<i64>, Error> {
     let sums: Vec<i64> = before.zip(changes).map(|(before, change)| before + change).collect();
     if sums.iter().any(|weight| *weight < 0) {
@@ -64,7 +66,7 @@ pub(crate) fn sums(table: &str, before: impl Iterator<Item = i64>, changes: &[i6
     Ok(sums)
 }
 
-/// Rows in another order, each as often as its weight says.
+/// Returns rows in another order, each repeated by its weight.
 pub(crate) fn repeated(
     rows: &RecordBatch,
     order: impl Iterator<Item = u32>,

@@ -19,7 +19,7 @@ struct Bucket {
 #[derive(Debug)]
 enum Places {
     One(Place),
-    /// A vector behind a pointer: most buckets of a large arrangement hold one row.
+    /// The vector is boxed to keep buckets small: most buckets of a large arrangement hold one row.
     #[allow(clippy::box_collection)]
     Many(Box<Vec<Place>>),
 }
@@ -34,7 +34,7 @@ impl Places {
 }
 
 impl BucketIndex {
-    /// The places of a bucket's rows.
+    /// Returns the places of a bucket's rows.
     pub(super) fn places(&self, bucket: u32) -> &[Place] {
         self.0.find(spread(bucket), |entry| entry.hash == bucket).map_or(&[], |entry| entry.places.as_slice())
     }
@@ -67,7 +67,7 @@ impl BucketIndex {
         }
     }
 
-    /// Moves each place of a bucket; whether the bucket is there.
+    /// Applies `moved` to each place of a bucket. Returns whether the bucket is there.
     pub(super) fn relocate(&mut self, bucket: u32, moved: impl Fn(&mut Place)) -> bool {
         match self.0.find_mut(spread(bucket), |entry| entry.hash == bucket).map(|entry| &mut entry.places) {
             Some(Places::One(place)) => moved(place),
@@ -77,7 +77,7 @@ impl BucketIndex {
         true
     }
 
-    /// Bytes held, but for those of vectors.
+    /// Returns the number of bytes held, without those of the vectors.
     pub(super) fn bytes(&self) -> usize {
         self.0.capacity() * (size_of::<Bucket>() + 1)
     }

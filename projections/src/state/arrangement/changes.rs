@@ -1,4 +1,4 @@
-//! How the rows of an arrangement change: they are appended, removed, evicted, or get other weights.
+//! Changes the rows of an arrangement: appends, removes and evicts them, or changes their weights.
 
 use std::sync::Arc;
 
@@ -15,16 +15,16 @@ use crate::state::weights::{sums, weights_of};
 use crate::state::{BatchId, MAX_BATCH_ROWS};
 
 impl Arrangement {
-    /// Adds rows at the end, where they are not removed by their content; `buckets` are theirs.
+    /// Adds rows at the end, with their buckets. They must not be removed by their content (asserted).
     pub(crate) fn append(&mut self, rows: &RecordBatch, buckets: &[u32]) -> Result<(), Error> {
         assert!(self.content.is_none(), "rows that are removed by their content have weights");
         self.add(rows.columns(), rows.num_rows(), buckets, &[])
     }
 
-    /// Removes rows by their places, which are all different.
+    /// Removes the rows at some distinct places.
     ///
     /// # Errors
-    /// [`Error::Bug`] where they are not removed by their place.
+    /// [`Error::Bug`] if rows are not removed by their place.
     pub(crate) fn remove(&mut self, places: &[Place]) -> Result<(), Error> {
         if self.removed.is_none() || self.content.is_some() {
             return Err(Error::Bug(format!("rows of {} are not removed by their place", self.segments.name())));
@@ -32,10 +32,10 @@ impl Arrangement {
         self.remove_rows(places.iter().map(|place| (self.bucket(*place), *place)).collect())
     }
 
-    /// Evicts every row that `expired` names. Between epochs.
+    /// Evicts every row that `expired` names. Called between epochs.
     ///
     /// # Errors
-    /// Those of `expired`; [`Error::Bug`] where rows are never removed.
+    /// Those of `expired`. [`Error::Bug`] if rows are never removed.
     pub(crate) fn evict(&mut self, expired: impl Fn(&RecordBatch) -> Result<BooleanArray, Error>) -> Result<(), Error> {
         if self.removed.is_none() {
             return Err(Error::Bug(format!("rows of {} are never removed", self.segments.name())));
@@ -57,10 +57,10 @@ impl Arrangement {
         self.end_epoch()
     }
 
-    /// Changes the weights of rows, where they are removed by their content; `buckets` are those of the net rows.
+    /// Changes the weights of rows, which must be removed by their content. `buckets` are those of the net rows.
     ///
     /// # Errors
-    /// [`Error::Bug`] where a row would have a negative weight.
+    /// [`Error::Bug`] if a row would have a negative weight.
     pub(crate) fn apply(&mut self, net: &Net, buckets: &[u32]) -> Result<(), Error> {
         let found = self.find(net)?;
         let before = found.iter().map(|place| place.map_or(0, |place| self.weight(place)));
@@ -80,10 +80,10 @@ impl Arrangement {
         self.add(&columns, stay.len(), &buckets, &hashes)
     }
 
-    /// The place of each row of some net changes, if it is there.
+    /// Finds the place of each row of a net change, if it is there.
     fn find(&self, net: &Net) -> Result<Vec<Option<Place>>, Error> {
         let content = self.content()?;
-        // The contents of rows with the same hash are compared all at once.
+        // Rows with the same hash are compared by their content, many at once.
         let (mut candidates, mut of_row) = (Vec::new(), Vec::new());
         for (row, hash) in net.hashes.iter().enumerate() {
             for candidate in content.candidates(*hash) {
@@ -104,7 +104,7 @@ impl Arrangement {
         Ok(found)
     }
 
-    /// Removes the rows that were found: a new version of each follows, or none.
+    /// Removes the rows that were found. The caller adds their new versions, if any.
     fn remove_found(&mut self, net: &Net, buckets: &[u32], found: &[Option<Place>]) -> Result<(), Error> {
         let mut removed: Vec<(u32, Place)> = Vec::new();
         for (row, place) in found.iter().enumerate() {
@@ -117,7 +117,7 @@ impl Arrangement {
         self.remove_rows(removed)
     }
 
-    /// Removes the rows at some places, each given with its bucket, from all but the content index.
+    /// Removes the rows at some places, each with its bucket, from everything but the content index.
     fn remove_rows(&mut self, mut rows: Vec<(u32, Place)>) -> Result<(), Error> {
         if rows.is_empty() {
             return Ok(());
@@ -156,13 +156,13 @@ impl Arrangement {
         Ok(())
     }
 
-    /// What there is to know of the rows of a new segment.
+    /// Makes the index of a new segment.
     pub(super) fn hashes(&self, rows: &RecordBatch, buckets: Vec<u32>, of_rows: Vec<u32>) -> Hashes {
         let weights = self.content.is_some().then(|| weights_of(rows, self.rows.fields().len()));
         Hashes { buckets, rows: of_rows, weights }
     }
 
-    /// Puts the live rows of a segment at the end of their buckets.
+    /// Adds the live rows of a segment at the end of their buckets, and to the content index.
     pub(super) fn index(&mut self, slot: usize) {
         let segment = self.segments.get(slot);
         for row in segment.live_rows() {

@@ -9,7 +9,7 @@ use crate::state::weights::WeightedRows;
 /// The place of each row by the hash of its columns.
 #[derive(Debug)]
 pub(super) struct ContentIndex {
-    /// What tells rows of one hash apart.
+    /// Tells rows with the same hash apart.
     pub(super) rows: WeightedRows,
     places: HashTable<WholeRow>,
 }
@@ -25,7 +25,7 @@ impl ContentIndex {
         Self { rows, places: HashTable::new() }
     }
 
-    /// Rows of a hash, nearly always at most one.
+    /// Returns the places of the rows with a hash, nearly always at most one.
     pub(super) fn candidates(&self, hash: u32) -> impl Iterator<Item = Place> + '_ {
         self.places.iter_hash(spread(hash)).filter(move |entry| entry.hash == hash).map(|entry| entry.place)
     }
@@ -40,7 +40,7 @@ impl ContentIndex {
         }
     }
 
-    /// The row at `old` is at `new` from now on.
+    /// Moves the entry of a row from `old` to `new`.
     pub(super) fn repoint(&mut self, hash: u32, old: Place, new: Place) {
         let entry = self.places.find_mut(spread(hash), |entry| entry.place == old);
         assert!(entry.is_some(), "a live row is in the index");
@@ -49,7 +49,7 @@ impl ContentIndex {
         }
     }
 
-    /// Bytes held.
+    /// Returns the number of bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.places.capacity() * (size_of::<WholeRow>() + 1)
     }

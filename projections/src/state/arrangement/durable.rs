@@ -1,4 +1,4 @@
-//! What becomes durable of an arrangement, and how it is restored.
+//! Checkpoints and restores an arrangement.
 
 use std::collections::HashMap;
 
@@ -9,16 +9,16 @@ use crate::error::Error;
 use crate::state::{BatchId, TableCheckpoint, Tables};
 
 impl Arrangement {
-    /// What has to become durable.
+    /// Adds what must become durable.
     pub(crate) fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
         tables.push(self.segments.checkpoint());
         tables.extend(self.removed.as_mut().map(|removed| removed.checkpoint()));
     }
 
-    /// Takes its tables of a checkpoint. The arrangement is empty.
+    /// Restores the arrangement's tables from a checkpoint. The arrangement must be empty.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where a batch has another schema, or a removed row was not there.
+    /// [`Error::Corrupt`] if a batch has another schema, or if a removed row does not exist.
     pub(crate) fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
         let mut slots: HashMap<BatchId, usize> = HashMap::new();
         for (id, batch) in tables.take(self.segments.name())? {
@@ -49,11 +49,13 @@ impl Arrangement {
     fn restore_removed(&mut self, slots: &HashMap<BatchId, usize>, tables: &mut Tables) -> Result<(), Error> {
         let Some(removed) = &mut self.removed else { return Ok(()) };
         for (id, row) in removed.restore(tables)? {
-            // Removals from segments that were merged since are still recorded for a while.
+            // Removals from segments that have been merged since stay recorded for a while.
             let Some(slot) = slots.get(&id) else { continue };
             let segment = self.segments.get_mut(*slot);
             if row as usize >= segment.len() || !segment.is_live(row as usize) {
-                return Err(self.segments.corrupt(format!("row {row} of batch {} is removed and was not there", id.0)));
+                return Err(self
+                    .segments
+                    .corrupt(format!("row {row} of batch {} is recorded as removed, but is not there", id.0)));
             }
             segment.remove(row as usize);
         }

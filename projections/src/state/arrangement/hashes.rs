@@ -1,4 +1,4 @@
-//! What an arrangement knows of the rows of one segment.
+//! What an arrangement knows about the rows of one segment.
 
 use arrow::array::Int64Array;
 
@@ -7,14 +7,14 @@ use arrow::array::Int64Array;
 pub(super) struct Hashes {
     /// The bucket of each row.
     pub(super) buckets: Vec<u32>,
-    /// The hash of each whole row, where rows are removed by their content; else empty.
+    /// The hash of each whole row. Empty unless rows are removed by their content.
     pub(super) rows: Vec<u32>,
-    /// The weight of each row, where rows are removed by their content; else none.
+    /// The weight of each row. None unless rows are removed by their content.
     pub(super) weights: Option<Int64Array>,
 }
 
 impl Hashes {
-    /// Bytes held beside those of the rows.
+    /// Returns the bytes held in addition to the rows.
     pub(super) fn bytes(&self) -> usize {
         (self.buckets.len() + self.rows.len()) * size_of::<u32>()
     }

@@ -1,4 +1,4 @@
-//! Merges segments of an arrangement, as the policy says.
+//! Merges segments of an arrangement by the merge policy.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ impl Arrangement {
         self.segments.at(position).size()
     }
 
-    /// Drops records of removed rows that are no longer stored, once these are most of them.
+    /// Drops the records of removed rows that are no longer stored, once they are most of the records.
     fn forget_merged_removals(&mut self) -> Result<(), Error> {
         let Some(removed) = &mut self.removed else { return Ok(()) };
         let dead: usize = self.segments.iter().map(|segment| segment.dead()).sum();
@@ -48,7 +48,7 @@ impl Arrangement {
         removed.end_epoch()
     }
 
-    /// Makes one segment of the live rows of neighbours.
+    /// Merges the live rows of neighbouring segments into a new one.
     fn merge(&mut self, positions: Range<usize>) -> Result<(), Error> {
         let slots: Vec<usize> = self.segments.order()[positions.clone()].to_vec();
         let places = self.segments.live_places(&slots);
@@ -76,11 +76,11 @@ impl Arrangement {
         Ok(())
     }
 
-    /// Points buckets to a merged segment, whose rows were at `places`.
+    /// Points buckets to a merged segment. `places` are the old places of its rows.
     fn relocate(&mut self, merged: usize, mut buckets: Vec<u32>, places: &[Place]) {
         buckets.sort_unstable();
         buckets.dedup();
-        // The row that each row of a merged segment becomes, and where in this list the rows of a slot begin.
+        // `becomes` has the new row of each old row. `starts` says where in it the rows of a slot begin.
         let mut becomes: Vec<u32> = Vec::new();
         let mut starts: Vec<usize> = Vec::new();
         let mut of_slot = usize::MAX;

@@ -1,4 +1,4 @@
-//! Which rows of an arrangement are removed, as it becomes durable: by segment and row. A record means nothing once its segment is gone.
+//! Durable records of the removed rows of an arrangement, by segment and row. A record means nothing once its segment is gone.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::state::log::RowLog;
 use crate::state::{BatchId, TableCheckpoint, Tables};
 
-/// Records of segments that are gone are kept until there are about this many more of them than of others.
+/// Records whose segments are gone are dropped once there are about this many more of them than of others.
 const SLACK: usize = 4096;
 
 /// The removed rows.
@@ -21,7 +21,7 @@ pub(super) struct Removed {
 }
 
 impl Removed {
-    /// Those of an arrangement. The table's name is part of the format of checkpoints.
+    /// Creates the records of an arrangement. The table's name is part of the checkpoint format.
     pub(super) fn of(arrangement: &str) -> Self {
         let fields = vec![Field::new("batch", DataType::UInt64, false), Field::new("row", DataType::UInt32, false)];
         let log = RowLog::new(format!("{arrangement}-departures"), Arc::new(Schema::new(fields)));
@@ -40,12 +40,12 @@ impl Removed {
         Ok(RecordBatch::try_new(Arc::clone(self.log.schema()), vec![batches, rows])?)
     }
 
-    /// Whether most records are of segments that are gone, given the number of dead rows in the others.
+    /// Checks whether the segments of most records are gone. `dead` is the number of dead rows in the segments that are left.
     pub(super) fn is_stale(&self, dead: usize) -> bool {
         self.recorded > 2 * dead + SLACK
     }
 
-    /// Makes these the only records.
+    /// Replaces all records with these.
     pub(super) fn replace(&mut self, places: &[(BatchId, u32)]) -> Result<(), Error> {
         self.recorded = places.len();
         let rows = self.rows(places)?;
@@ -60,7 +60,7 @@ impl Removed {
         self.log.checkpoint()
     }
 
-    /// Takes its table of a checkpoint; gives the places.
+    /// Takes its table from a checkpoint. Returns the recorded rows.
     pub(super) fn restore(&mut self, tables: &mut Tables) -> Result<Vec<(BatchId, u32)>, Error> {
         self.log.restore(tables.take(self.log.name())?)?;
         let mut places = Vec::new();

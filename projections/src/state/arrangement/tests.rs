@@ -1,4 +1,4 @@
-//! Arrangements against lists of rows that are searched from end to end.
+//! Compares arrangements with plain lists of rows.
 
 #![allow(clippy::unwrap_used)]
 
@@ -40,7 +40,7 @@ fn row(random: &mut Rng, keys: i64) -> Row {
     (key, (random.u8(..10) > 0).then(|| "v".repeat(random.usize(..4))))
 }
 
-/// The rows of a key, as the arrangement has them.
+/// Returns the rows of a key in the arrangement.
 fn of_key(arrangement: &Arrangement, key: Option<i64>) -> Vec<Row> {
     let bucket = arrangement.by().of(&batch(&[(key, None)])).unwrap()[0];
     let places = arrangement.places(bucket).to_vec();
@@ -48,7 +48,7 @@ fn of_key(arrangement: &Arrangement, key: Option<i64>) -> Vec<Row> {
     found.into_iter().filter(|row| row.0 == key).collect()
 }
 
-/// What a disk would hold.
+/// Stands in for a disk.
 #[derive(Default)]
 struct Stored(HashMap<String, (BTreeMap<BatchId, RecordBatch>, Vec<BatchId>)>);
 
@@ -116,7 +116,7 @@ fn rows_leave() {
             let mut changes: Vec<(Row, i64)> = Vec::new();
             let more = if step % 50 == 20 { 20_000 } else { random.usize(..60) };
             changes.extend((0..more).map(|_| (row(&mut random, keys), random.i64(1..3))));
-            // Most of what is there leaves now and then.
+            // Now and then, a third of the rows leave.
             let leave = if step % 30 == 29 { 3 } else { 100 };
             changes.extend(
                 model.iter().filter(|_| random.u8(..100) >= 100 - 100 / leave).map(|(row, weight)| (row.clone(), -weight)),

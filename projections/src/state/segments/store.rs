@@ -1,4 +1,4 @@
-//! Where the rows of segments are.
+//! Stores the rows of segments.
 
 use std::fmt;
 
@@ -7,25 +7,26 @@ use arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
 
-/// Keeps the rows of segments by slot. Its users know the rows' number, keys and weights, and ask for the rest by whole columns.
+/// Stores the rows of segments by slot. Its users know the number, the keys and the weights of the rows, and ask for anything else by
+/// whole columns.
 ///
 /// # Contract
-/// - [`SegmentStore::column`] and [`SegmentStore::rows`] give what [`SegmentStore::put`] was given for the slot, until the slot is removed
-///   or put again (checked by `state/segments/tests.rs`).
+/// - [`SegmentStore::column`] and [`SegmentStore::rows`] return what [`SegmentStore::put`] stored for the slot, until the slot is removed
+///   (checked by `state/segments/tests.rs`).
 /// - Rows never change: a slot is put again only after it was removed (asserted).
-/// - Giving a column may be slow, and may fail where it has to be read. So it is asked for once for many rows, never row by row
-///   (unchecked).
+/// - Returning a column may be slow, and may fail if the column must be read from elsewhere. So callers ask for it once for many rows,
+///   never row by row (unchecked).
 pub(crate) trait SegmentStore: fmt::Debug + Default + Send + Sync {
-    /// Keeps the rows of a slot.
+    /// Stores the rows of a slot.
     fn put(&mut self, slot: usize, rows: RecordBatch);
 
-    /// One column of a slot's rows.
+    /// Returns one column of a slot's rows.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where the slot holds nothing that can be read.
+    /// [`Error::Bug`] if the slot holds no rows, [`Error::Corrupt`] if they cannot be read.
     fn column(&self, slot: usize, column: usize) -> Result<ArrayRef, Error>;
 
-    /// All of a slot's rows.
+    /// Returns all of a slot's rows.
     ///
     /// # Errors
     /// As [`SegmentStore::column`].

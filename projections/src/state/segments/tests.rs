@@ -1,4 +1,4 @@
-//! Segments against lists of batches.
+//! Compares segments with plain lists of batches.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,7 +1,7 @@
-//! Merges segments of a table, as the policy says.
+//! Merges segments of a table by the merge policy.
 //!
-//! While an epoch lasts, only its own segments are touched: older ones hold the rows as they were when it began. A tombstone counts as
-//! garbage once the versions that it hides are gone.
+//! During an epoch, only its own segments are merged: older ones hold the rows as they were when it began. A tombstone counts as garbage
+//! once the versions that it hides are gone.
 
 use super::StateTable;
 use super::versions::Versions;
@@ -22,7 +22,7 @@ impl StateTable {
         self.merge(pick, false)
     }
 
-    /// Removes segments without live rows, and merges those that `pick` gives.
+    /// Removes segments without live rows, and merges those that `pick` chooses.
     fn merge(&mut self, pick: impl Fn(&Self) -> Option<Vec<usize>>, in_epoch: bool) -> Result<(), Error> {
         let empty: Vec<usize> = self.sizes(in_epoch).filter(|(_, size)| size.rows == 0).map(|(slot, _)| slot).collect();
         empty.iter().for_each(|slot| self.discount_versions(*slot));
@@ -38,7 +38,7 @@ impl StateTable {
         Ok(())
     }
 
-    /// The segments that may be merged, by slot, in their order.
+    /// Returns the segments that may be merged, by slot, in order.
     fn sizes(&self, in_epoch: bool) -> impl Iterator<Item = (usize, Size)> + '_ {
         let segments = self.segments.order().iter().map(|slot| (*slot, self.segments.get(*slot)));
         let segments = segments.filter(move |(_, segment)| !in_epoch || segment.index.before.is_some());
@@ -48,7 +48,7 @@ impl StateTable {
         })
     }
 
-    /// Makes one segment of the live rows of several, whose dead rows are not counted as older versions any more.
+    /// Merges the live rows of segments into a new one. Their dead rows must no longer be counted as older versions.
     pub(super) fn write_live(&mut self, slots: &[usize]) -> Result<(), Error> {
         let mut places = self.segments.live_places(slots);
         if self.weight.is_some() {
@@ -83,7 +83,7 @@ impl StateTable {
         Ok(())
     }
 
-    /// A segment is about to be removed: its dead rows are no longer older versions of anything.
+    /// Stops counting the dead rows of a segment as older versions. Called before the segment is removed.
     pub(super) fn discount_versions(&mut self, slot: usize) {
         if self.weight.is_none() {
             return;
@@ -99,7 +99,7 @@ impl StateTable {
         }
     }
 
-    /// Takes the tombstones that hide nothing any more out of the index, and out of the places to be kept.
+    /// Removes tombstones that no longer hide anything from the index and from `places`.
     fn drop_tombstones(&mut self, places: &mut Vec<Place>) {
         places.retain(|place| {
             let versions = &self.segments.get(place.slot()).index;

@@ -1,4 +1,4 @@
-//! What a table knows of the rows of one segment: their keys, weights and earlier versions.
+//! What a table knows about the rows of one segment: their keys, weights and older versions.
 
 use arrow::array::Int64Array;
 use arrow::record_batch::RecordBatch;
@@ -11,7 +11,7 @@ use crate::state::weights::weights_of;
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     pub(super) keys: Keys,
-    /// While the epoch lasts that made this segment: for each row, the version that its key had when the epoch began.
+    /// During the epoch that made this segment: for each row, the version of its key when the epoch began.
     pub(super) before: Option<Vec<Place>>,
     /// Only in tables with weights.
     weighted: Option<Weighted>,
@@ -20,9 +20,9 @@ pub(super) struct Versions {
 #[derive(Debug)]
 struct Weighted {
     weights: Int64Array,
-    /// How many older versions of each row's key the table's segments hold. 255 means unknown, but some.
+    /// For each row, how many older versions of its key the table's segments hold. 255 means an unknown number, but some.
     older: Vec<u8>,
-    /// How many of the live rows are tombstones of keys that have no older versions.
+    /// The number of live rows that are tombstones of keys without older versions.
     spent: usize,
 }
 
@@ -33,28 +33,28 @@ impl Weighted {
 }
 
 impl Versions {
-    /// Of rows whose older versions are not counted yet.
+    /// Creates the index of rows whose older versions are not counted yet.
     pub(super) fn new(keys: Keys, rows: &RecordBatch, weight: Option<usize>) -> Self {
         let weighted = weight.map(|column| Weighted { weights: weights_of(rows, column), older: Vec::new(), spent: 0 });
         Self { keys, before: None, weighted }
     }
 
-    /// Bytes held beside those of the rows.
+    /// Returns the bytes held in addition to the rows.
     pub(super) fn bytes(&self) -> usize {
         self.keys.size()
     }
 
-    /// The weight of a row; 0 in a table without weights.
+    /// Returns the weight of a row, 0 in a table without weights.
     pub(super) fn weight(&self, row: usize) -> i64 {
         self.weighted.as_ref().map_or(0, |weighted| weighted.weights.value(row))
     }
 
-    /// How many older versions there are of a row's key; 0 in a table without weights.
+    /// Returns the number of older versions of a row's key, 0 in a table without weights.
     pub(super) fn older(&self, row: usize) -> u8 {
         self.weighted.as_ref().map_or(0, |weighted| weighted.older[row])
     }
 
-    /// Notes how many older versions there are of the key of the next row.
+    /// Records the number of older versions of the next row's key.
     pub(super) fn count_older(&mut self, row: usize, older: u8) {
         if let Some(weighted) = &mut self.weighted {
             assert!(weighted.older.len() == row, "older versions are counted row by row");
@@ -63,7 +63,7 @@ impl Versions {
         }
     }
 
-    /// An older version of a row's key is no longer in the table.
+    /// Records that an older version of a row's key has left the table.
     pub(super) fn discount_older(&mut self, row: usize) {
         if let Some(weighted) = &mut self.weighted
             && weighted.older[row] != u8::MAX
@@ -73,7 +73,7 @@ impl Versions {
         }
     }
 
-    /// A row is no longer live: it is no tombstone any more.
+    /// Records that a row is no longer live, and so no longer a tombstone.
     pub(super) fn no_longer_spent(&mut self, row: usize) {
         if let Some(weighted) = &mut self.weighted
             && weighted.is_spent(row)
@@ -82,7 +82,7 @@ impl Versions {
         }
     }
 
-    /// Live rows that are tombstones of keys without older versions.
+    /// Returns the number of live rows that are tombstones of keys without older versions.
     pub(super) fn spent(&self) -> usize {
         self.weighted.as_ref().map_or(0, |weighted| weighted.spent)
     }
