@@ -1,19 +1,19 @@
-//! Proves views right on their own data: computes their SQL as one batch query over the events up to the committed offset, read again from
-//! their sources, and compares the rows as multisets.
+//! Proves views right on their own data. Reads the events up to the committed offset again from their sources, runs each view's SQL over
+//! them as one batch query, and compares the rows as multisets.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`pinned`] | one commit of each view, copied before anything else is done |
-//! | [`events`] | the sources, read again |
-//! | [`query`] | the batch queries, under a bound on memory |
-//! | [`failing`] | rows on which an expression fails, left out where they fail |
-//! | [`compare`] | which rows differ |
-//! | [`spool`], [`table`] | rows on disk, and as tables of queries |
-//! | [`unknown`] | why it cannot be told whether a view is right |
+//! | [`pinned`] | copies one commit of each view before anything else |
+//! | [`events`] | reads the sources again |
+//! | [`query`] | runs the batch queries with bounded memory |
+//! | [`failing`] | leaves out rows on which an expression fails, at the operator where it fails |
+//! | [`compare`] | finds rows that differ |
+//! | [`spool`], [`table`] | rows on disk, and tables over them |
+//! | [`unknown`] | why it cannot tell whether a view is right |
 //!
-//! It judges by another way than the engine computes: DataFusion's plan of the whole query, where the engine runs an incremental one. What
-//! it shares with the engine is the decoder, and the rule for which events an expression of a view sets aside. It locks and writes nothing
-//! in the data folder.
+//! It computes views in another way than the engine: with DataFusion's plan of the whole query, where the engine runs an incremental plan.
+//! It shares with the engine the decoder, and the rule for which events an expression of a view sets aside. It takes no lock and writes
+//! nothing in the data folder.
 
 mod compare;
 mod events;
@@ -37,61 +37,61 @@ use self::unknown::Unknown;
 use crate::error::Error;
 use crate::project::Project;
 
-/// Rows that differ are shown up to so many.
+/// The largest number of differing rows to show.
 pub const SHOWN: usize = 20;
 
-/// What was found of a view.
+/// The result for one view.
 #[derive(Debug, serde::Serialize)]
 pub struct Verified {
     /// The view.
     pub view: String,
-    /// The committed offset of each source that its rows come from.
+    /// By source of its rows: the committed offset.
     pub offsets: BTreeMap<String, u64>,
-    /// Its rows.
+    /// How many rows the view has.
     pub rows: u64,
-    /// What they are.
+    /// Whether the rows are right.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// Whether a view is what its SQL says.
+/// Whether a view equals its SQL.
 #[derive(Debug, serde::Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is.
+    /// It does.
     Equal,
-    /// It is not.
+    /// It does not.
     Differs {
         /// The names of its columns.
         columns: Vec<String>,
-        /// Rows that only one of both has, at most [`SHOWN`].
+        /// The first [`SHOWN`] rows that only one side has.
         differing: Vec<DifferingRow>,
-        /// How many there are, or at least how many.
+        /// How many such rows were found.
         count: usize,
-        /// There may be more than `count`.
+        /// Whether there may be more than `count`.
         at_least: bool,
     },
-    /// It cannot be told.
+    /// `verify` cannot tell.
     Unknown {
         /// Why not.
         reason: String,
     },
 }
 
-/// A row that one of both has more often than the other.
+/// A row that one side has more often than the other.
 #[derive(Debug, serde::Serialize)]
 pub struct DifferingRow {
-    /// It is in the view and not in the answer of its SQL; else the other way round.
+    /// True if the view has it and the answer of its SQL does not; false for the reverse.
     pub in_view: bool,
-    /// As text, by column.
+    /// The values as text, by column.
     pub values: Vec<String>,
 }
 
-/// Verifies views, all where none is named. `memory` bounds what queries hold, in bytes; what is more is spilled to the folder for
-/// temporary files, where the operators can.
+/// Verifies the views in `names`, or all views if it is empty. `memory` bounds what queries hold in memory, in bytes. Beyond it,
+/// operators that can spill do so, to the temporary folder.
 ///
 /// # Errors
-/// A source that is away, a view's files that cannot be read, the disk's; a query that needs more memory.
+/// A source is away, a view's files cannot be read, the disk fails, or a query needs more memory.
 pub async fn verify(project: &Project, names: &BTreeSet<String>, memory: usize) -> Result<Vec<Verified>, Error> {
     let views: Vec<&View> = project.catalog.views.iter().filter(|view| names.is_empty() || names.contains(&view.name)).collect();
     let folder = SpoolFolder::create()?;
@@ -188,7 +188,7 @@ async fn judge(
     }))
 }
 
-/// A view after those that it reads, directly or through others.
+/// Returns a view and all views that it reads, directly or through others. Each follows those that it reads.
 fn chain<'a>(project: &'a Project, view: &'a View) -> Vec<&'a View> {
     let mut needed = BTreeSet::from([view.name.as_str()]);
     let mut chain: Vec<&View> = Vec::new();
@@ -207,7 +207,8 @@ fn sources_behind<'a>(project: &'a Project, view: &'a View) -> BTreeSet<&'a str>
     reads.filter(|(kind, _)| *kind == RelationKind::Source).map(|(_, name)| name.as_str()).collect()
 }
 
-/// Whether the sources still hold all that the views have read. Gives what is to be said of a view that differs where that is not known.
+/// Checks whether the sources still hold all events that the views have read. If that is not known, returns the reason to report if the
+/// view differs.
 fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Option<String>, Unknown> {
     let mut doubt = None;
     for view in chain {
@@ -223,7 +224,7 @@ fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Optio
             let Some((tally, began)) = tally.and_then(|tally| Some((tally, tally.began?))) else {
                 if first > 1 {
                     doubt = Some(format!(
-                        "source {source} holds nothing before {first}, and whether view {} has read more was not recorded by the release that began it",
+                        "source {source} holds nothing before {first}, and the release that began view {} did not record whether it has read more",
                         view.name
                     ));
                 }
@@ -236,7 +237,7 @@ fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Optio
                     view.name
                 )));
             }
-            // The record may be of a later commit than the rows.
+            // The record may belong to a later commit than the rows.
             let recorded = position.map_or(0, |position| position.offset);
             let held = events.counts.get(&recorded).copied().unwrap_or(tally.events);
             if held < tally.events {

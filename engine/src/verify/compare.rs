@@ -1,9 +1,9 @@
-//! Compares two spools as multisets of rows: exactly, but for floating-point numbers, which may differ by 1e-9 of their size.
+//! Compares two spools as multisets of rows. Floating-point numbers may differ by 1e-9 of their size; everything else must be equal.
 //!
-//! Each side is summed up first: the rows fall into buckets by the hash of their exact columns, and each bucket has the sum of the 128-bit
-//! hashes of its whole rows. Only buckets whose sums differ are read again, so many at a time that their rows fit into memory. So rows are
-//! never sorted, and a wrong row among many costs one more pass. That two different buckets have the same sum is as likely as two equal
-//! random numbers of 128 bits.
+//! The first pass puts the rows of each side into buckets, by the hash of their exact columns, and adds up the 128-bit hashes of the whole
+//! rows in each bucket. Only buckets whose sums differ are read again, as many at a time as fit into memory. So the rows as a whole are
+//! never sorted, and one wrong row among many costs one more pass. Two different buckets have equal sums with the probability that two
+//! random 128-bit numbers are equal.
 
 use std::collections::HashMap;
 
@@ -19,33 +19,34 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::spool::Spool;
 use crate::error::Error;
 
-/// Buckets of each side.
+/// How many buckets each side has.
 const BUCKETS: usize = 1 << 16;
-/// Rows of both sides that are in memory at once, about.
+/// About how many rows of both sides are in memory at once.
 const ROWS_AT_ONCE: u64 = 1_000_000;
-/// Rows of one key that are left over are compared each with each, up to so many.
+/// If a key has at most this many unmatched rows on one side, each is compared with each of the other side.
 const PAIRED_ONE_BY_ONE: usize = 1_000;
-/// Two numbers are equal where they differ by this share of the larger one, or by this share of 0.001.
+/// Two numbers are equal if they differ by at most this share of the larger one, or of 0.001 if that is larger.
 const TOLERANCE: f64 = 1e-9;
 
 /// Rows that only one of two sides has.
 #[derive(Debug, Default)]
 pub(super) struct Difference {
-    /// As text, by column; those of one key stand together.
+    /// The rows found, sorted.
     pub(super) rows: Vec<DifferingRow>,
-    /// Whether there may be more than are in `rows`.
+    /// Whether there may be more.
     pub(super) cut: bool,
 }
 
 /// A row that one side has more often than the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct DifferingRow {
+    /// The values as text, by column.
     pub(super) values: Vec<String>,
-    /// The first side has it, not the second.
+    /// Whether the first side has it more often.
     pub(super) first: bool,
 }
 
-/// The rows that only one of both has; looks for more only while there are fewer than `limit`.
+/// Returns the rows that only one side has. Stops looking for more once there are at least `limit`.
 pub(super) fn compare(first: &Spool, second: &Spool, limit: usize) -> Result<Difference, Error> {
     compared(first, second, limit).map_err(|error| Error::bug(format!("rows cannot be compared: {error}")))
 }
@@ -74,26 +75,26 @@ fn compared(first: &Spool, second: &Spool, limit: usize) -> Result<Difference, A
     Ok(difference)
 }
 
-/// What is known of a bucket of one side.
+/// The sums of one bucket of one side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Sum {
     rows: u64,
     hashes: u128,
 }
 
-/// The floats of the rows with one key, of both sides.
+/// The floating-point values of the rows with one key, for each side.
 type Group = (Vec<Vec<f64>>, Vec<Vec<f64>>);
 
-/// How rows are taken apart: columns that have to be equal, and floating-point numbers.
+/// Splits rows into columns that have to be equal, and floating-point columns.
 struct Shape {
     exact: Vec<usize>,
     floats: Vec<usize>,
     converter: RowConverter,
 }
 
-/// A batch taken apart.
+/// A batch after the split.
 struct Parts {
-    /// None where every column is a floating-point number.
+    /// `None` if all columns are floating-point numbers.
     keys: Option<Rows>,
     floats: Vec<Float64Array>,
 }
@@ -103,7 +104,7 @@ impl Parts {
         self.keys.as_ref().map_or(&[], |keys| keys.row(row).data())
     }
 
-    /// NULL is beyond all numbers, every NaN is the same one, and -0.0 is 0.0.
+    /// Returns the floating-point values of a row. NULL becomes a negative NaN, every NaN becomes the same positive NaN, and -0.0 becomes 0.0.
     fn floats_of(&self, row: usize) -> Vec<f64> {
         let value = |column: &Float64Array| match column.is_null(row) {
             true => -f64::NAN,
@@ -160,7 +161,7 @@ impl Shape {
         Ok(sums)
     }
 
-    /// Adds the rows of some buckets that only one side has.
+    /// Adds to `found` the rows in `buckets` that only one side has.
     fn differing(
         &self,
         first: &Spool,
@@ -195,7 +196,7 @@ impl Shape {
         Ok(())
     }
 
-    /// The text of the columns of a key.
+    /// Formats the columns of a key as text.
     fn text_of(&self, key: &[u8]) -> Result<Vec<String>, ArrowError> {
         if self.exact.is_empty() {
             return Ok(Vec::new());
@@ -206,7 +207,7 @@ impl Shape {
         columns.iter().map(|column| Ok(ArrayFormatter::try_new(column, &options)?.value(0).to_string())).collect()
     }
 
-    /// The text of all columns, in their order.
+    /// Formats all columns as text, in order.
     fn values(&self, key: &[String], floats: &[f64]) -> Vec<String> {
         let mut values = vec![String::new(); key.len() + floats.len()];
         for (column, text) in self.exact.iter().zip(key) {
@@ -220,7 +221,7 @@ impl Shape {
     }
 }
 
-/// What is left of both when rows that are equal are taken out in pairs.
+/// Removes pairs of equal rows from both sides, and returns what is left.
 fn unmatched(mut one: Vec<Vec<f64>>, mut other: Vec<Vec<f64>>) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
     let order = |a: &Vec<f64>, b: &Vec<f64>| {
         a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|order| order.is_ne()).unwrap_or(std::cmp::Ordering::Equal)
@@ -241,7 +242,7 @@ fn unmatched(mut one: Vec<Vec<f64>>, mut other: Vec<Vec<f64>>) -> (Vec<Vec<f64>>
     }
     only_one.extend(one);
     only_other.extend(other);
-    // Rounding may have put rows in another order on one side.
+    // Rounding may have changed the order of rows on one side.
     if only_one.len().min(only_other.len()) <= PAIRED_ONE_BY_ONE {
         only_one.retain(|a| {
             let twin = only_other.iter().position(|b| a.iter().zip(b).all(|(a, b)| close(*a, *b)));

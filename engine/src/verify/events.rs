@@ -13,28 +13,29 @@ use super::spool::{Spool, SpoolFolder};
 use super::unknown::Unknown;
 use crate::error::Error;
 
-/// The events of a source that are good, on disk.
+/// The good events of a source, on disk.
 #[derive(Debug)]
 pub(super) struct Events {
     /// All columns of the source.
     pub(super) schema: SchemaRef,
-    /// Those that the spool has, before the sequences.
+    /// The indices of the columns in the spool. After them the spool has the sequences.
     pub(super) columns: Vec<usize>,
     pub(super) spool: Arc<Spool>,
     /// The offset of the first event that the source still has.
     pub(super) first: u64,
-    /// Which source it is.
+    /// The identity of the source.
     pub(super) identity: Identity,
-    /// The sequences of events of which a value does not fit its column, with the column's index in `schema`.
+    /// The values that do not fit their column: the event's sequence, and the column's index in `schema`.
     pub(super) unfit: Vec<(u64, usize)>,
-    /// How many events, good and bad, there are before each of the offsets that were asked for.
+    /// By requested offset: the number of events, good and bad, before it.
     pub(super) counts: BTreeMap<u64, u64>,
 }
 
-/// Reads a source up to the farthest of some offsets. `recorded` are the positions of it that commits have recorded.
+/// Reads a source up to the farthest of `offsets`. `recorded` are its positions in the records of commits.
 ///
 /// # Errors
-/// [`Unknown`] where the source no longer has what was read then; those of the source and of the disk.
+/// [`Unknown`] if the source no longer has the events that the views have read, or can be read only once. Errors of the source and the
+/// disk.
 pub(super) async fn read(
     source: &Arc<dyn Source>,
     recorded: impl Iterator<Item = &Position>,
@@ -47,7 +48,7 @@ pub(super) async fn read(
     }
     let mut reader = source.read(Start::First).await?;
     let (first, identity) = (reader.position().offset, reader.position().identity.clone());
-    // The source looks whether it still has what was read last, and what comes next.
+    // On opening, the source checks whether it still has the last event that was read, and the next one.
     let newest = recorded.filter(|position| position.identity.same_source(&identity)).max_by_key(|position| position.offset);
     if let Some(position) = newest
         && let Err(error) = source.read(Start::At(position.clone())).await

@@ -1,7 +1,7 @@
-//! A physical plan that leaves out the rows on which an expression fails, each at the operator where it fails: the law's third clause, in
-//! batch. It computes what such an operator evaluates on each of its input's rows beforehand, and drops those that fail.
+//! Rewrites a physical plan so that rows on which an expression fails are left out at the operator where it fails: the law's third clause,
+//! in batch. Below each such operator it evaluates the operator's expressions beforehand, and drops the rows on which they fail.
 //!
-//! Conditions of joins, which are evaluated on pairs of rows, are left as they are.
+//! Conditions of joins are evaluated on pairs of rows and stay as they are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
-/// The plan with failing rows left out below each operator that would fail on them.
+/// Returns the plan with a check below each operator that may fail on a row.
 pub(super) fn without_failing_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     let changed = reset_plan_states(plan)?.transform_up(|plan| {
         let evaluated = evaluated(&plan)?;
@@ -36,7 +36,7 @@ pub(super) fn without_failing_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<d
     Ok(changed?.data)
 }
 
-/// Expressions that are evaluated on each row, or on those for which a filter holds.
+/// Expressions that an operator evaluates on each row, or on the rows that pass a filter.
 #[derive(Debug)]
 struct Evaluated {
     filter: Option<Arc<dyn PhysicalExpr>>,
@@ -57,7 +57,7 @@ impl Evaluated {
     }
 }
 
-/// What an operator evaluates on each row of its one input.
+/// Returns the expressions that an operator evaluates on each row of its only input.
 fn evaluated(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Evaluated>> {
     if plan.children().len() != 1 {
         return Ok(Vec::new());
@@ -79,7 +79,7 @@ fn evaluated(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Evaluated>> {
     Ok(if expressions.is_empty() { Vec::new() } else { vec![Evaluated { filter: None, expressions }] })
 }
 
-/// Gives the rows of its input on which nothing fails.
+/// Emits the rows of its input on which no expression fails.
 #[derive(Debug, Clone)]
 struct Checked {
     evaluated: Arc<[Evaluated]>,
@@ -96,10 +96,10 @@ impl Checked {
     }
 }
 
-/// The rows of a batch on which nothing fails, in their order. What is no row's fault is left for the operator to say.
+/// Returns the rows of a batch on which no expression fails, in order. An error that is not a row's is left to the operator.
 fn good(evaluated: &[Evaluated], batch: RecordBatch) -> Vec<RecordBatch> {
     let mut good = Vec::new();
-    // Rows still to be tried, the first on top.
+    // Rows still to try, the first on top.
     let mut untried = vec![batch];
     while let Some(rows) = untried.pop() {
         let failed = evaluated.iter().try_for_each(|one| one.check(&rows));

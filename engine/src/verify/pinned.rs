@@ -1,4 +1,4 @@
-//! One commit of each view, pinned: its rows are copied, so that an engine that goes on changes nothing.
+//! Pins one commit of each view: copies its rows, so that a running engine cannot change them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -15,22 +15,23 @@ use crate::project::Project;
 use crate::query::snapshot::Snapshots;
 use crate::record::{Record, newest_records};
 
-/// How often everything begins anew because the engine has removed a file or swapped a rebuilt view in meanwhile.
+/// How often to start over because the engine removed a file or swapped in a rebuilt view meanwhile.
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A commit of a view.
+/// A pinned commit of a view.
 #[derive(Debug)]
 pub(super) struct Pinned {
-    /// The committed offset of each source that its rows come from.
+    /// By source of its rows: the committed offset.
     pub(super) offsets: BTreeMap<String, u64>,
     pub(super) rows: Arc<Spool>,
 }
 
-/// By name, each view as it was committed.
+/// By view name: its pinned commit.
 type Commits = BTreeMap<String, Result<Pinned, Unknown>>;
 
-/// Pins views, and gives the last record of each view of the folder: of the same run of its operators as the pinned rows, and not older.
+/// Pins views, and returns the last record of each view in the data folder. A record belongs to the same incarnation as the pinned rows,
+/// and is not older than they are.
 pub(super) async fn pin(
     project: &Project,
     views: &[&View],
@@ -39,7 +40,7 @@ pub(super) async fn pin(
     for _ in 0..TRIES {
         let before = newest_records(&project.layout())?;
         let pinned = match once(project, views, folder).await {
-            // A part that a later commit has replaced is kept for a while only.
+            // A part that a later commit has replaced is kept only for a while.
             Err(Error::Connector(alluvium_connectors::Error::Io { error, .. })) if error.kind() == ErrorKind::NotFound => None,
             pinned => Some(pinned?),
         };
@@ -65,7 +66,7 @@ async fn once(project: &Project, views: &[&View], folder: &SpoolFolder) -> Resul
         let commit = match manifests.get(view.name.as_str()) {
             None => Err(Unknown("it has not been committed yet".to_owned())),
             Some(manifest) if manifest.fingerprint != view.plan.fingerprint => {
-                Err(Unknown("its last commit is of another version of its SQL; `alluvium run` rebuilds it".to_owned()))
+                Err(Unknown("its last commit has another version of its SQL; `alluvium run` rebuilds it".to_owned()))
             }
             Some(manifest) => {
                 let rows = Arc::new(copy(project, view, manifest, folder)?);
@@ -78,7 +79,7 @@ async fn once(project: &Project, views: &[&View], folder: &SpoolFolder) -> Resul
 }
 
 fn copy(project: &Project, view: &View, manifest: &Manifest, folder: &SpoolFolder) -> Result<Spool, Error> {
-    // Only read: how long snapshots are kept is the engine's to know.
+    // The sink only reads here, so its retention does not matter.
     let sink = ParquetSink::new(project.layout().view(&view.name), Retention { kept: usize::MAX, min_age: Duration::MAX });
     let (token, _) = token_of(PartLayout::Append, manifest.parts.clone())?;
     let mut spool = folder.writer(&view.plan.schema)?;

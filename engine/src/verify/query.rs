@@ -1,4 +1,4 @@
-//! Computes the rows of views by their SQL, as one batch query each over the events that they have applied.
+//! Computes each view with one batch query: its SQL over the events that it has applied.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -25,29 +25,29 @@ use super::unknown::Unknown;
 use crate::error::Error;
 use crate::record::{Record, Tally};
 
-/// What a query may take.
+/// Makes the runtime environment of queries, with a bound on memory and a folder for spills.
 pub(super) fn surroundings(memory: usize, spill: &Path) -> Result<Arc<RuntimeEnv>, Error> {
     let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Directories(vec![spill.to_owned()]));
     let built = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(FairSpillPool::new(memory))).with_disk_manager_builder(disk);
     Ok(built.build_arc()?)
 }
 
-/// Computes views over the same events; what was computed is kept for the views that read it.
+/// Computes views over the same events. Keeps the rows of each for the views that read it.
 pub(super) struct Queries<'a> {
     pub(super) folder: &'a SpoolFolder,
     pub(super) surroundings: Arc<RuntimeEnv>,
     pub(super) events: &'a BTreeMap<String, Events>,
-    /// The last commit of each view.
+    /// The last record of each view.
     pub(super) records: &'a BTreeMap<String, Record>,
-    /// By view, at the offsets of which they are.
+    /// By view and offsets: the computed rows.
     pub(super) computed: BTreeMap<(String, BTreeMap<String, u64>), Arc<Spool>>,
 }
 
 impl Queries<'_> {
-    /// The rows of a view over the events before some offsets. The views that it reads have been computed at the same ones.
+    /// Computes the rows of a view over the events before `offsets`. The views that it reads must have been computed at the same offsets.
     ///
     /// # Errors
-    /// [`Unknown`] where an expression fails on a row that cannot be told apart; the memory's and the disk's.
+    /// [`Unknown`] if the condition of a join fails on a pair of rows. Errors of memory and disk.
     pub(super) async fn compute(
         &mut self,
         view: &View,
@@ -95,7 +95,7 @@ impl Queries<'_> {
         Ok(Ok(rows))
     }
 
-    /// The inner error is the spool's.
+    /// Runs a plan into a spool. The inner error is the spool's.
     async fn run(
         &self,
         context: &SessionContext,
@@ -115,7 +115,7 @@ impl Queries<'_> {
         Ok(spool.finish())
     }
 
-    /// The events of a source that a view has applied.
+    /// Returns the events of a source that a view has applied, as a table.
     async fn source(&self, view: &View, source: &str, offsets: &BTreeMap<String, u64>) -> Result<SpoolTable, Error> {
         let of = |name: &str| Error::bug(format!("source {name} of view {} was not read", view.name));
         let (events, end) = (self.events.get(source).ok_or_else(|| of(source))?, *offsets.get(source).ok_or_else(|| of(source))?);
@@ -129,7 +129,8 @@ impl Queries<'_> {
         Ok(SpoolTable::of_source(events.schema.clone(), &events.columns, Arc::clone(&events.spool), Applied { end, without }))
     }
 
-    /// Adds the events on which an expression of the view fails, by the engine's own rule: such an event is in no branch of the view.
+    /// Adds to `without` the events on which an expression of the view fails. By the engine's rule, such an event is left out of all branches
+    /// of the view.
     async fn refused(
         &self,
         view: &View,

@@ -1,4 +1,4 @@
-//! Rows on disk for as long as a verification runs: written once, read as often as a query scans them. Not durable.
+//! Rows on disk for the duration of a verification. They are written once, and read again for each scan of a query. Not durable.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
 
-/// A folder of its own below the one for temporary files; removed with what it holds when it is dropped.
+/// A new folder in the temporary folder. Dropping it removes the folder with its contents.
 #[derive(Debug)]
 pub(super) struct SpoolFolder {
     path: PathBuf,
@@ -44,7 +44,7 @@ impl SpoolFolder {
 
 impl Drop for SpoolFolder {
     fn drop(&mut self) {
-        // It lies among temporary files: what cannot be removed is the system's to remove.
+        // If this fails, the system removes it with its other temporary files.
         let _ = fs::remove_dir_all(&self.path);
     }
 }
@@ -64,7 +64,7 @@ impl fmt::Debug for SpoolWriter {
 }
 
 impl SpoolWriter {
-    /// Adds rows; they have the spool's columns, whatever their schema says beside the types.
+    /// Adds rows. Their columns must have the types of the spool's schema; the rest of their schema does not count.
     pub(super) fn write(&mut self, rows: &RecordBatch) -> Result<(), Error> {
         if rows.num_rows() == 0 {
             return Ok(());
@@ -98,7 +98,7 @@ impl Spool {
         self.rows
     }
 
-    /// All rows.
+    /// Reads all rows.
     pub(super) fn read(&self) -> Result<impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + use<>, ArrowError> {
         let file =
             File::open(&self.path).map_err(|error| ArrowError::IoError(format!("opening {}", self.path.display()), error))?;

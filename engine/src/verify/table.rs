@@ -1,4 +1,4 @@
-//! Spools as tables of DataFusion: the events of a source as one view has applied them, and the rows of a view for those that read it.
+//! Spools as tables of DataFusion: the events of a source that a view has applied, and the rows of a view for the views that read it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,40 +21,40 @@ use futures::stream;
 
 use super::spool::Spool;
 
-/// Which events of a spool a view has applied. The last column of the spool holds their sequences.
+/// Selects the events of a spool that a view has applied. The last column of the spool holds their sequences.
 #[derive(Debug)]
 pub(super) struct Applied {
-    /// Those before this sequence.
+    /// The view has applied the events before this sequence,
     pub(super) end: u64,
-    /// Less these, which it has set aside.
+    /// except these, which it has set aside.
     pub(super) without: BTreeSet<u64>,
 }
 
-/// The rows of a spool in one partition, in their order.
+/// A table with the rows of a spool in one partition, in order.
 #[derive(Debug, Clone)]
 pub(super) struct SpoolTable {
     schema: SchemaRef,
-    /// For each column of `schema`, its index in the spool; none where the spool has it not, since no view reads it.
+    /// By column of `schema`: its index in the spool; `None` if the spool lacks it, because no view reads it.
     columns: Vec<Option<usize>>,
     spool: Arc<Spool>,
     applied: Option<Arc<Applied>>,
 }
 
 impl SpoolTable {
-    /// The rows of a view.
+    /// A table of the rows of a view.
     pub(super) fn of_view(spool: Arc<Spool>) -> SpoolTable {
         let columns = (0..spool.schema().fields().len()).map(Some).collect();
         SpoolTable { schema: spool.schema().clone(), columns, spool, applied: None }
     }
 
-    /// The events of a source with this schema, of which the spool has the columns named by `decoded` and then the sequences.
+    /// A table of the events of a source with this schema. The spool has the columns with the indices in `decoded`, then the sequences.
     pub(super) fn of_source(schema: SchemaRef, decoded: &[usize], spool: Arc<Spool>, applied: Applied) -> SpoolTable {
         let place = |column| decoded.iter().position(|one| *one == column);
         let columns = (0..schema.fields().len()).map(place).collect();
         SpoolTable { schema, columns, spool, applied: Some(Arc::new(applied)) }
     }
 
-    /// The wanted rows of a batch of the spool.
+    /// Returns the applied rows of a batch of the spool, in the table's schema.
     fn rows(&self, batch: RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
         let batch = match &self.applied {
             Some(applied) => applied.of(&batch)?,

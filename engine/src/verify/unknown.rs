@@ -1,5 +1,5 @@
-//! The verdict of whatever part of a verification finds that it cannot be told whether a view is right.
+//! The finding of any part of a verification that it cannot tell whether a view is right.
 
-/// Why it cannot be told, in words.
+/// The reason, in words.
 #[derive(Debug, Clone)]
 pub(super) struct Unknown(pub(super) String);
