@@ -1,33 +1,32 @@
-//! Events of a JetStream stream, from any offset on, in order, without acknowledgements.
+//! Reads the events of a JetStream stream from any offset, in order, without acknowledgements.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `options` | what `LOCATION` and `OPTIONS` may say |
-//! | `connection` | the client, made when first needed |
-//! | `stream_position` | how far a stream was read, and which stream it was |
-//! | `stream` | what the stream's leader tells: identity, extent, holes |
+//! | `options` | parses and checks `LOCATION` and `OPTIONS` |
+//! | `connection` | the client, which is connected on first use |
+//! | `stream_position` | the position in a stream, and the stream's identity |
+//! | `stream` | queries to the stream's leader: identity, extent, deleted sequences |
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
-//! | `pulls` | what the consumer is asked for, and the answers |
-//! | `gathered` | messages on their way to becoming a batch |
+//! | `pulls` | pull requests and their answers |
+//! | `gathered` | the messages of the next batch |
 //! | `follower` | the task that reads |
 //!
-//! The server keeps nothing for us: a consumer is made at an offset, with no acknowledgements, and thrown away at the first
-//! doubt; what was in doubt is read again. Nothing is handed on before it is known that nothing before it is missing:
+//! The server keeps no state for us. The reader creates a consumer at its offset and acknowledges nothing. As soon as it cannot trust the
+//! consumer, it discards it and reads the unconfirmed messages again. It passes a batch on only after confirming that no earlier event is
+//! missing:
 //!
-//! - the consumer's own sequence must rise by one with each message (nothing was dropped on the way);
-//! - sequences of the stream that were not delivered must be ones that the stream's leader does not have. Events deleted one by
-//!   one are legal, and the batch covers their sequences; events that were purged or have expired unread are
-//!   [`Error::StreamChanged`];
-//! - with a filter on subjects, other sequences are not delivered at all. What is checked then is that the stream still begins at or
-//!   before the first of them; that the server selects rightly is trusted, save at the end of the stream, where the
-//!   leader is asked for the last event on each subject;
-//! - at the start, and each time a connection or a consumer was lost, the stream must be the one of the position: its creation
-//!   time, its first and last sequence, the time and hash of the last event read, and of the last one that was passed over as
-//!   not selected.
+//! - The consumer's sequence must grow by one with each message, so nothing was dropped on the way.
+//! - The leader of the stream must not have any sequence that was not delivered. Events that were deleted individually are legal, and the
+//!   batch covers their sequences. Events that were purged or expired before they were read are [`Error::StreamChanged`].
+//! - With a subject filter, the server does not deliver other sequences. The reader then only checks that the stream still begins at or
+//!   before the first missing sequence. It trusts the server to filter correctly, except at the end of the stream, where it asks the
+//!   leader for the last event on each subject.
+//! - At start and after each loss of the connection or the consumer, the stream must match the position: its creation time, its first and
+//!   last sequence, the time and hash of the last event read, and those of the last event that the filter skipped.
 //!
-//! A message without a body that marks a removal (`Nats-Marker-Reason`, or `KV-Operation` `DEL` or `PURGE`) is not an event:
-//! it is passed over, its sequence covered. Any other empty body goes to the decoder like every body. Messages of an atomic
-//! batch are events like all others: the server shows them only once the batch is complete.
+//! A message without a body that marks a removal (`Nats-Marker-Reason`, or `KV-Operation` `DEL` or `PURGE`) is not an event. It is skipped,
+//! and the batch covers its sequence. Any other empty body goes to the decoder. Messages of an atomic batch are ordinary events: the server
+//! delivers them only once the batch is complete.
 
 mod connection;
 mod consumer;
@@ -58,7 +57,7 @@ use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
 use crate::source::position::Position;
 
-/// A declared JetStream stream. Clones share one client, made when it is first needed, in the runtime that first needs it.
+/// A declared JetStream stream. Clones share one client, which is created on first use, in the Tokio runtime of that use.
 #[derive(Clone)]
 pub struct NatsSource {
     config: Arc<SourceConfig>,
@@ -76,10 +75,10 @@ impl fmt::Debug for NatsSource {
 }
 
 impl NatsSource {
-    /// Checks the declaration; connects to nothing and opens no file.
+    /// Creates the source and checks its declaration. Does not connect and opens no file.
     ///
     /// # Errors
-    /// [`Error::Config`] with the option or column concerned; never with the value of a credential.
+    /// [`Error::Config`] with the option or column concerned, but never with the value of a credential.
     pub fn new(config: SourceConfig) -> Result<NatsSource, Error> {
         let options = NatsOptions::parse(&config)?;
         let decoder = Arc::new(Decoder::new(&config)?);
@@ -87,11 +86,11 @@ impl NatsSource {
         Ok(NatsSource { config: Arc::new(config), decoder, connection })
     }
 
-    /// What the stream holds now, as its leader tells. Tries once, for at most the connect and the request timeout.
+    /// Asks the leader for the stream's current extent. Tries once, for at most the sum of connect and request timeout.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where the server does not answer; [`Error::Absent`] where it has no such stream;
-    /// [`Error::Config`] where it refuses us, is too old, or the stream's retention would let reading delete.
+    /// [`Error::Unavailable`] if the server does not answer; [`Error::Absent`] if it has no such stream; [`Error::Config`] if it refuses us
+    /// or is too old, or if reading would delete events because of the stream's retention.
     pub async fn extent(&self) -> Result<Extent, Error> {
         match OpenStream::find(&self.connection).await {
             Ok(Some((_, facts))) => Ok(facts.extent),
@@ -103,17 +102,16 @@ impl NatsSource {
         }
     }
 
-    /// What is known of the way to the server.
+    /// Returns the state of the connection to the server, without asking it.
     pub fn contact(&self) -> Contact {
         self.connection.contact()
     }
 
-    /// A new reader. Tries once, for a few times the request timeout at most; once it is there, it never gives up a server
-    /// that is away.
+    /// Opens a reader. Tries once, for at most a few request timeouts. The reader then retries forever while the server is unavailable.
     ///
     /// # Errors
-    /// Those of [`NatsSource::extent`], and [`Error::StreamChanged`] where the stream is not the one of the position or no longer
-    /// holds all that follows it.
+    /// Those of [`NatsSource::extent`], and [`Error::StreamChanged`] if the stream is not that of the position or no longer holds all
+    /// events after it.
     pub async fn read(&self, start: Start) -> Result<NatsReader, Error> {
         let at_head = start == Start::First;
         let options = self.connection.options();
@@ -134,7 +132,7 @@ impl NatsSource {
             }
         };
         let record = position.to_record()?;
-        // One more is for the batch that is being gathered.
+        // One more place, for the batch that is being gathered.
         let (sender, items) = mpsc::channel(LOOK_AHEAD + 1);
         let restarts = Arc::new(AtomicU64::new(0));
         let mut follower = Follower::new(
@@ -191,7 +189,7 @@ impl Source for NatsSource {
     }
 }
 
-/// Reads one stream. Dropping it removes its consumer from the server, in the background.
+/// Reads one stream. Dropping it deletes its consumer on the server in the background.
 pub struct NatsReader {
     decoding: Decoding,
     restarts: Arc<AtomicU64>,

@@ -1,8 +1,8 @@
-//! A source in memory that does what a test tells it: gives events, fails, waits and ends, in a written order.
+//! An in-memory source for tests that follows a script: it emits events, fails, waits and ends in the given order.
 //!
-//! A script is a list of steps. Every reader plays it from the beginning and passes over the events before its position, so that the
-//! source can be read again like a stream. A failure happens once, to the first reader that comes to it. Behind the last step a reader has
-//! caught up and waits for more, which [`ScriptedSource::then`] may add at any time.
+//! A script is a list of steps. Every reader plays it from the beginning and skips the events before its position, so that the source can
+//! be read again like a stream. A failure happens once, to the first reader that reaches it. After the last step a reader has caught up
+//! and waits for more steps, which [`ScriptedSource::then`] can add at any time.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -30,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! It is no kind of source that `STORED AS` names: a test hands it to the engine.
+//! `STORED AS` does not name this kind of source: a test passes it to the engine.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -51,48 +51,48 @@ use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::decode::{Decoder, Message};
 
-/// The kind of source in identities.
+/// The kind of source, as in identities.
 const KIND: &str = "scripted";
-/// How often a reader that has caught up says so.
+/// How often a reader that has caught up reports it.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// What a reader does next.
+/// One step of a script.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Gives one batch.
+    /// Emits one batch.
     Batch(ScriptedBatch),
-    /// Says that all there is has been read.
+    /// Reports that everything has been read.
     CaughtUp,
-    /// Fails, once. The reader gives nothing afterwards; another one goes on behind this step.
+    /// Fails, once. This reader then returns nothing more; a new one continues after this step.
     Fail(Failure),
     /// Waits until [`ScriptedSource::release`].
     Wait,
-    /// Says that there will never be more, as often as it is asked.
+    /// Reports that there will never be more events, on each call.
     End,
-    /// Nothing: what a failure that has happened, or a wait that was released, leaves.
+    /// Does nothing. Replaces a failure that has happened and a wait that was released.
     Passed,
 }
 
 impl Step {
-    /// A batch of these payloads, of partition 0.
+    /// Returns a batch of these payloads in partition 0.
     pub fn events<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> Step {
         Step::Batch(ScriptedBatch::new(payloads))
     }
 
-    /// A failure that trying again helps against.
+    /// Returns a failure after which a retry helps.
     #[must_use]
     pub fn unavailable(message: &str) -> Step {
         Step::Fail(Failure::Unavailable(message.to_owned()))
     }
 
-    /// A failure that says that the source is another one, or has lost events.
+    /// Returns a failure that reports that the source is another one or has lost events.
     #[must_use]
     pub fn changed(message: &str) -> Step {
         Step::Fail(Failure::StreamChanged(message.to_owned()))
     }
 }
 
-/// An error that a script can ask for.
+/// An error that a script can cause.
 #[derive(Debug, Clone)]
 pub enum Failure {
     /// [`Error::Unavailable`].
@@ -116,18 +116,18 @@ impl Failure {
 pub struct ScriptedBatch {
     /// The partition.
     pub partition: u32,
-    /// The payloads, decoded by the source's format.
+    /// The payloads, in the source's format.
     pub payloads: Vec<Bytes>,
-    /// Sequences behind the events that hold none.
+    /// The number of sequences without events at the end of the batch.
     pub gap: u64,
-    /// The weight of each row; every payload must then give one.
+    /// The weight of each row. If set, every payload must decode to a row.
     pub weights: Option<Vec<i64>>,
     /// After which events a commit may fall.
     pub commits: CommitPoints,
 }
 
 impl ScriptedBatch {
-    /// Events of partition 0, behind any of which a commit may fall.
+    /// Returns a batch of partition 0 that allows a commit after any event.
     pub fn new<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> ScriptedBatch {
         let payloads = payloads.into_iter().map(Into::into).collect();
         ScriptedBatch { partition: 0, payloads, gap: 0, weights: None, commits: CommitPoints::AfterAny }
@@ -145,21 +145,21 @@ pub struct ScriptedSource {
     decoder: Arc<Decoder>,
     promises: Promises,
     script: Arc<Mutex<Script>>,
-    /// Sent whenever the script has changed.
+    /// Notified when the script changes.
     changed: watch::Sender<()>,
 }
 
 struct Script {
     steps: Vec<Step>,
-    /// Errors of the next calls of [`Source::read`].
+    /// The errors of the next calls of [`Source::read`].
     refusals: VecDeque<Failure>,
-    /// Tells a source that was made anew from the one before it.
+    /// Distinguishes a recreated source from the one before it.
     created: String,
-    /// The first sequence of partition 0 that is still there.
+    /// The first sequence of partition 0 that still exists.
     first: u64,
 }
 
-/// What the identity of a position in a script holds.
+/// The content of the identity of a position in a script.
 #[derive(Serialize, Deserialize)]
 struct Known {
     stream: String,
@@ -173,7 +173,7 @@ impl fmt::Debug for ScriptedSource {
 }
 
 impl ScriptedSource {
-    /// A source without any step. It promises what a stream does: order, replay, and to know its end.
+    /// Creates a source without any step. It promises the same as a stream: order, replay and a known end.
     ///
     /// # Errors
     /// [`Error::Config`] for a column or format that cannot be decoded.
@@ -189,7 +189,7 @@ impl ScriptedSource {
         })
     }
 
-    /// The same with other promises.
+    /// Replaces the promises.
     #[must_use]
     pub fn promising(self, promises: Promises) -> ScriptedSource {
         ScriptedSource { promises, ..self }
@@ -200,7 +200,7 @@ impl ScriptedSource {
         self.change(|script| script.steps.push(step))
     }
 
-    /// Lets readers pass the first wait of the script that is still there.
+    /// Releases the first remaining wait of the script.
     pub fn release(&self) -> &ScriptedSource {
         self.change(|script| {
             if let Some(wait) = script.steps.iter_mut().find(|step| matches!(step, Step::Wait)) {
@@ -209,19 +209,19 @@ impl ScriptedSource {
         })
     }
 
-    /// Lets the next attempt to read fail; several queue up.
+    /// Makes the next call of [`Source::read`] fail. Several failures queue up.
     pub fn refuse(&self, failure: Failure) -> &ScriptedSource {
         self.change(|script| script.refusals.push_back(failure))
     }
 
-    /// Makes the source anew, without any step: positions in the old one are of another source.
+    /// Recreates the source, without any step. Positions in the old source no longer match.
     pub fn make_anew(&self, created: &str) -> &ScriptedSource {
         self.change(|script| {
             *script = Script { created: created.to_owned(), steps: Vec::new(), refusals: VecDeque::new(), first: 1 }
         })
     }
 
-    /// Lets the events of partition 0 before `first` be gone.
+    /// Removes the events of partition 0 before `first`.
     pub fn lose_before(&self, first: u64) -> &ScriptedSource {
         self.change(|script| script.first = first)
     }
@@ -247,7 +247,7 @@ impl ScriptedSource {
         let position = match start {
             Start::First => Position::new(script.first, identity),
             Start::At(position) if !position.identity.same_source(&identity) => {
-                return Err(changed(format!("expected the source made at {}, found {:?}", script.created, position.identity)));
+                return Err(changed(format!("expected the source created at {}, found {:?}", script.created, position.identity)));
             }
             Start::At(position) if position.offset < script.first => {
                 return Err(changed(format!("expected sequence {}, found {} as the first", position.offset, script.first)));
@@ -267,7 +267,7 @@ impl ScriptedSource {
 }
 
 impl Script {
-    /// The first sequence of the batch that a step is, and the end of its partition at the last step.
+    /// Returns the first sequence of the batch at index `step`. If `step` is the number of steps, returns the end of the partition.
     fn start_of(&self, step: usize, partition: u32) -> u64 {
         let before = self.steps.iter().take(step).filter_map(|step| match step {
             Step::Batch(batch) if batch.partition == partition => Some(batch.length()),
@@ -300,7 +300,7 @@ impl Source for ScriptedSource {
     }
 }
 
-/// Plays a script.
+/// A reader that plays a script.
 #[derive(Debug)]
 struct ScriptedReader {
     source: ScriptedSource,
@@ -309,12 +309,12 @@ struct ScriptedReader {
     /// The step to play next.
     next: usize,
     failed: bool,
-    /// Whether it has said that it caught up since the last batch.
+    /// Whether it has reported that it caught up since the last batch.
     said: bool,
 }
 
 impl ScriptedReader {
-    /// Plays steps until one gives something; none where that has to be waited for.
+    /// Plays steps until one returns something. Returns `None` if the reader has to wait.
     fn play(&mut self) -> Option<Result<Read, Error>> {
         if self.failed {
             return Some(Err(Error::Bug("a reader was asked for more after it failed".into())));
@@ -409,7 +409,7 @@ impl Reader for ScriptedReader {
     }
 }
 
-/// Events are stored a second apart, from the first second of 1970 on.
+/// Returns the time of an event. Events are one second apart, starting in 1970.
 fn timestamp_ns(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX).saturating_mul(1_000_000_000)
 }

@@ -1,4 +1,4 @@
-//! The connectors against the world: one binary, so that it is linked once.
+//! Integration tests of the connectors. They are one binary, so that it is linked only once.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod nats;

@@ -1,4 +1,4 @@
-//! The JetStream source against real servers.
+//! Tests the JetStream source against real servers.
 
 mod access;
 mod changes;
@@ -21,10 +21,10 @@ use async_nats::jetstream::{self, Context, stream};
 
 use crate::server::{Server, Version};
 
-/// Both ends of what is supported.
+/// The newest and the oldest supported version.
 const VERSIONS: [Version; 2] = [Version::Newest, Version::Oldest];
 
-/// How long anything may take before a test fails.
+/// The time limit of any wait in a test.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn config(server: &Server, stream: &str, options: &[(&str, &str)]) -> SourceConfig {
@@ -70,7 +70,7 @@ fn body(id: u64) -> String {
     )
 }
 
-/// Publishes an event for each id; the subject is made of it.
+/// Publishes an event for each id. `subject` returns its subject.
 async fn publish(context: &Context, ids: impl Iterator<Item = u64>, subject: impl Fn(u64) -> String) {
     let mut open = std::collections::VecDeque::new();
     for id in ids {
@@ -84,7 +84,7 @@ async fn publish(context: &Context, ids: impl Iterator<Item = u64>, subject: imp
     }
 }
 
-/// All that a reader gave.
+/// Everything that a reader returned.
 #[derive(Default)]
 struct Got {
     start: Option<u64>,
@@ -105,7 +105,7 @@ impl Got {
         self.rows.iter().map(|row| row.0).collect()
     }
 
-    /// Takes a batch, and checks what holds for every batch.
+    /// Adds a batch, and checks the invariants of a batch.
     fn add(&mut self, batch: &Batch) {
         if self.start.is_some() {
             assert_eq!(batch.start, self.end, "batches touch");
@@ -129,12 +129,12 @@ impl Got {
     }
 }
 
-/// What comes next, within the limit.
+/// The reader's next result, within the limit.
 async fn next(reader: &mut NatsReader) -> Result<Read, Error> {
     tokio::time::timeout(LIMIT, reader.next()).await.expect("something within the limit")
 }
 
-/// Reads until it is said that everything below an offset of at least `end` has been read.
+/// Reads until the reader reports that it has caught up to an offset of at least `end`.
 async fn read_to(reader: &mut NatsReader, end: u64) -> Got {
     try_read_to(reader, end).await.expect("no error")
 }
@@ -155,14 +155,14 @@ async fn try_read_to(reader: &mut NatsReader, end: u64) -> Result<Got, Error> {
     }
 }
 
-/// Everything from the first event to the end that the stream has now.
+/// Reads everything from the first event to the current end of the stream.
 async fn read_all(source: &NatsSource) -> Got {
     let end = source.extent().await.expect("an extent").end;
     let mut reader = source.read(Start::First).await.expect("a reader");
     read_to(&mut reader, end).await
 }
 
-/// Reads all and gives the position after it.
+/// Reads everything and returns the position after it.
 async fn position_at_end(source: &NatsSource) -> Position {
     let end = source.extent().await.expect("an extent").end;
     let mut reader = source.read(Start::First).await.expect("a reader");

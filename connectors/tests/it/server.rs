@@ -1,6 +1,6 @@
-//! A real NATS server for a test: on a free port of 127.0.0.1, with a folder of its own, ended by its process id.
+//! A real NATS server for a test, on a free port of 127.0.0.1 and with its own folder. Stopped by its process id.
 //!
-//! Included by the tests of other crates with `#[path]`, so it uses nothing of this one.
+//! Tests of other crates include this file with `#[path]`, so it uses nothing of this crate.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 /// Which server to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Version {
-    /// The newest: `ALLUVIUM_NATS_SERVER`, else `.tools/bin/nats-server` under the workspace's root, else the `PATH`.
+    /// The newest: `ALLUVIUM_NATS_SERVER`, else `.tools/bin/nats-server` under the workspace's root, else `nats-server` in the `PATH`.
     Newest,
-    /// 2.10: `ALLUVIUM_NATS_SERVER_2_10`, else `.tools/nats-2.10/bin/nats-server` under the workspace's root.
+    /// Version 2.10: `ALLUVIUM_NATS_SERVER_2_10`, else `.tools/nats-2.10/bin/nats-server` under the workspace's root.
     Oldest,
 }
 
-/// A running server; ended when dropped.
+/// A running server. Stopped when dropped.
 pub struct Server {
     child: Option<Child>,
     program: PathBuf,
@@ -26,17 +26,17 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with JetStream, without authentication or TLS.
+    /// Starts a server with JetStream, without authentication or TLS.
     pub fn start(version: Version) -> Server {
         Server::start_with(version, "")
     }
 
-    /// A server with further lines of configuration; `$FOLDER` in them is the server's own folder.
+    /// Starts a server with additional lines of configuration, in which `$FOLDER` stands for the server's folder.
     pub fn start_with(version: Version, configuration: &str) -> Server {
         Server::start_in(tempfile::tempdir().expect("a folder for the server"), version, configuration)
     }
 
-    /// As [`Server::start_with`], in a folder that already holds what the configuration names.
+    /// Like [`Server::start_with`], in a folder that already contains the files named in the configuration.
     pub fn start_in(folder: tempfile::TempDir, version: Version, configuration: &str) -> Server {
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port();
@@ -51,7 +51,7 @@ impl Server {
         server
     }
 
-    /// Starts it again on the same port and store, after [`Server::stop`].
+    /// Starts the server again with the same port and store, after [`Server::stop`].
     pub fn resume(&mut self) {
         assert!(self.child.is_none(), "the server is running");
         let log = std::fs::File::options().create(true).append(true).open(self.log()).expect("the server's log");
@@ -73,7 +73,7 @@ impl Server {
         }
     }
 
-    /// Ends it as a power cut would end the process; its store stays.
+    /// Kills the server without a clean shutdown. Its store remains.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("the server can be ended");
@@ -81,17 +81,17 @@ impl Server {
         }
     }
 
-    /// `nats://127.0.0.1:port`.
+    /// Returns `nats://127.0.0.1:port`.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Its folder.
+    /// Returns the server's folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -1,4 +1,4 @@
-//! The server goes away and comes back; the stream is made anew.
+//! The server goes away and comes back; the stream is recreated.
 
 use crate::orders::{Orders, VIEWS, wait_until};
 use crate::served::Served;
@@ -39,7 +39,7 @@ fn a_stream_made_anew_stops_the_run_and_a_rebuild_recovers() {
     let stopped = orders.ask(&["run", "--until-caught-up"]);
     let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
     assert_eq!(stopped.status.code(), Some(1), "{error}");
-    assert!(error.contains("made anew") && error.contains("alluvium rebuild"), "{error}");
+    assert!(error.contains("was recreated") && error.contains("alluvium rebuild"), "{error}");
     assert_eq!(orders.offset("totals"), 20_001);
 
     for (name, _) in VIEWS {

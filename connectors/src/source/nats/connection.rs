@@ -1,7 +1,7 @@
-//! One client for a source, made when it is first needed and made again when the library has given it up.
+//! The client of a source: created on first use, and created again after the library has closed it.
 //!
-//! The library connects again by itself for as long as the server is away. What it tells meanwhile is kept as counters that
-//! readers watch: a broken connection or a dropped message means that a reader begins anew at its offset, with all checks.
+//! The library reconnects by itself while the server is unavailable. Its events are kept as counters that readers watch: after a lost
+//! connection or a dropped message, a reader restarts at its offset, with all checks.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,18 +17,18 @@ use super::options::{Credentials, NatsOptions};
 use crate::Error;
 use crate::source::contract::Contact;
 
-/// Messages that may wait in the client for one reader: beyond them the library drops what arrives.
+/// The maximum number of messages that wait in the client for one reader. The library drops any more that arrive.
 const SUBSCRIPTION_CAPACITY: usize = 4 * super::pulls::MAX_PULL;
 
 /// The oldest server that is supported.
 const OLDEST_SERVER: (i64, i64, i64) = (2, 10, 0);
 
-/// What has happened to the client so far; a change means that messages may be missing.
+/// Counts the client's failures so far. A change means that messages may be missing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Health {
-    /// Connections lost.
+    /// How often a connection was lost.
     pub(super) disconnects: u64,
-    /// Messages that the library dropped since nobody took them in time.
+    /// How often the library reported dropping messages because the reader was too slow.
     pub(super) dropped: u64,
 }
 
@@ -41,23 +41,23 @@ pub(super) struct Connection {
     known: Arc<std::sync::Mutex<Known>>,
 }
 
-/// What is known of the way to the server.
+/// What is known about the connection to the server.
 #[derive(Default)]
 struct Known {
     contact: Contact,
-    /// The last error that the server sent by itself: it answers what is not permitted in no other way.
+    /// The last error that the server sent unasked. The server reports a request that is not permitted only in this way.
     refusal: Option<(Instant, String)>,
 }
 
-/// A client that has been connected.
+/// A client that has connected.
 struct Live {
     client: Client,
-    /// The library has given up (refused by the server while connecting again).
+    /// Whether the library has given up, because the server refused it while reconnecting.
     closed: Arc<AtomicBool>,
 }
 
 impl Connection {
-    /// Of a source; connects later.
+    /// Creates the connection of a source. Connects on first use.
     pub(super) fn new(source: &str, options: NatsOptions) -> Connection {
         Connection {
             source: source.to_owned(),
@@ -68,46 +68,46 @@ impl Connection {
         }
     }
 
-    /// The declaration.
+    /// Returns the options of the declaration.
     pub(super) fn options(&self) -> &NatsOptions {
         &self.options
     }
 
-    /// The source's name.
+    /// Returns the source's name.
     pub(super) fn source(&self) -> &str {
         &self.source
     }
 
-    /// Tells of lost connections and dropped messages from now on.
+    /// Watches for lost connections and dropped messages from now on.
     pub(super) fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// What is known of the way to the server.
+    /// Returns the state of the connection to the server.
     pub(super) fn contact(&self) -> Contact {
         lock(&self.known).contact.clone()
     }
 
-    /// The server has answered.
+    /// Notes that the server has answered.
     pub(super) fn answered(&self) {
         lock(&self.known).contact.answered = Some(Instant::now());
     }
 
-    /// The stream can be read.
+    /// Notes that the stream can be read.
     pub(super) fn connected(&self) {
         lock(&self.known).contact = Contact { connected: true, answered: Some(Instant::now()), reason: None };
     }
 
-    /// The stream cannot be read for now.
+    /// Notes that the stream cannot be read for now.
     pub(super) fn lost(&self, error: &Error) {
         lose(&self.known, error.to_string());
     }
 
-    /// A connected client of a server that is new enough, and JetStream on it.
+    /// Returns a connected client and its JetStream context. Connects if necessary, and checks the server's version.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] after the connect timeout; [`Error::Config`] where the server refuses us or is too old, or a
-    /// file of credentials cannot be read.
+    /// [`Error::Unavailable`] after the connect timeout; [`Error::Config`] if the server refuses us or is too old, or if a credentials
+    /// file cannot be read.
     pub(super) async fn jetstream(&self) -> Result<(async_nats::Client, jetstream::Context), Error> {
         let mut current = self.current.lock().await;
         let client = match &*current {
@@ -122,7 +122,7 @@ impl Connection {
         if !client.is_server_compatible(major, minor, patch) {
             return Err(Error::Config {
                 message: format!(
-                    "source {}: the NATS server {} is of version {}, and {major}.{minor} is the oldest that is supported",
+                    "source {}: the NATS server {} has version {}, but {major}.{minor} is the oldest supported version",
                     self.source,
                     self.options.servers_text(),
                     client.server_info().version
@@ -152,7 +152,7 @@ impl Connection {
         Ok(Live { client, closed })
     }
 
-    /// Sorts what went wrong while connecting: what trying again cannot mend is the declaration's fault.
+    /// Classifies an error of connecting. An error that a retry cannot fix is [`Error::Config`].
     fn refused(&self, error: &async_nats::ConnectError) -> Error {
         let servers = self.options.servers_text();
         let config = |message: String, help: &str| Error::Config {
@@ -227,7 +227,7 @@ impl Connection {
         })
     }
 
-    /// Keeps count of what the library tells.
+    /// Returns the callback that counts the library's events.
     fn on_event(&self, closed: Arc<AtomicBool>) -> impl Fn(Event) -> std::future::Ready<()> + Send + Sync + 'static + use<> {
         let health = self.health.clone();
         let (source, known) = (self.source.clone(), Arc::clone(&self.known));
@@ -252,16 +252,16 @@ impl Connection {
                     lose(&known, "the connection was closed".to_owned());
                     health.send_modify(|health| health.disconnects += 1);
                 }
-                other => debug!(source, event = %other, "told by the client"),
+                other => debug!(source, event = %other, "client event"),
             }
             std::future::ready(())
         }
     }
 
-    /// The server does not answer as it should for now.
+    /// Returns an [`Error::Unavailable`], with a recent error of the server.
     pub(super) fn unavailable(&self, message: impl Into<String>) -> Error {
         let mut message = message.into();
-        // A request that is not permitted is not answered: the server says so on the side, and the request times out.
+        // The server does not answer a request that is not permitted: it sends a separate error, and the request times out.
         let recent = 2 * self.options.request_timeout;
         if let Some((_, refusal)) = lock(&self.known).refusal.as_ref().filter(|(at, _)| at.elapsed() < recent) {
             message.push_str(&format!("; the server says: {refusal}"));
@@ -269,7 +269,7 @@ impl Connection {
         Error::Unavailable { source_name: self.source.clone(), message }
     }
 
-    /// The stream is another one, or has lost events.
+    /// Returns an [`Error::StreamChanged`]: the stream is another one, or has lost events.
     pub(super) fn changed(&self, message: impl Into<String>) -> Error {
         Error::StreamChanged { source_name: self.source.clone(), message: message.into() }
     }

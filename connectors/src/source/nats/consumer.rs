@@ -1,6 +1,6 @@
 //! The ephemeral pull consumer that delivers a stream's messages, and the checks on each of them.
 //!
-//! It acknowledges nothing and is thrown away at the first doubt: the offset is the reader's own.
+//! It acknowledges nothing, and the reader discards it as soon as it cannot trust it. The reader keeps the offset itself.
 
 use std::time::Duration;
 
@@ -17,48 +17,48 @@ use super::options::NatsOptions;
 use super::pulls::{Delivered, MAX_PULL, Pulls};
 use super::stream::{Facts, OpenStream};
 
-/// Messages asked for at a time, at least, where messages are large.
+/// The minimum number of messages to request at a time, for large messages.
 const MIN_PULL: usize = 64;
-/// Bytes asked for at a time, about: the client keeps them in memory when the reader is slow.
+/// The approximate number of bytes to request at a time. The client keeps them in memory if the reader is slow.
 const PULL_BYTES: u64 = 64 << 20;
-/// How long the server keeps the consumer of a program that is gone.
+/// How long the server keeps the consumer of a program that has gone away.
 const INACTIVE_THRESHOLD: Duration = Duration::from_secs(5 * 60);
 /// How long deleting a consumer may take.
 const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the server says of subjects that it cannot select by.
+/// The server's error codes for subject filters that it refuses.
 const BAD_FILTERS: &[ErrorCode] = &[
     ErrorCode::CONSUMER_DUPLICATE_FILTER_SUBJECTS,
     ErrorCode::CONSUMER_OVERLAPPING_SUBJECT_FILTERS,
     ErrorCode::CONSUMER_FILTER_NOT_SUBSET,
 ];
 
-/// Why there is no consumer.
+/// Why a consumer could not be created.
 pub(super) enum NotCreated {
-    /// The subjects are wrong.
+    /// The server refuses the subject filters.
     Filters(String),
-    /// Anything else: trying again can help.
+    /// Anything else. A retry can help.
     ForNow(String),
 }
 
 /// One event of the stream.
 #[derive(Debug)]
 pub(super) struct Event {
-    /// Its place in the stream.
+    /// Its sequence in the stream.
     pub(super) sequence: u64,
-    /// When it was stored, nanoseconds since the epoch.
+    /// When it was stored, in nanoseconds since the epoch.
     pub(super) timestamp_ns: i64,
-    /// What it was published to.
+    /// The subject that it was published to.
     pub(super) subject: async_nats::Subject,
-    /// Its headers, where there are any.
+    /// Its headers, if any.
     pub(super) headers: Option<HeaderMap>,
     /// Its body.
     pub(super) payload: Bytes,
 }
 
 impl Event {
-    /// Whether this message stands for the removal of others and says nothing itself: no body, and a header of the server's
-    /// (expired by TTL, purged) or of a key-value bucket (deleted, purged).
+    /// Checks whether this message only marks the removal of others: it has no body, and a header of the server (expired by TTL, purged)
+    /// or of a key-value bucket (deleted, purged).
     pub(super) fn is_marker(&self) -> bool {
         self.payload.is_empty()
             && self.headers.as_ref().is_some_and(|headers| {
@@ -71,9 +71,9 @@ impl Event {
 /// A message of the consumer that passed the checks.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    /// What it holds.
+    /// The event.
     pub(super) event: Event,
-    /// Messages that the server held for this consumer after it, when it sent it.
+    /// The number of messages that the server still held for this consumer when it sent this one.
     pub(super) pending: u64,
 }
 
@@ -87,7 +87,7 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    /// A new consumer that begins at `offset`.
+    /// Creates a consumer that begins at `offset`.
     pub(super) async fn create(
         client: Client,
         context: jetstream::Context,
@@ -126,28 +126,29 @@ impl Consumer {
         Ok(Consumer { context, stream: options.stream.clone(), consumer, pulls, received: 0 })
     }
 
-    /// The next message. Dropping the future loses none.
+    /// Waits for the next message. Dropping the future loses no message.
     ///
     /// # Errors
-    /// Why this consumer can no longer be trusted.
+    /// Says why this consumer can no longer be trusted.
     pub(super) async fn next(&mut self) -> Result<Delivery, String> {
         let message = self.pulls.next().await?;
         self.check(message)
     }
 
-    /// The next message if it is already here; [`Consumer::next`] is called from time to time all the same, and asks for more.
+    /// Returns the next message if it has already arrived. The caller must still call [`Consumer::next`] from time to time, which requests
+    /// more.
     pub(super) fn next_ready(&mut self) -> Option<Result<Delivery, String>> {
         let message = self.pulls.next_ready()?;
         Some(message.and_then(|message| self.check(message)))
     }
 
-    /// Whether the server has nothing more to deliver and all that it delivered has arrived.
+    /// Checks whether the server has nothing more to deliver and everything that it delivered has arrived.
     pub(super) async fn drained(&self) -> Result<bool, String> {
         let info = self.consumer.get_info().await.map_err(|error| format!("consumer info: {error}"))?;
         Ok(info.num_pending == 0 && info.delivered.consumer_sequence == self.received)
     }
 
-    /// Removes the consumer from the server, as far as that is possible.
+    /// Tries to delete the consumer on the server.
     pub(super) async fn delete(self) {
         let Consumer { context, stream, consumer, pulls, .. } = self;
         drop(pulls);
@@ -162,7 +163,7 @@ impl Consumer {
     fn check(&mut self, message: Message) -> Result<Delivery, String> {
         let async_nats::Message { subject, reply, headers, payload, .. } = message;
         let delivered = reply.as_ref().and_then(|reply| Delivered::parse(reply.as_str()));
-        let delivered = delivered.ok_or_else(|| format!("a message without its place in the stream: reply {reply:?}"))?;
+        let delivered = delivered.ok_or_else(|| format!("a message without its position in the stream: reply {reply:?}"))?;
         if delivered.consumer_sequence != self.received + 1 {
             return Err(format!("expected message {} of the consumer, found {}", self.received + 1, delivered.consumer_sequence));
         }
@@ -172,7 +173,7 @@ impl Consumer {
     }
 }
 
-/// How many messages to ask for at a time, by their mean size.
+/// Returns how many messages to request at a time, given their mean size in bytes.
 fn pull_size(mean_bytes: u64) -> usize {
     usize::try_from(PULL_BYTES / mean_bytes.max(1)).unwrap_or(MAX_PULL).clamp(MIN_PULL, MAX_PULL)
 }

@@ -1,7 +1,7 @@
-//! The task behind a reader: keeps a consumer alive, gathers batches, proves that nothing is missing, and hands the batches
-//! on in order while they are being decoded.
+//! The task behind a reader. It keeps a consumer alive, gathers batches, confirms that no event is missing, and passes the batches on in
+//! order while they are decoded.
 //!
-//! Nothing is handed on before its gaps are confirmed. Whatever is in doubt is thrown away and read again from the offset.
+//! The reader gets no batch before its gaps are confirmed. Unconfirmed messages are discarded and read again from the offset.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,30 +27,30 @@ use crate::source::batch::Batch;
 use crate::source::declaration::BatchLimits;
 use crate::source::decoding::Item;
 
-/// Batches that wait for the reader or are being decoded, one more being gathered.
+/// The maximum number of batches that wait for the reader or are being decoded, in addition to the one being gathered.
 pub(super) const LOOK_AHEAD: usize = 2;
-/// A batch that the stream could fill is waited for up to this long.
+/// How long to wait for a full batch if the stream has enough messages to fill it.
 const FILL_LIMIT: Duration = Duration::from_millis(250);
-/// The end of the stream is looked for at most this often while messages come,
+/// The interval between checks for the end of the stream while messages arrive.
 const CONFIRM_WHILE_BUSY: Duration = Duration::from_millis(100);
-/// and this often while none do.
+/// The interval between checks for the end of the stream while no messages arrive.
 const CONFIRM_WHILE_QUIET: Duration = Duration::from_millis(900);
-/// Looks at an end that stays ahead, without a message, before the missing sequences are asked for one by one,
+/// The number of checks that find the end ahead, without a message, before the missing sequences are requested one by one.
 const LOOKS_BEFORE_PROBING: u32 = 3;
-/// and before the consumer is made anew.
+/// The number of such checks before the consumer is recreated.
 const LOOKS_BEFORE_RESTART: u32 = 20;
-/// How often the same event may be skipped by the server before that is an error.
+/// How often in a row the server may skip an event before that is an error.
 const SKIPS_TOLERATED: u32 = 5;
-/// How long a stream may be absent, or we be refused, while the server comes back.
+/// How long the stream may be absent, or the server refuse us, after a restart of the server.
 const REFUSAL_GRACE: Duration = Duration::from_secs(10);
 
 /// Why following stops.
 enum Stop {
-    /// The consumer can no longer be trusted: make it anew.
+    /// The consumer can no longer be trusted and must be recreated.
     Broken(String),
     /// Nothing more can be read.
     Failed(Error),
-    /// The reader is gone.
+    /// The reader was dropped.
     Unread,
 }
 
@@ -83,7 +83,7 @@ struct Open {
     consumer: Consumer,
 }
 
-/// Reads a stream from a position on.
+/// Reads a stream from a position.
 pub(super) struct Follower {
     connection: Arc<Connection>,
     decoder: Arc<Decoder>,
@@ -91,22 +91,22 @@ pub(super) struct Follower {
     items: mpsc::Sender<Item>,
     restarts: Arc<AtomicU64>,
     health: watch::Receiver<Health>,
-    /// After the last batch handed on.
+    /// The position after the last batch passed on.
     position: StreamPosition,
-    /// Nothing was read before and nothing has been read since: the stream may lose events at its head until the first is read.
+    /// Whether reading started at the head of the stream and nothing was read yet. Until then the stream may lose events at its head.
     at_head: bool,
     open: Option<Open>,
     holes: Holes,
-    /// When to look for the end of the stream, and when that was last done.
+    /// When to check for the end of the stream, and when that was last done.
     look_at: Instant,
     looked_at: Option<Instant>,
-    /// Looks that found the end ahead, since the last message.
+    /// The number of checks since the last message that found the end ahead.
     looks_in_vain: u32,
     skips: u32,
 }
 
 impl Follower {
-    /// Of a position; opens nothing.
+    /// Creates a follower at a position. Opens nothing.
     pub(super) fn new(
         connection: Arc<Connection>,
         decoder: Arc<Decoder>,
@@ -135,7 +135,7 @@ impl Follower {
         }
     }
 
-    /// Checks that the stream is the one that was read before, and begins to read it. Tries once.
+    /// Checks that the stream matches the position, and creates a consumer. Tries once.
     pub(super) async fn open(&mut self) -> Result<(), NotOpen> {
         self.health.mark_unchanged();
         let Some((stream, mut facts)) = OpenStream::find(&self.connection).await? else { return Err(NotOpen::NoStream) };
@@ -153,7 +153,7 @@ impl Follower {
                 help: Some("option subject: name subjects of the stream that do not overlap".into()),
             },
         })?;
-        // The stream may have been made anew before the consumer was.
+        // The stream may have been recreated before the consumer was created.
         if let Err(error) = stream.facts().await {
             consumer.delete().await;
             return Err(error.into());
@@ -165,7 +165,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Reads until the reader is dropped or nothing more can be read; removes the consumer in the end.
+    /// Reads until the reader is dropped or nothing more can be read, then deletes the consumer.
     pub(super) async fn run(mut self, stopped: CancellationToken) {
         let failure = tokio::select! {
             () = stopped.cancelled() => None,
@@ -175,7 +175,7 @@ impl Follower {
             open.consumer.delete().await;
         }
         if let Some(error) = failure {
-            // A reader that is gone does not want to know.
+            // Sending fails if the reader was dropped, which is fine.
             drop(self.items.send(Item::Failed(error)).await);
         }
     }
@@ -187,7 +187,7 @@ impl Follower {
                 Stop::Failed(error) => return Some(error),
                 Stop::Broken(reason) => reason,
             };
-            warn!(source = self.connection.source(), offset = self.position.offset, reason, "reading begins anew at the offset");
+            warn!(source = self.connection.source(), offset = self.position.offset, reason, "restarting at the offset");
             self.restarts.fetch_add(1, Ordering::Relaxed);
             if let Some(open) = self.open.take() {
                 tokio::spawn(open.consumer.delete());
@@ -195,11 +195,11 @@ impl Follower {
             if let Err(error) = self.reopen().await {
                 return Some(error);
             }
-            info!(source = self.connection.source(), offset = self.position.offset, "reading goes on");
+            info!(source = self.connection.source(), offset = self.position.offset, "reading resumed");
         }
     }
 
-    /// Opens again, for ever while the server is away.
+    /// Opens the stream again. Retries forever while the server is unavailable.
     async fn reopen(&mut self) -> Result<(), Error> {
         let delays = ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(50))
@@ -252,7 +252,7 @@ impl Follower {
         !self.connection.options().subjects.is_empty()
     }
 
-    /// Fills a batch, which may stay empty; gives the end of the stream where the batch reaches it without a message.
+    /// Fills a batch, which may stay empty. Returns the end of the stream if it is reached without a message.
     async fn gather(&mut self, batch: &mut Gathered) -> Result<Option<u64>, Stop> {
         let broken = |()| Stop::Broken("the connection was lost or the client dropped messages".into());
         let first = loop {
@@ -291,7 +291,7 @@ impl Follower {
                 _ = self.health.changed() => return Err(broken(())),
                 delivery = open.consumer.next() => batch.add(delivery.map_err(Stop::Broken)?).map_err(Stop::Broken)?,
                 () = &mut deadline => {
-                    // A reader that is behind by more than a batch gains nothing from getting less than a whole one.
+                    // If the reader is behind by more than a batch, a smaller batch gains it nothing.
                     let coming = batch.can_fill(limits) && batch.messages() > messages_before && begun.elapsed() < FILL_LIMIT;
                     if !coming {
                         return Ok(None);
@@ -303,14 +303,14 @@ impl Follower {
         }
     }
 
-    /// Confirms the gaps of a batch and hands it on.
+    /// Confirms the gaps of a batch and passes it on.
     async fn hand_on(&mut self, batch: Gathered, permit: OwnedPermit<Item>) -> Result<(), Stop> {
         let mut gaps = batch.gaps.as_slice();
         if self.at_head && gaps.first().is_some_and(|gap| gap.start == batch.start) {
             gaps = gaps.get(1..).unwrap_or_default();
         }
-        // With a filter there are gaps between subjects that nobody asked for; what is known is whether the stream still
-        // holds all that lies between. The answer is awaited while the next batch is gathered.
+        // With a filter, gaps are expected. All that can be checked is whether the stream still holds everything from the first gap on.
+        // The check runs while the next batch is gathered.
         let mut first_gap = None;
         if self.filtered() {
             first_gap = gaps.first().map(|gap| gap.start).filter(|_| !self.at_head);
@@ -350,16 +350,16 @@ impl Follower {
                 self.skips += 1;
                 if self.skips > SKIPS_TOLERATED {
                     let message =
-                        format!("sequence {sequence} was expected; the stream holds it, and the server does not deliver it");
+                        format!("sequence {sequence} was expected; the stream holds it, but the server does not deliver it");
                     return Err(Stop::Failed(self.connection.changed(message)));
                 }
-                Err(Stop::Broken(format!("sequence {sequence} was not delivered though it is there")))
+                Err(Stop::Broken(format!("the stream holds sequence {sequence}, but it was not delivered")))
             }
         }
     }
 
-    /// Looks whether all that the stream holds has been read. Where only sequences without events to read are left, they are
-    /// covered by the batch, which is empty.
+    /// Checks whether everything in the stream has been read. If only sequences without events to read remain, the batch, which is empty,
+    /// covers them.
     async fn look_for_end(&mut self, batch: &mut Gathered) -> Result<Option<u64>, Stop> {
         let now = Instant::now();
         self.looked_at = Some(now);
@@ -368,8 +368,7 @@ impl Follower {
         let extent = open.stream.facts().await?.extent;
         let offset = self.position.offset;
         if extent.end < offset {
-            let message =
-                format!("the stream has lost its end: sequence {offset} was to be read next, its last is {}", extent.end - 1);
+            let message = format!("the stream has lost its end: sequence {offset} was next, but its last is {}", extent.end - 1);
             return Err(Stop::Failed(self.connection.changed(message)));
         }
         if extent.first > offset && !self.at_head {
@@ -378,7 +377,7 @@ impl Follower {
         if extent.end > offset && !self.nothing_left(extent.first.max(offset)..extent.end).await? {
             self.looks_in_vain += 1;
             if self.looks_in_vain > LOOKS_BEFORE_RESTART {
-                return Err(Stop::Broken(format!("no message for some time, though the stream goes on to {}", extent.end - 1)));
+                return Err(Stop::Broken(format!("no message for some time, but the stream goes on to {}", extent.end - 1)));
             }
             return Ok(None);
         }
@@ -390,14 +389,14 @@ impl Follower {
         Ok(Some(extent.end))
     }
 
-    /// Whether none of these sequences, the last that the stream has, is one to read.
+    /// Checks whether none of these sequences, the last ones of the stream, holds an event to read.
     async fn nothing_left(&mut self, range: Range<u64>) -> Result<bool, Stop> {
         if range.is_empty() {
             return Ok(true);
         }
         let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
         if self.filtered() {
-            // The consumer may live on a replica that lags behind: the leader has the last word.
+            // The consumer may be on a replica that lags behind, so ask the leader.
             if !open.consumer.drained().await.map_err(Stop::Broken)? {
                 return Ok(false);
             }
@@ -415,14 +414,14 @@ impl Follower {
         }
     }
 
-    /// Says that the end was reached; says it soon again if the reader has not taken what came before.
+    /// Reports that the end was reached. Reports it again soon if the queue to the reader is full.
     fn caught_up(&mut self, end: u64) {
         let said = self.items.try_send(Item::CaughtUp(end)).is_ok();
         self.look_at = Instant::now() + if said { CONFIRM_WHILE_QUIET } else { CONFIRM_WHILE_BUSY };
     }
 }
 
-/// The batch once it is decoded and the stream is known to hold still all that follows `first_gap`.
+/// Waits until the batch is decoded and the stream is confirmed to still hold everything from `first_gap` on.
 async fn decoded_and_held(
     decoding: tokio::task::JoinHandle<Result<Batch, Error>>,
     connection: Arc<Connection>,
@@ -434,7 +433,7 @@ async fn decoded_and_held(
             Ok(facts) if facts.extent.first > first_gap => return Err(gone(&connection, first_gap, facts.extent.first)),
             Ok(_) => break,
             Err(error @ Error::Unavailable { .. }) => {
-                warn!(source = connection.source(), %error, "cannot confirm that nothing is missing; trying again");
+                warn!(source = connection.source(), %error, "cannot confirm that no event is missing; retrying");
                 tokio::time::sleep(Duration::from_millis(500)).await;
             }
             Err(error) => return Err(error),

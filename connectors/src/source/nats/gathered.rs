@@ -1,4 +1,4 @@
-//! Messages gathered for one batch, and what becomes of them: rows and dead letters.
+//! The messages of one batch, from their arrival until they are decoded.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use crate::source::batch::{Batch, CommitPoints, Origin};
 use crate::source::declaration::BatchLimits;
 use crate::source::position::{LastEvent, Position};
 
-/// Messages in the order of their sequences, and the range of sequences that they stand for.
+/// Messages in the order of their sequences, and the range of sequences that they cover.
 #[derive(Debug)]
 pub(super) struct Gathered {
-    /// First sequence covered.
+    /// The first sequence covered.
     pub(super) start: u64,
     /// One past the last sequence covered.
     pub(super) end: u64,
-    /// Sequences covered that were not delivered; rising. With `first_gap_only` the first of them.
+    /// The covered ranges that were not delivered, ascending. Only the first one if `first_gap_only`.
     pub(super) gaps: Vec<Range<u64>>,
-    /// Messages that the server held after the last one of these.
+    /// The number of messages that the server still held after the last of these.
     pub(super) pending: u64,
     first_gap_only: bool,
     events: Vec<Event>,
     messages: usize,
     bytes: usize,
-    /// The last message, where it was a marker.
+    /// The last message, if it was a marker.
     last_marker: Option<LastEvent>,
-    /// The event of the stream at the end of what is covered without a message.
+    /// The last skipped event of the stream, if sequences were covered without a message.
     seen: Option<LastEvent>,
 }
 
 impl Gathered {
-    /// Nothing yet; covers what begins at `start`.
+    /// Creates an empty batch that begins at `start`.
     pub(super) fn new(start: u64, first_gap_only: bool) -> Gathered {
         Gathered {
             start,
@@ -55,7 +55,7 @@ impl Gathered {
     /// Adds a message.
     ///
     /// # Errors
-    /// Where its sequence is one that was covered before: the message is dropped, and its consumer cannot be trusted.
+    /// Fails if its sequence is already covered. The message is dropped, and its consumer cannot be trusted.
     pub(super) fn add(&mut self, delivery: Delivery) -> Result<(), String> {
         let Delivery { event, pending } = delivery;
         if event.sequence < self.end {
@@ -77,42 +77,42 @@ impl Gathered {
         Ok(())
     }
 
-    /// Covers sequences up to `end` that hold nothing to read; `seen` is the event of the stream before `end`, where it is there.
+    /// Covers sequences up to `end` (exclusive) that hold no events to read. `seen` is the event of the stream before `end`, if it exists.
     pub(super) fn cover(&mut self, end: u64, seen: Option<LastEvent>) {
         assert!(end > self.end, "a range without events is not empty");
         self.end = end;
         self.seen = seen;
     }
 
-    /// The last event of the stream that was passed over.
+    /// Returns the last skipped event of the stream, if sequences were covered without a message.
     pub(super) fn last_seen(&self) -> Option<LastEvent> {
         self.seen.clone()
     }
 
-    /// Messages so far.
+    /// Returns the number of messages so far.
     pub(super) fn messages(&self) -> usize {
         self.messages
     }
 
-    /// Whether it has reached a bound of size.
+    /// Checks whether the batch has reached a size limit.
     pub(super) fn is_full(&self, limits: &BatchLimits) -> bool {
         self.messages >= limits.max_events || self.bytes >= limits.max_bytes
     }
 
-    /// Whether the server held enough to fill it.
+    /// Checks whether the server held enough messages to fill the batch.
     pub(super) fn can_fill(&self, limits: &BatchLimits) -> bool {
         usize::try_from(self.pending).unwrap_or(usize::MAX) >= limits.max_events.saturating_sub(self.messages)
     }
 
-    /// The last event read, where there is one.
+    /// Returns the last event or marker read, if any.
     pub(super) fn last_event(&self) -> Option<LastEvent> {
         self.last_marker.clone().or_else(|| self.events.last().map(last_event))
     }
 
-    /// Rows and dead letters; `position` is where reading goes on after them. Busy for as long as decoding takes.
+    /// Decodes the messages. `position` is the position after the batch. Blocks the thread while decoding.
     ///
     /// # Errors
-    /// [`Error::Bug`] only.
+    /// Only [`Error::Bug`].
     pub(super) fn decode(self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
         let decoded = decoder.decode(self.events.len(), self.events.iter().map(message))?;
         Ok(Batch {
@@ -139,7 +139,7 @@ fn last_event(event: &Event) -> LastEvent {
     LastEvent { sequence: event.sequence, timestamp_ns: event.timestamp_ns, payload_hash: xxh3_64(&event.payload) }
 }
 
-/// The messages of a batch, kept for as long as it is.
+/// The messages of a batch, kept as long as the batch.
 #[derive(Debug)]
 struct Messages(Vec<Event>);
 
@@ -160,7 +160,7 @@ fn message(event: &Event) -> Message<'_> {
     }
 }
 
-/// In the order of their names: the library keeps them in none.
+/// Visits the headers in the order of their names, since the library keeps them in arbitrary order.
 impl Headers for HeaderMap {
     fn visit(&self, each: &mut dyn FnMut(&str, &str)) {
         let mut headers: Vec<_> = self.iter().map(|(name, values)| (AsRef::<str>::as_ref(name), values)).collect();

@@ -1,7 +1,7 @@
-//! `LOCATION` and `OPTIONS` of a NATS source: what they may say, checked without touching the outside.
+//! Parses and checks `LOCATION` and `OPTIONS` of a NATS source, without any I/O.
 //!
-//! What is read here may be secret: nothing of this module prints a value of a credential, neither in `Debug` nor in errors,
-//! and files that are named are opened only when a connection is made.
+//! Options may hold secrets. This module never prints the value of a credential, neither in `Debug` nor in errors. Files named in options
+//! are opened only when connecting.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use crate::Error;
 use crate::decode;
 use crate::source::declaration::SourceConfig;
 
-/// Every option, with what it is for.
+/// The names of all options.
 const KNOWN: &[&str] = &[
     "allow_consuming_retention",
     "connect_timeout",
@@ -33,49 +33,49 @@ const KNOWN: &[&str] = &[
     "user",
 ];
 
-/// How the program proves who it is.
+/// How the program authenticates.
 pub(super) enum Credentials {
-    /// It does not.
+    /// It does not authenticate.
     None,
-    /// A `.creds` file with a JWT and a seed.
+    /// With a `.creds` file, which holds a JWT and a seed.
     File(PathBuf),
-    /// User and password.
+    /// With user and password.
     User(String, String),
-    /// A token.
+    /// With a token.
     Token(String),
-    /// An nkey's seed.
+    /// With the seed of an nkey.
     Seed(String),
-    /// A file that holds an nkey's seed.
+    /// With a file that holds the seed of an nkey.
     SeedFile(PathBuf),
 }
 
 /// A checked declaration.
 pub(super) struct NatsOptions {
-    /// Where to connect to: any of them.
+    /// The addresses of the servers. Any of them will do.
     pub(super) servers: Vec<ServerAddr>,
     /// The stream's name.
     pub(super) stream: String,
-    /// Which subjects to read; none means all.
+    /// The subjects to read. Empty means all.
     pub(super) subjects: Vec<String>,
-    /// Who we are.
+    /// How to authenticate.
     pub(super) credentials: Credentials,
-    /// Certificates to trust besides the system's.
+    /// The file of certificates to trust in addition to the system's.
     pub(super) tls_ca: Option<PathBuf>,
-    /// Our certificate and its key.
+    /// The files of the client certificate and its key.
     pub(super) tls_client: Option<(PathBuf, PathBuf)>,
-    /// Refuse to go on without TLS.
+    /// Whether TLS is required.
     pub(super) tls: bool,
-    /// TLS before the server's first word.
+    /// Whether to start TLS before the server sends its first message.
     pub(super) tls_first: bool,
     /// The JetStream domain.
     pub(super) domain: Option<String>,
-    /// The prefix of the subjects that answers come on, where the account's permissions ask for one.
+    /// The prefix of the subjects for answers, if the account's permissions require one.
     pub(super) inbox_prefix: Option<String>,
-    /// How long a connection may take.
+    /// How long connecting to a server may take.
     pub(super) connect_timeout: Duration,
-    /// How long the server may take to answer a question.
+    /// How long the server may take to answer a request.
     pub(super) request_timeout: Duration,
-    /// Read streams whose retention lets reading delete.
+    /// Whether to read streams from which reading can delete events, because of their retention.
     pub(super) allow_consuming_retention: bool,
 }
 
@@ -90,7 +90,7 @@ impl fmt::Debug for NatsOptions {
 }
 
 impl NatsOptions {
-    /// Checks the declaration.
+    /// Parses and checks the declaration.
     pub(super) fn parse(config: &SourceConfig) -> Result<NatsOptions, Error> {
         let wrong = |message: String, help: &str| Error::Config {
             message: format!("source {}: {message}", config.name),
@@ -149,14 +149,14 @@ impl NatsOptions {
         })
     }
 
-    /// The servers, for messages.
+    /// Returns the servers as text, for messages.
     pub(super) fn servers_text(&self) -> String {
         let each = |server: &ServerAddr| format!("{}://{}:{}", server.scheme(), server.host(), server.port());
         self.servers.iter().map(each).collect::<Vec<_>>().join(",")
     }
 }
 
-/// What to write instead of an option that is not known.
+/// Suggests what to write instead of an unknown option.
 fn nearest(name: &str) -> String {
     let known = || KNOWN.iter().chain(&decode::OPTIONS);
     let best = known()
@@ -169,7 +169,7 @@ fn nearest(name: &str) -> String {
     }
 }
 
-/// Servers and stream of `nats://host:port[,host:port...]/STREAM`; what is wrong and what to write otherwise.
+/// Parses servers and stream from `nats://host:port[,host:port...]/STREAM`. The error says what is wrong and what to write instead.
 fn location(location: &str) -> Result<(Vec<ServerAddr>, String), (String, &'static str)> {
     const FORM: &str = "write LOCATION 'nats://host:4222/STREAM'";
     if location.contains('@') {
@@ -198,7 +198,7 @@ fn location(location: &str) -> Result<(Vec<ServerAddr>, String), (String, &'stat
     Ok((servers, stream.to_owned()))
 }
 
-/// The subjects of a comma-separated list; `>` alone selects everything, as none does.
+/// Parses a comma-separated list of subjects. A list with `>` selects everything, like an empty list, and becomes one.
 fn subjects(list: &str) -> Result<Vec<String>, String> {
     let mut subjects = Vec::new();
     for subject in list.split(',').map(str::trim).filter(|subject| !subject.is_empty()) {
@@ -219,7 +219,7 @@ fn subjects(list: &str) -> Result<Vec<String>, String> {
     Ok(subjects)
 }
 
-/// The one kind of credentials that is given.
+/// Returns the credentials. Fails if more than one kind is given.
 fn credentials(text: &impl Fn(&str) -> Option<String>) -> Result<Credentials, String> {
     let user = match (text("user"), text("password")) {
         (Some(user), Some(password)) => Some(Credentials::User(user, password)),

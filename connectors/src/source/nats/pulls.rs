@@ -1,9 +1,8 @@
-//! Pull requests to a consumer, and the messages that answer them, on the client's plain subscription.
+//! Sends pull requests to a consumer and receives the messages on a plain subscription of the client.
 //!
-//! The client library's own stream of a consumer makes a JetStream context of each message, to acknowledge it by: more than a
-//! tenth of the time that it takes to receive one, for nothing, since nothing is acknowledged here. What a request is and how it
-//! ends is in the protocol's ADR-37. Whatever is not a message, a heartbeat or the regular end of a request is an error, and
-//! the consumer is to be made anew.
+//! The client library's own message stream creates a JetStream context for each message, to acknowledge it with. That takes more than a
+//! tenth of the time to receive a message, and nothing is acknowledged here. ADR-37 of the protocol specifies requests and how they end.
+//! Anything but a message, a heartbeat or the regular end of a request is an error, after which the consumer must be recreated.
 
 use std::time::Duration;
 
@@ -12,37 +11,37 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
-/// Messages asked for at a time, at most: half as many again can be on their way.
+/// The maximum number of messages to request at a time. Up to one and a half times as many can be on their way.
 pub(super) const MAX_PULL: usize = 20_000;
-/// How often an idle server says that it is there.
+/// The interval at which an idle server sends heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// After so long without a word the server or the request is taken for lost.
+/// After this long without any answer, the server or the request counts as lost.
 const SILENCE: Duration = Duration::from_secs(12);
-/// How long a request stays with the server.
+/// How long a request stays open on the server.
 const EXPIRES: Duration = Duration::from_secs(30);
 
-/// Requests and their answers.
+/// Sends requests and receives their answers.
 pub(super) struct Pulls {
     client: Client,
     answers: Subscriber,
-    /// Where requests go to.
+    /// The subject that requests are sent to.
     subject: Subject,
     inbox: Subject,
     request: Bytes,
-    /// Messages that a request asks for.
+    /// The number of messages per request.
     size: usize,
-    /// Messages asked for that have not come.
+    /// The number of requested messages that have not arrived.
     outstanding: usize,
     heard: Instant,
-    /// Messages came since `heard`: the clock is read when there is time for it.
+    /// Whether messages arrived since `heard`. The clock is not read for each message.
     heard_since: bool,
 }
 
 impl Pulls {
-    /// Asks `consumer` of `stream` for messages, `size` at a time; half as many again can be on their way.
+    /// Requests messages from `consumer` of `stream`, `size` at a time. Up to one and a half times as many can be on their way.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// Fails if the connection is closed.
     pub(super) async fn begin(
         client: Client,
         domain: Option<&str>,
@@ -73,10 +72,10 @@ impl Pulls {
         Ok(pulls)
     }
 
-    /// The next message. Dropping the future loses none.
+    /// Waits for the next message. Dropping the future loses no message.
     ///
     /// # Errors
-    /// Why no more can be expected of this consumer.
+    /// Says why this consumer will deliver no more messages.
     pub(super) async fn next(&mut self) -> Result<Message, String> {
         loop {
             self.ask().await?;
@@ -84,7 +83,7 @@ impl Pulls {
                 self.heard = Instant::now();
             }
             let answer = tokio::time::timeout_at(self.heard + SILENCE, self.answers.next()).await;
-            let answer = answer.map_err(|_| format!("the server has said nothing for {SILENCE:?}"))?;
+            let answer = answer.map_err(|_| format!("no answer from the server for {SILENCE:?}"))?;
             self.heard = Instant::now();
             if let Some(message) = self.take(answer)? {
                 return Ok(message);
@@ -92,12 +91,12 @@ impl Pulls {
         }
     }
 
-    /// The next message if it is already here. Asks for no more: [`Pulls::next`] does, and is called in between.
+    /// Returns the next message if it has already arrived. Sends no requests: the caller must call [`Pulls::next`] in between, which does.
     ///
     /// # Errors
     /// As [`Pulls::next`].
     pub(super) fn next_ready(&mut self) -> Option<Result<Message, String>> {
-        // At half of what was asked for it is time to ask again.
+        // Once only half of the requested messages are outstanding, it is time for the next request.
         while self.outstanding > self.size / 2 {
             let answer = self.answers.next().now_or_never()?;
             self.heard_since = true;
@@ -108,7 +107,7 @@ impl Pulls {
         None
     }
 
-    /// Asks for more in time.
+    /// Requests more messages once at most half of a request is outstanding.
     async fn ask(&mut self) -> Result<(), String> {
         if self.outstanding <= self.size / 2 {
             let published = self.client.publish_with_reply(self.subject.clone(), self.inbox.clone(), self.request.clone());
@@ -118,7 +117,7 @@ impl Pulls {
         Ok(())
     }
 
-    /// A message; none where the answer only says how requests stand.
+    /// Returns the message of an answer, or `None` if the answer is only a status.
     fn take(&mut self, answer: Option<Message>) -> Result<Option<Message>, String> {
         let message = answer.ok_or("the subscription has ended")?;
         match message.status {
@@ -127,7 +126,7 @@ impl Pulls {
                 return Ok(Some(message));
             }
             Some(StatusCode::IDLE_HEARTBEAT) => {}
-            // The end of a request, which says how many messages it still asked for.
+            // The end of a request, with the number of requested messages that were not delivered.
             Some(StatusCode::TIMEOUT) => {
                 let pending = message.headers.as_ref().and_then(|headers| headers.get("Nats-Pending-Messages"));
                 let pending = pending.and_then(|count| count.as_str().parse().ok()).unwrap_or(self.size);
@@ -141,20 +140,20 @@ impl Pulls {
     }
 }
 
-/// What a delivered message's reply subject says of it.
+/// The metadata in the reply subject of a delivered message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivered {
     pub(super) stream_sequence: u64,
     pub(super) consumer_sequence: u64,
-    /// When the stream stored it, nanoseconds since the epoch.
+    /// When the stream stored the message, in nanoseconds since the epoch.
     pub(super) timestamp_ns: i64,
-    /// Messages that the consumer still has to deliver after it.
+    /// The number of messages that the consumer still has to deliver after this one.
     pub(super) pending: u64,
 }
 
 impl Delivered {
-    /// From `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<timestamp>.<pending>`, or the newer
-    /// form with `<domain>.<account hash>` after `ACK` and perhaps one more token at the end (ADR-15). None where it is neither.
+    /// Parses `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>.<consumer sequence>.<timestamp>.<pending>`, or the newer form with
+    /// `<domain>.<account hash>` after `ACK` and an optional token at the end (ADR-15). Returns `None` for any other text.
     pub(super) fn parse(reply: &str) -> Option<Delivered> {
         let mut tokens = [""; 12];
         let mut count = 0;

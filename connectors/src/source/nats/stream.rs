@@ -1,8 +1,8 @@
-//! The stream as its leader tells it: what it holds, whether it is the one that a position knows, and whether sequences that
-//! were not delivered are really not there.
+//! Asks the stream's leader for its extent, whether it is still the stream of a position, and whether sequences that were not delivered
+//! really do not exist.
 //!
-//! Every answer comes from the stream's leader (`STREAM.INFO`, `STREAM.MSG.GET`), never from a replica. What the answers mean
-//! is decided in [`judge`] and [`Holes`], which ask nobody.
+//! Every answer comes from the stream's leader (`STREAM.INFO`, `STREAM.MSG.GET`), never from a replica. [`judge`] and [`Holes`] interpret
+//! the answers without I/O.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,19 +20,19 @@ use crate::Error;
 use crate::source::contract::Extent;
 use crate::source::position::LastEvent;
 
-/// Missing sequences up to this many are asked for one by one; above it, the list of all that was deleted is read once.
+/// Up to this many missing sequences are requested one by one. If there are more, the list of all deleted sequences is read once.
 const PROBED_ONE_BY_ONE: u64 = 256;
 
-/// What the leader tells of a stream.
+/// What the leader reports about a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Facts {
-    /// When it was created, RFC 3339 with nanoseconds.
+    /// When it was created, in RFC 3339 with nanoseconds.
     pub(super) created: String,
-    /// What it holds.
+    /// The sequences that it holds.
     pub(super) extent: Extent,
-    /// Mean bytes of a message; 0 when it is empty.
+    /// The mean size of a message in bytes; 0 if the stream is empty.
     pub(super) mean_bytes: u64,
-    /// The longest that a consumer may stay without a reader, where the stream sets it.
+    /// The stream's limit for how long a consumer may be inactive, if it has one.
     pub(super) max_inactive: Option<std::time::Duration>,
     retention: RetentionPolicy,
 }
@@ -63,15 +63,15 @@ pub(super) struct OpenStream {
     connection: Arc<Connection>,
     /// The library's handle.
     pub(super) stream: Stream<Info>,
-    /// When the stream that was found was created.
+    /// The creation time of the stream when it was found.
     created: String,
 }
 
 impl OpenStream {
-    /// Finds the declared stream, and refuses one that reading would delete from; none where there is no such stream.
+    /// Finds the declared stream. Returns `None` if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Config`] where it is refused, and those of [`Connection::jetstream`].
+    /// [`Error::Config`] if reading would delete events or JetStream is off, and the errors of [`Connection::jetstream`].
     pub(super) async fn find(connection: &Arc<Connection>) -> Result<Option<(OpenStream, Facts)>, Error> {
         let (_, context) = connection.jetstream().await?;
         let name = &connection.options().stream;
@@ -121,17 +121,17 @@ impl OpenStream {
         }
     }
 
-    /// What the leader tells now.
+    /// Asks the leader for the current facts.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] where it does not answer; [`Error::StreamChanged`] where the stream is not the one found before.
+    /// [`Error::Unavailable`] if it does not answer; [`Error::StreamChanged`] if the stream was recreated since it was found.
     pub(super) async fn facts(&self) -> Result<Facts, Error> {
         let info = self.stream.get_info().await;
         let facts = Facts::of(&info.map_err(|error| self.connection.unavailable(format!("stream info: {error}")))?)?;
         self.connection.connected();
         if facts.created != self.created {
             return Err(self.connection.changed(format!(
-                "stream {} was made anew: expected the one created at {}, found one created at {}",
+                "stream {} was recreated: expected the one created at {}, found one created at {}",
                 self.connection.options().stream,
                 self.created,
                 facts.created
@@ -140,7 +140,7 @@ impl OpenStream {
         Ok(facts)
     }
 
-    /// The event of a sequence, as a position remembers it; none where it is not there.
+    /// Returns the event at a sequence in the form that positions record, or `None` if it does not exist.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -156,7 +156,7 @@ impl OpenStream {
         }
     }
 
-    /// The sequence of the last event on any of these subjects.
+    /// Returns the sequence of the last event on any of these subjects.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -172,10 +172,10 @@ impl OpenStream {
         Ok(last)
     }
 
-    /// Whether the stream still is the one that was read.
+    /// Checks that the stream is still the one of the position.
     ///
     /// # Errors
-    /// [`Error::StreamChanged`] where it is not, [`Error::Unavailable`].
+    /// [`Error::StreamChanged`] if it is not, [`Error::Unavailable`].
     pub(super) async fn verify(&self, position: &StreamPosition, facts: &Facts) -> Result<(), Error> {
         let last = match &position.last {
             Some(last) => self.event(last.sequence).await?,
@@ -186,16 +186,16 @@ impl OpenStream {
         let Some(seen) = &position.seen else { return Ok(()) };
         match self.event(seen.sequence).await? {
             Some(found) if found != *seen => Err(self.connection.changed(format!(
-                "stream {stream} has lost its end and grown again: it held another event at sequence {} when it was read up to there, stored \
-                 at {} ns; the one that is there now was stored at {} ns",
+                "stream {stream} has lost its end and grown again: the event at sequence {} was stored at {} ns when the stream was read \
+                 up to there, but the event there now was stored at {} ns",
                 seen.sequence, seen.timestamp_ns, found.timestamp_ns
             ))),
-            // It may have been deleted, or expired.
+            // The event may have been deleted or have expired.
             _ => Ok(()),
         }
     }
 
-    /// Asks the leader whether sequences that were not delivered are not there. Ranges rise and do not touch.
+    /// Asks the leader whether sequences that were not delivered really do not exist. The ranges are ascending and not adjacent.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -218,7 +218,8 @@ impl OpenStream {
                 .find_map(|range| holes.first_not_in(range))
                 .filter(|sequence| *sequence >= state.first_sequence && *sequence <= state.last_sequence)
         };
-        // Asked after the probes: what was at or above the first sequence now was so then, and cannot have been purged meanwhile.
+        // Ask after the probes: the first sequence only grows. If it is at or below the missing range now, it was so during the probes,
+        // so nothing in the range was purged.
         let facts = self.facts().await?;
         if facts.extent.first > first_missing {
             return Ok(Confirmation::Gone { expected: first_missing, first: facts.extent.first });
@@ -227,31 +228,31 @@ impl OpenStream {
     }
 }
 
-/// What became of sequences that were not delivered.
+/// Why sequences were not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// They were deleted one by one, within what the stream holds: nothing is missing.
+    /// They were deleted individually, so nothing is missing.
     Holes,
-    /// This one is there: the server or the client has skipped it.
+    /// This sequence exists: the server or the client has skipped it.
     Skipped(u64),
-    /// The stream now begins after them: they were purged or have expired unread.
+    /// The stream now begins after the first of them: they were purged or expired before they were read.
     Gone {
-        /// The first that was not delivered.
+        /// The first sequence that was not delivered.
         expected: u64,
-        /// The first that is there.
+        /// The first sequence that exists.
         first: u64,
     },
 }
 
-/// Sequences known to have been deleted: they never come back, so what was learnt stays true.
+/// Sequences that are known to be deleted. Deleted sequences never come back, so this never becomes outdated.
 #[derive(Debug, Default)]
 pub(super) struct Holes {
-    /// Rising, not touching.
+    /// Ascending, not adjacent.
     ranges: Vec<Range<u64>>,
 }
 
 impl Holes {
-    /// Takes a new list of single sequences in place of the old one.
+    /// Replaces the list by these sequences.
     pub(super) fn replace(&mut self, mut sequences: Vec<u64>) {
         sequences.sort_unstable();
         self.ranges.clear();
@@ -263,12 +264,12 @@ impl Holes {
         }
     }
 
-    /// Whether all of a range is known to be deleted.
+    /// Checks whether all of a range is known to be deleted.
     pub(super) fn cover(&self, range: &Range<u64>) -> bool {
         self.first_not_in(range).is_none()
     }
 
-    /// The first sequence of a range that is not known to be deleted.
+    /// Returns the first sequence of a range that is not known to be deleted.
     pub(super) fn first_not_in(&self, range: &Range<u64>) -> Option<u64> {
         let after = self.ranges.partition_point(|known| known.end <= range.start);
         match self.ranges.get(after) {
@@ -278,31 +279,31 @@ impl Holes {
     }
 }
 
-/// Compares a position with what the stream holds; `found` is what is there at the sequence of the last event read.
+/// Checks whether a position matches the stream. `found` is the stream's event at the sequence of the last event read.
 pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
     let StreamPosition { offset, stream: known, created, last, .. } = position;
     let (offset, Extent { first, end }) = (*offset, facts.extent);
     if known != stream {
-        return Err(format!("the checkpoint was read from stream {known}, and the source is now the stream {stream}"));
+        return Err(format!("the checkpoint is from stream {known}, but the source now reads stream {stream}"));
     }
     if *created != facts.created {
         return Err(format!(
-            "stream {stream} was made anew: expected the one created at {created}, found one created at {}; it holds sequences {first} \
-             to {}, and {offset} was to be read next",
+            "stream {stream} was recreated: expected the one created at {created}, found one created at {}; it holds sequences {first} \
+             to {}, and the next sequence to read was {offset}",
             facts.created,
             end - 1
         ));
     }
     if end < offset {
         return Err(format!(
-            "stream {stream} has lost its end: events up to sequence {} were read, and its last is now {}",
+            "stream {stream} has lost its end: events up to sequence {} were read, but its last is now {}",
             offset - 1,
             end - 1
         ));
     }
     if first > offset {
         return Err(format!(
-            "stream {stream} has lost events that were not read: expected sequence {offset}, and the first that is still there is {first}"
+            "stream {stream} has lost events that were not read: expected sequence {offset}, but the first that still exists is {first}"
         ));
     }
     match (last, found) {
@@ -311,35 +312,35 @@ pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, foun
              {:016x}, found {} ns and {:016x}",
             last.sequence, last.timestamp_ns, last.payload_hash, found.timestamp_ns, found.payload_hash
         )),
-        // It may have been deleted, or expired: what follows it is still there.
+        // The event may have been deleted or have expired. All later events still exist.
         _ => Ok(()),
     }
 }
 
-/// Events were purged or have expired before they were read.
+/// Returns the error for events that were purged or expired before they were read.
 pub(super) fn gone(connection: &Connection, expected: u64, first: u64) -> Error {
     connection.changed(format!(
-        "stream {} has lost events that were not read: expected sequence {expected}, and the first that is still there is {first}",
+        "stream {} has lost events that were not read: expected sequence {expected}, but the first that still exists is {first}",
         connection.options().stream
     ))
 }
 
-/// There is no stream of that name, and one was read before.
+/// Returns the error for a stream that was read before but no longer exists.
 pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> Error {
     let stream = &connection.options().stream;
     connection.changed(format!(
-        "stream {stream} is no longer there: expected the one created at {}, read up to sequence {}",
+        "stream {stream} no longer exists: expected the one created at {}, read up to sequence {}",
         position.created,
         position.last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
     ))
 }
 
-/// Nanoseconds since the epoch.
+/// Converts a time to nanoseconds since the epoch.
 pub(super) fn nanoseconds(time: time::OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Whether a refusal of JetStream is for the user to mend.
+/// Checks whether the user must fix the cause of a JetStream error.
 fn is_config(refusal: &jetstream::Error) -> bool {
     matches!(refusal.error_code(), ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT | ErrorCode::JETSTREAM_NOT_ENABLED)
 }

@@ -1,11 +1,11 @@
-//! How far a stream was read, and which stream it was: what a position says, in this source's own terms.
+//! A position in a stream, in this source's own terms: how far the stream was read, and which stream it was.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::source::position::{Identity, LastEvent, Position};
 
-/// The kind of source in identities.
+/// The kind of source, as in identities.
 const KIND: &str = "nats";
 
 /// A position in a stream.
@@ -15,16 +15,16 @@ pub(super) struct StreamPosition {
     pub(super) offset: u64,
     /// The stream's name.
     pub(super) stream: String,
-    /// The stream's creation time, RFC 3339 with nanoseconds.
+    /// The stream's creation time, in RFC 3339 with nanoseconds.
     pub(super) created: String,
     /// The last event that was read, if any.
     pub(super) last: Option<LastEvent>,
-    /// The last event of the stream before `offset`, where it lies behind `last`: one that was not selected. That it is still the same says
-    /// that the stream has not lost its tail and grown again beyond `offset`.
+    /// The last event of the stream before `offset`, if it comes after `last`: an event that the filter skipped. If it is unchanged, the
+    /// stream has not lost its tail and grown beyond `offset` again.
     pub(super) seen: Option<LastEvent>,
 }
 
-/// What the identity of a position in a stream holds.
+/// The content of the identity of a position in a stream.
 #[derive(Serialize, Deserialize)]
 struct Known {
     stream: String,
@@ -35,23 +35,23 @@ struct Known {
 }
 
 impl StreamPosition {
-    /// Of a position that was recorded, for a source that reads `stream`.
+    /// Converts a recorded position, for a source that reads `stream`.
     ///
     /// # Errors
-    /// What is wrong with a position that no stream gave.
+    /// Says what is wrong with a position of another kind of source.
     pub(super) fn of(stream: &str, position: &Position) -> Result<StreamPosition, String> {
         match position.identity.content(KIND) {
             Some(Known { stream, created, last, seen }) => {
                 Ok(StreamPosition { offset: position.offset, stream, created, last, seen })
             }
             None => Err(format!(
-                "the checkpoint was read from a source of another kind ({}), and the source is now the stream {stream}",
+                "the checkpoint is from a source of another kind ({}), but the source now reads the stream {stream}",
                 position.identity.kind()
             )),
         }
     }
 
-    /// Everything before `offset` has been read: the last event of it, and the last one of the stream that was passed over, where there is one.
+    /// Advances to `offset`. `last` is the last event read before it, and `seen` the last event of the stream that was skipped, if any.
     pub(super) fn advance(&mut self, offset: u64, last: Option<LastEvent>, seen: Option<LastEvent>) {
         self.offset = offset;
         if let Some(last) = last {
@@ -63,10 +63,10 @@ impl StreamPosition {
         }
     }
 
-    /// For a checkpoint.
+    /// Converts the position for a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Bug`] only.
+    /// Only [`Error::Bug`].
     pub(super) fn to_record(&self) -> Result<Position, Error> {
         let known = Known {
             stream: self.stream.clone(),

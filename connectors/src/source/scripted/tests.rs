@@ -1,4 +1,4 @@
-//! Scripts, played.
+//! Plays scripts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use arrow::array::AsArray;

@@ -1,4 +1,4 @@
-//! Who may read what: credentials, TLS, retention, versions. Secrets are never repeated.
+//! Access: credentials, TLS, retention and server versions. No output contains a secret.
 
 use std::path::Path;
 use std::process::Command;
@@ -44,7 +44,7 @@ async fn token() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nkey_as_seed_and_as_file() {
-    // The pair of the NATS documentation.
+    // The key pair from the NATS documentation.
     let (seed, public) = (
         "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY",
         "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4",
@@ -101,7 +101,7 @@ async fn tls_with_client_certificates() {
     assert_eq!(read_all(&NatsSource::new(config.clone()).unwrap()).await.events, 10);
     config.location = config.location.replace("nats://", "tls://");
     assert_eq!(read_all(&NatsSource::new(config).unwrap()).await.events, 10);
-    // Without trust in the server, or without a certificate of our own, there is no connection.
+    // Connecting fails without the CA of the server and without a client certificate.
     assert!(source(&server, "S", &whole[1..]).extent().await.is_err());
     assert!(source(&server, "S", &whole[..1]).extent().await.is_err());
     let missing = source(&server, "S", &[("tls_ca", "/nowhere")]).extent().await.unwrap_err();
@@ -132,7 +132,7 @@ async fn retentions_that_reading_deletes_from_are_refused() {
 async fn an_old_server_is_refused() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    // As much of the protocol as a client wants before it counts as connected.
+    // Speaks just enough of the protocol for a client to count as connected.
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let info = "INFO {\"server_id\":\"x\",\"server_name\":\"x\",\"version\":\"2.9.25\",\"proto\":1,\"go\":\"\",\"host\":\"127.0.0.1\",\

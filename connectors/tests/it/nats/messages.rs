@@ -1,4 +1,4 @@
-//! What is an event and what is not.
+//! Which messages are events.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;

@@ -1,4 +1,4 @@
-//! Servers that go away and come back, and ones that were never there.
+//! Servers that go away and come back, or do not run at first.
 
 use super::*;
 
@@ -18,7 +18,7 @@ async fn a_server_that_comes_back_is_read_on() {
                 }
             }
             server.stop();
-            // What had arrived before is still given, until the reader finds the server away.
+            // The reader still returns what had arrived before, until it notices that the server is gone.
             let begun = std::time::Instant::now();
             while reader.restarts() == 0 {
                 assert!(begun.elapsed() < LIMIT, "the reader does not notice");
@@ -67,7 +67,7 @@ async fn a_server_that_is_not_there_is_unavailable() {
     for error in [source.extent().await.unwrap_err(), source.read(Start::First).await.unwrap_err()] {
         assert!(matches!(error, Error::Unavailable { .. }), "{error}");
     }
-    // And once it is there, the same source reads it.
+    // Once the server runs, the same source reads from it.
     server.resume();
     let context = jetstream(&server).await;
     stream(&context).await;

@@ -1,4 +1,5 @@
-//! How fast the reader is beside a bare client that drops what it gets. Prints; fails only where events are missing.
+//! Compares the speed of the reader with that of a bare client that discards its messages. Prints the result; fails only if events are
+//! missing.
 
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use futures::StreamExt;
 
 use super::*;
 
-/// Events to drain; `ALLUVIUM_RATE_EVENTS` sets another number, for figures that mean something.
+/// The number of events to read. Set `ALLUVIUM_RATE_EVENTS` to a larger number for meaningful figures.
 const EVENTS: u64 = 50_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

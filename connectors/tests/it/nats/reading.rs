@@ -1,4 +1,4 @@
-//! Everything, in order, from anywhere, with and without filters.
+//! Reads everything in order, from any position, with and without filters.
 
 use alluvium_connectors::source::Extent;
 
@@ -40,7 +40,7 @@ async fn everything_in_order_and_from_any_position() {
             assert_eq!(rest.sequences(), (from..=5_000).collect::<Vec<_>>(), "from {from}");
         }
 
-        // What comes later comes too.
+        // Events that are published later arrive too.
         publish(&context, 5_001..=5_010, |_| "s.a".into()).await;
         assert_eq!(read_to(&mut reader, 5_011).await.sequences(), (5_001..=5_010).collect::<Vec<_>>());
     }
@@ -72,7 +72,7 @@ async fn a_filter_reads_its_subjects_and_covers_the_rest() {
         let server = Server::start(version);
         let context = jetstream(&server).await;
         stream(&context).await;
-        // The last hundred are for nobody.
+        // No filter selects the last hundred.
         let subject = |id: u64| if id > 3_000 { "s.none".into() } else { format!("s.{}", ["a", "b", "c"][(id % 3) as usize]) };
         publish(&context, 1..=3_100, subject).await;
 
@@ -86,14 +86,14 @@ async fn a_filter_reads_its_subjects_and_covers_the_rest() {
         assert_eq!(got.sequences(), (1..=3_000).filter(|id| id % 3 != 1).collect::<Vec<_>>());
         assert_eq!(got.end, 3_101);
 
-        // While others publish, the offset goes on without an event of ours, and no event of ours is passed over.
+        // While only unselected events arrive, the offset advances. No selected event is skipped.
         publish(&context, 3_101..=3_200, |_| "s.none".into()).await;
         let quiet = read_to(&mut reader, 3_201).await;
         assert_eq!((quiet.events, quiet.end), (0, 3_201));
         publish(&context, 3_201..=3_203, |_| "s.a".into()).await;
         assert_eq!(read_to(&mut reader, 3_204).await.sequences(), [3_201, 3_202, 3_203]);
 
-        // From a position that was reached without an event.
+        // Read from a position that was reached without an event.
         publish(&context, 3_204..=3_210, |id| format!("s.{}", if id == 3_210 { "c" } else { "none" })).await;
         let mut again = several.read(Start::At(reader.position().clone())).await.unwrap();
         assert_eq!(read_to(&mut again, 3_211).await.sequences(), [3_210]);
@@ -118,7 +118,7 @@ async fn holes_are_covered() {
         let context = jetstream(&server).await;
         let stream = stream(&context).await;
         publish(&context, 1..=2_000, |_| "s.a".into()).await;
-        // A few, one by one; many, from the list; and the last ones, behind which nothing comes.
+        // A single one, which is probed; many, which are read as a list; and the last ones, after which nothing follows.
         let deleted = |id: u64| id == 7 || (500..900).contains(&id) || id > 1_990;
         for id in (1..=2_000).filter(|id| deleted(*id)) {
             stream.delete_message(id).await.unwrap();
@@ -147,7 +147,7 @@ async fn a_slow_reader_loses_nothing() {
     let source = NatsSource::new(config).unwrap();
     let mut reader = source.read(Start::First).await.unwrap();
     assert!(matches!(next(&mut reader).await.unwrap(), Read::CaughtUp { offset: 1 }));
-    // More than the client's channel holds, while nobody reads.
+    // More than the client's channel can hold, while nobody reads.
     publish(&context, 1..=120_000, |_| "s.a".into()).await;
     let mut got = Got::default();
     let mut pauses = 0;

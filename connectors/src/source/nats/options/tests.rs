@@ -1,4 +1,4 @@
-//! Declarations, good and bad.
+//! Valid and invalid declarations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;

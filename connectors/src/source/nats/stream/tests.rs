@@ -1,4 +1,4 @@
-//! Positions against streams, and holes.
+//! Comparing positions with streams, and deleted sequences.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
@@ -25,7 +25,7 @@ fn position(offset: u64) -> StreamPosition {
 fn the_same_stream_passes() {
     judge("S", &position(10), &facts("t0", 1, 10), Some(&event(9, 7))).unwrap();
     judge("S", &position(10), &facts("t0", 1, 50), Some(&event(9, 7))).unwrap();
-    // What was read has expired, all that comes is there.
+    // Events that were read have expired, but all later ones exist.
     judge("S", &position(10), &facts("t0", 10, 50), None).unwrap();
     judge("S", &position(10), &facts("t0", 10, 10), None).unwrap();
 }
@@ -36,7 +36,7 @@ fn another_stream_does_not() {
         let message = judge("S", &position(10), &facts, found.as_ref()).unwrap_err();
         assert!(message.contains(words), "{message}");
     };
-    refused(facts("t1", 1, 10), Some(event(9, 7)), "made anew");
+    refused(facts("t1", 1, 10), Some(event(9, 7)), "was recreated");
     refused(facts("t0", 1, 9), None, "lost its end");
     refused(facts("t0", 11, 20), None, "were not read");
     refused(facts("t0", 1, 20), Some(event(9, 8)), "another event");
