@@ -2,16 +2,16 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `bytes` | from a file's bytes to its text |
-//! | `load` | from files to a catalog |
+//! | `bytes` | decodes the bytes of a file |
+//! | `load` | loads files into a catalog |
 //! | `read` | what the files declare, statement by statement |
 //! | `relations` | the relations that a query names |
-//! | `order` | views in the order in which they feed each other |
-//! | `statements` | a file cut into statements, each parsed |
+//! | `order` | orders views so that each comes after those that it reads |
+//! | `statements` | splits a file into statements, and parses each |
 //! | `sources`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
 //! | `views` | `CREATE MATERIALIZED VIEW` |
 //! | `functions` | `CREATE FUNCTION` |
-//! | `diagnose` | from DataFusion's errors to ours |
+//! | `diagnose` | turns DataFusion's errors into ours |
 //! | `contents` | what a catalog holds |
 
 mod bytes;

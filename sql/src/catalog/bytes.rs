@@ -1,4 +1,4 @@
-//! From a file's bytes to its text.
+//! Decodes the bytes of a file.
 
 use std::sync::Arc;
 
@@ -6,17 +6,17 @@ use crate::error::Error;
 use crate::file::{Location, SqlFile};
 
 impl SqlFile {
-    /// The file of this path with these bytes; a byte order mark is left out.
+    /// Creates the file with this path from its bytes. Leaves out a byte order mark.
     ///
     /// # Errors
-    /// Where the bytes are not UTF-8, with the place of the first that is not.
+    /// When the bytes are not UTF-8. The error points at the first byte that is not.
     pub fn of_bytes(path: String, bytes: Vec<u8>) -> Result<SqlFile, Error> {
         match String::from_utf8(bytes) {
             Ok(text) => Ok(SqlFile { path, text: text.strip_prefix('\u{feff}').map_or_else(|| text.clone(), str::to_owned) }),
             Err(error) => {
                 let offset = error.utf8_error().valid_up_to();
                 let byte = error.as_bytes()[offset];
-                // Up to the first wrong byte the text is the same.
+                // Up to the first wrong byte, the lossy text is the same.
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
                 let file = Arc::new(SqlFile { path, text });
                 Err(Error {

@@ -12,28 +12,28 @@ use crate::plan::ViewPlan;
 pub struct View {
     /// Its name.
     pub name: String,
-    /// WITH.
+    /// The options in WITH.
     pub options: ViewOptions,
-    /// Its statement's text, without the semicolon.
+    /// The text of its statement, without the semicolon.
     pub sql: String,
-    /// How it is kept up to date.
+    /// How it is maintained.
     pub plan: Arc<ViewPlan>,
-    /// Where the statement stands.
+    /// The place of the statement.
     pub at: Location,
 }
 
 /// Everything that a folder declares.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    /// By name.
+    /// The sources, by name.
     pub sources: BTreeMap<String, Source>,
-    /// Each after the views that it reads.
+    /// The views, each after those that it reads.
     pub views: Vec<View>,
 }
 
 impl Catalog {
-    /// Indexes into a source's schema of the columns that some view reads, rising. Empty where views read its events but none of its
-    /// columns (`count(*)`), and where no view reads it.
+    /// Returns the columns of a source that some view reads, as indexes into its schema, ascending. Empty if views read its events
+    /// but no columns (`count(*)`), or if no view reads it.
     #[must_use]
     pub fn columns_read(&self, source: &str) -> BTreeSet<usize> {
         self.views.iter().flat_map(|view| view.plan.columns_read.of(source)).collect()

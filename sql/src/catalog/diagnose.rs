@@ -1,4 +1,4 @@
-//! From DataFusion's errors to ours: a place in the file, and words for someone who writes SQL, not Rust.
+//! Turns DataFusion's errors into ours: with a place in the file, and in words for someone who writes SQL, not Rust.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::text::Text;
 use crate::type_names::sql_types;
 use crate::wording::{Wording, first_lower, of_message};
 
-/// What a name can have meant.
+/// The names that a misspelt name can mean.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Known {
     /// Names of functions.
@@ -46,11 +46,11 @@ impl Known {
     }
 }
 
-/// A query that Alluvium refuses.
+/// Returns the error for a query that Alluvium refuses.
 pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query, text: &Text) -> Error {
     let at = match spot {
         Spot::Call(name) => text.call(name).or_else(|| match name.as_str() {
-            // What each may also be written as.
+            // The other way to write each of them.
             "now" => text.word("current_timestamp"),
             "current_date" => text.word("today"),
             _ => None,
@@ -64,7 +64,7 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
     Error { message, help: Some(help), at: at.unwrap_or_else(|| text.head()) }
 }
 
-/// Where the last column of this name stands in the outermost SELECT.
+/// Returns the place of the last column with this name in the outermost SELECT.
 fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
     let mut spans = select.projection.iter().filter_map(|item| {
@@ -79,7 +79,7 @@ fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
     spans.next_back().map(|span| text.span(span))
 }
 
-/// What cannot happen by anything a user writes.
+/// Returns the error for a fault that nothing a user writes can cause.
 pub(crate) fn internal(error: &DataFusionError, at: Location) -> Error {
     Error {
         message: format!("internal error: {}", error.strip_backtrace()),
@@ -88,7 +88,7 @@ pub(crate) fn internal(error: &DataFusionError, at: Location) -> Error {
     }
 }
 
-/// An error of parsing or planning a query that stands in no file, with its place in the query's text.
+/// Turns an error of parsing or planning a query into ours. The query is in no file, so the place is in its text.
 #[must_use]
 pub fn query_error(error: &DataFusionError, sql: &str) -> Error {
     let file = Arc::new(SqlFile { path: "query".to_owned(), text: sql.to_owned() });
@@ -111,7 +111,7 @@ pub fn query_error(error: &DataFusionError, sql: &str) -> Error {
     from_datafusion(error, None, &text, &known)
 }
 
-/// An error of parsing names and types, or of planning.
+/// Turns an error of parsing names and types, or of planning, into ours.
 pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, text: &Text, known: &Known) -> Error {
     let diagnostic = error.diagnostic();
     let span = diagnostic.and_then(|found| found.span.or_else(|| found.notes.iter().find_map(|note| note.span)));
@@ -137,7 +137,7 @@ pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, te
         };
     }
     let root = error.find_root().strip_backtrace();
-    // Where the diagnostic leaves out the types, the error has them.
+    // If the diagnostic leaves out the types, the error has them.
     let told = diagnostic.map(|found| found.message.as_str()).filter(|message| *message != "expressions have incompatible types");
     let message = told.unwrap_or(&root);
     if let Some(name) = quoted_after(message, "Invalid function ") {
@@ -163,12 +163,12 @@ pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, te
     Error { message: said, help, at }
 }
 
-/// The operator that a message of the JSON functions is about; its span is that of the member.
+/// Returns the place of the operator that a message of the JSON functions is about. The span of the message is that of the member.
 fn json_operator(message: &str, text: &Text) -> Option<Location> {
     message.contains("Unexpected argument type to 'json_").then(|| text.symbol("->>").or_else(|| text.symbol("->")))?
 }
 
-/// Where a message's own words stand in a statement.
+/// Returns the place in a statement of the words that a message mentions.
 fn place_of(message: &str, text: &Text) -> Option<Location> {
     const WORDS: [(&str, &str); 7] = [
         ("Substring without", "substr"),
@@ -185,7 +185,7 @@ fn place_of(message: &str, text: &Text) -> Option<Location> {
     place.or_else(|| if message.contains("Divide by zero") { text.symbol("/") } else { text.symbol(operator_of(message)?) })
 }
 
-/// The operator whose two types do not go together: it stands between them.
+/// Returns the operator whose two types do not go together: the message has it between them.
 fn operator_of(message: &str) -> Option<&str> {
     let is_pair = message.contains("Cannot coerce arithmetic") || message.contains("Cannot infer common argument type");
     let mut words = message.split(' ').filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation()));
@@ -205,7 +205,7 @@ fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
     Error { message: format!("the struct has no member {name}"), help, at }
 }
 
-/// The columns that an ambiguous name can mean, as they have to be written.
+/// Returns the columns that an ambiguous name can mean, as they have to be written.
 fn qualified(diagnostic: Option<&Diagnostic>, name: &str) -> String {
     let notes = diagnostic.map(|found| found.notes.as_slice()).unwrap_or_default();
     let columns = notes.iter().filter_map(|note| note.message.strip_prefix("possible column "));
@@ -217,7 +217,7 @@ fn qualified(diagnostic: Option<&Diagnostic>, name: &str) -> String {
     }
 }
 
-/// Two columns of one SELECT with one name.
+/// Returns the error for two columns of one SELECT with the same name.
 fn twin_columns(name: &str, query: Option<&Query>, text: &Text) -> Error {
     Error {
         message: format!("two columns of the view are named {name}"),
@@ -258,13 +258,13 @@ fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
     }
 }
 
-/// The first quoted word after a prefix.
+/// Returns the first quoted word after a prefix.
 fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     let (_, rest) = message.split_once(prefix)?;
     rest.split('\'').nth(1).map(str::to_owned)
 }
 
-/// The place of a function that a message names as `'name'` or `name(`.
+/// Returns the place of a function that a message names as `'name'` or `name(`.
 fn called(message: &str, text: &Text) -> Option<Location> {
     let words = message.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| word.len() > 2);
     words.into_iter().find_map(|word| text.call_only(word))

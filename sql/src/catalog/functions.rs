@@ -1,11 +1,11 @@
-//! `CREATE FUNCTION`: scalar functions written as SQL. A call becomes the body, its parameters the arguments cast to their types, the
-//! whole cast to the type that it returns; so nothing after this module knows that there are functions.
+//! `CREATE FUNCTION`: scalar functions written as SQL. A call is replaced by the body: each parameter becomes the argument cast to
+//! its type, and the whole is cast to the return type. So no other module knows that there are functions.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `declared` | the function that a statement declares |
 //! | `function` | what a function is |
-//! | `inline` | calls replaced by bodies |
+//! | `inline` | replaces calls by bodies |
 
 mod declared;
 mod function;
@@ -25,7 +25,7 @@ use crate::error::Error;
 use crate::planner::{Refusal, check_function};
 
 impl Functions {
-    /// Puts the bodies of functions into those that call them, and checks each; what is wrong goes to `errors`.
+    /// Inlines the bodies of functions into those that call them, and checks each function. Errors go to `errors`.
     pub(crate) fn new(
         declared: BTreeMap<String, Function>,
         broken: BTreeSet<String>,
@@ -57,11 +57,11 @@ impl Functions {
         functions
     }
 
-    /// What is left waits for itself.
+    /// Reports the functions that still wait: they wait for each other.
     fn refuse_circles(&mut self, waiting: BTreeMap<String, Function>, errors: &mut Vec<Error>) {
         let mut reported: BTreeSet<&String> = BTreeSet::new();
         for start in waiting.keys() {
-            // The first that is called and waits too, until one comes again.
+            // Follow the first called function that waits too, until one comes again.
             let mut way = vec![start];
             while let Some(next) = way.last().and_then(|last| waiting.get(*last)).and_then(|function| {
                 let called = inline::calls(&function.body);
@@ -88,7 +88,7 @@ impl Functions {
         self.broken.extend(waiting.into_keys());
     }
 
-    /// Plans the body over its parameters as columns, so that what is wrong in it is found where it is written.
+    /// Plans the body over its parameters as columns, so that an error in it is found where it is written.
     fn check(&self, function: &Function, names: &BTreeSet<String>, errors: &mut Vec<Error>) -> bool {
         if let Err(error) = inline::check_names(function) {
             errors.push(error);
@@ -108,7 +108,7 @@ impl Functions {
     }
 }
 
-/// `SELECT CAST(body AS type) FROM` the parameters.
+/// Returns `SELECT CAST(body AS type) FROM` the parameters.
 fn query_of(function: &Function) -> Option<Query> {
     let from = if function.parameters.is_empty() { "" } else { " FROM \"$parameters\"" };
     let statement = crate::dialect::parse(&format!("SELECT 1{from}")).ok()?;

@@ -1,4 +1,4 @@
-//! From files to a catalog: every statement is read, and every error found, before anything is refused.
+//! Loads files into a catalog. Reads every statement and finds every error before it refuses anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::file::SqlFile;
 use crate::planner::{Refusal, Relation, plan_view};
 
 impl Catalog {
-    /// Parses and plans every statement of every file, in any order of files and statements.
+    /// Parses and plans every statement of every file. Files and statements can come in any order.
     ///
     /// # Errors
-    /// All that is wrong, each with its place.
+    /// Everything that is wrong, each error with its place.
     pub fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
         let mut errors = Vec::new();
         let declarations = read(files, &mut errors);

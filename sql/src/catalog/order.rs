@@ -1,12 +1,12 @@
-//! The order in which views feed each other; a cycle has none.
+//! Orders views so that each comes after those that it reads. A cycle has no such order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::catalog::views::Declared;
 use crate::error::Error;
 
-/// Names of views, each after those that it reads. Views of a cycle, and those that read them, are left out, and each cycle goes to
-/// `errors` once.
+/// Returns the names of views, each after those that it reads. Leaves out the views of a cycle and those that read them. Each cycle
+/// goes to `errors` once.
 pub(crate) fn order(
     views: &BTreeMap<String, Declared>,
     reads: &BTreeMap<String, BTreeSet<String>>,
@@ -44,7 +44,7 @@ pub(crate) fn order(
     ordered
 }
 
-/// The shortest way from a view back to itself.
+/// Returns the shortest path from a view back to itself.
 fn cycle_from(
     start: &String,
     views: &BTreeMap<String, Declared>,

@@ -1,4 +1,4 @@
-//! What the files declare: every statement read, before anything is planned.
+//! Reads every statement of the files, before anything is planned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::text::Text;
 pub(super) struct Declarations {
     pub(super) sources: BTreeMap<String, Source>,
     pub(super) views: BTreeMap<String, Declared>,
-    /// Names that are declared by a statement that is wrong: a view that reads one is not to blame.
+    /// Names that invalid statements declare. A view that reads one is not to blame.
     pub(super) broken: BTreeSet<String>,
     pub(super) table_functions: BTreeSet<String>,
     /// Names of all functions, for messages.
@@ -32,7 +32,7 @@ pub(super) struct Declarations {
     pub(super) broken_functions: BTreeSet<String>,
 }
 
-/// None where not even a session can be made.
+/// Reads all statements. `None` if no session can be created.
 pub(super) fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
     let mut found = Declarations::default();
     let mut places: BTreeMap<String, Location> = BTreeMap::new();
@@ -124,7 +124,7 @@ impl Declarations {
         }
     }
 
-    /// Remembers the name that a wrong statement means to declare, as far as its words tell.
+    /// Remembers the name that an invalid statement means to declare, as far as its words tell.
     fn declared_wrongly(&mut self, text: &Text) {
         if let Some(name) = name_after(text, &["TABLE", "VIEW"]) {
             self.broken.insert(name);
@@ -148,7 +148,7 @@ fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Err
     }
 }
 
-/// The name after one of the first words of a statement.
+/// Returns the name after one of the first words of a statement.
 fn name_after(text: &Text, words: &[&str]) -> Option<String> {
     let word = text
         .tokens

@@ -15,8 +15,8 @@ use crate::names::nearest;
 use crate::text::Text;
 use crate::time_windows::relations_named;
 
-/// The relations that a view's query names; what is not declared goes to `errors`, and what is declared wrongly is named all the same, so
-/// that the view is passed over.
+/// Returns the relations that a view's query names. Undeclared ones go to `errors`. A name that an invalid statement declares is
+/// returned too, so that the view is skipped.
 pub(super) fn relations_read_by(view: &Declared, declarations: &Declarations, errors: &mut Vec<Error>) -> BTreeSet<String> {
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(view.query.clone()))));
     let Ok(references) = relations_named(&statement) else {
@@ -68,12 +68,12 @@ pub(super) fn relations_read_by(view: &Declared, declarations: &Declarations, er
     named
 }
 
-/// Whether a name is that of TUMBLE, HOP or SESSION, whose plan says what is wrong with a call.
+/// Checks whether a name is that of TUMBLE, HOP or SESSION. Planning the call reports what is wrong with it.
 fn is_time_window(name: &str) -> bool {
     TIME_WINDOWS.iter().any(|window| name.eq_ignore_ascii_case(window))
 }
 
-/// Where a relation is read: its name after FROM, JOIN or a comma.
+/// Returns the place where a relation is read: its name after FROM, JOIN or a comma.
 fn relation_place(text: &Text, name: &str) -> Location {
     let is_name = |token: &Token| match token {
         Token::Word(word) if word.quote_style.is_some() => word.value == name,

@@ -1,5 +1,4 @@
-//! `CREATE EXTERNAL TABLE`: its columns and what its options are allowed to look like. What an option means is the
-//! connectors' to say.
+//! `CREATE EXTERNAL TABLE`: its columns, and the form of its options. The connectors define what an option means.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use crate::names::nearest;
 use crate::session::Names;
 use crate::text::Text;
 
-/// The name of a source or view, safe as a folder's name; else the error goes to `errors`.
+/// Returns the name of a source or view, if it is safe as the name of a folder. Errors go to `errors`.
 pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Error>) -> Option<(String, Location)> {
     let at = text.span(name.span());
     let [part] = name.0.as_slice() else {
@@ -44,7 +43,7 @@ pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Err
     Some((written, at))
 }
 
-/// The source that a statement declares; all that is wrong with it goes to `errors`.
+/// Returns the source that a statement declares. Errors go to `errors`.
 pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Source> {
     let before = errors.len();
     let name = declared_name(&statement.name, text, errors);
@@ -115,7 +114,7 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
     })
 }
 
-/// `TIMESTAMP(9)` says that numbers are nanoseconds; `TIMESTAMP`, which is the same type otherwise, does not.
+/// Adds the option that makes `TIMESTAMP(9)` read numbers as nanoseconds. `TIMESTAMP`, otherwise the same type, takes no numbers.
 fn say_nanoseconds(statement: &CreateExternalTable, options: &mut BTreeMap<String, String>) {
     if options.contains_key("epoch") {
         return;
@@ -162,7 +161,7 @@ fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec
     refuse(statement.temporary, "TEMPORARY", "a source is not temporary", "write CREATE EXTERNAL TABLE");
 }
 
-/// One column; none where something is wrong with it.
+/// Returns one column. `None` if something is wrong with it.
 fn field(column: &ColumnDef, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Field> {
     let name = normalized(&column.name);
     let at = text.span(column.name.span);
@@ -200,7 +199,7 @@ fn field(column: &ColumnDef, text: &Text, names: &Names<'_>, errors: &mut Vec<Er
     Some(Field::new(name, data_type, nullable))
 }
 
-/// Checks that a column that is filled from the message can hold what the message has.
+/// Checks that a column filled from the message can hold what the message has.
 fn message_column(name: &str, data_type: &DataType, at: Location) -> Result<(), Error> {
     let strings = |fields: &DataType| match fields {
         DataType::Struct(fields) => {
@@ -253,7 +252,7 @@ fn message_column(name: &str, data_type: &DataType, at: Location) -> Result<(), 
 /// Columns that are filled from the message.
 const MESSAGE_COLUMNS: [&str; 5] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload"];
 
-/// Checks that no two columns have one name.
+/// Checks that no two columns have the same name.
 fn refuse_twin_columns(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {
     for (index, column) in statement.columns.iter().enumerate() {
         let name = normalized(&column.name);

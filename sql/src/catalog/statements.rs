@@ -1,4 +1,4 @@
-//! From a file's text to its statements: cut at the semicolons, so that an error in one leaves the others readable.
+//! Splits a file's text into statements at the semicolons, so that an error in one leaves the others readable.
 
 mod hints;
 mod misspelt;
@@ -21,7 +21,7 @@ use crate::other_engines;
 use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
 
-/// What may stand in a file, for messages.
+/// What a file may hold, for messages.
 const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW and CREATE FUNCTION statements";
 
 /// A statement with its tokens, which carry their places in the file.
@@ -31,7 +31,7 @@ pub(crate) struct Parsed {
     pub(crate) text: Text,
 }
 
-/// Text that is not even words.
+/// Returns the error for text that cannot be split into tokens.
 pub(crate) fn unreadable(file: &Arc<SqlFile>, error: &TokenizerError) -> Error {
     let offset = byte_offset(&file.text, error.location.line, error.location.column);
     let offset = file.text.floor_char_boundary(offset.min(file.text.len().saturating_sub(1)));
@@ -42,7 +42,7 @@ pub(crate) fn unreadable(file: &Arc<SqlFile>, error: &TokenizerError) -> Error {
     }
 }
 
-/// All statements that can be read, and the texts of those that cannot, whose errors go to `errors`.
+/// Returns all statements that can be parsed, and the texts of those that cannot. Errors go to `errors`.
 pub(crate) fn parse(file: &Arc<SqlFile>, errors: &mut Vec<Error>) -> (Vec<Parsed>, Vec<Text>) {
     let tokens = match Tokenizer::new(&GenericDialect {}, &file.text).tokenize_with_location() {
         Ok(tokens) => tokens,
@@ -85,7 +85,7 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
     })
 }
 
-/// Refuses TABLESAMPLE, which DataFusion passes over.
+/// Refuses TABLESAMPLE, which DataFusion ignores.
 fn refuse_samples(text: &Text) -> Result<(), Error> {
     let sample = text
         .tokens
@@ -100,7 +100,7 @@ fn refuse_samples(text: &Text) -> Result<(), Error> {
     })
 }
 
-/// Refuses by its first words what is neither a source nor a view, since the parser's words for it would not help.
+/// Refuses other statements by their first words, since the parser's message about them would not help.
 fn refuse_other_statements(text: &Text) -> Result<(), Error> {
     let refuse =
         |message: &str, help: &str| Err(Error { message: message.to_owned(), help: Some(help.to_owned()), at: text.head() });
@@ -158,8 +158,7 @@ fn refuse_other_statements(text: &Text) -> Result<(), Error> {
     }
 }
 
-/// Writes `STRUCT(a INT)` as `STRUCT<a INT>` and `MAP<k, v>` as `MAP(k, v)`: each form is known to the parser in one
-/// bracket only.
+/// Rewrites `STRUCT(a INT)` as `STRUCT<a INT>` and `MAP<k, v>` as `MAP(k, v)`: the parser knows only one kind of bracket for each.
 fn nested_types(tokens: &mut Vec<TokenWithSpan>) {
     let mut index = 0;
     while index + 1 < tokens.len() {
@@ -201,7 +200,7 @@ fn rebracket(tokens: &mut Vec<TokenWithSpan>, open: usize, left: Token, right: T
     }
 }
 
-/// What the parser says, at its place.
+/// Turns an error of the parser into ours, with its place.
 pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
     let message = match error.find_root() {
         DataFusionError::SQL(error, _) => error.to_string(),
@@ -214,13 +213,13 @@ pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
         None => (message, None),
     };
     let at = match place {
-        // The token that stands there, with its length.
+        // The token at that place, with its length.
         Some((line, column)) => text
             .tokens
             .iter()
             .find(|token| token.span.start.line == line && token.span.start.column == column)
             .map(|token| text.span(token.span)),
-        // The parser ran into the end: the last word is what something is missing after.
+        // The parser reached the end: something is missing after the last word.
         None => text.tokens.last().map(|token| text.span(token.span)),
     };
     let message = message.strip_prefix("Expected: ").map_or_else(|| first_lower(message), |rest| format!("expected {rest}"));
@@ -234,7 +233,7 @@ pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
     Error { message, help: missing_clause(text), at }
 }
 
-/// What a source most often lacks.
+/// Returns a hint for the clauses that a source most often lacks.
 fn missing_clause(text: &Text) -> Option<String> {
     text.word("EXTERNAL")?;
     (text.word("STORED").is_none() || text.word("LOCATION").is_none()).then(|| {

@@ -37,12 +37,12 @@ fn file(path: &str, text: &str) -> SqlFile {
     SqlFile { path: path.to_owned(), text: text.to_owned() }
 }
 
-/// The catalog of the sources and one more file.
+/// Loads the sources and one more file.
 fn load(text: &str) -> Result<Catalog, Errors> {
     Catalog::load(&[file("views.sql", text), file("sources.sql", SOURCES)])
 }
 
-/// The one view `v` over the sources.
+/// Returns the one view `v` over the sources.
 fn view(query: &str) -> View {
     let catalog = load(&format!("CREATE MATERIALIZED VIEW v AS {query}")).unwrap_or_else(|e| panic!("{query}: {e}"));
     catalog.views.into_iter().next().unwrap()
@@ -59,7 +59,7 @@ fn check_error(text: &str, underlined: &str, message: &str, help: &str) {
     assert!(given.contains(help), "{text}\n{error}\nhelp: {given}");
 }
 
-/// Runs every case of a table, so that all that fail are seen at once.
+/// Runs every case of a table, so that all failures show at once.
 #[derive(Default)]
 struct Each {
     failed: usize,

@@ -1,4 +1,4 @@
-//! From a column's SQL type to its Arrow type.
+//! Converts a column's SQL type to its Arrow type.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ fn refused(sql_type: &SqlType, help: &str) -> Refused {
     Refused { message: format!("a column cannot be of type {sql_type}"), help: help.to_owned() }
 }
 
-/// The Arrow type; members of nested types are nullable.
+/// Returns the Arrow type. Members of nested types are nullable.
 pub(crate) fn arrow_type(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
     let converted = match sql_type {
         SqlType::Array(
@@ -83,7 +83,7 @@ pub(crate) fn arrow_type(sql_type: &SqlType, names: &Names<'_>) -> Result<DataTy
     Ok(converted)
 }
 
-/// A type that DataFusion converts itself.
+/// Converts a type that DataFusion knows itself.
 fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
     let column = ColumnDef { name: Ident::new("c"), data_type: sql_type.clone(), options: Vec::new() };
     let schema = SqlToRel::new_with_options(names, names.parser_options()).build_schema(vec![column]);
@@ -103,7 +103,7 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
     })
 }
 
-/// A name as SQL reads it: small letters unless it is quoted.
+/// Returns a name as SQL reads it: in lower case unless it is quoted.
 pub(crate) fn normalized(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }

@@ -13,7 +13,7 @@ use crate::file::Location;
 use crate::names::nearest;
 use crate::text::Text;
 
-/// A view that is not planned yet.
+/// A view that has not been planned yet.
 #[derive(Debug, Clone)]
 pub(crate) struct Declared {
     pub(crate) name: String,
@@ -23,7 +23,7 @@ pub(crate) struct Declared {
     pub(crate) text: Text,
 }
 
-/// The view that a statement declares; all that is wrong with it goes to `errors`.
+/// Returns the view that a statement declares. Errors go to `errors`.
 pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec<Error>) -> Option<Declared> {
     let text = &parsed.text;
     let before = errors.len();
@@ -109,7 +109,7 @@ fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Erro
 /// Sets one of [`OPTIONS`].
 ///
 /// # Errors
-/// What to write, where the value is not one of the option's.
+/// What to write, if the value is invalid for the option.
 fn set(options: &mut ViewOptions, name: &str, value: &Expr) -> Result<(), &'static str> {
     match name {
         "commit_interval" => {

@@ -1,5 +1,5 @@
-//! The option `watermark` of a source: how late its events may come by their own time. Parses and checks; what a view does with it is
-//! the planner's.
+//! The option `watermark` of a source: how late its events may arrive, by their own time. Parses and validates it. The planner
+//! decides what a view does with it.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(crate) struct Refused {
     pub(crate) help: String,
 }
 
-/// `'placed_at - 5 seconds'`, or a column alone.
+/// Parses `'placed_at - 5 seconds'`, or a column alone.
 pub(crate) fn watermark(written: &str, schema: &Schema) -> Result<Watermark, Refused> {
     let (name, delay) = match written.split_once('-') {
         Some((name, delay)) => (name.trim(), Some(delay.trim())),

@@ -15,7 +15,7 @@ use crate::text::Text;
 
 const USAGE: &str = "write CREATE FUNCTION name(a INT, b INT) RETURNS INT RETURN a + b";
 
-/// The function that a statement declares; all that is wrong with it goes to `errors`.
+/// Returns the function that a statement declares. Errors go to `errors`.
 pub(crate) fn declared(
     statement: &CreateFunction,
     text: &Text,
@@ -93,7 +93,7 @@ pub(crate) fn declared(
     (errors.len() == before).then(|| Function { name, name_at, parameters, returns, body, text: text.clone() })
 }
 
-/// The parser gives a parameter's name as it is written, quotes and all.
+/// Decodes the name of a parameter, which the parser returns as it is written, with its quotes.
 fn parameter_name(written: &str) -> String {
     match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(quoted) => quoted.replace("\"\"", "\""),

@@ -1,4 +1,4 @@
-//! What a function is, and the pieces that its calls become.
+//! A function, and the pieces that replace its calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +28,7 @@ pub(super) struct Parameter {
 }
 
 impl Function {
-    /// How it is called, for messages.
+    /// Returns how to call it, for messages.
     pub(super) fn usage(&self) -> String {
         let parameters: Vec<String> =
             self.parameters.iter().map(|parameter| format!("{} {}", parameter.name, parameter.sql_type)).collect();
@@ -36,12 +36,12 @@ impl Function {
     }
 }
 
-/// The functions of all files, ready to be put in the place of their calls.
+/// The functions of all files, ready to replace their calls.
 #[derive(Debug, Default)]
 pub(crate) struct Functions {
-    /// By name; bodies call no other of them.
+    /// By name. Their bodies call none of each other.
     pub(super) ready: BTreeMap<String, Function>,
-    /// What is declared and wrong: who calls it is not to blame.
+    /// Functions with an invalid declaration. Whoever calls one is not to blame.
     pub(super) broken: BTreeSet<String>,
 }
 
@@ -49,13 +49,13 @@ pub(super) fn cast(expression: Expr, sql_type: &SqlType) -> Expr {
     Expr::Cast { kind: CastKind::Cast, expr: Box::new(expression), data_type: sql_type.clone(), array: false, format: None }
 }
 
-/// The place of an expression, where it has one.
+/// Returns the place of an expression, if it has one.
 pub(super) fn place(expression: &impl Spanned, text: &Text) -> Option<Location> {
     let span = expression.span();
     (span.start.line > 0).then(|| text.span(span))
 }
 
-/// A name that is called or used, as SQL reads it.
+/// Returns a name that is called or used, as SQL reads it.
 pub(super) fn read_name(name: &Ident) -> String {
     normalized(name)
 }

@@ -1,4 +1,4 @@
-//! What was meant where the parser gave up: a comma, a semicolon, quotes around a word of SQL, or a clause of another engine.
+//! Guesses what was meant where the parser gave up: a comma, a semicolon, quotes around a keyword, or a clause of another engine.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -6,15 +6,15 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::file::Location;
 use crate::text::{Text, is_word};
 
-/// Where something is wrong, and what to write.
+/// What is wrong, where, and what to write.
 pub(super) struct Hint {
     pub(super) at: Location,
-    /// What is wrong, where the parser's words would not help.
+    /// What is wrong, if the parser's message would not help.
     pub(super) message: Option<String>,
     pub(super) help: String,
 }
 
-/// What was meant, given where the parser gave up.
+/// Returns what was meant, given where the parser gave up.
 pub(super) fn hint(text: &Text, offset: usize) -> Option<Hint> {
     let stopped = text.tokens.iter().position(|token| text.span(token.span).offset >= offset)?;
     of_other_engines(text, stopped)
@@ -27,7 +27,7 @@ fn at(text: &Text, index: usize, help: impl Into<String>) -> Option<Hint> {
     Some(Hint { at: text.span(text.tokens.get(index)?.span), message: None, help: help.into() })
 }
 
-/// Clauses of other engines at or shortly before the place.
+/// Recognizes clauses of other engines at or shortly before the place.
 fn of_other_engines(text: &Text, stopped: usize) -> Option<Hint> {
     let two = |first: &str, second: &str| {
         (stopped.saturating_sub(3)..=stopped).find(|index| {
@@ -46,7 +46,7 @@ fn of_other_engines(text: &Text, stopped: usize) -> Option<Hint> {
     None
 }
 
-/// Words of SQL that are no names without quotes.
+/// Keywords that are names only in quotes.
 const RESERVED: [&str; 34] = [
     "ALL",
     "AND",
@@ -84,7 +84,7 @@ const RESERVED: [&str; 34] = [
     "WHERE",
 ];
 
-/// A word of SQL that was meant as a column's name: it begins an item of a list, and the parser stopped at it or directly after it.
+/// Recognizes a keyword meant as a column's name: it begins an item of a list, and the parser stopped at it or directly after it.
 fn unquoted_word(text: &Text, stopped: usize) -> Option<Hint> {
     let is_item = |index: usize| {
         let before = &text.tokens[index.checked_sub(1)?];
@@ -92,7 +92,7 @@ fn unquoted_word(text: &Text, stopped: usize) -> Option<Hint> {
             matches!(before.token, Token::Comma | Token::LParen) || ["SELECT", "BY"].iter().any(|word| is_word(before, word));
         let Token::Word(word) = &text.tokens[index].token else { return None };
         let reserved = word.quote_style.is_none() && RESERVED.iter().any(|reserved| word.value.eq_ignore_ascii_case(reserved));
-        // In a query it begins a clause after a comma too many.
+        // In a query, it begins a clause after a comma too many.
         let begins_clause = text.word("EXTERNAL").is_none() && is_word(&text.tokens[index], "FROM");
         (begins && reserved && !begins_clause).then_some((index, word))
     };
@@ -101,7 +101,7 @@ fn unquoted_word(text: &Text, stopped: usize) -> Option<Hint> {
     Some(Hint { message: Some(format!("{} is a word of SQL", word.value)), ..hint })
 }
 
-/// A statement that begins within another one, where CREATE may have been taken for a name.
+/// Recognizes a statement that begins within another one, where CREATE may have been taken for a name.
 fn missing_semicolon(text: &Text, stopped: usize) -> Option<Hint> {
     let create = [Some(stopped), stopped.checked_sub(1)].into_iter().flatten();
     let create = create.into_iter().find(|index| *index > 0 && is_word(&text.tokens[*index], "CREATE"))?;
@@ -109,7 +109,7 @@ fn missing_semicolon(text: &Text, stopped: usize) -> Option<Hint> {
     Some(Hint { message: Some("a statement begins within another one".to_owned()), ..hint })
 }
 
-/// A further column of a SELECT that no comma parts from the one before.
+/// Recognizes a column of a SELECT that lacks a comma before it.
 fn missing_comma(text: &Text, stopped: usize) -> Option<Hint> {
     let begins_column = match &text.tokens[stopped].token {
         Token::Word(word) => word.quote_style.is_some() || word.keyword == Keyword::NoKeyword,
@@ -120,7 +120,7 @@ fn missing_comma(text: &Text, stopped: usize) -> Option<Hint> {
     (begins_column && in_select_list).then(|| at(text, stopped, "write a comma before it"))?
 }
 
-/// The word that begins the clause in which tokens end, in their own query.
+/// Returns the word that begins the clause in which the tokens end, within their own query.
 fn clause_before(tokens: &[TokenWithSpan]) -> Option<&TokenWithSpan> {
     let mut closed = 0usize;
     for token in tokens.iter().rev() {

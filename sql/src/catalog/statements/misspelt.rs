@@ -1,4 +1,4 @@
-//! Words of the grammar that were nearly written: what was meant, for messages.
+//! Finds misspelt keywords, for messages.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
@@ -6,7 +6,7 @@ use crate::file::Location;
 use crate::names::nearest;
 use crate::text::{Text, is_word};
 
-/// The first of a statement's first words that is nearly one with which statements of these files begin.
+/// Returns the first of a statement's first words that is nearly one that such statements begin with, and what was meant.
 pub(super) fn misspelt_head(text: &Text, words: &[&str]) -> Option<(Location, &'static str)> {
     const HEADS: [&str; 6] = ["CREATE", "EXTERNAL", "TABLE", "MATERIALIZED", "VIEW", "FUNCTION"];
     let (index, near) = words.iter().enumerate().take(3).find_map(|(index, word)| {
@@ -39,7 +39,7 @@ const CLAUSES: [&str; 19] = [
     "WITH",
 ];
 
-/// A word at or shortly before the place where the parser gave up that is nearly one of a clause, and what was meant.
+/// Returns a word at or shortly before the place where the parser gave up that is nearly one of a clause, and what was meant.
 pub(super) fn misspelt_clause(text: &Text, offset: usize) -> Option<(Location, String)> {
     let stopped = text.tokens.iter().position(|token| text.span(token.span).offset >= offset)?;
     let first = stopped.saturating_sub(2);

@@ -1,4 +1,4 @@
-//! In which class each shape of query falls.
+//! The class of each shape of query.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
@@ -7,8 +7,8 @@ use super::*;
 use crate::describe::{cost, reasons, state, summary};
 use crate::plan::Class;
 
-/// A tree in short: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join,
-/// `I` semi join, `T` first rows, `R` ranks, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute; `-` after a node whose rows only arrive.
+/// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `I` semi join, `T` first rows,
+/// `R` ranks, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute. A `-` follows an insert-only node.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
@@ -29,7 +29,7 @@ fn shape(node: &Node) -> String {
     format!("{name}{}{inputs}", if node.retracts { "" } else { "-" })
 }
 
-/// Each node's leaves are its inputs, in order and with their schemas.
+/// Checks that each node's leaves are its inputs, in order and with their schemas.
 fn check_leaves(node: &Node, query: &str) {
     if let Some(plan) = node.op.plan() {
         let mut leaves = Vec::new();
@@ -220,7 +220,7 @@ fn aggregates_over_rows_that_can_be_taken_back() {
         ),
         ("SELECT n, sum(w) AS s FROM $t GROUP BY n", "K(L(M(S-)))", Some("sum over rows that can be taken back"), Some(&["n"])),
         ("SELECT DISTINCT w FROM $t", "K(L(M(S-)))", Some("DISTINCT over rows that can be taken back"), Some(&["w"])),
-        // A row that is always there, with the first value of an order.
+        // A row that always exists, with the first value of an order.
         ("SELECT max(n) AS m FROM $t", "K(F- T(L(M(S-))))", Some("a left join"), one_row),
         ("SELECT max(w) AS m FROM $t", "F(L(M(S-)))", Some("max over rows that can be taken back"), one_row),
         ("SELECT min(n) AS a, max(n) AS b FROM $t", "F(L(M(S-)))", Some("min, max over rows that can be taken back"), one_row),

@@ -110,7 +110,7 @@ fn rows_that_tie_leave_nothing_open() {
             assert!(plan(over).contains("orders.placed_at ASC NULLS LAST, orders._sequence ASC"), "{over}: {}", plan(over))
         });
     }
-    // A view's key decides; without it, its rows come in no order of their own.
+    // A view's key decides. Without it, its rows have no order of their own.
     let keyed =
         "CREATE MATERIALIZED VIEW k AS SELECT country, max(total) AS t, max(placed_at) AS p FROM orders GROUP BY country;";
     each.run(|| {
@@ -272,7 +272,7 @@ fn cycles_name_their_way() {
 #[test]
 fn ties_are_broken_by_the_remaining_columns() {
     let plan = |query: &str| view(query).plan.batch.display_indent().to_string();
-    // The sequence decides alone where each row is an event of its own.
+    // The sequence decides alone if each row is an event of its own.
     assert!(
         plan("SELECT id, row_number() OVER (PARTITION BY country ORDER BY total) AS n FROM orders")
             .contains("orders.total ASC NULLS LAST, orders._sequence ASC NULLS LAST]")
@@ -284,12 +284,12 @@ fn ties_are_broken_by_the_remaining_columns() {
             .contains("ORDER BY [orders.country ASC NULLS LAST]")
     );
     assert!(plan("SELECT array_agg(id ORDER BY total) AS ids FROM orders").contains("orders._sequence ASC"));
-    // A row for which a subquery decides comes when the subquery's rows change.
+    // A row that depends on a subquery is emitted when the subquery's rows change.
     let with_a_customer = "EXISTS (SELECT 1 FROM customers AS c WHERE c.id = orders.customer)";
     assert!(
         plan(&format!("SELECT array_agg(id) AS ids FROM orders WHERE {with_a_customer}")).contains("ORDER BY [orders.id ASC")
     );
-    // An order by floats reads their keys, under the name that it had.
+    // An order by floats uses float keys, under its former name.
     let joined = "orders AS o JOIN customers AS c ON c.id = o.customer";
     let first = plan(&format!("SELECT first_value(c.name ORDER BY CAST(o.total AS DOUBLE)) AS name FROM {joined}"));
     assert!(first.contains("c.name ASC NULLS LAST]"), "{first}");

@@ -1,10 +1,10 @@
-//! What people are told of a view that is right: its tree, its summary, its warnings.
+//! What people are told about a valid view: its tree, its summary, its warnings.
 
 use super::*;
 use crate::describe::{ViewSummary, explain, summary, to_json, to_mermaid};
 use crate::plan::Class;
 
-/// The text that a warning points at, and its reason.
+/// Returns the text that each warning points at, and its reason.
 fn warnings(query: &str) -> Vec<(String, String)> {
     let warnings = summary(&view(query)).warnings;
     let shown = warnings.into_iter().map(|warning| {

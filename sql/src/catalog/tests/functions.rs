@@ -7,7 +7,7 @@ fn fingerprint(text: &str) -> String {
     catalog.views.iter().find(|view| view.name == "v").unwrap().plan.fingerprint.clone()
 }
 
-/// A view that calls functions has the plan of one in which they are written out.
+/// A view that calls functions has the same plan as one in which they are written out.
 #[test]
 fn calls_are_what_they_stand_for() {
     let mut each = Each::default();

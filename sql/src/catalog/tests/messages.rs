@@ -1,9 +1,9 @@
-//! Whole messages for the mistakes that people make: what is underlined, what is said, and what to write.
+//! Whole messages for common mistakes: what is underlined, what is wrong, and what to write.
 
 use super::*;
 use crate::other_engines;
 
-/// The first error: what it underlines, its message and its help.
+/// Returns the first error: what it underlines, its message and its help.
 fn first_error(text: &str) -> (String, String, String) {
     let errors = load(text).map(|_| ()).expect_err(text);
     let error = &errors.0[0];
@@ -86,7 +86,7 @@ fn functions_of_other_engines() {
     }
 }
 
-/// What is suggested can be written: each suggestion that is SQL is planned.
+/// Suggestions are valid: each one that is SQL is planned.
 #[test]
 fn what_is_suggested_for_a_function_can_be_written() {
     let source = "CREATE EXTERNAL TABLE s (x BIGINT, y BIGINT, a TIMESTAMP, b TIMESTAMP, at TIMESTAMP, text VARCHAR, part VARCHAR, \

@@ -30,7 +30,7 @@ fn bounds_are_in_the_unit_of_the_window() {
     assert_eq!(plan.reads, [(RelationKind::Source, "seen".to_owned())]);
     assert!(plan.root.retracts);
 
-    // Nothing below holds groups by their window; rows only come.
+    // Nothing below stores groups by their window, and the input is insert-only.
     let rows = plan_of("emit = 'FINAL'", "SELECT window_end, k FROM TUMBLE(seen, at_ms, INTERVAL '1 minute')");
     assert!(matches!(rows.root.op, Op::Watermark { emits_final: true, retain: None, .. }));
     assert!(!rows.root.retracts);
