@@ -104,7 +104,7 @@ impl Parts {
         self.keys.as_ref().map_or(&[], |keys| keys.row(row).data())
     }
 
-    /// Returns the floating-point values of a row. NULL becomes a negative NaN, every NaN becomes the same positive NaN, and -0.0 becomes 0.0.
+    /// Returns the floating-point values of a row. NULL becomes a negative NaN, any NaN the same positive NaN, and -0.0 becomes 0.0.
     fn floats_of(&self, row: usize) -> Vec<f64> {
         let value = |column: &Float64Array| match column.is_null(row) {
             true => -f64::NAN,

@@ -129,8 +129,8 @@ impl Queries<'_> {
         Ok(SpoolTable::of_source(events.schema.clone(), &events.columns, Arc::clone(&events.spool), Applied { end, without }))
     }
 
-    /// Adds to `without` the events on which an expression of the view fails. By the engine's rule, such an event is left out of all branches
-    /// of the view.
+    /// Adds to `without` the events on which an expression of the view fails. By the engine's rule, such an event is left out of all
+    /// branches of the view.
     async fn refused(
         &self,
         view: &View,

@@ -35,7 +35,7 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
             _ => std::fs::write(checkpoints.join("snap.00000000000003A8.generating"), [7; 100]).unwrap(),
         }
         let log = orders.catch_up_saying();
-        let said = if damage == "unfinished snapshot" { "set aside" } else { "taken from the record beside the view" };
+        let said = if damage == "unfinished snapshot" { "set aside" } else { "restored from the record beside the view" };
         assert!(log.contains(said) && !log.contains("rebuilding"), "{damage}: {log}");
         assert!(orders.epoch("totals") > epoch, "{damage}: {log}");
         orders.assert_equal(VIEWS);
