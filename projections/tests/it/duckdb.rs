@@ -1,8 +1,9 @@
-//! A second opinion: random queries in the SQL that DataFusion and DuckDB read alike, random events, and what a view holds in the end beside
-//! DuckDB's answer over the same rows. And time windows beside the same in DuckDB's own words.
+//! A second opinion: compares the final rows of views with DuckDB's answers over the same rows. The queries and events are random, in
+//! the SQL that DataFusion and DuckDB read alike. Time windows are compared with the same windows written out in DuckDB's SQL.
 //!
-//! Left out is where the two differ by design: division of integers, the order of NULL where it is not said, the types of medians,
-//! `bit_xor` and the like of nothing; and INTERSECT ALL and EXCEPT ALL, in which DataFusion does not count how often a row is there. `ALLUVIUM_SEED` and `ALLUVIUM_SEARCH_SECONDS` are as in `search`.
+//! The queries avoid what differs by design: division of integers, the default order of NULLs, the types of medians, `bit_xor` and the
+//! like over no rows, and INTERSECT ALL and EXCEPT ALL, in which DataFusion does not count copies of a row. `ALLUVIUM_SEED` and
+//! `ALLUVIUM_SEARCH_SECONDS` are as in `search`.
 
 mod grammar;
 mod windows;
@@ -21,16 +22,16 @@ use serde_json::Value;
 use crate::law::{Cut, Event, Prefixes, hold};
 use crate::rows::{Bag, Cell};
 
-/// `ALLUVIUM_DUCKDB`, else `.tools/bin/duckdb` under the workspace's root.
+/// Returns the path of DuckDB: `ALLUVIUM_DUCKDB`, else `.tools/bin/duckdb` under the workspace's root.
 fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     std::env::var_os("ALLUVIUM_DUCKDB").map_or_else(|| root.join(".tools/bin/duckdb"), PathBuf::from)
 }
 
-/// Before all else. DuckDB 1.5.6 on several threads now and then filters the input of a LIMIT by the keys of the join above it.
+/// Precedes all statements. With several threads, DuckDB 1.5.6 sometimes filters the input of a LIMIT by the keys of the join above it.
 const SETTINGS: &str = "SET threads = 1;\nSET disabled_optimizers = 'join_filter_pushdown';\n";
 
-/// Runs statements; the rows of the last one.
+/// Runs statements. Returns the rows of the last one.
 fn rows(sql: &str) -> Vec<BTreeMap<String, Value>> {
     let program = program();
     let mut child = Command::new(&program)
@@ -51,7 +52,7 @@ fn rows(sql: &str) -> Vec<BTreeMap<String, Value>> {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}\n{sql}"))
 }
 
-/// DuckDB's rows as ours are compared.
+/// Converts DuckDB's rows so that they can be compared with ours.
 fn bag(rows: &[BTreeMap<String, Value>], schema: &SchemaRef) -> Bag {
     let mut bag = Bag::default();
     for row in rows {
@@ -67,7 +68,7 @@ fn bag(rows: &[BTreeMap<String, Value>], schema: &SchemaRef) -> Bag {
     bag
 }
 
-/// The events of a source as an INSERT, or nothing.
+/// Returns an INSERT of the events of a source, or nothing if there are none.
 fn insert(source: &str, events: &[Event]) -> String {
     let rows: Vec<String> = events
         .iter()

@@ -1,4 +1,4 @@
-//! Steps of many thousand rows, which are spread over the cores: most of what is else tested goes on one.
+//! Steps of many thousand rows, which are spread over the cores. The steps of most other tests run on one.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::law::{Cut, Event, Prefixes, hold};
 
-/// Rows that come at once: more than go to each of two cores in any operator, and not a multiple of it.
+/// Rows of one step: more than any operator gives to each of two cores, and not a multiple of that.
 const ROWS: usize = 70_001;
 
 const VIEWS: &str = "
@@ -30,7 +30,7 @@ CREATE MATERIALIZED VIEW sessions AS SELECT k, window_start, window_end, count(*
   GROUP BY k, window_start, window_end;
 ";
 
-/// With NULLs, few names, and keys of which most come twice or so.
+/// Makes rows with NULLs, few names, and keys that mostly occur about twice.
 fn rows(random: &mut fastrand::Rng) -> RecordBatch {
     let mut numbers = |most: i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter((0..ROWS).map(|_| (random.u8(..50) > 0).then(|| random.i64(0..most)))))

@@ -1,4 +1,4 @@
-//! Pipelines run with different cuts and restarts against the oracle.
+//! Runs pipelines with different cuts and restarts, and compares them with the oracle.
 
 use std::collections::BTreeMap;
 
@@ -17,14 +17,14 @@ pub struct Event {
     pub rows: RecordBatch,
 }
 
-/// How a run is cut.
+/// How the events of a run are cut into flushes.
 #[derive(Debug, Clone)]
 pub enum Cut {
-    /// So many events a flush.
+    /// This many events a flush.
     Every(usize),
-    /// Random steps, several pushes a flush, and restarts from the checkpoint between.
+    /// Random steps, several pushes a flush, and restarts from the checkpoint in between. Has the seed.
     Random(u64),
-    /// The same with steps of at most so many events.
+    /// As `Random`, but with steps of up to this many events.
     Large(u64, usize),
 }
 
@@ -37,7 +37,7 @@ impl Cut {
     }
 }
 
-/// The answers of the oracle after each number of events.
+/// Caches the oracle's answers by the number of events.
 #[derive(Default)]
 pub struct Prefixes(BTreeMap<usize, Vec<Bag>>);
 
@@ -50,13 +50,13 @@ impl Prefixes {
     }
 }
 
-/// The class of the most expensive operator of a tree, constant rows included.
+/// Returns the class of the most expensive operator of a tree, including constant rows.
 pub fn class(node: &Node) -> Class {
     node.inputs.iter().map(class).fold(node.class(), Class::max)
 }
 
-/// Runs the views over the events and compares with the oracle at every flush; gives what they hold in the end and how many
-/// changes each of them gave.
+/// Runs the views over the events and compares them with the oracle at every flush. Returns their final rows, and how many changes each
+/// of them emitted.
 pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut Prefixes) -> (Vec<Bag>, Vec<usize>) {
     let mut pipeline = Pipeline::new(catalog).await;
     let mut random = fastrand::Rng::with_seed(cut.seed().unwrap_or_default());
@@ -66,7 +66,7 @@ pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut
         if cut.seed().is_some() && random.bool() {
             pipeline.checkpoint();
             if random.bool() {
-                // What came after the checkpoint is lost and comes again.
+                // Rows that arrive after the checkpoint are lost, and arrive again.
                 let held: Vec<(Bag, usize)> = pipeline.views.iter().map(|view| (view.rows.clone(), view.changes)).collect();
                 if done < events.len() && random.bool() {
                     push(&mut pipeline, &events[done..], 1 + random.usize(..events.len() - done)).await;
@@ -105,7 +105,7 @@ pub async fn hold(catalog: &Catalog, events: &[Event], cut: &Cut, prefixes: &mut
     (pipeline.views.into_iter().map(|view| view.rows).collect(), changes)
 }
 
-/// One push for each run of events of the same source.
+/// Pushes events, with one push for each run of events of the same source.
 async fn push(pipeline: &mut Pipeline, events: &[Event], count: usize) {
     for run in events[..count].chunk_by(|one, next| one.source == next.source) {
         let rows = concat_batches(&run[0].rows.schema(), run.iter().map(|event| &event.rows)).unwrap();

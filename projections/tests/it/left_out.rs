@@ -1,5 +1,5 @@
-//! Rows on which an expression fails above an operator that remembers, or that another view gives: left out where they fail, counted,
-//! and back once they no longer fail.
+//! Rows on which an expression fails above a stateful operator, and rows of another view. They are left out where they fail, counted, and
+//! come back once they no longer fail.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ fn rows(catalog: &Catalog, values: &[(i64, i32)]) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(&catalog.sources["t"].schema), vec![k, x]).unwrap()
 }
 
-/// The rows of the last view, however the events are cut, and with a restart after each step.
+/// Checks the rows of the last view, with different cuts, and with and without a restart after each step.
 async fn check(views: &[&str], values: &[(i64, i32)], expected: &[&str]) {
     let catalog = catalog(views);
     for (step, restarts) in [(1, false), (1, true), (2, false), (values.len(), false), (values.len(), true)] {
@@ -40,7 +40,7 @@ async fn check(views: &[&str], values: &[(i64, i32)], expected: &[&str]) {
         shown.sort();
         assert_eq!(shown, expected, "{views:?}, {step} a step, restarts: {restarts}");
         let told = rejected + pipeline.views.iter().map(|view| view.left_out).sum::<u64>();
-        assert!(told > 0 || step > 1, "{views:?}: nothing is told");
+        assert!(told > 0 || step > 1, "{views:?}: no row is rejected or counted");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What an event could ask for that is beyond memory: the row fails, and the process goes on.
+//! Events that ask for more memory than there is: the row fails, and the process goes on.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn rows(catalog: &Catalog, numbers: &[i64]) -> RecordBatch {
     RecordBatch::try_new(Arc::clone(&catalog.sources["t"].schema), vec![n, s]).unwrap()
 }
 
-/// The rows that are shown when the rows with these numbers come, one by one, and together; all that are huge fail.
+/// Checks the rows of a view after numbers arrive one by one, and all together. Exactly the huge ones must fail.
 async fn check(sql: &str, expected: &[&str]) {
     let catalog = catalog(sql);
     let numbers = [&[3][..], &HUGE, &[2, i64::MIN]].concat();
@@ -87,7 +87,7 @@ async fn aggregates_of_it_leave_the_row_out() {
     .await;
 }
 
-/// Long values that are each within the limit, and together more than a batch may have.
+/// Each of these long values is within the limit, but together they exceed that of a batch.
 #[tokio::test(flavor = "current_thread")]
 async fn many_large_values_are_made_by_parts() {
     let catalog = catalog("SELECT count(*) AS c FROM t WHERE length(repeat('x', n)) = n");
@@ -98,7 +98,7 @@ async fn many_large_values_are_made_by_parts() {
     assert_eq!(pipeline.views[0].rows.shown(), [["100"]]);
 }
 
-/// 100,000 elements, each beside a text of 100 kB.
+/// A list of 100,000 elements, each of which would repeat a text of 100 kB.
 #[tokio::test(flavor = "current_thread")]
 async fn long_lists_beside_long_texts_fail_as_rows() {
     let catalog = catalog("SELECT p, UNNEST(l) AS i FROM (SELECT repeat('x', n) AS p, range(n) AS l FROM t)");

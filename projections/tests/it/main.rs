@@ -1,21 +1,21 @@
-//! The law, tested: after every flush a view equals its SQL, run by DataFusion as one batch query over all that was pushed.
+//! Tests the law: after every flush a view equals its SQL, run by DataFusion as one batch query over all pushed rows.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `pipeline` | views that read each other, fed and flushed as the engine does it |
-//! | `oracle` | the same SQL from nothing, in batch |
+//! | `oracle` | the same SQL as one batch query |
 //! | `rows` | rows that can be compared |
-//! | `law` | pipelines run with different cuts and restarts against the oracle |
+//! | `law` | runs pipelines with different cuts and restarts, and compares them with the oracle |
 //! | `large` | steps of many rows, which are spread over the cores |
 //! | `slt` | the queries in `tests/slt` |
-//! | `duckdb` | random queries, and time windows, beside DuckDB |
+//! | `duckdb` | random queries and time windows, compared with DuckDB |
 //! | `search` | random queries over random events |
 //! | `suites` | Nexmark and TPC-H |
 //! | `watermarks` | views that the watermark bounds |
-//! | `upstream` | faults of DataFusion that our session mends |
+//! | `upstream` | faults of DataFusion that our session fixes |
 //! | `rejected` | rows of a source whose expressions fail |
 //! | `left_out` | other rows whose expressions fail |
-//! | `limits` | rows that ask for more than there is memory |
+//! | `limits` | rows that ask for more memory than there is |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 

@@ -1,4 +1,4 @@
-//! The same SQL from nothing: DataFusion, one batch query over all rows.
+//! Computes views from nothing: DataFusion runs their SQL as one batch query over all rows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub fn session() -> SessionContext {
 }
 
 fn table(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Arc<MemTable> {
-    // With no rows there still is a batch: a table without partitions would be planned otherwise.
+    // Even without rows there is a batch: DataFusion would plan a table without partitions differently.
     let rows = concat_batches(schema, &batches).unwrap();
     Arc::new(MemTable::try_new(Arc::clone(schema), vec![vec![rows]]).unwrap())
 }
@@ -30,7 +30,7 @@ fn source_tables(catalog: &Catalog, events: &[Event]) -> BTreeMap<String, Arc<Me
     catalog.sources.iter().map(|(name, source)| (name.clone(), table(&source.schema, of_source(name)))).collect()
 }
 
-/// What every view holds by its optimized query.
+/// Returns the rows of every view, computed from its optimized query.
 pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
     let mut tables = source_tables(catalog, events);
     let mut bags = Vec::new();
@@ -48,7 +48,7 @@ pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, Data
     Ok(bags)
 }
 
-/// What every view holds by its text, with nothing of Alluvium's planner in between.
+/// Returns the rows of every view, computed from its text without Alluvium's planner.
 pub async fn plain(catalog: &Catalog, queries: &BTreeMap<String, String>, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
     let context = session();
     let mut tables: BTreeMap<String, Arc<dyn TableSource>> =

@@ -1,4 +1,4 @@
-//! Views that read each other, fed and flushed as the engine does it; checkpoints stay in memory.
+//! Views that read each other, fed and flushed as the engine does it. Checkpoints stay in memory.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +8,7 @@ use arrow::record_batch::RecordBatch;
 
 use crate::rows::{Bag, rows_of};
 
-/// What a disk would hold of one view: its tables' batches.
+/// Stands in for the disk of one view: the batches of its tables.
 #[derive(Debug, Clone, Default)]
 struct Stored {
     tables: BTreeMap<String, (BTreeMap<BatchId, RecordBatch>, Vec<BatchId>)>,
@@ -38,11 +38,11 @@ pub struct Running {
     pub view: View,
     projection: Projection,
     stored: Stored,
-    /// What the view holds by the changes that it gave.
+    /// The rows of the view, computed from the changes that it emitted.
     pub rows: Bag,
-    /// How many changes it gave.
+    /// How many changes it emitted.
     pub changes: usize,
-    /// How many rows were left out, beside those of sources.
+    /// How many rows were left out, without the rejected rows of sources.
     pub left_out: u64,
 }
 
@@ -67,7 +67,7 @@ impl Pipeline {
         Pipeline { views }
     }
 
-    /// All views get rows of a source.
+    /// Pushes rows of a source to all views that read it.
     pub async fn push(&mut self, source: &str, rows: &RecordBatch) -> Vec<Rejected> {
         let mut rejected = Vec::new();
         let columns: Vec<usize> = (0..rows.num_columns()).collect();
@@ -91,7 +91,7 @@ impl Pipeline {
                 assert_eq!(delta.rows.schema().fields().len(), running.view.plan.schema.fields().len());
                 let all_in = running.view.plan.root.retracts || delta.weights.is_none();
                 let only_in = delta.weights.as_ref().is_none_or(|weights| weights.values().iter().all(|weight| *weight > 0));
-                assert!(all_in || only_in, "{} takes rows back and says it does not", running.view.sql);
+                assert!(all_in || only_in, "{} retracts rows, but its plan says that it does not", running.view.sql);
                 for (row, weight) in rows_of(&delta.rows).into_iter().zip(delta.weights_iter()) {
                     assert_ne!(weight, 0);
                     let sign = both.0.entry(row.clone()).or_insert(weight.signum());
@@ -124,12 +124,12 @@ impl Pipeline {
         }
     }
 
-    /// Rows of state of all views.
+    /// Returns the number of state rows of all views.
     pub fn state_rows(&self) -> u64 {
         self.views.iter().map(|running| running.projection.state_size().0).sum()
     }
 
-    /// Everything in memory is lost; the checkpoint is all there is.
+    /// Restarts all views from their last checkpoint. Everything else is lost.
     pub async fn restart(&mut self) {
         for running in &mut self.views {
             running.projection = Projection::new(&running.view.plan).await.unwrap();

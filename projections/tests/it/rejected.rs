@@ -1,4 +1,4 @@
-//! Rows whose expressions fail: left out everywhere, and told; all others are applied.
+//! Rows of a source on which an expression fails are rejected and left out everywhere. All others are applied.
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ async fn a_row_that_fails_in_one_branch_counts_in_none() {
     .await;
 }
 
-/// It fails for every row alike: as dead letters it would empty the view.
+/// It fails on every row alike. If the rows became dead letters, the view would be empty.
 #[tokio::test(flavor = "current_thread")]
 async fn a_disagreement_about_types_is_no_fault_of_a_row() {
     let catalog = catalog("SELECT v + 1 AS n FROM t");

@@ -1,4 +1,4 @@
-//! Rows that can be compared: bit for bit with each other, and with floats to 1e-9 relative with those of another run.
+//! Rows that can be compared: bit for bit within a run, and with floats to 1e-9 relative between runs.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cell {
     Text(String),
-    /// Bits, so that equal is equal bit for bit.
+    /// The bits, so that floats are compared bit for bit.
     Float(u64),
 }
 
 pub type Row = Vec<Cell>;
 
-/// Rows, each as often as it is there.
+/// Rows, each with its number of copies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bag(pub BTreeMap<Row, i64>);
 
@@ -62,7 +62,7 @@ impl Bag {
         assert!(self.0.values().all(|weight| *weight > 0), "a row was taken out that is not there: {:?}", self.0);
     }
 
-    /// What differs, if anything does.
+    /// Describes the difference, if there is one.
     pub fn difference(&self, other: &Bag) -> Option<String> {
         let (own, others) = (self.sorted(), other.sorted());
         if own.len() != others.len() {
@@ -72,7 +72,7 @@ impl Bag {
         differs.then(|| format!("{}\nand\n{}", show(&own), show(&others)))
     }
 
-    /// Text first, so that floats which differ by rounding do not change the order.
+    /// Sorts by text first, so that floats that differ by rounding do not change the order.
     fn sorted(&self) -> Vec<Row> {
         let mut rows: Vec<Row> =
             self.0.iter().flat_map(|(row, weight)| std::iter::repeat_n(row.clone(), *weight as usize)).collect();

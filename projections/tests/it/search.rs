@@ -1,6 +1,6 @@
-//! Random queries over random events, with few distinct values and many NULLs, random cuts and restarts.
+//! Runs random queries over random events, with few distinct values, many NULLs, and random cuts and restarts.
 //!
-//! `ALLUVIUM_SEED` sets the first seed and `ALLUVIUM_SEARCH_SECONDS` how long to search.
+//! `ALLUVIUM_SEED` sets the first seed, and `ALLUVIUM_SEARCH_SECONDS` how long to search.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ fn window(random: &mut Rng, from: &str) -> String {
         &["row_number()", "rank()", "dense_rank()", "lag(a)", "count(b)", "sum(a)", "min(b)", "last_value(b)", "ntile(2)"],
     );
     let frame = match number {
-        // Among peers, which is the last is not decided.
+        // The default frame ends with the peers of a row, and which of them is the last is not decided.
         "last_value(b)" => "ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
         "sum(a)" | "min(b)" | "count(b)" => one_of(random, &["", "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW"]),
         _ => "",
@@ -137,7 +137,7 @@ fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> Str
             return format!("SELECT l.a, (SELECT count(*) FROM {other}) AS b, l.s, l.f FROM (SELECT * FROM {from}) l");
         }
     };
-    // The relation inside goes by the name u0, whatever it is.
+    // The subquery's relation is always called u0.
     let condition = condition.replace(&format!("FROM {other}"), &format!("FROM (SELECT * FROM {other}) u0"));
     format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE {condition}")
 }
@@ -160,7 +160,7 @@ fn aggregate(random: &mut Rng, from: &str) -> String {
     let (one, two) = (measure(random), measure(random));
     let having = if random.u8(..3) == 0 { " HAVING count(*) > 1" } else { "" };
     let filter = if random.u8(..3) == 0 { " FILTER (WHERE a > 0)" } else { "" };
-    // One of several values, or all of them in a row.
+    // These return one of several values, or join all of them.
     let gathered = one_of(
         random,
         &[
@@ -215,12 +215,12 @@ fn predicate(random: &mut Rng) -> &'static str {
     )
 }
 
-/// Few texts, among them the empty one and one that is stored outside of its row.
+/// Picks one of a few texts. One is empty, and one is too long to be stored inside a string view.
 fn text_value(random: &mut Rng) -> &'static str {
     one_of(random, &["p", "q", "r", "", "p", "q", "a text that is longer than what a view of it holds by itself"])
 }
 
-/// A quarter of a whole number, or a float that is none. Of the huge ones all have one sign: the sum of two depends on the order of the others.
+/// Returns a multiple of 0.25, or a special float. Huge values all have the same sign: otherwise a sum would depend on their order.
 fn float_value(random: &mut Rng, number: i64) -> f64 {
     let odd = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e300, 5e-324, -f64::NAN];
     if random.u8(..4) == 0 { odd[random.usize(..odd.len())] } else { number as f64 * 0.25 }
@@ -255,7 +255,7 @@ fn random_queries_hold_the_law() {
         let mut text = SOURCES.to_owned();
         let mut views = Vec::new();
         for number in 0..1 + random.usize(..3) {
-            // Commas within a call would be taken for those between columns.
+            // The grammar omits commas within calls and lists, since `named` would split a query there.
             let query = query(&mut random, 2, &views).replace("(a b)", "(a, b)").replace("'p' 'r'", "'p', 'r'");
             text.push_str(&format!("\nCREATE MATERIALIZED VIEW v{number} AS {query};"));
             views.push(format!("v{number}"));

@@ -1,8 +1,8 @@
-//! The queries in `tests/slt`, each run in all ways.
+//! Runs each query in `tests/slt` with all cuts.
 //!
-//! A file declares streams with CREATE EXTERNAL TABLE, fills them with INSERT (each row one event, in the order of the file),
-//! and asks queries; each query is a view over the streams and over the views that the file declared before. `EXPECT merge` says the worst class
-//! that the plans of the following queries have. `ALLUVIUM_SLT_UPDATE=1` writes the answers of plain DataFusion into the files.
+//! A file declares streams with CREATE EXTERNAL TABLE, fills them with INSERT (each row is one event, in the order of the file), and asks
+//! queries. Each query is a view over the streams and over the views that the file has declared before. `EXPECT merge` states the most
+//! expensive class in the plans of the following queries. `ALLUVIUM_SLT_UPDATE=1` writes the answers of plain DataFusion into the files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,7 +104,7 @@ impl Streams {
         let mut queries = self.queries.clone();
         queries.insert("asked".to_owned(), sql.to_owned());
         let mut prefixes = Prefixes::default();
-        // DataFusion does not know functions that the file declares: then the rows in the file are all that is asked for.
+        // Plain DataFusion does not know functions that the file declares. Then only the rows in the file are an independent answer.
         let plain = self.runtime.block_on(async {
             if self.declarations.contains("CREATE FUNCTION") {
                 oracle::views(&catalog, &self.events).await
@@ -118,7 +118,7 @@ impl Streams {
         for cut in
             [Cut::Every(usize::MAX), Cut::Every(7), Cut::Every(1), Cut::Random(self.seed), Cut::Random(self.seed + 1_000_000)]
         {
-            // A panic is one failure among others: the next query is asked all the same.
+            // A panic counts as a failure like any other: the next query still runs.
             let run = std::panic::AssertUnwindSafe(|| self.runtime.block_on(hold(&catalog, &self.events, &cut, &mut prefixes)));
             let Ok((kept, changes)) = std::panic::catch_unwind(run) else {
                 self.fail(format!("{sql}\ncut {cut:?}: see above"));
@@ -129,7 +129,7 @@ impl Streams {
                     self.fail(format!("{sql}\ncut {cut:?}, kept and plain:\n{difference}"));
                 }
             }
-            // One event changes a few rows, whatever the view holds.
+            // One event changes a few rows, however large the view is.
             let most = (6 * self.events.len() + 2) * (1 + merges(&view.plan.root) / 2);
             if found <= Class::Merge && matches!(cut, Cut::Every(1)) && changes[asked] > most {
                 self.fail(format!("{sql}\n{} changes for {} events", changes[asked], self.events.len()));
@@ -140,7 +140,7 @@ impl Streams {
     }
 }
 
-/// How many aggregates a tree merges: one for each grouping set.
+/// Counts the merged aggregates of a tree: one for each grouping set.
 fn merges(node: &Node) -> usize {
     usize::from(node.class() == Class::Merge) + node.inputs.iter().map(merges).sum::<usize>()
 }

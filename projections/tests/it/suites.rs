@@ -1,7 +1,7 @@
-//! Two known benchmarks, each query a view: Nexmark over the generator that RisingWave made, and TPC-H over eight streams whose events come
+//! Two known benchmarks, with each query as a view: Nexmark over RisingWave's generator, and TPC-H over eight streams with their events
 //! interleaved at random. The queries are in `tests/suites`.
 //!
-//! `ALLUVIUM_SEED` sets the seed; `ALLUVIUM_SUITE_ONLY` picks queries by a part of their file's name.
+//! `ALLUVIUM_SEED` sets the seed. `ALLUVIUM_SUITE_ONLY` selects queries by a part of their file name.
 
 mod nexmark;
 mod tpch;
@@ -19,7 +19,8 @@ fn seed() -> u64 {
     std::env::var("ALLUVIUM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
-/// Holds every query of a folder to the law, over events of sources that `declarations` declares.
+/// Checks that every query of a folder holds the law, over events of the sources in `declarations`. The `small` events are also cut one
+/// by one.
 fn run(folder: &str, declarations: &str, events: &[Event], small: &[Event]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suites").join(folder);
     let only = std::env::var("ALLUVIUM_SUITE_ONLY").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What our session mends, and that DataFusion by itself still gets it wrong: where it does not any more, a rule of ours can go.
+//! Checks that our session fixes faults of DataFusion, and that DataFusion by itself still has them. Once it has not, our rule can go.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use datafusion::prelude::SessionContext;
 use crate::oracle;
 use crate::rows::Bag;
 
-/// A fault: where it is reported, a query, and the rows that the standard gives, as PostgreSQL reads it. No rows: the query fails.
+/// A fault: its issue or a description, a query, and the rows that are right by the standard, as PostgreSQL reads it. None if the query
+/// must fail.
 struct Fault {
     report: &'static str,
     query: &'static str,
@@ -167,7 +168,7 @@ fn each_fault_is_mended_and_still_there() {
         }
         let theirs = rows(runtime.block_on(async { tokio::spawn(by_itself(query)).await.unwrap_or_else(|_| Ok(Vec::new())) }));
         if right(&theirs) {
-            failures.push(format!("{report}: DataFusion has mended it, and ours can go: {query}\n  gives {theirs:?}"));
+            failures.push(format!("{report}: DataFusion has fixed it, so our rule can go: {query}\n  gives {theirs:?}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -1,4 +1,4 @@
-//! `emit = 'final'` and `retain`: the law with the filters that they stand for, written out as SQL; and that what is old is dropped.
+//! Tests `emit = 'final'` and `retain`: the law holds with their filters written out as SQL, and expired state is evicted.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ CREATE EXTERNAL TABLE named (id BIGINT, k VARCHAR, at_ms TIMESTAMP(3)) STORED AS
 
 const TUMBLE: &str = "TUMBLE(seen, at_ms, INTERVAL '3 seconds')";
 
-/// A query, of which sources it has watermarks, and what it remembers under `retain`.
+/// A query, the sources whose watermarks bound it, and what it still stores under `retain`.
 struct Asked {
     query: String,
     sources: &'static [&'static str],
@@ -29,11 +29,11 @@ struct Asked {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remembers {
-    /// Windows that are retained, and no others.
+    /// Only retained windows.
     Retained,
-    /// The same, since rows that come too late for them are left out.
+    /// Only retained windows, since rows that arrive too late for them are dropped.
     RetainedInTime,
-    /// Some of its state stays.
+    /// Some state for ever.
     More,
 }
 
@@ -61,7 +61,7 @@ fn queries() -> Vec<Asked> {
             seen,
             Retained,
         ),
-        // Ranks, and what is by partition.
+        // Ranks, and other window functions by partition.
         asked(
             "SELECT window_end, id FROM (SELECT window_end, id, row_number() OVER (PARTITION BY window_end ORDER BY k NULLS LAST, id DESC) AS place FROM {SEEN}) WHERE place <= 2",
             seen,
@@ -80,13 +80,13 @@ fn queries() -> Vec<Asked> {
             seen,
             RetainedInTime,
         ),
-        // Late rows are told by the column of the watermark only.
+        // Only the column of the watermark tells which rows are late.
         asked(
             "SELECT k, window_end FROM SESSION((SELECT k, at_ms + INTERVAL '1 ms' AS t FROM seen), t, INTERVAL '1 second' PARTITION BY k)",
             seen,
             More,
         ),
-        // A column of that name, and NULL in it.
+        // A `window_end` that is an ordinary column, with NULLs.
         asked("SELECT id, CASE WHEN id % 5 > 0 THEN at_ms END AS window_end FROM seen", seen, Retained),
         // Joins by the window.
         asked(
@@ -128,7 +128,7 @@ fn queries() -> Vec<Asked> {
         ),
         asked("SELECT window_end, id FROM {SEEN} AS s WHERE window_end NOT IN (SELECT window_end FROM {PAID} AS p)", both, More),
         asked("SELECT w.window_end, w.id, n.k FROM {SEEN} AS w LEFT JOIN named AS n ON w.id = n.id", seen, More),
-        // Over rows that change.
+        // Operators over input that retracts rows.
         asked(
             "SELECT s.window_end, count(*) AS n, count(p.id) AS m, sum(p.id) AS t FROM {SEEN} AS s LEFT JOIN {PAID} AS p ON s.window_end = p.window_end AND s.k = p.k GROUP BY s.window_end",
             both,
@@ -196,7 +196,7 @@ fn queries() -> Vec<Asked> {
     ]
 }
 
-/// A query with the filters that the options stand for.
+/// Writes out the filters of the options around a query.
 fn written_out(query: &str, sources: &[&str], emits_final: bool, retains: bool) -> String {
     let reached = |source: &&str| {
         let delay = if *source == "seen" { 2 } else { 0 };
@@ -222,7 +222,7 @@ fn catalog(views: &str) -> Catalog {
     Catalog::load(&[SqlFile { path: "watermarks.sql".to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-/// Events whose time goes on, some of them late, some very late, some without a time.
+/// Makes events whose time advances. Some are late, some very late, and some have no time.
 fn events(random: &mut Rng, catalog: &Catalog, count: i64) -> Vec<Event> {
     (0..count)
         .map(|number| {
@@ -246,7 +246,7 @@ fn events(random: &mut Rng, catalog: &Catalog, count: i64) -> Vec<Event> {
         .collect()
 }
 
-/// The events without those of `seen` that come too late for a session that is retained, as it was when they came.
+/// Drops the events of `seen` that are too late, on arrival, for any retained session.
 fn in_time(events: &[Event]) -> Vec<Event> {
     let mut latest = None;
     let time = |event: &Event| {
@@ -255,7 +255,7 @@ fn in_time(events: &[Event]) -> Vec<Event> {
     };
     let comes_in_time = |event: &&Event| {
         latest = latest.max(time(event));
-        // 2 seconds of the watermark, and 5 of `retain`.
+        // The 2 seconds of the watermark, plus the 5 of `retain`.
         time(event).is_none_or(|time| Some(time) > latest.map(|latest| latest - 7_000))
     };
     events.iter().filter(comes_in_time).cloned().collect()
@@ -305,7 +305,7 @@ async fn windows_come_when_they_are_over_and_go_when_they_are_old() {
     assert!(left_out > 0, "no event came too late");
 }
 
-/// The most rows that a view has held in steps of ten events, and how many in the end.
+/// Runs a view in steps of ten events. Returns the largest number of rows that its state has held, and the final one.
 async fn held(options: &str, query: &str, seed: u64) -> (u64, u64) {
     let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH ({options}) AS {query};"));
     let mut random = Rng::with_seed(seed);
@@ -325,7 +325,7 @@ async fn held(options: &str, query: &str, seed: u64) -> (u64, u64) {
     (most, pipeline.state_rows())
 }
 
-/// Of 450 seconds of events, and of those that are retained.
+/// Compares the state of 450 seconds of events with that of the retained 5 seconds.
 #[tokio::test(flavor = "current_thread")]
 async fn what_is_old_is_dropped() {
     let mut most_kept = 0;

@@ -1,4 +1,4 @@
-//! Queries that both read alike. Each relation has the columns a, b (integers), s (text) and f (a float).
+//! Random queries that DataFusion and DuckDB read alike. Each relation has the columns a, b (integers), s (text) and f (a float).
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ fn number(random: &mut Rng) -> &'static str {
             "b",
             "a + b",
             "a * b",
-            // Ranks and counts of rows are unsigned, and a minus before them is refused.
+            // Ranks and row counts are unsigned, and a minus before an unsigned number is refused.
             "-CAST(a AS BIGINT)",
             "coalesce(a, b)",
             "CASE WHEN a > 1 THEN b ELSE a END",
@@ -103,7 +103,7 @@ fn relation(random: &mut Rng, depth: usize, views: usize) -> String {
     format!("({}) AS r{}", query(random, depth - 1, views), random.u32(..))
 }
 
-/// A query over the sources and the first views.
+/// Makes a query over the sources and the first `views` views.
 // One arm for each shape of a query.
 #[allow(clippy::too_many_lines)]
 pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {

@@ -1,4 +1,4 @@
-//! TUMBLE, HOP and SESSION beside the same windows in DuckDB's words, over random times, some before 1970 and some none.
+//! Compares TUMBLE, HOP and SESSION with the same windows written in DuckDB's SQL. The times are random: some are before 1970, some NULL.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::law::{Cut, Event, Prefixes, hold};
 
 const SOURCE: &str = "CREATE EXTERNAL TABLE w (id BIGINT, k VARCHAR, seen TIMESTAMP(3)) STORED AS FILE LOCATION 'w';\nCREATE MATERIALIZED VIEW v AS ";
 
-/// The same in two dialects: the start and the end of each row's windows in milliseconds.
+/// Pairs of the same query in two dialects. Each returns the start and the end of every row's windows, in milliseconds.
 fn pairs() -> Vec<(String, String)> {
     let ours = |from: &str| {
         format!("SELECT id, k, CAST(window_start AS BIGINT) AS starts, CAST(window_end AS BIGINT) AS ends FROM {from}")
@@ -60,7 +60,7 @@ fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
     (0..60)
         .map(|id| {
             let time = (random.u8(..8) > 0).then(|| match random.u8(..3) {
-                // On the edges of windows.
+                // Times on the edges of windows.
                 0 => random.i64(-30..30) * 1_000,
                 1 => random.i64(-30..30) * 500 - 1,
                 _ => random.i64(-30_000..30_000),

@@ -1,4 +1,4 @@
-//! Nexmark's people, auctions and bids, ten events a second; and the side table of q13 as a stream.
+//! Nexmark's people, auctions and bids, ten events a second, and the side table of q13 as a stream.
 
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ fn events() -> Vec<Event> {
         base_time: 1_436_918_400_000,
         first_rate: 10,
         next_rate: 10,
-        // More people and auctions than one in fifty events, so that joins have something to find.
+        // More people and auctions than Nexmark's one and three in fifty events, so that joins find something.
         person_proportion: 4,
         auction_proportion: 6,
         bid_proportion: 40,
@@ -110,7 +110,7 @@ fn events() -> Vec<Event> {
     events
 }
 
-/// All columns are nullable, as they are declared.
+/// Makes all columns nullable, as they are declared.
 fn with_null(
     columns: impl IntoIterator<Item = (&'static str, ArrayRef)>,
 ) -> impl Iterator<Item = (&'static str, ArrayRef, bool)> {

@@ -38,10 +38,10 @@ CREATE EXTERNAL TABLE lineitem (l_orderkey BIGINT, l_partkey BIGINT, l_suppkey B
   l_returnflag VARCHAR, l_linestatus VARCHAR, l_shipdate DATE, l_commitdate DATE, l_receiptdate DATE, l_shipinstruct VARCHAR,
   l_shipmode VARCHAR, l_comment VARCHAR) STORED AS FILE LOCATION 'lineitem';";
 
-/// Some 8,700 rows.
+/// Makes about 8,700 rows.
 const SCALE: f64 = 0.001;
 
-/// Rows as the generator writes them, with `|` between columns.
+/// Formats rows as the generator writes them, with `|` between columns.
 fn lines<T: Display>(rows: impl IntoIterator<Item = T>) -> Vec<String> {
     rows.into_iter().map(|row| row.to_string()).collect()
 }
@@ -75,7 +75,7 @@ fn events(random: &mut Rng) -> Vec<Event> {
     events
 }
 
-/// The first events are those of the small tables, which most queries need to say anything.
+/// Picks a few events of each table, with all rows of the smallest ones: without these, most answers are empty.
 fn few(events: &[Event], random: &mut Rng) -> Vec<Event> {
     let mut few: Vec<Event> = Vec::new();
     for (source, count) in [
