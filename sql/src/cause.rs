@@ -1,7 +1,7 @@
-//! The one place where errors of DataFusion and Arrow are sorted, by what has to change. Knows no places and no words: those are in
-//! [`crate::wording`].
+//! The one place where errors of DataFusion and Arrow are classified, by what has to change. [`crate::wording`] puts them into
+//! words.
 //!
-//! By a whitelist: an error is a row's only where its kind says that a value is to blame. What is not known is a bug, so that a
+//! It is an allowlist: an error is a row's only if its kind says that a value is to blame. An unknown error is a bug, so that a
 //! disagreement about types stops a view and never turns its events into dead letters.
 
 use arrow::error::ArrowError;
@@ -24,7 +24,7 @@ pub enum Cause {
     Bug,
 }
 
-/// The cause of an error, by the innermost one.
+/// Returns the cause of an error, which is that of the innermost error.
 #[must_use]
 pub fn cause(error: &DataFusionError) -> Cause {
     match error.find_root() {
@@ -47,7 +47,7 @@ pub fn cause(error: &DataFusionError) -> Cause {
     }
 }
 
-/// The cause of an error of Arrow's.
+/// Returns the cause of an Arrow error.
 #[must_use]
 pub fn cause_of_arrow(error: &ArrowError) -> Cause {
     match error {
@@ -56,7 +56,7 @@ pub fn cause_of_arrow(error: &ArrowError) -> Cause {
         | ArrowError::ComputeError(_)
         | ArrowError::DivideByZero
         | ArrowError::ArithmeticOverflow(_)
-        // A column of more than 2 GiB: fewer rows at a time, or without the one that is so long, are no fault.
+        // A column of more than 2 GiB: fewer rows at a time, or rows without the longest one, fit.
         | ArrowError::OffsetOverflowError(_) => Cause::Values,
         ArrowError::InvalidArgumentError(message) if is_about_a_value(message) => Cause::Values,
         ArrowError::NotYetImplemented(_) => Cause::Query,
@@ -68,13 +68,14 @@ pub fn cause_of_arrow(error: &ArrowError) -> Cause {
     }
 }
 
-/// Whether an execution error is about the types of a call, which are those of every row.
+/// Checks whether an execution error is about the types of a call, which are the same for every row.
 fn is_about_types(message: &str) -> bool {
     message.to_lowercase().contains("unsupported data type")
 }
 
-/// Whether one of Arrow's invalid arguments is a value. Most are arrays whose types or lengths disagree. Read in arrow 59.3: arrow-data's
-/// `decimal`, arrow-cast's `cast/decimal` and `parse`, arrow-array's `types`, arrow-string's `predicate`.
+/// Checks whether the invalid argument that Arrow reports is a value. Most are arrays whose types or lengths disagree. Source:
+/// arrow 59.3, in arrow-data `decimal`, in arrow-cast `cast/decimal` and `parse`, in arrow-array `types`, in arrow-string
+/// `predicate`.
 fn is_about_a_value(message: &str) -> bool {
     const OF_VALUES: [&str; 10] = [
         "too large to store in a Decimal",

@@ -8,22 +8,22 @@ use arrow::datatypes::SchemaRef;
 
 use crate::file::Location;
 
-/// `CREATE EXTERNAL TABLE`. Printed without its location and the values of its options: they may be credentials.
+/// `CREATE EXTERNAL TABLE`. `Debug` leaves out its location and the values of its options, which may be credentials.
 #[derive(Clone)]
 pub struct Source {
     /// The table's name.
     pub name: String,
-    /// All declared columns, in order, those filled from the message among them.
+    /// All declared columns in order, including those filled from the message.
     pub schema: SchemaRef,
-    /// The word after STORED AS, upper case.
+    /// The word after STORED AS, in upper case.
     pub stored_as: String,
     /// LOCATION.
     pub location: String,
-    /// OPTIONS without `watermark`; keys lower case.
+    /// OPTIONS without `watermark`; keys in lower case.
     pub options: BTreeMap<String, String>,
     /// The option `watermark`.
     pub watermark: Option<Watermark>,
-    /// Where the statement stands.
+    /// The place of the statement.
     pub at: Location,
 }
 
@@ -39,35 +39,35 @@ impl fmt::Debug for Source {
     }
 }
 
-/// How far the time of a source's events has come: the latest time that a column has had, less how late events may come. It only
-/// grows.
+/// How far the time of a source's events has advanced: the latest time of a column so far, minus how late events may arrive. It
+/// never decreases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Watermark {
-    /// The index of the column, a TIMESTAMP, in the source's schema.
+    /// Index of the column, a TIMESTAMP, in the source's schema.
     pub column: usize,
-    /// How late events may come: a whole number of the column's units.
+    /// How late events may arrive: a whole number of the column's units.
     pub delay: Duration,
 }
 
-/// When a view shows the rows of a time window.
+/// When a view emits the rows of a time window.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Emit {
-    /// From its first event on, changing with each.
+    /// From its first event on; each event updates them.
     #[default]
     Changes,
-    /// When the watermark has passed its end.
+    /// Once the watermark has reached its end.
     Final,
 }
 
 /// `WITH (...)` of a view.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewOptions {
-    /// How often changes are committed; none: the folder's default.
+    /// How often changes are committed. `None` means the folder's default.
     pub commit_interval: Option<Duration>,
-    /// How many old snapshots are kept; none: the folder's default.
+    /// How many old snapshots are kept. `None` means the folder's default.
     pub snapshots_kept: Option<usize>,
-    /// When rows are shown.
+    /// When rows are emitted.
     pub emit: Emit,
-    /// How long after its end, by the watermark, a window stays in the view; none: for ever.
+    /// How long a window stays in the view after its end, by the watermark. `None` means for ever.
     pub retain: Option<Duration>,
 }

@@ -1,12 +1,12 @@
-//! What is read beyond DataFusion's grammar: tokens written as the parser takes them, each with its place in the file. Knows no
-//! names and no types.
+//! Extends DataFusion's grammar: rewrites tokens into ones that the parser accepts, each with its place in the file. Knows no names
+//! and no types.
 //!
 //! | written | read as |
 //! | --- | --- |
 //! | `body ? 'key'` | the operator, not a parameter |
 //! | `key VARCHAR` of a source, `body.user`, `SELECT interval,` | the same in quotes |
-//! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; so with HOP and SESSION |
-//! | `STRUCT<a STRUCT<b INT>>[]` | two closing brackets: `[]` belongs to the outer type |
+//! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; likewise HOP and SESSION |
+//! | `STRUCT<a STRUCT<b INT>>[]` | two closing brackets, so that `[]` belongs to the outer type |
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
 
 use std::ops::Range;
@@ -17,13 +17,14 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
-/// The functions of FROM that cut time into windows.
+/// The functions in FROM that cut time into windows.
 pub(crate) const TIME_WINDOWS: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
 
-/// The one statement that a text holds, with all that views may use: what `alluvium query` and the files of a folder have in common.
+/// Parses the one statement that a text holds, with everything that views may use. `alluvium query` and the files of a folder share
+/// this grammar.
 ///
 /// # Errors
-/// What the parser says, or that there is not exactly one statement.
+/// Those of the parser, or that there is not exactly one statement.
 pub fn parse(sql: &str) -> Result<Statement> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql)
         .tokenize_with_location()
@@ -39,10 +40,10 @@ pub fn parse(sql: &str) -> Result<Statement> {
     }
 }
 
-/// Rewrites the tokens of a statement, which are without white space.
+/// Rewrites the tokens of a statement, without white space.
 pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     for token in tokens.iter_mut() {
-        // A view has no parameters, for which the dialect would take it.
+        // A view has no parameters, but the dialect would read this as one.
         if token.token == Token::Placeholder("?".to_owned()) {
             token.token = Token::Question;
         }
@@ -68,7 +69,7 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// Takes `>>` apart where it closes two types. The parser lets the inner of them take what follows.
+/// Splits `>>` where it closes two types. The parser would give what follows to the inner type.
 fn close_types(tokens: &mut Vec<TokenWithSpan>) {
     let opens = |tokens: &[TokenWithSpan], index: usize| {
         tokens[index].token == Token::Lt && ["STRUCT", "ARRAY", "MAP"].iter().any(|word| is_word(&tokens[index - 1], word))
@@ -90,8 +91,8 @@ fn close_types(tokens: &mut Vec<TokenWithSpan>) {
     }
 }
 
-/// Whether a word of the grammar can only be the name of a column where it stands: a member after a dot, `interval` with nothing that would be
-/// its length, `key` and the like before a type.
+/// Checks whether a keyword can only be the name of a column where it stands: a member after a dot, `interval` without anything
+/// that could be its length, `key` and the like before a type.
 fn is_name(tokens: &[TokenWithSpan], index: usize) -> bool {
     let Token::Word(word) = &tokens[index].token else { return false };
     if word.quote_style.is_some() || word.keyword == Keyword::NoKeyword {
@@ -119,7 +120,7 @@ fn is_name(tokens: &[TokenWithSpan], index: usize) -> bool {
     }
 }
 
-/// Makes a word a name in quotes, which reads the same.
+/// Turns a word into a quoted name, which reads the same.
 fn quote(token: &mut TokenWithSpan) {
     if let Token::Word(word) = &mut token.token {
         word.value = word.value.to_lowercase();
@@ -132,13 +133,13 @@ fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 
-/// Whether `TABLE` stands at an index, and a name after it.
+/// Checks whether `TABLE` is at an index, with a name after it.
 fn is_word_before_name(tokens: &[TokenWithSpan], index: usize) -> bool {
     tokens.get(index).is_some_and(|token| is_word(token, "TABLE"))
         && tokens.get(index + 1).is_some_and(|token| matches!(token.token, Token::Word(_)))
 }
 
-/// Takes `TABLE(` and its parenthesis from around the call at `index`; gives where the call is then.
+/// Removes `TABLE(` and its parenthesis around the call at `index`. Returns the new index of the call.
 fn unwrap_table(tokens: &mut Vec<TokenWithSpan>, index: usize) -> usize {
     let wrapped = index >= 2 && tokens[index - 1].token == Token::LParen && is_word(&tokens[index - 2], "TABLE");
     match closing(tokens, index - usize::from(wrapped)) {
@@ -151,7 +152,7 @@ fn unwrap_table(tokens: &mut Vec<TokenWithSpan>, index: usize) -> usize {
     }
 }
 
-/// The partner of the parenthesis at `open`.
+/// Returns the partner of the parenthesis at `open`.
 fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
     let mut depth = 0usize;
     for (index, token) in tokens.iter().enumerate().skip(open) {
@@ -167,7 +168,7 @@ fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
     None
 }
 
-/// Makes the keys of PARTITION BY the last arguments of the call that `open` opens.
+/// Moves the keys of PARTITION BY to the end of the arguments of the call that `open` opens.
 fn partition_last(tokens: &mut Vec<TokenWithSpan>, open: usize) {
     let Some(close) = closing(tokens, open) else { return };
     let own = own_level(tokens, open + 1..close);
@@ -177,7 +178,7 @@ fn partition_last(tokens: &mut Vec<TokenWithSpan>, open: usize) {
         return;
     };
     let commas: Vec<usize> = own.into_iter().filter(|index| tokens[*index].token == Token::Comma).collect();
-    // Before the first comma the keys end with the argument; after it they go on to the end of the call.
+    // Before the first comma, the keys end with the argument. After it, they go on to the end of the call.
     let end = match commas.first() {
         Some(first) if place < *first => *first,
         _ => close,
@@ -193,7 +194,7 @@ fn partition_last(tokens: &mut Vec<TokenWithSpan>, open: usize) {
     tokens.splice(close..close, keys);
 }
 
-/// The tokens of a range that are in no parenthesis within it.
+/// Returns the tokens of a range that are in no parentheses within it.
 fn own_level(tokens: &[TokenWithSpan], range: Range<usize>) -> Vec<usize> {
     let mut depth = 0usize;
     let mut own = Vec::new();

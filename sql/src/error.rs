@@ -4,8 +4,8 @@ use crate::file::Location;
 use crate::text::Text;
 
 impl Location {
-    /// The place within this one that a message about the statement here is about: what it names in quotes, or the word after
-    /// STORED AS; this place, where nothing of that is found.
+    /// Narrows the place of a statement to what a message about it names: what it has in quotes, or the word after STORED AS.
+    /// Returns this place if neither is found.
     #[must_use]
     pub fn of_what_is_named_in(&self, message: &str) -> Location {
         let Some(text) = Text::of(self) else { return self.clone() };
@@ -22,7 +22,7 @@ pub struct Error {
     pub message: String,
     /// What to write instead.
     pub help: Option<String>,
-    /// Where.
+    /// The place.
     pub at: Location,
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// A file's name, as messages give it, and its text. Printed without the text: it may hold credentials.
+/// A file's path, as messages show it, and its text. `Debug` leaves out the text, which may hold credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SqlFile {
     /// The path.
@@ -25,12 +25,12 @@ pub struct Location {
     pub file: Arc<SqlFile>,
     /// Byte offset into its text.
     pub offset: usize,
-    /// Length in bytes of what is concerned; at least 1 where the text has any.
+    /// Length of the place in bytes; at least 1, unless the text is empty.
     pub length: usize,
 }
 
 impl Location {
-    /// Line and column, both from 1; the column counts characters.
+    /// Returns the line and the column, both from 1. The column counts characters.
     #[must_use]
     pub fn line_column(&self) -> (usize, usize) {
         let before = &self.file.text[..self.file.text.floor_char_boundary(self.offset.min(self.file.text.len()))];

@@ -2,26 +2,26 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, views in the order in which they feed each other |
+//! | [`catalog`] | all `.sql` files of a folder as one catalog: sources, and views in the order in which they feed each other |
 //! | [`plan`] | the incremental plan: facts only |
-//! | [`dialect`] | what is read beyond DataFusion's grammar |
-//! | [`session`] | how DataFusion is set up, the same for everyone who plans or runs a query |
-//! | [`describe`] | how a view is kept, for people |
+//! | [`dialect`] | extends DataFusion's grammar |
+//! | [`session`] | sets up DataFusion, the same for everyone who plans or runs a query |
+//! | [`describe`] | explains to people how a view is maintained |
 //! | [`error`] | errors that point into a file |
 //! | `file` | SQL files and places in them |
-//! | `text` | a statement's words with their places |
+//! | `text` | a statement's tokens with their places |
 //! | `declarations` | what statements declare, before planning |
-//! | `planner` | from a view's query to its incremental plan |
+//! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
-//! | `cause` | what has to change about an error of DataFusion |
-//! | [`wording`] | DataFusion's messages in the words of SQL |
-//! | `type_names` | SQL's names of types |
+//! | `cause` | what has to change so that an error of DataFusion does not come again |
+//! | [`wording`] | DataFusion's messages in the words of someone who writes SQL |
+//! | `type_names` | the names of types in SQL |
 //! | `time_units` | lengths of time in a timestamp's units |
-//! | `sizes` | how many bytes values take, and may take |
-//! | `names` | the name that was meant |
+//! | `sizes` | how many bytes values take, and the limits |
+//! | `names` | finds the nearest name to a misspelt one |
 //! | `other_engines` | what other engines call things |
 //!
-//! No I/O, no state, no clock: this crate is given text and gives plans.
+//! No I/O, no state, no clock: this crate takes text and returns plans.
 
 pub mod catalog;
 mod cause;

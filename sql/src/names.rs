@@ -1,6 +1,7 @@
-//! The nearest of some names, for messages about a misspelt one. The one place where this is decided.
+//! Finds the nearest name to a misspelt one, for messages. The one place where this is decided.
 
-/// The candidate that a user most likely meant, if any is near enough: at most a third of its letters differ, and no more than three.
+/// Returns the candidate that a user most likely meant, if one is near enough: at most a third of the letters differ (at least one
+/// may, at most three).
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let allowed = (name.chars().count() / 3).clamp(1, 3);
@@ -12,14 +13,14 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// A name as it has to be written in SQL: in quotes where it would be read as another one without them.
+/// Returns a name as it has to be written in SQL: in quotes if it would be read as another name without them.
 pub(crate) fn written(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
-/// Edits (insert, remove, replace, swap two neighbours) from one word to the other.
+/// Returns the number of edits (insert, remove, replace, swap two neighbours) from one word to the other.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];

@@ -1,21 +1,21 @@
-//! What other engines call things, and what to write here: functions, types and statements of PostgreSQL, DuckDB, Snowflake, BigQuery,
-//! Spark, ksqlDB, Flink and RisingWave. Only for messages about what is not known here.
+//! What other engines call things, and what to write here: functions, types and statements of PostgreSQL, DuckDB, Snowflake,
+//! BigQuery, Spark, ksqlDB, Flink and RisingWave. Only for messages about unknown names.
 
 /// A name elsewhere, and what to write here.
 type Pair = (&'static str, &'static str);
 
-/// What to write in the place of a function that is not known here.
+/// Returns what to write instead of an unknown function.
 pub(crate) fn function(name: &str) -> Option<&'static str> {
     find(&FUNCTIONS, name)
 }
 
-/// What to write in the place of a type that cannot be a column's.
+/// Returns what to write instead of a type that a column cannot have.
 pub(crate) fn data_type(name: &str) -> Option<&'static str> {
     let word = name.split(['(', ' ', '<']).next().unwrap_or(name);
     find(&TYPES, word)
 }
 
-/// The suggestions for functions that are SQL, each once.
+/// Returns the suggestions for functions that are SQL, each once.
 #[cfg(test)]
 pub(crate) fn suggestions() -> std::collections::BTreeSet<&'static str> {
     const PROSE: [&str; 6] = [
@@ -150,7 +150,7 @@ const TYPES: [Pair; 30] = [
     ("VARIANT", "VARCHAR, and read it with body ->> 'member', or STRUCT<member VARCHAR>"),
 ];
 
-/// Why a statement of another engine is refused, and what to write, by its first words in capitals.
+/// Returns why a statement of another engine is refused, and what to write, by its first words in capitals.
 pub(crate) fn statement(words: &[&str]) -> Option<(&'static str, &'static str)> {
     const SOURCE: &str = "write CREATE EXTERNAL TABLE name (columns) STORED AS NATS LOCATION 'nats://host:port/STREAM'";
     Some(match words {

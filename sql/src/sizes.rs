@@ -1,7 +1,7 @@
-//! How many bytes values take, and how many they may take. What an array holds is counted, not what it has allocated.
+//! How many bytes values take, and the limits. Counts what an array holds, not what it has allocated.
 //!
-//! An event chooses the values that an expression is computed on, so the size of a result is bounded before it is made: one beyond
-//! memory would end the process.
+//! Events choose the values that an expression is computed on, so the size of a result is bounded before it is made. A result
+//! larger than memory would end the process.
 
 use std::fmt;
 
@@ -10,14 +10,14 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use datafusion::common::DataFusionError;
 
-/// Bytes of one value that a function makes, at most: a row with a larger one is left out.
+/// The most bytes of one value that a function makes. A row with a larger value is left out.
 pub const VALUE_BYTES: u64 = 16 << 20;
-/// Bytes that one call makes of a batch, at most: one with more is run on parts of it. Below what offsets of 32 bits can tell.
+/// The most bytes that one call makes of a batch. A batch that needs more is run in parts. Fits offsets of 32 bits.
 pub const BATCH_BYTES: u64 = 1 << 30;
-/// Bytes of an element of a list that a function makes, at least.
+/// The fewest bytes that an element of a list made by a function takes.
 pub(crate) const ELEMENT_BYTES: u64 = 8;
 
-/// Adds up what a call would make, and refuses more than a row or a batch may have.
+/// Adds up the bytes that a call would make, and refuses more than a row or a batch may have.
 #[derive(Debug)]
 pub(crate) struct Budget<'a> {
     function: &'a str,
@@ -29,17 +29,17 @@ impl<'a> Budget<'a> {
         Budget { function, made: 0 }
     }
 
-    /// The function makes a value of so many bytes for a row.
+    /// Adds a value of this many bytes, which the function makes for a row.
     ///
     /// # Errors
-    /// An error of values where that is too much, for the row or for the batch up to it.
+    /// A value error if that is too much for the row, or for the batch so far.
     #[inline]
     pub(crate) fn take(&mut self, bytes: u64) -> Result<(), DataFusionError> {
         self.made = self.made.saturating_add(bytes);
         if bytes > VALUE_BYTES || self.made > BATCH_BYTES { Err(self.refused(bytes)) } else { Ok(()) }
     }
 
-    /// The error for a value that the function cannot make.
+    /// Returns the error for a value that the function cannot make.
     pub(crate) fn error(&self, what: impl fmt::Display) -> DataFusionError {
         DataFusionError::Execution(format!("{}: {what}", self.function))
     }
@@ -53,10 +53,10 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// Adds the bytes of each row's value to `rows`, which is as long as the array.
+/// Adds the size in bytes of each row's value to `rows`, which is as long as the array.
 ///
 /// # Errors
-/// Those of Arrow, on types that are laid out otherwise than they say.
+/// Those of Arrow, for arrays whose layout does not match their type.
 pub fn add_bytes(array: &dyn Array, rows: &mut [u64]) -> Result<(), DataFusionError> {
     let offsets = |rows: &mut [u64], offsets: &[i32]| add_lengths(rows, offsets);
     match array.data_type() {

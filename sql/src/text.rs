@@ -1,4 +1,4 @@
-//! A statement's words with their places in the file. Finds words; knows nothing of what they mean.
+//! A statement's tokens with their places in the file. Finds words without knowing what they mean.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    /// The statement at a place that was read before; none where nothing stands there.
+    /// Returns the statement at a place that was read before. `None` if nothing is there.
     pub(crate) fn of(at: &Location) -> Option<Text> {
         let sql = at.file.text.get(at.offset..at.offset + at.length)?;
         let mut tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
@@ -32,28 +32,28 @@ impl Text {
         (!tokens.is_empty()).then(|| Text { file: Arc::clone(&at.file), tokens })
     }
 
-    /// The whole statement.
+    /// Returns the place of the whole statement.
     pub(crate) fn at(&self) -> Location {
         self.between(self.tokens.first().map(|t| t.span), self.tokens.last().map(|t| t.span))
     }
 
-    /// The first words of the statement: what a message about the whole of it underlines.
+    /// Returns the place of the statement's first words, which a message about the whole statement underlines.
     pub(crate) fn head(&self) -> Location {
         self.between(self.tokens.first().map(|t| t.span), self.tokens.get(2).or(self.tokens.last()).map(|t| t.span))
     }
 
-    /// The statement's source text.
+    /// Returns the statement's source text.
     pub(crate) fn sql(&self) -> &str {
         let at = self.at();
         &self.file.text[at.offset..at.offset + at.length]
     }
 
-    /// A place given by lines and columns.
+    /// Converts lines and columns to a place.
     pub(crate) fn span(&self, span: Span) -> Location {
         self.between(Some(span), Some(span))
     }
 
-    /// The first token that is this word, in any case.
+    /// Finds the first token that is this word, in any case.
     pub(crate) fn word(&self, word: &str) -> Option<Location> {
         self.word_index(word).map(|index| self.span(self.tokens[index].span))
     }
@@ -62,7 +62,7 @@ impl Text {
         self.tokens.iter().position(|token| is_word(token, word))
     }
 
-    /// What stands after the last token that is this word, quoted or not: the value of an option.
+    /// Finds the token after the last one that is this word, quoted or not: the value of an option.
     pub(crate) fn value_of(&self, option: &str) -> Option<Location> {
         let is_key = |token: &TokenWithSpan| match &token.token {
             Token::SingleQuotedString(text) => text.eq_ignore_ascii_case(option),
@@ -72,37 +72,37 @@ impl Text {
         value.map(|token| self.span(token.span))
     }
 
-    /// The second of two words that stand together.
+    /// Finds the second of two adjacent words.
     pub(crate) fn pair(&self, first: &str, second: &str) -> Option<Location> {
         let pair = self.tokens.windows(2).find(|pair| is_word(&pair[0], first) && is_word(&pair[1], second));
         pair.map(|pair| self.span(pair[1].span))
     }
 
-    /// What stands after two words.
+    /// Finds the token after two adjacent words.
     pub(crate) fn after(&self, first: &str, second: &str) -> Option<Location> {
         let found = self.tokens.windows(3).find(|three| is_word(&three[0], first) && is_word(&three[1], second));
         found.map(|three| self.span(three[2].span))
     }
 
-    /// The call of a function: its name directly before a parenthesis, or else the word.
+    /// Finds the call of a function: its name directly before a parenthesis, else the first such word.
     pub(crate) fn call(&self, name: &str) -> Option<Location> {
         self.call_only(name).or_else(|| self.word(name))
     }
 
-    /// The call of a function with its parenthesis.
+    /// Finds the name of a function directly before a parenthesis.
     pub(crate) fn call_only(&self, name: &str) -> Option<Location> {
         let call = self.tokens.windows(2).find(|pair| is_word(&pair[0], name) && pair[1].token == Token::LParen);
         call.map(|pair| self.span(pair[0].span))
     }
 
-    /// The first LIMIT or OFFSET of a query that has no ORDER BY.
+    /// Finds the first LIMIT or OFFSET of a query that has no ORDER BY.
     pub(crate) fn unordered(&self, word: &str) -> Option<Location> {
         let is_unordered = |(index, token): &(usize, &TokenWithSpan)| is_word(token, word) && !self.is_ordered_before(*index);
         let found = self.tokens.iter().enumerate().find(is_unordered);
         found.map(|(_, token)| self.span(token.span)).or_else(|| self.word(word))
     }
 
-    /// Whether ORDER BY stands before a word, in its own query.
+    /// Checks whether ORDER BY comes before a word, within the same query.
     fn is_ordered_before(&self, index: usize) -> bool {
         let mut closed = 0usize;
         for token in self.tokens[..index].iter().rev() {
@@ -117,7 +117,7 @@ impl Text {
         false
     }
 
-    /// The place of what a message names in quotes: a text as it was written, or a word, of `a.b` the last.
+    /// Finds what a message names in quotes: a string literal, or a word; of `a.b`, the last part.
     pub(crate) fn quoted_in(&self, message: &str) -> Option<Location> {
         let quoted = message.split(['\'', '"']).skip(1).step_by(2).filter(|quoted| !quoted.is_empty());
         quoted.into_iter().find_map(|quoted| {
@@ -125,13 +125,13 @@ impl Text {
         })
     }
 
-    /// The first text in single quotes that is this one.
+    /// Finds the first string literal with this text.
     pub(crate) fn literal(&self, text: &str) -> Option<Location> {
         let found = self.tokens.iter().find(|token| matches!(&token.token, Token::SingleQuotedString(found) if found == text));
         found.map(|token| self.span(token.span))
     }
 
-    /// The first token that is this symbol.
+    /// Finds the first token that is this symbol.
     pub(crate) fn symbol(&self, symbol: &str) -> Option<Location> {
         let found = self.tokens.iter().find(|token| token.token.to_string() == symbol);
         found.map(|token| self.span(token.span))
@@ -148,7 +148,7 @@ pub(crate) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(found) if found.value.eq_ignore_ascii_case(word))
 }
 
-/// The byte offset of a line and a column, both from 1, columns in characters.
+/// Returns the byte offset of a line and a column, both from 1. Columns count characters.
 pub(crate) fn byte_offset(text: &str, line: u64, column: u64) -> usize {
     let (line, column) = (usize::try_from(line).unwrap_or(1), usize::try_from(column).unwrap_or(1));
     let start: usize = text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();

@@ -2,7 +2,7 @@
 
 use crate::names::nearest;
 
-/// What to write instead of a type that is not known.
+/// Returns what to write instead of an unknown type.
 pub(crate) fn nearest_type(name: &str) -> String {
     nearest(name, TYPE_NAMES)
         .map_or_else(|| format!("types are {}", TYPE_NAMES.join(", ")), |near| format!("did you mean {near}?"))
@@ -30,7 +30,7 @@ pub(crate) const TYPE_NAMES: [&str; 19] = [
     "STRUCT",
 ];
 
-/// Arrow's names of types as SQL's, and literals without their type: `Int64(1)` is 1.
+/// Replaces Arrow's type names in a text by SQL's, and strips the type from literals: `Int64(1)` becomes 1.
 pub(crate) fn sql_types(text: &str) -> String {
     let mut written = String::new();
     let mut rest = text;
@@ -39,7 +39,7 @@ pub(crate) fn sql_types(text: &str) -> String {
         written.push_str(before);
         let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
         let (word, after) = word.split_at(end);
-        // What stands in quotes is to be written as it is.
+        // Quoted text stays as it is.
         let in_a_word = before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '\'');
         let name = if in_a_word { None } else { sql_type(word) };
         let close = if after.starts_with("(\"") { "\")" } else { ")" };
