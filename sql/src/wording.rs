@@ -9,17 +9,17 @@ use crate::type_names::{nearest_type, sql_types};
 pub struct Wording {
     /// What is wrong; lower case.
     pub message: String,
-    /// What to write instead; none where nothing better is known.
+    /// What to write instead, if something better is known.
     pub help: Option<String>,
 }
 
-/// An error of planning or running a query.
+/// Rewords an error of planning or running a query.
 #[must_use]
 pub fn of_error(error: &DataFusionError) -> Wording {
     of_message(&error.find_root().strip_backtrace())
 }
 
-/// A message of DataFusion's or Arrow's, with the kinds of error that stand before it.
+/// Rewords a message of DataFusion's or Arrow's, without the kinds of error in front of it.
 pub(crate) fn of_message(message: &str) -> Wording {
     let message = without_kinds(message.trim());
     of_values(message)
@@ -32,7 +32,7 @@ fn wording(message: impl Into<String>, help: impl Into<String>) -> Option<Wordin
     Some(Wording { message: message.into(), help: Some(help.into()) })
 }
 
-/// Values that an expression cannot take.
+/// Rewords errors about values that an expression cannot take.
 fn of_values(message: &str) -> Option<Wording> {
     if message.contains("Divide by zero") {
         return wording("a division by zero", "divide by nullif(x, 0): the answer is NULL where x is 0");
@@ -70,7 +70,7 @@ fn of_values(message: &str) -> Option<Wording> {
     None
 }
 
-/// Types that do not fit.
+/// Rewords errors about types that do not fit.
 fn of_types(message: &str) -> Option<Wording> {
     if let Some(written) = message.strip_prefix("Unsupported SQL type ") {
         return wording(format!("no type is named {written}"), nearest_type(written));
@@ -115,7 +115,7 @@ fn of_types(message: &str) -> Option<Wording> {
     None
 }
 
-/// What may not stand where it stands.
+/// Rewords errors about something in a place where it is not allowed.
 fn of_grammar(message: &str) -> Option<Wording> {
     if message.contains("not allowed in the WHERE clause") && message.starts_with("Aggregate") {
         return wording("WHERE is asked of each row, before rows are aggregated", "write HAVING after GROUP BY");
@@ -138,7 +138,7 @@ fn of_grammar(message: &str) -> Option<Wording> {
     None
 }
 
-/// The kinds of error that DataFusion and Arrow put before their messages.
+/// Strips the kinds of error that DataFusion and Arrow put in front of their messages.
 fn without_kinds(mut message: &str) -> &str {
     const KINDS: [&str; 12] = [
         "Error during planning: ",
@@ -160,7 +160,7 @@ fn without_kinds(mut message: &str) -> &str {
     message
 }
 
-/// The text with its first letter small, unless it is a word in capitals.
+/// Makes the first letter of a text lower case, unless the first word is in capitals.
 pub(crate) fn first_lower(text: &str) -> String {
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {

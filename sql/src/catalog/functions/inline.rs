@@ -1,4 +1,4 @@
-//! Calls of functions replaced by their bodies.
+//! Replaces calls of functions by their bodies.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::names::nearest;
 use crate::text::Text;
 
-/// The functions that an expression calls, by name.
+/// Returns the names of the functions that an expression calls.
 pub(super) fn calls(expression: &impl Visit) -> BTreeSet<String> {
     let mut found = Calls(BTreeSet::new());
     let _ = expression.visit(&mut found);
@@ -33,7 +33,7 @@ impl Visitor for Calls {
     }
 }
 
-/// The name that a call has, where it can be one of ours.
+/// Returns the name of a call, if it can be one of ours.
 fn called(call: &Call) -> Option<String> {
     match call.name.0.as_slice() {
         [part] => part.as_ident().map(read_name),
@@ -97,17 +97,17 @@ impl Visitor for OwnNames<'_> {
 /// What stops a query from being inlined.
 enum Stop {
     Wrong(Box<Error>),
-    /// A function that it calls is wrong, which is said already.
+    /// It calls an invalid function, which has been reported already.
     CallsBroken,
 }
 
 impl Functions {
-    /// Puts bodies in the place of their calls in a query; false where the query cannot be used. What is wrong goes to `errors`.
+    /// Replaces calls in a query by bodies. Returns false if the query cannot be used. Errors go to `errors`.
     pub(crate) fn inline(&self, query: &mut Query, text: &Text, errors: &mut Vec<Error>) -> bool {
         self.run(query, text, errors)
     }
 
-    /// The same in the body of a function.
+    /// Does the same in the body of a function.
     pub(super) fn inline_body(&self, function: &mut Function, errors: &mut Vec<Error>) -> bool {
         let text = function.text.clone();
         self.run(&mut function.body, &text, errors)
@@ -133,7 +133,7 @@ struct Inliner<'a> {
 impl VisitorMut for Inliner<'_> {
     type Break = Stop;
 
-    /// A column without a name of its own is named by what is written.
+    /// Names a column without an alias after the text that is written.
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Stop> {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expression) = item
@@ -167,7 +167,7 @@ impl VisitorMut for Inliner<'_> {
     }
 }
 
-/// The body with the arguments of a call, or what is wrong with the call.
+/// Returns the body with the arguments of a call, or what is wrong with the call.
 fn body_for(function: &Function, call: &Call) -> Result<Expr, String> {
     let name = &function.name;
     let only_arguments =
@@ -199,7 +199,7 @@ fn body_for(function: &Function, call: &Call) -> Result<Expr, String> {
     Ok(cast(Expr::Nested(Box::new(body)), &function.returns))
 }
 
-/// Puts the arguments, cast to their types, in the place of the parameters.
+/// Replaces the parameters by the arguments, cast to their types.
 struct Arguments<'a> {
     function: &'a Function,
     arguments: Vec<Expr>,
@@ -208,7 +208,7 @@ struct Arguments<'a> {
 impl VisitorMut for Arguments<'_> {
     type Break = ();
 
-    // After the visit: what is put in is not searched for parameters again.
+    // After the visit, so that an inserted argument is not searched for parameters again.
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         if let Expr::Identifier(name) = expression {
             let name = read_name(name);
