@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The views must equal the same SQL run by DuckDB over the same events: every row, every column. Killed on the way, too.
+# Checks that the views equal the same SQL run by DuckDB over the same events, in every row and column, after the engine was killed once.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source examples/flights/server.sh
@@ -8,7 +8,7 @@ source examples/flights/server.sh
 "$ALLUVIUM_BIN" -C examples/flights run --until-caught-up --http off &
 victim=$!
 manifest=$WORK/data/views/flight_state/manifest.json
-# Killed when it has committed some events and not all, so that the second run begins where a checkpoint left off.
+# Kills the engine when it has committed some events but not all, so that the second run starts from a checkpoint.
 for _ in $(seq 2400); do
   if grep -qsE '"flights":[0-9]{4,}' "$manifest" || ! kill -0 "$victim" 2>/dev/null; then break; fi
   sleep 0.05

@@ -1,4 +1,4 @@
--- Airlines with more than a thousand arrivals, by how many were on time.
+-- Airlines with more than a thousand arrivals, and the share of arrivals that were on time.
 CREATE MATERIALIZED VIEW carrier_punctuality AS
 SELECT data.carrier AS carrier,
        count(*) AS arrivals,

@@ -1,8 +1,8 @@
 """Compares every view of this folder with its own SELECT, run by DuckDB over the events as JSON lines.
 
-Usage: check.py DATA EVENTS: the data folder of the engine, and the folder of JSON-lines files, one a source. Prints a line a
-view and ends with 1 when any differs. Rows are compared as multisets: floating-point columns to 1e-9 relative, all others
-exactly.
+Usage: check.py DATA EVENTS. DATA is the data folder of the engine, EVENTS the folder with a JSON-lines file per source. Prints a
+line per view and exits with 1 if any view differs. Rows are compared as multisets: floating-point columns to 1e-9 relative, all
+others exactly.
 """
 
 import math
@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 
 
 def statements(kind: str):
-    """Name and text of each CREATE statement of a kind, over all SQL files."""
+    """Yields name and text of each CREATE statement of a kind in all SQL files."""
     for path in sorted(HERE.glob("*.sql")):
         text = re.sub(r"--[^\n]*", "", path.read_text())
         for statement in text.split(";"):
@@ -26,7 +26,7 @@ def statements(kind: str):
 
 
 def define_sources(connection, events: pathlib.Path) -> None:
-    """Each source as a view over its JSON lines, with the columns that sources.sql declares."""
+    """Creates a view over the JSON lines of each source, with the columns that sources.sql declares."""
     for name, rest in statements("EXTERNAL TABLE"):
         body = rest[rest.index("(") + 1 : rest.index("STORED AS")].rstrip().removesuffix(")")
         columns, depth, start = [], 0, 0
@@ -71,7 +71,7 @@ def main() -> int:
         made = []
         for name, rest in waiting.items():
             query = rest[re.match(r"(WITH\s*\([^)]*\)\s*)?AS", rest).end() :]
-            # The one function that DuckDB spells otherwise.
+            # The only function that has another name in DuckDB.
             query = query.replace("last_value(", "last(")
             try:
                 connection.execute(f"CREATE TABLE {name} AS {query}")

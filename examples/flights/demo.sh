@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Publishes the flights to a nats-server of its own, runs the views until they have caught up, and shows three through DuckDB.
+# Starts a nats-server, publishes the flights to it, runs the views until they have caught up, and queries three of them with DuckDB.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source examples/flights/server.sh
-echo "demo: a nats-server is at $NATS_URL, its data and ours in $WORK"
-echo "demo: publishing every flight that left New York City in 2013, and the weather"
+echo "demo: started a nats-server at $NATS_URL; all data is in $WORK"
+echo "demo: publishing all flights that left New York City in 2013, and the weather"
 "$ALLUVIUM_FLIGHTS_BIN"
 echo "demo: alluvium -C examples/flights run --until-caught-up"
 "$ALLUVIUM_BIN" -C examples/flights run --until-caught-up --http off
@@ -16,4 +16,4 @@ for query in \
   echo "demo: duckdb: $query"
   .tools/bin/duckdb -box -c "$query"
 done
-echo "demo: done; everything that was started is ended"
+echo "demo: done; stopping the nats-server"

@@ -1,4 +1,4 @@
--- Each flight as its latest event left it: the read model that an event-sourced service would query.
+-- The state of each flight after its latest event: the read model that an event-sourced service would query.
 CREATE MATERIALIZED VIEW flight_state AS
 SELECT aggregate_id,
        max(version) AS version,

@@ -1,4 +1,4 @@
-# Sourced: starts a nats-server of its own on a free port and ends it with the script. Gives $NATS_URL and the folder $WORK.
+# To be sourced. Starts a nats-server on a free port and stops it when the script ends. Sets $NATS_URL and the folder $WORK.
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/alluvium-flights.XXXXXX")
 .tools/bin/nats-server -a 127.0.0.1 -p -1 --ports_file_dir "$WORK" -js -sd "$WORK/jetstream" >"$WORK/nats-server.log" 2>&1 &
 SERVER=$!
@@ -16,5 +16,5 @@ for _ in $(seq 100); do
   kill -0 "$SERVER" 2>/dev/null || { cat "$WORK/nats-server.log"; exit 1; }
   sleep 0.1
 done
-[ -n "$NATS_URL" ] || { echo "nats-server did not say its port"; cat "$WORK/nats-server.log"; exit 1; }
+[ -n "$NATS_URL" ] || { echo "nats-server did not report its port"; cat "$WORK/nats-server.log"; exit 1; }
 export ALLUVIUM_NATS_URL="$NATS_URL" ALLUVIUM_DATA="$WORK/data"

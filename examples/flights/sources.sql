@@ -24,7 +24,7 @@ CREATE EXTERNAL TABLE weather (
 STORED AS NATS
 LOCATION 'nats://127.0.0.1:4222/WEATHER';
 
--- Names of airlines: one event each, beside those of airports and planes.
+-- Names of airlines: one event each. The stream also holds events of airports and planes.
 CREATE EXTERNAL TABLE airlines (
   aggregate_id VARCHAR NOT NULL,
   data         STRUCT<carrier VARCHAR, name VARCHAR>

@@ -1,4 +1,4 @@
--- What was observed at each airport in each hour.
+-- The weather observed at each airport in each hour.
 CREATE MATERIALIZED VIEW weather_by_hour AS
 SELECT data.origin AS origin, data.hour AS hour,
        max(data.precipitation_inches) AS precipitation_inches,

@@ -1,4 +1,4 @@
-//! Local times of day to instants. The data has whole minutes only, and so has this clock.
+//! Converts local times of day to instants. The data has only whole minutes, and so has this module.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ const MINUTES_A_DAY: i64 = 24 * 60;
 pub(crate) struct Minute(pub(crate) i64);
 
 impl Minute {
-    /// From RFC 3339 text.
+    /// Parses RFC 3339 text.
     pub(crate) fn parse(text: &str) -> Result<Minute> {
         let instant = OffsetDateTime::parse(text, &Rfc3339)
             .into_diagnostic()
@@ -21,12 +21,12 @@ impl Minute {
         Ok(Minute(instant.unix_timestamp().div_euclid(60)))
     }
 
-    /// This many minutes later.
+    /// Adds minutes.
     pub(crate) fn plus(self, minutes: i64) -> Minute {
         Minute(self.0 + minutes)
     }
 
-    /// The first instant at or after this one at which clocks of `zone` show `hhmm` (2400 is midnight).
+    /// Returns the first instant at or after this one at which clocks in `zone` show `hhmm` (2400 is midnight).
     pub(crate) fn next_local(self, hhmm: u16, zone: Zone) -> Minute {
         let time_of_day = i64::from(hhmm / 100) * 60 + i64::from(hhmm % 100);
         let utc = time_of_day - zone.offset_minutes(self);
@@ -41,20 +41,21 @@ impl fmt::Display for Minute {
     }
 }
 
-/// How an airport's clocks stand to UTC in 2013.
+/// An airport's time zone in 2013.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Zone {
-    /// Standard time's offset in hours.
+    /// The offset of standard time from UTC in hours.
     pub(crate) standard_hours: i32,
-    /// Whether its clocks follow the United States' daylight saving time.
+    /// Whether the zone follows the daylight saving time of the United States.
     pub(crate) daylight_saving: bool,
 }
 
 impl Zone {
-    /// For airports that the data does not list; all of them lie in Puerto Rico and the Virgin Islands.
+    /// The zone of the airports that the data does not list. All of them are in Puerto Rico and the Virgin Islands.
     pub(crate) const ATLANTIC: Zone = Zone { standard_hours: -4, daylight_saving: false };
 
-    /// Clocks change at two in the morning, local time: from the second Sunday of March to the first one of November.
+    /// Returns the offset from UTC. Daylight saving time begins on the second Sunday of March and ends on the first of November, each time
+    /// at two in the morning, local time.
     fn offset_minutes(self, at: Minute) -> i64 {
         let standard = i64::from(self.standard_hours) * 60;
         let two_o_clock = |month, day, offset| {

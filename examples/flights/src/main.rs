@@ -1,15 +1,15 @@
 //! Turns the nycflights13 data into events in time order, and publishes them to JetStream or writes them as JSON lines.
 //!
-//! | module | what it holds |
+//! | module | what it does |
 //! | --- | --- |
-//! | [`tables`] | the CSV files as rows |
-//! | [`clock`] | local times of day to instants |
-//! | [`timeline`] | which events there are, and their order |
-//! | [`message`] | an event as a message: envelope, subject, id |
-//! | [`publish`] | to JetStream, each event once |
-//! | [`write`] | to files or standard output |
+//! | [`tables`] | reads the CSV files |
+//! | [`clock`] | converts local times of day to instants |
+//! | [`timeline`] | derives the events and their order |
+//! | [`message`] | turns an event into a message: envelope, subject, id |
+//! | [`publish`] | publishes each event once to JetStream |
+//! | [`write`] | writes to files or standard output |
 //!
-//! The same files always give the same events, byte for byte: nothing is random and no clock is read.
+//! The same files always result in the same events, byte for byte: nothing is random and no clock is read.
 
 mod clock;
 mod message;
@@ -28,21 +28,21 @@ use crate::timeline::Timeline;
 
 /// Every flight that left New York City in 2013, and the weather there, as events in time order.
 ///
-/// Publishes to the JetStream streams FLIGHTS, WEATHER and REFERENCE, which it makes where they are missing; or, with
-/// --output, writes JSON lines. Each event has an id of its own, so that publishing again adds nothing.
+/// Publishes to the JetStream streams FLIGHTS, WEATHER and REFERENCE, and creates them if they are missing. With --output,
+/// writes JSON lines instead. Each event has a unique id, so that publishing again adds nothing.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// The folder of the CSV files (`make tools` fills it)
+    /// The folder of the CSV files (`make tools` downloads them)
     #[arg(long, value_name = "DIR", default_value = ".tools/nycflights13")]
     data: PathBuf,
     /// The NATS server
     #[arg(long, value_name = "URL", env = "ALLUVIUM_NATS_URL", default_value = "nats://127.0.0.1:4222")]
     server: String,
-    /// Write JSON lines instead of publishing: `-` for all on standard output, else a folder that gets a file a source
+    /// Write JSON lines instead of publishing: `-` for everything to standard output, else a folder for one file per source
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Only the first N flights, and the weather until the last of their events
+    /// Use only the first N flights, and the weather up to the last of their events
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! An event as a message: the envelope that event-sourced systems use, its subject and its id.
+//! Turns an event into a message: an envelope as event-sourced systems use it, a subject and an id.
 
 use miette::{IntoDiagnostic, Result};
 use serde::{Serialize, Serializer};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use crate::clock::Minute;
 use crate::timeline::{Event, Timeline};
 
-/// Where a message belongs.
+/// The source that a message belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     Flights,
@@ -19,7 +19,7 @@ pub(crate) enum Source {
 impl Source {
     pub(crate) const ALL: [Source; 5] = [Source::Flights, Source::Weather, Source::Airlines, Source::Airports, Source::Planes];
 
-    /// Its name in `sources.sql`.
+    /// Returns its name in `sources.sql`.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Source::Flights => "flights",
@@ -30,7 +30,7 @@ impl Source {
         }
     }
 
-    /// The stream that carries it.
+    /// Returns the name of its stream.
     pub(crate) fn stream(self) -> &'static str {
         match self {
             Source::Flights => "FLIGHTS",
@@ -40,12 +40,12 @@ impl Source {
     }
 }
 
-/// What is published.
+/// A message to publish.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Message {
     pub(crate) source: Source,
     pub(crate) subject: String,
-    /// The event's id, in all streams the only one of its kind.
+    /// The event's id, unique in all streams.
     pub(crate) id: String,
     /// One JSON object without a line break.
     pub(crate) body: String,
@@ -68,10 +68,10 @@ struct Metadata<'a> {
     causation_id: Option<&'a str>,
 }
 
-/// Each event of a flight says which flight it is, and then what is new.
+/// The data of a flight's events: the flight, then what is new.
 #[derive(Serialize)]
 struct FlightData<'a> {
-    /// Local date of the scheduled departure.
+    /// The local date of the scheduled departure.
     date: String,
     carrier: &'a str,
     flight: u32,
@@ -80,7 +80,7 @@ struct FlightData<'a> {
     tailnum: Option<&'a str>,
     distance_miles: u32,
     scheduled_departure: Minute,
-    /// Local hour of the scheduled departure.
+    /// The local hour of the scheduled departure.
     scheduled_hour: u8,
     #[serde(flatten)]
     news: News,
@@ -144,7 +144,7 @@ impl Serialize for Minute {
 }
 
 impl Timeline<'_> {
-    /// All messages in order.
+    /// Returns all messages in order.
     pub(crate) fn messages(&self) -> impl Iterator<Item = Result<Message>> {
         self.events.iter().map(|(at, event)| self.message(*at, *event))
     }
@@ -200,7 +200,7 @@ impl Timeline<'_> {
     fn flight(&self, at: Minute, index: usize, event_type: &'static str, version: u32, news: News) -> Result<Message> {
         let flight = &self.tables.flights[index];
         let date = format!("{}-{:02}-{:02}", flight.year, flight.month, flight.day);
-        // A carrier uses a number once a day from each of the three airports: checked by the uniqueness of ids in check.py.
+        // A carrier uses a flight number once a day from each of the three airports, so this id is unique.
         let aggregate = format!("{date}-{}-{}-{}", flight.carrier, flight.flight, flight.origin);
         let data = FlightData {
             date,

@@ -1,7 +1,7 @@
-//! Events to JetStream, each once, however often this is run and wherever it was stopped.
+//! Publishes each event once to JetStream, however often it runs and wherever it was interrupted.
 //!
-//! A stream holds its events in the order of the timeline, so its last message says where to go on; the server drops what
-//! comes twice within its duplicate window, by the id in `Nats-Msg-Id`.
+//! A stream holds its events in the order of the timeline, so its last message shows where to continue. Within its duplicate window, the
+//! server drops repeated messages by the id in `Nats-Msg-Id`.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -16,12 +16,12 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 use crate::message::Source;
 use crate::timeline::Timeline;
 
-/// Acknowledgements that may be outstanding.
+/// The maximum number of outstanding acknowledgements.
 const WINDOW: usize = 4_000;
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const STREAMS: [(&str, &str); 3] = [("FLIGHTS", "flights.>"), ("WEATHER", "weather.>"), ("REFERENCE", "reference.>")];
 
-/// Makes the streams where they are missing, and publishes what they do not hold yet.
+/// Creates missing streams, and publishes the events that they do not hold yet.
 pub(crate) async fn publish(timeline: &Timeline<'_>, server: &str) -> Result<()> {
     let client = async_nats::connect(server).await.into_diagnostic().wrap_err_with(|| format!("connecting to {server}"))?;
     let jetstream = jetstream::new(client);
@@ -33,11 +33,11 @@ pub(crate) async fn publish(timeline: &Timeline<'_>, server: &str) -> Result<()>
     let published = send(&jetstream, timeline, held).await?;
     let seconds = started.elapsed().as_secs_f64();
     let there = timeline.events.len() - published;
-    eprintln!("published {published} events in {seconds:.1} s; {there} were there already");
+    eprintln!("published {published} events in {seconds:.1} s; {there} were already there");
     Ok(())
 }
 
-/// Opens or makes a stream, and gives the number of the timeline's events that it holds.
+/// Opens or creates a stream, and returns the number of the timeline's events that it holds.
 async fn open(jetstream: &Context, timeline: &Timeline<'_>, name: &str, subjects: &str) -> Result<usize> {
     let config = Config {
         name: name.into(),
@@ -57,13 +57,13 @@ async fn open(jetstream: &Context, timeline: &Timeline<'_>, name: &str, subjects
         return Ok(state.messages as usize);
     }
     Err(miette!(
-        help = "delete the stream (`nats stream rm`), or take a server of its own",
-        "the stream {name} holds {} messages that are not these events from the first one on",
+        help = "delete the stream (`nats stream rm`), or use another server",
+        "the stream {name} holds {} messages that are not the first of these events",
         state.messages
     ))
 }
 
-/// One past the index, among the stream's events, of its last message.
+/// Returns one past the index of the stream's last message among the timeline's events for the stream.
 async fn position_after(stream: &Stream, timeline: &Timeline<'_>, name: &str, sequence: u64) -> Result<Option<usize>> {
     let last = stream.get_raw_message(sequence).await.into_diagnostic().wrap_err_with(|| format!("reading from {name}"))?;
     let Some(id) = last.headers.get(NATS_MESSAGE_ID) else { return Ok(None) };
@@ -80,7 +80,7 @@ async fn position_after(stream: &Stream, timeline: &Timeline<'_>, name: &str, se
     Ok(None)
 }
 
-/// Publishes all but the first `held` events of each stream, and gives their number.
+/// Publishes all but the first `held` events of each stream, and returns the number of published events.
 async fn send(jetstream: &Context, timeline: &Timeline<'_>, mut held: HashMap<&str, usize>) -> Result<usize> {
     let bar = progress(timeline.events.len() as u64);
     let mut outstanding = VecDeque::with_capacity(WINDOW);
@@ -111,9 +111,9 @@ async fn send(jetstream: &Context, timeline: &Timeline<'_>, mut held: HashMap<&s
 async fn acknowledged(outstanding: &mut VecDeque<(Source, PublishAckFuture)>) -> Result<()> {
     let Some((source, sent)) = outstanding.pop_front() else { return Ok(()) };
     let stored = sent.await.into_diagnostic();
-    let stored = stored.wrap_err_with(|| format!("publishing to {}; run again to go on from there", source.stream()))?;
+    let stored = stored.wrap_err_with(|| format!("publishing to {}; run again to continue from there", source.stream()))?;
     if stored.stream != source.stream() {
-        return Err(miette!("events of {} are taken by the stream {}", source.stream(), stored.stream));
+        return Err(miette!("the events of {} are stored in the stream {}", source.stream(), stored.stream));
     }
     Ok(())
 }

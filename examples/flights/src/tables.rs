@@ -1,4 +1,4 @@
-//! The CSV files as rows, as they stand: local times, `NA` for what is not known.
+//! Reads the rows of the CSV files unchanged: times are local, and `NA` stands for an unknown value.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,19 +8,19 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer};
 
-/// A flight, with the members of `flights.csv` that the events use.
+/// A flight, with the columns of `flights.csv` that the events use.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Flight {
     pub(crate) year: i32,
     pub(crate) month: u8,
     pub(crate) day: u8,
-    /// Minutes; none for a flight that was cancelled.
+    /// In minutes; `None` for a cancelled flight.
     #[serde(deserialize_with = "known")]
     pub(crate) dep_delay: Option<i32>,
-    /// Local time of day at the destination as `hhmm`; none where it did not land there, as far as is known.
+    /// The local time of day at the destination as `hhmm`; `None` if the flight is not known to have landed there.
     #[serde(deserialize_with = "known")]
     pub(crate) arr_time: Option<u16>,
-    /// Minutes; none for flights that were diverted.
+    /// In minutes; `None` for a diverted flight.
     #[serde(deserialize_with = "known")]
     pub(crate) arr_delay: Option<i32>,
     pub(crate) carrier: String,
@@ -29,15 +29,15 @@ pub(crate) struct Flight {
     pub(crate) tailnum: Option<String>,
     pub(crate) origin: String,
     pub(crate) dest: String,
-    /// Minutes.
+    /// In minutes.
     #[serde(deserialize_with = "known")]
     pub(crate) air_time: Option<u32>,
-    /// Miles.
+    /// In miles.
     pub(crate) distance: u32,
-    /// The hour and minute of the scheduled departure, local time.
+    /// The hour and minute of the scheduled departure, in local time.
     pub(crate) hour: u8,
     pub(crate) minute: u8,
-    /// The scheduled departure's hour as RFC 3339 in UTC.
+    /// The hour of the scheduled departure, in RFC 3339 and UTC.
     pub(crate) time_hour: String,
 }
 
@@ -80,11 +80,11 @@ pub(crate) struct Airport {
     pub(crate) name: String,
     pub(crate) lat: f64,
     pub(crate) lon: f64,
-    /// Feet.
+    /// In feet.
     pub(crate) alt: i32,
-    /// Standard time's offset from UTC in hours.
+    /// The offset of standard time from UTC in hours.
     pub(crate) tz: i32,
-    /// `A` where the clocks follow the United States' daylight saving time; `N` and `U` where not or not known.
+    /// `A` if the airport follows the daylight saving time of the United States, `N` if not, `U` if unknown.
     pub(crate) dst: char,
     #[serde(deserialize_with = "known")]
     pub(crate) tzone: Option<String>,
@@ -105,7 +105,7 @@ pub(crate) struct Plane {
     pub(crate) engine: String,
 }
 
-/// All files.
+/// The rows of all files.
 #[derive(Debug)]
 pub(crate) struct Tables {
     pub(crate) flights: Vec<Flight>,
@@ -116,7 +116,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// Reads the five files of a folder, and at most `limit` of the flights.
+    /// Reads the five files of a folder, but at most `limit` flights.
     pub(crate) fn read(folder: &Path, limit: Option<usize>) -> Result<Tables> {
         Ok(Tables {
             flights: rows(folder, "flights.csv", limit)?,
@@ -130,12 +130,12 @@ impl Tables {
 
 fn rows<T: DeserializeOwned>(folder: &Path, name: &str, limit: Option<usize>) -> Result<Vec<T>> {
     let path = folder.join(name);
-    let reading = || format!("reading {}; `make tools` brings the data", path.display());
+    let reading = || format!("reading {}; run `make tools` to download the data", path.display());
     let mut reader = csv::Reader::from_path(&path).into_diagnostic().wrap_err_with(reading)?;
     reader.deserialize().take(limit.unwrap_or(usize::MAX)).collect::<Result<Vec<T>, _>>().into_diagnostic().wrap_err_with(reading)
 }
 
-/// A value, or none for `NA`.
+/// Deserializes a value, or `None` for `NA`.
 fn known<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: Display>,

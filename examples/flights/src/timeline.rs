@@ -1,7 +1,7 @@
-//! Which events the tables hold, and their order in time.
+//! Derives the events and their order in time from the tables.
 //!
-//! What the data does not say is set here, once for all: reference data is registered before everything else; a flight is
-//! scheduled a day before its departure; a cancelled flight is cancelled at the time at which it should have left.
+//! This module supplies the times that the data lacks: reference data is registered before everything else; a flight is scheduled a day
+//! before its departure; a cancelled flight is cancelled at its scheduled departure.
 
 use std::collections::HashMap;
 
@@ -13,40 +13,40 @@ use crate::tables::{Flight, Tables};
 const MINUTES_SCHEDULED_AHEAD: i64 = 24 * 60;
 const REGISTERED_AT: &str = "2012-12-31T00:00:00Z";
 
-/// What happened; the number is an index into the table concerned. In the order in which events of one minute come.
+/// What happened. The number is an index into the table concerned. The variants are in the order of events within one minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Event {
-    /// Of an airline.
+    /// An airline was registered.
     AirlineRegistered(usize),
-    /// Of an airport.
+    /// An airport was registered.
     AirportRegistered(usize),
-    /// Of an aircraft.
+    /// An aircraft was registered.
     PlaneRegistered(usize),
-    /// Of the weather.
+    /// The weather was observed.
     WeatherObserved(usize),
-    /// Of a flight, its first.
+    /// The first event of a flight.
     Scheduled(usize),
-    /// Of a flight, its second.
+    /// The second event of a flight.
     Departed(usize),
-    /// Of a flight, its third.
+    /// The third and last event of a flight.
     Arrived(usize),
-    /// Of a flight, its second and last.
+    /// The second and last event of a cancelled flight.
     Cancelled(usize),
 }
 
-/// Every event with its time, in order of time.
+/// All events with their times, in order of time.
 #[derive(Debug)]
 pub(crate) struct Timeline<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) events: Vec<(Minute, Event)>,
     /// The scheduled departure of each flight.
     pub(crate) scheduled: Vec<Minute>,
-    /// The number of each observation among those of its airport, from 1.
+    /// The number of each weather observation among those of its airport, from 1.
     pub(crate) observation: Vec<u32>,
 }
 
 impl Timeline<'_> {
-    /// The events of all tables.
+    /// Derives the events of all tables.
     pub(crate) fn new(tables: &Tables) -> Result<Timeline<'_>> {
         let scheduled = tables.flights.iter().map(scheduled_departure).collect::<Result<Vec<_>>>()?;
         let mut events = flight_events(tables, &scheduled);
@@ -105,7 +105,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::tables::{Airline, Airport, Weather};
 
-    /// Two flights of which one is cancelled, one that never arrives, and three hours of weather.
+    /// Three flights, of which one is cancelled and one never arrives, and three hours of weather.
     pub(crate) fn tables() -> Tables {
         let flight = |number, dep_delay, arr_time| Flight {
             year: 2013,

@@ -1,4 +1,4 @@
-//! Events as JSON lines.
+//! Writes events as JSON lines.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -9,7 +9,7 @@ use miette::{IntoDiagnostic, Result, WrapErr};
 use crate::message::Source;
 use crate::timeline::Timeline;
 
-/// All events in order of time. A reader that goes away ends it, without an error.
+/// Writes all events in order of time to standard output. Ends without an error if the reader closes the pipe.
 pub(crate) fn to_stdout(timeline: &Timeline<'_>) -> Result<()> {
     let mut output = BufWriter::with_capacity(1 << 20, io::stdout().lock());
     for message in timeline.messages() {
@@ -21,7 +21,7 @@ pub(crate) fn to_stdout(timeline: &Timeline<'_>) -> Result<()> {
     output.flush().into_diagnostic().wrap_err("writing to standard output")
 }
 
-/// A file a source, `<source>.jsonl`, each in order of time. Files that are there are replaced.
+/// Writes one file per source, `<source>.jsonl`, in order of time. Replaces existing files.
 pub(crate) fn to_folder(timeline: &Timeline<'_>, folder: &Path) -> Result<()> {
     let writing = || format!("writing to {}", folder.display());
     fs::create_dir_all(folder).into_diagnostic().wrap_err_with(writing)?;
