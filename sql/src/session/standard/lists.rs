@@ -1,4 +1,4 @@
-//! `a IN (1) AND a IN (2)` is unknown where a is NULL. DataFusion 55.2 intersects the two lists, and replaces an empty list by
+//! `a IN (1) AND a IN (2)` is unknown where a is NULL. DataFusion 55.2 merges the two lists, and turns an empty list into
 //! false (its issue 24246), so that NOT around it is true. So two lists over the same value are kept apart.
 
 use datafusion::common::Result;

@@ -1,9 +1,9 @@
-//! `->` and `->>` bind more tightly than comparison, IN, LIKE, BETWEEN, IS and `||`, as in PostgreSQL. The parser takes `a->>'k' = 'v'` for
-//! `a->>('k' = 'v')` and `x = a->>'k'` for `(x = a)->>'k'`. What stands in parentheses stays.
+//! `->` and `->>` bind more tightly than comparison, IN, LIKE, BETWEEN, IS and `||`, as in PostgreSQL. The parser reads `a->>'k' =
+//! 'v'` as `a->>('k' = 'v')`, and `x = a->>'k'` as `(x = a)->>'k'`. Expressions in parentheses stay as they are.
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 
-/// Takes a JSON operator out of an expression that binds less tightly.
+/// Moves a JSON operator below an operator that binds less tightly.
 pub(super) fn bind(expression: &mut Expr) {
     while let Some(bound) = rotated(expression) {
         *expression = bound;
@@ -24,7 +24,7 @@ fn rotated(expression: &Expr) -> Option<Expr> {
     }
     let mut outer = right.as_ref().clone();
     if let Some(first) = first_operand(&mut outer) {
-        // The operand may again be an expression that binds less tightly: it is bound in its turn.
+        // The operand may again be an expression that binds less tightly, so it is bound in turn.
         let mut path = Expr::BinaryOp { left: left.clone(), op: op.clone(), right: Box::new(first.clone()) };
         bind(&mut path);
         *first = path;
@@ -51,7 +51,7 @@ fn binds_less(operator: &BinaryOperator) -> bool {
     )
 }
 
-/// The operand that an expression begins with, where it binds less tightly than an arrow.
+/// Returns the operand that an expression begins with, if the expression binds less tightly than an arrow.
 fn first_operand(expression: &mut Expr) -> Option<&mut Expr> {
     let operand = match expression {
         Expr::BinaryOp { left, op, .. } if binds_less(op) => left,
@@ -78,7 +78,7 @@ fn first_operand(expression: &mut Expr) -> Option<&mut Expr> {
     Some(operand)
 }
 
-/// The operand that an expression ends with, where it binds less tightly than an arrow.
+/// Returns the operand that an expression ends with, if the expression binds less tightly than an arrow.
 fn last_operand(expression: &mut Expr) -> Option<&mut Expr> {
     match expression {
         Expr::BinaryOp { right, op, .. } if binds_less(op) => Some(right),

@@ -1,5 +1,5 @@
-//! Members of structs: `items[1].sku` and `(items[1]).sku` read as `items[1]['sku']`, and a member that is selected without AS goes by its own
-//! name.
+//! Members of structs: reads `items[1].sku` and `(items[1]).sku` as `items[1]['sku']`, and names a member that is selected without
+//! AS after itself.
 
 use datafusion::sql::sqlparser::ast::{
     AccessExpr, Expr, Ident, Select, SelectItem, Subscript, TableFactor, TableWithJoins, Value,
@@ -7,10 +7,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::name::normalized;
 
-/// Reads a dot after brackets as the member in brackets.
+/// Rewrites a dot after brackets as the member in brackets.
 pub(super) fn dot(expression: &mut Expr) {
     let Expr::CompoundFieldAccess { root, access_chain } = expression else { return };
-    // Dots after a name are parts of the name.
+    // Dots directly after a name are parts of the name.
     let mut in_brackets = !matches!(root.as_ref(), Expr::Identifier(_) | Expr::CompoundIdentifier(_));
     for access in access_chain {
         in_brackets |= matches!(access, AccessExpr::Subscript(_));
@@ -24,7 +24,7 @@ pub(super) fn dot(expression: &mut Expr) {
     }
 }
 
-/// Names the members that are selected, where no other column has the name.
+/// Names the selected members, unless another column has the name.
 pub(super) fn name(select: &mut Select) {
     let relations: Vec<String> = select.from.iter().flat_map(relations).collect();
     let names: Vec<Option<(Ident, bool)>> = select.projection.iter().map(|item| named(item, &relations)).collect();
@@ -39,7 +39,7 @@ pub(super) fn name(select: &mut Select) {
     }
 }
 
-/// The name of a column that is selected, and whether it is that of a member without one.
+/// Returns the name of a selected column, and whether it is that of a member without an alias.
 fn named(item: &SelectItem, relations: &[String]) -> Option<(Ident, bool)> {
     match item {
         SelectItem::ExprWithAlias { alias, .. } => Some((alias.clone(), false)),
@@ -57,7 +57,7 @@ fn named(item: &SelectItem, relations: &[String]) -> Option<(Ident, bool)> {
     }
 }
 
-/// The names by which the relations of FROM are known.
+/// Returns the names by which the relations in FROM are known.
 fn relations(from: &TableWithJoins) -> Vec<String> {
     let joined = from.joins.iter().map(|join| &join.relation);
     std::iter::once(&from.relation).chain(joined).flat_map(known_as).collect()

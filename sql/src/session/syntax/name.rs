@@ -1,8 +1,8 @@
-//! Names as they are compared.
+//! Names in the form in which they are compared.
 
 use datafusion::sql::sqlparser::ast::Ident;
 
-/// As written in quotes, else in lower case.
+/// Returns a quoted name as it is written, and any other name in lower case.
 pub(super) fn normalized(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }

@@ -1,8 +1,8 @@
-//! Functions of PostgreSQL, DuckDB, Snowflake, BigQuery and Spark that are here under another name.
+//! Functions of PostgreSQL, DuckDB, Snowflake, BigQuery and Spark that have another name here.
 //!
 //! | there | here |
 //! | --- | --- |
-//! | `arg_max(x, by)`, `max_by`, `arg_min`, `min_by` | `first_value(x ORDER BY by DESC)` of the rows with both |
+//! | `arg_max(x, by)`, `max_by`, `arg_min`, `min_by` | `first_value(x ORDER BY by DESC)` over the rows that have both |
 //! | `count_if(c)`, `countif` | `count(*) FILTER (WHERE c)` |
 //! | `list(x)`, `list_agg` | `array_agg(x)` |
 //! | `listagg(x, d)`, `group_concat` | `string_agg(x, d)` |
@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions, Value,
 };
 
-/// Names that stand for another one, with the same arguments.
+/// Other names of functions that take the same arguments.
 const ALIASES: [(&str, &str); 23] = [
     ("list", "array_agg"),
     ("list_agg", "array_agg"),
@@ -42,7 +42,7 @@ const ALIASES: [(&str, &str); 23] = [
     ("approx_quantile", "approx_percentile_cont"),
 ];
 
-/// Writes a function of another engine as it is called here.
+/// Rewrites a call of another engine's function as it is written here.
 pub(super) fn translate(expression: &mut Expr) {
     let Expr::Function(function) = expression else { return };
     let Some(name) = plain_name(&function.name) else { return };
@@ -68,7 +68,7 @@ fn span(name: &ObjectName) -> datafusion::sql::sqlparser::tokenizer::Span {
     datafusion::sql::sqlparser::ast::Spanned::span(name)
 }
 
-/// The arguments of a call that has exactly so many plain ones.
+/// Returns the arguments of a call that has exactly `N` plain ones.
 fn plain_arguments<const N: usize>(function: &mut Function) -> Option<(&mut FunctionArgumentList, [Expr; N])> {
     let FunctionArguments::List(list) = &mut function.args else { return None };
     let plain = list.args.iter().map(|argument| match argument {
