@@ -1,4 +1,5 @@
-//! Events as they arrive: members written in other ways than their type, options that say how they are read, files that are no JSON lines.
+//! Events as they arrive in practice: values written differently from their type, options for reading them, and files that are not JSON
+//! lines.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +8,7 @@ use serde_json::Value;
 
 use crate::duckdb;
 
-/// Whether it has caught up, be it with events that were set aside (exit code 3), and what it said.
+/// Runs until caught up. Returns whether that succeeded, with or without events that were set aside (exit code 3), and the log.
 fn run(dir: &Path) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_alluvium"))
         .env_clear()
@@ -18,7 +19,7 @@ fn run(dir: &Path) -> (bool, String) {
     (matches!(output.status.code(), Some(0 | 3)), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The rows of view `v`, in the order of its columns.
+/// Returns the rows of view `v`, sorted.
 fn rows(dir: &Path) -> Vec<Value> {
     let sql =
         format!("SELECT to_json(v) AS row FROM read_parquet('{}/data/views/v/current/*.parquet') v ORDER BY v", dir.display());
@@ -30,7 +31,7 @@ fn value(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// A project of one source and one view, of which each line of events may come in a run of its own.
+/// Checks a project of one source and one view, with all events in one run and with one more in each run.
 fn check(columns: &str, options: &str, query: &str, events: &[&str], expected: &[&str]) {
     for runs in [1, events.len()] {
         let dir = tempfile::tempdir().unwrap();

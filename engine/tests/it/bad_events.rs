@@ -1,19 +1,19 @@
-//! Bad events: the good ones are in the views, those with a bad member in the views that do not read it, and each lies exactly once in the
-//! dead letters.
+//! Bad events among good ones. Good events are in all views, events with a bad member are in the views that do not read it, and each bad
+//! event is kept exactly once as a dead letter.
 
 use std::fmt::Write as _;
 
 use crate::duckdb;
 use crate::orders::{Orders, Running, VIEWS, wait_until};
 
-/// Fails where `order_id` is a multiple of 1000.
+/// Fails on orders whose number is a multiple of 1000.
 const FUSSY: &str =
     "SELECT order_id, CAST(CASE WHEN order_id % 1000 = 0 THEN country ELSE '7' END AS BIGINT) AS number FROM orders";
 
-/// Those of all views here that read the number of an order, by name.
+/// The names of the views that read the number of an order, sorted.
 const READ_NUMBER: &str = "by_customer, fussy, large_orders, totals";
 
-/// The kinds of a broken body, made from a good one.
+/// Makes a broken body of one kind from a good one, or returns `None` if there is no such kind.
 fn broken(kind: usize, good: &str) -> Option<Vec<u8>> {
     Some(match kind {
         0 => good.as_bytes()[..good.len() / 2].to_vec(),
@@ -28,21 +28,21 @@ fn broken(kind: usize, good: &str) -> Option<Vec<u8>> {
     })
 }
 
-/// Whether all that is wrong with a kind is the order's number.
+/// Whether only the order's number is wrong in bodies of this kind.
 fn is_bad_number(kind: usize) -> bool {
     kind == 3 || kind == 7
 }
 
-/// A good order, and the same without its number.
+/// Returns a good order without its number.
 fn without_number(good: &str) -> String {
     good.replacen("\"order_id\":", "\"order_id\":null,\"was\":", 1)
 }
 
-/// A stream with bad events among good ones, and what has to be in the dead letters.
+/// A stream with bad events among good ones, and the expected dead letters.
 struct Mixture {
     orders: Orders,
     sequence: u64,
-    /// Sequence, view, length, beginning of the body in hexadecimal, as DuckDB gives them.
+    /// Sequence, views, length and the beginning of the body in hexadecimal, as DuckDB prints them.
     letters: Vec<String>,
 }
 
@@ -116,7 +116,7 @@ impl Mixture {
     }
 }
 
-/// Fails on the one row that it has.
+/// Fails on its only row.
 const HOPELESS: &str = "SELECT count(*) / (count(*) - count(*)) AS share FROM orders";
 
 #[test]
@@ -144,7 +144,7 @@ fn each_bad_event_is_kept_exactly_once() {
         counts.sum()
     };
     assert_eq!(counted("alluvium_dead_letters_total"), mixture.letters.len() as f64);
-    // One for each commit, of which there is at least one.
+    // One row is left out at each commit, and there is at least one commit.
     assert!(counted("alluvium_rows_left_out_total") >= 1.0);
     let status = mixture.orders.alluvium(&["status", "--format", "json"]).output().unwrap();
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
@@ -201,7 +201,7 @@ fn a_views_rows_are_the_same_whichever_other_views_there_are() {
     orders.assert_equal(&[by_country]);
     assert!(!orders.dir().join("data/dead_letters").read_dir().unwrap().any(|entry| entry.unwrap().path().is_file()));
 
-    // A view that is added later finds the same events bad as one that was there from the first on.
+    // A view that is added later finds the same bad events as one that has been there from the start.
     orders.declare(totals.0, totals.1);
     let mut running = orders.start();
     let expected = publish(&mut orders);

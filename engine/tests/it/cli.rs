@@ -1,4 +1,4 @@
-//! The program as a user starts it: exit codes, messages, signals.
+//! The commands as a user starts them: exit codes, messages and signals.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -20,7 +20,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// A folder made by `alluvium init`.
+/// Makes a project with `alluvium init`.
 fn new_folder() -> (tempfile::TempDir, PathBuf) {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("views");
@@ -37,7 +37,7 @@ fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Killed when a test fails.
+/// A running process, which is killed when a test fails.
 struct Running(Child);
 
 impl Drop for Running {
@@ -74,7 +74,7 @@ fn check_points_at_the_place() {
     assert_eq!((good.status.code(), text(&good.stderr)), (Some(0), String::new()));
     let said = text(&good.stdout);
     assert!(said.contains("3 views and 1 source: no errors") && !said.contains("warning"), "{said}");
-    // A line a view: its class, its key, its state, what it reads.
+    // One line for each view: class, key, state and sources.
     let line = |view: &str| {
         let line = said.lines().find(|line| line.trim_start().starts_with(view)).unwrap_or_else(|| panic!("{view}: {said}"));
         line.split("  ").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect::<Vec<_>>()
@@ -225,7 +225,7 @@ fn status_tells_after_the_end_what_stopped_a_view() {
     };
     assert_eq!(phase(), ("stopped".to_owned(), None));
 
-    // What it remembers is gone.
+    // Remove the view's state.
     std::fs::remove_dir_all(dir.join("data/state/revenue_by_country")).unwrap();
     assert_eq!(run().status.code(), Some(1));
     let (stopped, error) = phase();
@@ -279,7 +279,7 @@ fn a_second_run_is_refused_and_sigterm_commits_and_ends_with_0() {
     assert!(answer.status.success(), "{}", text(&answer.stderr));
 }
 
-/// A folder of views over lines of which every one but the first is bad.
+/// Makes a project with views over lines that are all bad except the first.
 fn folder_of_bad_lines() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path().to_owned();
@@ -359,7 +359,7 @@ fn dead_letters_are_listed_shown_and_dropped() {
     assert_eq!(asked.status.code(), Some(1), "nobody can say yes");
     assert_eq!(said(&["drop", "--sequence", "3", "--yes"]), "dropped 1 dead letters\n");
     assert_eq!(sequences(&[]), [2, 4]);
-    // What is left is as the engine wrote it: it finds that these are kept already.
+    // The remaining letters are as the engine wrote them, so it finds that they are already kept.
     std::fs::write(dir.join("more.sql"), "CREATE MATERIALIZED VIEW more AS SELECT a + 1 AS b FROM events;\n").unwrap();
     assert_eq!(ask(&dir, &["run", "--until-caught-up", "--http", "off"]).status.code(), Some(3));
     assert_eq!(sequences(&[]), [2, 4]);

@@ -1,4 +1,4 @@
-//! Killed, at any moment and at every step of a commit, the views end up as if nothing had happened.
+//! Kills at random moments and at every step of a commit: the views end up as if nothing had happened.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ fn dies_at_every_point_of_the_commit() {
     for point in COMMIT_POINTS {
         for passing in 1..=3 {
             let name = format!("{point}:{passing}");
-            // Each run finds something to commit.
+            // Give each run something to commit.
             orders.publish(300);
             let mut command = orders.alluvium(&["run"]);
             let mut running = Running(orders.logging(command.env("ALLUVIUM_FAILPOINT", &name)).spawn().unwrap());

@@ -1,5 +1,5 @@
-//! Killed at random moments, views that read each other through every class of operator end up as if nothing had happened: what
-//! joins, first rows, distinct values and windows remember is committed with the rows that follow from it.
+//! Kills at random moments, with views that read each other through every class of operator. They end up as if nothing had happened: the
+//! state of joins, first rows, distinct values and windows is committed together with the rows.
 
 use std::time::Instant;
 
@@ -8,15 +8,15 @@ use crate::orders::{Orders, Paced, Running};
 const EVENTS: usize = 50_000;
 const KILLS: usize = 16;
 
-/// Each reads views above it, so that all are committed together; DuckDB runs the same text.
+/// Each view reads views above it, so that all are committed together. DuckDB runs the same text.
 const VIEWS: &[(&str, &str)] = &[
-    // Merged.
+    // A merged aggregate.
     (
         "by_customer",
         "SELECT customer % 2000 AS customer, count(*) AS n, sum(total) AS revenue, max(order_id) AS newest FROM orders \
          GROUP BY customer % 2000",
     ),
-    // The latest row by key, of rows that only arrive.
+    // The latest row of each key, over rows that only arrive.
     (
         "latest",
         "SELECT customer, order_id, country, total FROM (SELECT customer % 2000 AS customer, order_id, country, total, \
@@ -41,15 +41,15 @@ const VIEWS: &[(&str, &str)] = &[
     ),
     // Distinct values of rows that change.
     ("seen", "SELECT DISTINCT country, n FROM profiles"),
-    // Window functions over rows that change: the partitions that changes touch are computed again.
+    // Window functions over rows that change: touched partitions are recomputed.
     (
         "ranked",
         "SELECT country, customer, revenue, rank() OVER (PARTITION BY country ORDER BY revenue DESC) AS place, \
          count(*) OVER (PARTITION BY country) AS customers FROM profiles",
     ),
-    // The first rows of all, of rows that change.
+    // The first rows of all, over rows that change.
     ("best", "SELECT customer, revenue FROM by_customer ORDER BY revenue DESC, customer LIMIT 20"),
-    // Aggregates over all that: one that is kept by weights, one that is computed again by key.
+    // Aggregates over all these: one weighted, one recomputed by key.
     (
         "leaders",
         "SELECT country, count(*) AS n, sum(revenue) AS revenue, min(revenue) AS least, max(customers) AS customers FROM ranked \
@@ -58,7 +58,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("sizes", "SELECT n, count(*) AS countries FROM seen GROUP BY n"),
 ];
 
-/// The same under `retain`: what each of them remembers goes with its windows.
+/// The same under `retain`: the state of each view is evicted with its windows.
 const WINDOWS: &[(&str, &str)] = &[
     (
         "minutes",
@@ -71,7 +71,7 @@ const WINDOWS: &[(&str, &str)] = &[
          (PARTITION BY window_end ORDER BY total DESC, order_id) AS place FROM (SELECT date_trunc('minute', placed_at) + \
          INTERVAL '1 minute' AS window_end, country, order_id, total FROM orders) AS placed) AS ranked WHERE place <= 3",
     ),
-    // A left join that is bounded in time.
+    // A left join with a bound in time.
     (
         "repeated",
         "SELECT a.placed_at AS window_end, a.order_id, b.order_id AS other FROM orders a LEFT JOIN orders b \
@@ -85,7 +85,7 @@ const WINDOWS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Publishes bodies while the program works, and kills it again and again meanwhile; then lets it catch up.
+/// Publishes bodies while the program works and is killed again and again. Then lets it catch up.
 fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &'static str) {
     let began = Instant::now();
     let mut lines = bodies.join(&b'\n');
@@ -96,7 +96,7 @@ fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &'st
     let (mut epochs, mut while_behind) = (vec![0], 0);
     for _ in 0..KILLS {
         let mut command = orders.alluvium(&["run"]);
-        // Many commits, so that many kills come within one.
+        // Commit often, so that many kills fall within a commit.
         let mut running = Running(orders.logging(command.env("ALLUVIUM_COMMIT_INTERVAL", "20ms")).spawn().unwrap());
         let commits = orders.rng.u64(0..=4);
         orders.wait_for_commits(&mut running, last, commits, EVENTS as u64 + 1);
@@ -142,7 +142,7 @@ fn killed_at_random_moments_while_state_expires() {
     let check = orders.succeed(&["check"]);
     assert!(!check.contains("retain takes") && !check.contains("full recompute"), "{check}");
 
-    // One each second, some of them late and some very late.
+    // One event a second, some of them late and some very late.
     let rng = &mut orders.rng;
     let body = |order: usize| {
         let late = if rng.u8(..10) == 0 { rng.usize(..3_600) } else { rng.usize(..60) };

@@ -1,10 +1,10 @@
-//! DuckDB's command line, which reads what the program wrote as a user would.
+//! DuckDB's command line, which reads the program's files as a user would.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-/// Runs statements; the rows of the last one, or what DuckDB said was wrong.
+/// Runs statements. Returns the rows of the last one, or DuckDB's error.
 pub(crate) fn rows(sql: &str) -> Result<Vec<serde_json::Value>, String> {
     let mut child = Command::new(program())
         .args(["-json", "-bail"])
@@ -26,7 +26,7 @@ pub(crate) fn rows(sql: &str) -> Result<Vec<serde_json::Value>, String> {
     serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
 }
 
-/// One DuckDB process that is asked many things, as a dashboard would.
+/// A DuckDB process that answers many queries, as for a dashboard.
 pub(crate) struct Session {
     child: Child,
     input: ChildStdin,
@@ -34,7 +34,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Standard error comes with standard output, so that an error stands before the end of its own answer.
+    /// Starts DuckDB with standard error on standard output, so that an error comes before the end of its own answer.
     pub(crate) fn start() -> Session {
         let mut child = Command::new("sh")
             .args(["-c", "exec \"$0\" -json 2>&1"])
@@ -47,7 +47,7 @@ impl Session {
         Session { child, input, output }
     }
 
-    /// The rows of a statement, or what DuckDB said was wrong.
+    /// Returns the rows of a statement, or DuckDB's error.
     pub(crate) fn rows(&mut self, sql: &str) -> Result<Vec<serde_json::Value>, String> {
         writeln!(self.input, "{sql};\n.print end-of-answer").unwrap();
         let mut text = String::new();
@@ -70,7 +70,7 @@ impl Drop for Session {
     }
 }
 
-/// `ALLUVIUM_DUCKDB`, else `.tools/bin/duckdb` under the workspace's root.
+/// The DuckDB binary: `ALLUVIUM_DUCKDB`, or else `.tools/bin/duckdb` under the workspace's root.
 fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     std::env::var_os("ALLUVIUM_DUCKDB").map_or_else(|| root.join(".tools/bin/duckdb"), PathBuf::from)

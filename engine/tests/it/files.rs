@@ -1,4 +1,4 @@
-//! Views over files of JSON lines, through the program: a folder, a pattern, standard input.
+//! Views over files of JSON lines: a folder, a pattern and standard input.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use crate::duckdb;
 
 const COLUMNS: &str = "n BIGINT, word VARCHAR, amount DECIMAL(10, 2)";
 
-/// The first two read the source, each in a pipeline of its own as far as the queries say; the third reads the first.
+/// Two views read the source. The third reads the first one.
 const VIEWS: &[(&str, &str)] = &[
     ("by_word", "SELECT word, count(*) AS n, sum(amount) AS amount FROM events GROUP BY word"),
     ("by_number", "SELECT n % 20000 AS key, count(*) AS n, max(n) AS newest FROM events GROUP BY n % 20000"),
@@ -32,7 +32,7 @@ fn declare(dir: &Path, location: &str) {
     std::fs::write(dir.join("views.sql"), sql).unwrap();
 }
 
-/// Runs `alluvium run --until-caught-up` with this as its standard input.
+/// Runs `alluvium run --until-caught-up` with `input` as its standard input.
 fn run(dir: &Path, input: &str) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_alluvium"))
         .env_clear()
@@ -57,11 +57,11 @@ fn refused(dir: &Path, input: &str) -> String {
     let output = run(dir, input);
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
-    // Without the ends of the lines into which a message is broken.
+    // Undo the line breaks in the message.
     error.split_whitespace().filter(|word| *word != "\u{2502}").collect::<Vec<_>>().join(" ")
 }
 
-/// Every view is what DuckDB computes from these files.
+/// Asserts that every view is what DuckDB computes from these files.
 fn assert_equal(dir: &Path, files: &str) {
     let mut sql = format!("CREATE TABLE events ({COLUMNS});\nCOPY events FROM '{files}' (FORMAT json);\n");
     for (name, query) in VIEWS {
@@ -97,7 +97,7 @@ fn a_folder_is_read_in_the_order_of_names_and_grows() {
     std::fs::write(dir.join("events/2026-03.jsonl"), lines(9_000..9_100)).unwrap();
     catch_up(dir, "");
     assert_equal(dir, &all);
-    // One that comes before what was read would change the number of every line.
+    // A file that sorts before those that were read would change the number of every line.
     std::fs::write(dir.join("events/2025-12.jsonl"), lines(0..7)).unwrap();
     let error = refused(dir, "");
     assert!(error.contains("2026-03.jsonl") && error.contains("alluvium rebuild"), "{error}");
@@ -123,13 +123,13 @@ fn standard_input_is_read_once_for_all_views() {
     let folder = tempfile::tempdir().unwrap();
     let dir = folder.path();
     declare(dir, "-");
-    // More than a live reader keeps for those that come late.
+    // More lines than a live reader keeps for subscribers that come late.
     let all = lines(0..500_000);
     let file = dir.join("all.jsonl");
     std::fs::write(&file, &all).unwrap();
     catch_up(dir, &all);
     assert_equal(dir, file.to_str().unwrap());
-    // The next time the same lines are passed over.
+    // The next run skips the same lines.
     let more = all + &lines(500_000..520_000);
     std::fs::write(&file, &more).unwrap();
     catch_up(dir, &more);
@@ -138,7 +138,7 @@ fn standard_input_is_read_once_for_all_views() {
     assert!(error.contains("standard input ended 519998 lines before"), "{error}");
     assert_equal(dir, file.to_str().unwrap());
 
-    // A new view reads from the first line, the others with it.
+    // A new view reads from the first line, and the other views with it.
     std::fs::write(dir.join("late.sql"), "CREATE MATERIALIZED VIEW late AS SELECT count(*) AS n FROM events;").unwrap();
     catch_up(dir, &more);
     assert_equal(dir, file.to_str().unwrap());
@@ -193,13 +193,13 @@ fn a_bad_member_concerns_the_views_that_read_it() {
         assert_eq!(letters(), expected);
         assert_eq!((rows("of_a"), rows("counted"), rows("of_b")), (vec![1, 2, 3, 4], vec![6], vec![1, 1, 3]));
     }
-    // A view that is rebuilt finds nothing new.
+    // A rebuilt view finds no new bad events.
     declare(&[all, &of_b.replace("SELECT b", "SELECT b + 1 AS b")]);
     assert_eq!(run(dir, "").status.code(), Some(3));
     assert_eq!(letters(), expected);
     assert_eq!((rows("counted"), rows("of_b")), (vec![6], vec![2, 2, 4]));
 
-    // Without its store, the records and the letters tell what was kept.
+    // Without the store, the records and the letters tell which letters were kept.
     std::fs::remove_dir_all(dir.join("data/checkpoints")).unwrap();
     declare(&[of_a, all, &of_b.replace("SELECT b", "SELECT b + 2 AS b")]);
     assert_eq!(run(dir, "").status.code(), Some(3));

@@ -1,4 +1,4 @@
-//! The program as its users run it: the real binary, a real nats-server, real files.
+//! Tests of the program as users run it: with the real binary, a real nats-server and real files.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod as_they_are;

@@ -1,5 +1,5 @@
-//! A folder of views over a stream of orders on a real server, and the same orders as a file from which DuckDB computes what the
-//! views have to hold.
+//! A project with views over a stream of orders on a real server, and a file of the same orders, from which DuckDB computes the
+//! expected rows.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -14,10 +14,10 @@ use async_nats::jetstream::{self, stream};
 use crate::duckdb;
 use crate::server::{Server, Version};
 
-/// Publishes that wait for their acknowledgement.
+/// How many publishes may wait for their acknowledgement.
 const WINDOW: usize = 2000;
 
-/// The name of each view and its query, a view after those that it reads. DuckDB runs the same text.
+/// The name and query of each view. A view follows those that it reads. DuckDB runs the same text.
 pub(crate) const VIEWS: &[(&str, &str)] = &[
     ("by_country", "SELECT country, count(*) AS n, sum(total) AS revenue, min(total) AS least FROM orders GROUP BY country"),
     ("by_bucket", "SELECT customer % 1000 AS bucket, count(*) AS n, sum(total) AS revenue FROM orders GROUP BY customer % 1000"),
@@ -32,7 +32,7 @@ pub(crate) const VIEWS: &[(&str, &str)] = &[
 
 const COLUMNS: &str = "order_id BIGINT, customer BIGINT, country VARCHAR, total DECIMAL(12, 2), placed_at TIMESTAMP";
 
-/// The server, the folder and what was published.
+/// The server, the project's folder and the published orders.
 pub(crate) struct Orders {
     pub server: Server,
     pub folder: tempfile::TempDir,
@@ -42,12 +42,12 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// An empty stream and the views; the seed is `ALLUVIUM_SEED` or a new one, and printed.
+    /// Makes an empty stream and the views. The seed is `ALLUVIUM_SEED` or a new one, and is printed.
     pub(crate) fn new(views: &[(&str, &str)]) -> Orders {
         Orders::on("max_payload: 8388608", views)
     }
 
-    /// The same on a server with this configuration.
+    /// Does the same on a server with this configuration.
     pub(crate) fn on(configuration: &str, views: &[(&str, &str)]) -> Orders {
         let seed = std::env::var("ALLUVIUM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
         println!("ALLUVIUM_SEED={seed}");
@@ -98,12 +98,12 @@ impl Orders {
         })
     }
 
-    /// Where the orders are that were published and decode.
+    /// The file with the published orders that decode.
     pub(crate) fn file(&self) -> PathBuf {
         self.dir().join("events.jsonl")
     }
 
-    /// The body of the next order.
+    /// Makes the body of the next order.
     pub(crate) fn next(&mut self) -> String {
         let order = self.next_order;
         self.next_order += 1;
@@ -131,7 +131,7 @@ impl Orders {
         self.publish_bodies(bodies);
     }
 
-    /// Adds lines to what DuckDB computes from.
+    /// Adds lines to the file from which DuckDB computes.
     pub(crate) fn append(&self, lines: &str) {
         let mut file = std::fs::File::options().create(true).append(true).open(self.file()).unwrap();
         file.write_all(lines.as_bytes()).unwrap();
@@ -142,7 +142,7 @@ impl Orders {
         self.with_jetstream(async |context| publish_in_order(&context, bodies).await);
     }
 
-    /// The program, on this folder, with commits each 200 ms and no HTTP server.
+    /// Makes a command that runs the program on this project, with commits every 200 ms and no HTTP server.
     pub(crate) fn alluvium(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
         command.env_clear().env("ALLUVIUM_COMMIT_INTERVAL", "200ms").env("ALLUVIUM_HTTP", "off");
@@ -154,7 +154,7 @@ impl Orders {
         self.alluvium(arguments).output().unwrap()
     }
 
-    /// Runs the program, which must end with 0; its standard output.
+    /// Runs the program, which must exit with 0, and returns its standard output.
     pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.ask(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -165,7 +165,7 @@ impl Orders {
         self.succeed(&["run", "--until-caught-up"]);
     }
 
-    /// Catches up over events some of which are bad, which the exit code says; what it said of them.
+    /// Catches up over events some of which are bad, so that the exit code is 3. Returns the log.
     pub(crate) fn catch_up_with_letters(&self) -> String {
         let output = self.ask(&["run", "--until-caught-up"]);
         let log = String::from_utf8(output.stderr).unwrap();
@@ -173,14 +173,14 @@ impl Orders {
         log
     }
 
-    /// Catches up where a run that was killed may have left some of the bad events.
+    /// Catches up after a killed run, which may or may not have left some of the bad events.
     pub(crate) fn catch_up_perhaps_with_letters(&self) {
         let output = self.ask(&["run", "--until-caught-up"]);
         let code = output.status.code();
         assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Catches up as [`Orders::catch_up`] does; what it logged.
+    /// Catches up as [`Orders::catch_up`] does, and returns the log.
     pub(crate) fn catch_up_saying(&self) -> String {
         let output = self.ask(&["run", "--until-caught-up"]);
         let log = String::from_utf8(output.stderr).unwrap();
@@ -188,7 +188,7 @@ impl Orders {
         log
     }
 
-    /// Starts `alluvium run`; what it logs goes to `run.log` in the folder.
+    /// Starts `alluvium run`, which logs to `run.log` in the folder.
     pub(crate) fn start(&self) -> Running {
         Running(self.logging(&mut self.alluvium(&["run"])).spawn().unwrap())
     }
@@ -202,18 +202,18 @@ impl Orders {
         std::fs::read_to_string(self.dir().join("run.log")).unwrap_or_default()
     }
 
-    /// The epoch of a view's last commit that readers see.
+    /// Returns the epoch of a view's last published commit.
     pub(crate) fn epoch(&self, view: &str) -> u64 {
         self.manifest(view).map_or(0, |manifest| manifest["epoch"].as_u64().unwrap())
     }
 
-    /// The next order that a view will read, as of the last commit that readers see.
+    /// Returns the offset of a view's last published commit.
     pub(crate) fn offset(&self, view: &str) -> u64 {
         self.manifest(view).map_or(0, |manifest| manifest["offsets"]["orders"].as_u64().unwrap())
     }
 
-    /// Waits until a run has committed a view `commits` times more, or once more and up to `end`; then a random moment of at most
-    /// three commits, so that what follows falls anywhere within a commit.
+    /// Waits until a run has committed a view `commits` times more, or once more and up to `end`. Then waits for up to 60 ms, about
+    /// three commits, so that whatever follows can fall anywhere within a commit.
     pub(crate) fn wait_for_commits(&mut self, running: &mut Running, view: &str, commits: u64, end: u64) {
         let before = self.epoch(view);
         wait_until("it commits", || {
@@ -230,12 +230,12 @@ impl Orders {
         Some(serde_json::from_slice(&bytes).unwrap())
     }
 
-    /// Every row and every column of each view is what DuckDB computes from the published orders.
+    /// Asserts that every row and column of each view is what DuckDB computes from the published orders.
     pub(crate) fn assert_equal(&self, views: &[(&str, &str)]) {
         self.assert_equal_before(views, |_| i64::MAX as u64);
     }
 
-    /// The same of the orders that each view has committed, which must all have been good: an order's number is its sequence.
+    /// Asserts the same for the orders that each view has committed. All orders must be good, so that an order's number is its sequence.
     pub(crate) fn assert_equal_so_far(&self, views: &[(&str, &str)]) {
         self.assert_equal_before(views, |view| self.offset(view));
     }
@@ -245,7 +245,7 @@ impl Orders {
             format!("CREATE TABLE published ({COLUMNS});\nCOPY published FROM '{}' (FORMAT json);\n", self.file().display());
         for (name, query) in views {
             let end = end(name);
-            // An order whose number is bad stands there without one: it is left out of the views that read the number.
+            // The file has an order with a bad number without its number. Such an order is left out of the views that read the number.
             let number = if query.contains("order_id") { "order_id" } else { "coalesce(order_id, 0)" };
             writeln!(sql, "CREATE OR REPLACE VIEW orders AS SELECT * FROM published WHERE {number} < {end};").unwrap();
             writeln!(sql, "CREATE TABLE {name} AS {query};").unwrap();
@@ -273,7 +273,7 @@ impl Orders {
     }
 }
 
-/// Killed when dropped.
+/// A running process, which is killed when dropped.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
@@ -282,7 +282,7 @@ impl Running {
         let _ = self.0.wait();
     }
 
-    /// Asks it to end, and waits for its exit code.
+    /// Sends SIGTERM, and waits for the exit code.
     pub(crate) fn end(&mut self) -> Option<i32> {
         self.end_by(rustix::process::Signal::TERM)
     }
@@ -308,13 +308,13 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// Events that a [`Paced`] publisher sends at once.
+/// How many events a [`Paced`] publisher sends at once.
 const CHUNK: u64 = 100;
 
-/// Publishes events, the first of a stream, as a view commits them: a few are always left, so that there is something to commit and
-/// to lose, however slow the machine is.
+/// Publishes the first events of a stream at the pace at which a view commits them. A few are always left, so that there is something to
+/// commit and to lose, however slow the machine is.
 pub(crate) struct Paced {
-    /// No longer waits for the view.
+    /// Whether to stop waiting for the view.
     hurry: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<()>,
 }
@@ -338,14 +338,14 @@ impl Paced {
         Paced { hurry, thread }
     }
 
-    /// Publishes what is left.
+    /// Publishes the remaining events.
     pub(crate) fn finish(self) {
         self.hurry.store(true, Ordering::SeqCst);
         self.thread.join().unwrap();
     }
 }
 
-/// The next order that a view reads, by its manifest; 0 where there is none yet.
+/// Returns the offset of a view from its manifest, or 0 if there is no manifest yet.
 pub(crate) fn offset_in(manifest: &Path) -> u64 {
     let Ok(bytes) = std::fs::read(manifest) else { return 0 };
     let manifest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

@@ -66,14 +66,14 @@ fn a_stream_made_anew_is_followed_where_the_settings_say_so() {
         std::fs::remove_file(orders.file()).unwrap();
         orders.publish(count);
     };
-    // While nothing runs; the new stream is longer, then shorter than the old one.
+    // While no engine runs. The new stream is longer, then shorter than the old one.
     for count in [30_000, 5_000] {
         make_anew(&mut orders, count);
         let log = orders.catch_up_saying();
         assert!(log.contains("rebuilding, as the settings say"), "{log}");
         orders.assert_equal(VIEWS);
     }
-    // While it runs.
+    // While the engine runs.
     let mut running = orders.start();
     orders.publish(1_000);
     wait_until("it follows the stream", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 6_001));
@@ -128,7 +128,7 @@ fn views_of_a_server_that_is_away_say_so() {
     orders.assert_equal(VIEWS);
 }
 
-/// A user of the server who may read what there is, and make no consumer.
+/// A user of the server who may read streams but not create consumers.
 const NO_CONSUMERS: &str = "max_payload: 8388608
 authorization { users: [
   { user: publisher, password: p }

@@ -1,5 +1,5 @@
-//! Readers at work while commits replace what they read. Orders are numbered from 1 on, so that the sum of the numbers proves that
-//! a view holds exactly the first n orders.
+//! Readers at work while commits replace the files that they read. Orders are numbered from 1, so that the sum of the numbers proves
+//! that a view holds exactly the first n orders.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::duckdb;
 use crate::orders::{Orders, offset_in, publish_to};
 
-/// Of each kind.
+/// How many queries of each kind to run.
 const QUERIES: usize = 2_000;
-/// So many of them in a DuckDB process of their own.
+/// How many of the DuckDB queries run in a process of their own.
 const PROCESSES: usize = 100;
 
 const NUMBERED: &[(&str, &str)] = &[
@@ -17,7 +17,7 @@ const NUMBERED: &[(&str, &str)] = &[
     ("counts", "SELECT bucket, n FROM numbers"),
 ];
 
-/// The answer holds exactly the first n orders, and none fewer than the answer before.
+/// Asserts that the answer holds exactly the first n orders, and no fewer than the previous answer.
 fn check(row: &serde_json::Value, last: &mut u64) {
     let number = |name: &str| row[name].as_u64().unwrap_or_else(|| panic!("{row}"));
     let n = number("n");
@@ -42,7 +42,7 @@ fn every_answer_is_one_commit() {
     let publisher = std::thread::spawn({
         let (stop, url, manifest) = (Arc::clone(&stop), orders.server.url(), orders.view("numbers").join("manifest.json"));
         move || {
-            // There is always something to commit, and a million lasts for more commits than are ever needed.
+            // Keep a few events ahead of the view, so that there is always something to commit. A million is more than is ever needed.
             let mut published = 5_000;
             for chunk in bodies.chunks(100) {
                 while published + 1 > offset_in(&manifest) + 500 && !stop.load(Ordering::SeqCst) {

@@ -1,9 +1,9 @@
-//! Views that change, go and come while their folder lives on.
+//! Views that are changed, removed and added while their data stays.
 
 use crate::duckdb;
 use crate::orders::{Orders, Running, VIEWS, wait_until};
 
-/// `VIEWS` with other queries for some.
+/// Returns `VIEWS` with some queries replaced.
 fn with(changed: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     VIEWS.iter().map(|view| changed.iter().find(|(name, _)| *name == view.0).map_or(*view, |changed| *changed)).collect()
 }
@@ -97,7 +97,7 @@ fn a_running_engine_is_told_to_rebuild() {
     orders.assert_equal(VIEWS);
 }
 
-/// The folders of a view's state: more than one while it is rebuilt.
+/// Returns the folders of a view's state. There is more than one while the view is rebuilt.
 fn incarnations(orders: &Orders, view: &str) -> Vec<std::ffi::OsString> {
     let entries = std::fs::read_dir(orders.dir().join("data/state").join(view)).unwrap();
     entries.map(|entry| entry.unwrap().file_name()).collect()
@@ -108,13 +108,13 @@ fn a_rebuild_that_is_killed_leaves_the_old_view_and_is_finished_by_the_next_star
     let mut orders = Orders::new(VIEWS);
     orders.publish(100_000);
     orders.catch_up();
-    // Killed as soon as it reads, at the last moment before the commit that swaps the views, and just after it.
+    // Kill it as soon as it reads, at the last moment before the commit that swaps the views, and right after it.
     for point in ["", "before_state", "after_dead_letters", "after_commit", "after_twin"] {
         let (epoch, old) = (orders.epoch("by_bucket"), incarnations(&orders, "by_bucket"));
         let mut command = orders.alluvium(&["rebuild", "by_bucket"]);
         let mut rebuild = Running(orders.logging(command.env("ALLUVIUM_FAILPOINT", point)).spawn().unwrap());
         if point.is_empty() {
-            wait_until("it has begun", || incarnations(&orders, "by_bucket").len() > 1);
+            wait_until("the rebuild has begun", || incarnations(&orders, "by_bucket").len() > 1);
             rebuild.kill();
         } else {
             assert_eq!(rebuild.0.wait().unwrap().code(), None, "{point} was never reached: {}", orders.log());
@@ -130,7 +130,7 @@ fn a_rebuild_that_is_killed_leaves_the_old_view_and_is_finished_by_the_next_star
         orders.assert_equal(VIEWS);
         orders.publish(100);
         let log = orders.catch_up_saying();
-        assert!(!log.contains("rebuilding"), "{point}: it is done once: {log}");
+        assert!(!log.contains("rebuilding"), "{point}: the rebuild is done twice: {log}");
         orders.assert_equal(VIEWS);
     }
 }

@@ -1,4 +1,4 @@
-//! Files of the data folder that are gone or damaged: what can be restored is, and what cannot stops with the file's name.
+//! Missing or damaged files of the data folder: the program restores what it can, and otherwise stops with the name of the file.
 
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ fn overwrite(path: &Path, rng: &mut fastrand::Rng) {
 fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_views() {
     let mut orders = Orders::new(VIEWS);
     orders.publish(1_000);
-    // A dead letter: which ones were kept must not be forgotten either.
+    // A dead letter: the program must not forget which ones were kept.
     orders.publish_bodies(vec![b"no order".to_vec()]);
     orders.catch_up_with_letters();
     let checkpoints = orders.dir().join("data/checkpoints");
@@ -52,7 +52,7 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
     assert_eq!(letters.iter().map(|row| row["sequence"].as_u64().unwrap()).collect::<Vec<_>>(), [1_001]);
 }
 
-/// A state file of the view.
+/// Returns a state file of the view.
 fn state_file(orders: &Orders, view: &str) -> PathBuf {
     let incarnations = std::fs::read_dir(orders.dir().join("data/state").join(view)).unwrap();
     let files = incarnations.flat_map(|incarnation| std::fs::read_dir(incarnation.unwrap().path()).unwrap());
@@ -82,12 +82,12 @@ fn a_state_file_that_is_lost_or_damaged_stops_its_view_until_it_is_rebuilt() {
         let stopped = orders.ask(&["run", "--until-caught-up"]);
         let error = String::from_utf8(stopped.stderr).unwrap();
         assert_eq!(stopped.status.code(), Some(1), "{damage}: {error}");
-        // A long path is broken into lines, each behind a bar.
+        // A long path is broken into lines, each after a bar.
         let joined: String =
             error.rsplit('\u{d7}').next().unwrap().split(|c: char| c.is_whitespace() || c == '\u{2502}').collect();
         assert!(joined.contains(file.file_name().unwrap().to_str().unwrap()), "{damage}: {error}");
         assert!(joined.contains("viewby_customer") && joined.contains("alluviumrebuildby_customer"), "{damage}: {error}");
-        // The others have gone on, and what this one committed last can be read.
+        // The other views have gone on, and the last commit of this one can be read.
         assert_eq!((orders.offset("by_customer"), orders.offset("totals")), (before, before + 1_000), "{damage}: {error}");
         orders.assert_equal_so_far(VIEWS);
         orders.succeed(&["rebuild", "by_customer"]);

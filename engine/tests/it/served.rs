@@ -1,8 +1,8 @@
-//! The program as it runs for long: a run that serves HTTP, and what it says of itself.
+//! A run that serves HTTP, and the requests that tests send to it.
 
 use crate::orders::{Orders, Running, wait_until};
 
-/// A run that serves HTTP, with a fault on demand.
+/// A run that serves HTTP.
 pub(crate) struct Served {
     pub(crate) running: Running,
     url: String,
@@ -27,7 +27,7 @@ impl Served {
         Served { running, url: format!("http://{}", url.unwrap()) }
     }
 
-    /// Status code and text.
+    /// Returns the status code and the text of a path.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();
         let agent: ureq::Agent = config.into();

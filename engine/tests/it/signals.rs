@@ -1,4 +1,4 @@
-//! Told to end while events stream in, the program commits what it has applied and goes on from there the next time.
+//! A signal while events stream in: the program commits what it has applied, and the next run goes on from there.
 
 use rustix::process::Signal;
 

@@ -1,4 +1,4 @@
-//! What the program does about faults of its own and of its surroundings, and that it says so.
+//! Faults of the program and of its surroundings: what it does about them, and how it reports them.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ fn a_panic_is_said_and_stops_only_its_own_pipeline() {
     assert!(metrics.contains("alluvium_view_failed{view=\"by_country\"} 1"), "{metrics}");
     assert!(metrics.contains("alluvium_view_restarts_total{view=\"by_country\",kind=\"bug\"}"), "{metrics}");
 
-    // Started again by a command, it fails again; the others never notice.
+    // After a restart by command it fails again. The other views go on undisturbed.
     let told = orders.succeed(&["restart", "by_country"]);
     assert!(told.contains("restarting by_country"), "{told}");
     let refused = orders.ask(&["restart", "totals"]);
@@ -66,7 +66,7 @@ fn the_event_on_which_a_view_panics_is_set_aside() {
     );
     let others: Vec<_> = VIEWS.iter().copied().filter(|(name, _)| *name != "by_country").collect();
     orders.assert_equal(&others);
-    // Its SQL over all the other events.
+    // The view is its SQL over all other events.
     let file = std::fs::read_to_string(orders.file()).unwrap();
     let left: String = file.lines().enumerate().filter(|(line, _)| *line != 2_344).map(|(_, text)| format!("{text}\n")).collect();
     std::fs::write(orders.file(), left).unwrap();
@@ -84,7 +84,7 @@ fn an_event_that_was_set_aside_is_not_met_again() {
     let panics = orders.log().matches("panic: capacity overflow").count();
     assert!(panics > 0);
 
-    // Another process, which reads all events again.
+    // A rebuild in another process reads all events again.
     let mut rebuild = orders.alluvium(&["rebuild", "by_country"]);
     let rebuilt = orders.logging(rebuild.envs(fault)).status().unwrap();
     assert!(rebuilt.success(), "{}", orders.log());
@@ -93,7 +93,7 @@ fn an_event_that_was_set_aside_is_not_met_again() {
     assert_eq!(duckdb::rows(&letters).unwrap().len(), 1);
     orders.assert_equal(&VIEWS[1..]);
 
-    // Another version of the view is given it again.
+    // A new version of the view gets the event again.
     let changed = "SELECT country, count(*) AS n, sum(total) AS revenue, max(total) AS most FROM orders GROUP BY country";
     orders.declare("by_country", changed);
     orders.publish(10);
@@ -212,7 +212,7 @@ fn a_signal_ends_a_run_that_is_busy_with_a_batch() {
     orders.assert_equal(VIEWS);
 }
 
-/// The disk refuses what lies beyond so many bytes of a file: views and state are smaller, the checkpoint database grows beyond.
+/// The limit on the size of a file, in bytes. Files of views and state are smaller; the checkpoint database grows beyond it.
 #[cfg(target_os = "linux")]
 const LIMIT_BYTES: u64 = 200 << 10;
 
@@ -222,10 +222,10 @@ fn a_run_goes_on_when_the_disk_takes_its_commits_again() {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
     let mut orders = Orders::new(VIEWS);
-    // So many that some of them are large.
+    // With this many orders, some are large.
     orders.publish(1_000);
     let program = orders.alluvium(&["run", "--http", "127.0.0.1:0"]);
-    // Without the signal, a write beyond the limit is an error.
+    // With the signal ignored, a write beyond the limit fails with an error.
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(program.get_program()).args(program.get_args());
     command.env_clear().env("ALLUVIUM_COMMIT_INTERVAL", "20ms").stdin(std::process::Stdio::null());
@@ -271,7 +271,7 @@ fn copy(from: &Path, to: &Path) {
 fn a_rebuild_after_a_lost_tail_ends() {
     let mut orders = Orders::new(VIEWS);
     orders.publish(1_000);
-    // The store goes back to an earlier state, as after a power cut.
+    // The server's store goes back to an earlier state, as after a power cut.
     orders.server.stop();
     let (store, earlier) = (orders.server.folder().join("store"), orders.server.folder().join("earlier"));
     copy(&store, &earlier);
@@ -296,7 +296,7 @@ fn a_rebuild_after_a_lost_tail_ends() {
     assert_eq!(orders.offset("totals"), 1_001);
     orders.assert_equal(VIEWS);
     orders.publish(10);
-    // The stream has used this sequence before.
+    // The stream has used the sequence of this event before.
     orders.publish_bodies(vec![b"bad".to_vec()]);
     orders.catch_up_with_letters();
     assert_eq!(orders.offset("totals"), 1_012);

@@ -1,4 +1,4 @@
-//! `alluvium verify`: equal where it is, the wrong row where one is planted, and why where it cannot be told.
+//! `alluvium verify`: it finds equal views equal, finds a planted wrong row, and says why it cannot tell.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ fn an_event_that_is_set_aside_for_one_view_is_left_out_of_its_sql() {
     assert_eq!(running.end(), Some(0), "{}", orders.log());
     let said = orders.succeed(&["verify"]);
     assert!(said.contains("by_country: equal") && said.contains("by_bucket: equal"), "{said}");
-    // The letter is no longer needed for that.
+    // `verify` needs the record, not the letter.
     orders.succeed(&["dead-letters", "drop", "--kind", "crash", "--yes"]);
     orders.succeed(&["verify"]);
 }
@@ -124,7 +124,7 @@ fn a_stream_that_no_longer_holds_the_past_is_told_apart() {
         context.get_stream("ORDERS").await.unwrap().purge().sequence(601).await.unwrap();
     });
     cannot_tell("no longer holds the events from 1 to 600, which view by_country has read");
-    // A view that begins now has read all that there is.
+    // A view that begins now has read everything that the stream holds.
     orders.succeed(&["rebuild", "by_country"]);
     orders.succeed(&["verify"]);
     orders.with_jetstream(async |context| context.delete_stream("ORDERS").await.unwrap());
@@ -135,7 +135,7 @@ fn a_stream_that_no_longer_holds_the_past_is_told_apart() {
     cannot_tell("by_country: cannot tell");
 }
 
-/// A folder of views over files.
+/// A project with views over files.
 struct Files(tempfile::TempDir);
 
 impl Files {
