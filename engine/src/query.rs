@@ -138,7 +138,7 @@ async fn table(context: &SessionContext, files: &OpenFiles, view: &str) -> Resul
         // Even a view without rows has a part.
         return Err(Error::corrupt(
             format!("the manifest of view {view} names no file"),
-            format!("`alluvium rebuild {view}` makes it anew"),
+            format!("`alluvium rebuild {view}` rebuilds it"),
         ));
     };
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");

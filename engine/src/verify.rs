@@ -218,7 +218,7 @@ fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Optio
             let first = events.first;
             let position = record.and_then(|record| record.positions.get(source));
             if position.is_some_and(|position| !position.identity.same_source(&events.identity)) {
-                return Err(Unknown(format!("source {source} has been made anew since view {} read it", view.name)));
+                return Err(Unknown(format!("source {source} was recreated after view {} had read it", view.name)));
             }
             let tally = record.and_then(|record| record.tallies.get(source));
             let Some((tally, began)) = tally.and_then(|tally| Some((tally, tally.began?))) else {

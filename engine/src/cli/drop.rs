@@ -62,7 +62,7 @@ fn remove(global: &Global, layout: &Layout, view: &str) -> Result<(), Error> {
     match global.project() {
         Ok(project) if declares(&project, view) => Err(Error::config(
             format!("view {view} is declared by a SQL file"),
-            "remove its statement first, or the next run creates it again; `alluvium rebuild` makes a view anew",
+            "remove its statement first, or the next run creates it again; `alluvium rebuild` rebuilds a view",
         )),
         // A folder without any SQL file declares nothing.
         Ok(_) => drop_view(layout, &Store::open(layout)?, view),

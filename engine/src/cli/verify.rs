@@ -52,7 +52,7 @@ impl Verify {
             return Err(Error::Found {
                 finding: Finding::Differs,
                 message: format!("{differ} {of} differ from their SQL"),
-                help: "keep a copy of the data folder and report it; `alluvium rebuild VIEW` makes a view anew".to_owned(),
+                help: "keep a copy of the data folder and report it; `alluvium rebuild VIEW` rebuilds a view".to_owned(),
             });
         }
         if unknown > 0 {

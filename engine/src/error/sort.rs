@@ -48,7 +48,7 @@ fn help(error: &Error) -> Option<String> {
         Error::Connector(error) => help_of_connector(error),
         Error::Source { error, .. } => help_of_connector(error),
         Error::Projection { view, error } => match error {
-            Projection::Corrupt { .. } => Some(format!("`alluvium rebuild {view}` makes it anew from the first event")),
+            Projection::Corrupt { .. } => Some(format!("`alluvium rebuild {view}` rebuilds it from the first event")),
             Projection::Resources(_) => {
                 Some("the last commit is whole; give the process more memory, or narrow the query".into())
             }
@@ -86,13 +86,13 @@ fn help_of_connector(error: &Connector) -> Option<String> {
         Connector::Config { help, .. } | Connector::Absent { help, .. } => help.clone(),
         Connector::Unavailable { .. } => Some("check that the server runs and answers at this address".into()),
         Connector::StreamChanged { .. } => Some(
-            "`alluvium rebuild VIEW` makes a view anew from the first event that the stream has; \
-             with `on_stream_change = \"rebuild\"` in alluvium.toml it is rebuilt automatically"
+            "`alluvium rebuild VIEW` rebuilds a view from the first event that the stream has; \
+             with `on_stream_change = \"rebuild\"` in alluvium.toml this is done automatically"
                 .into(),
         ),
         Connector::Io { error, .. } => help_of_io(error.kind()).map(str::to_owned),
         Connector::Corrupt { .. } => Some(
-            "`alluvium rebuild VIEW` makes the view anew from the first event; keep a copy of the file if you report this".into(),
+            "`alluvium rebuild VIEW` rebuilds the view from the first event; keep a copy of the file if you report this".into(),
         ),
         Connector::Bug(_) => None,
     }

@@ -111,7 +111,7 @@ fn killed_while_publishing(orders: &mut Orders, bodies: Vec<Vec<u8>>, last: &'st
     assert!(working >= KILLS / 3 && while_behind >= KILLS / 3, "too few kills came while it was at work");
 
     let log = orders.catch_up_saying();
-    assert!(!log.contains("rebuilding") && !orders.log().contains("rebuilding"), "state was made anew, not restored: {log}");
+    assert!(!log.contains("rebuilding") && !orders.log().contains("rebuilding"), "state was rebuilt, not restored: {log}");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn farthest(kept: &[(String, BTreeMap<String, Position>)]) -> Result<BTreeMap<St
         let farthest = all.entry(source.clone()).or_insert_with(|| position.clone());
         if !farthest.identity.same_source(&position.identity) {
             return Err(Error::config(
-                format!("source {source} was made anew between the commits of views that are read together"),
+                format!("source {source} was recreated between the commits of views that are read together"),
                 format!("rebuild the views that read {source} as well"),
             ));
         }

@@ -378,7 +378,7 @@ fn state_error(view: &View, error: alluvium_connectors::Error) -> Error {
         alluvium_connectors::Error::Corrupt { .. } => Error::corrupt(
             format!("view {}: {error}", view.name),
             format!(
-                "`alluvium rebuild {}` makes the view anew from the first event; its last commit can be read meanwhile",
+                "`alluvium rebuild {}` rebuilds the view from the first event; its last commit can be read meanwhile",
                 view.name
             ),
         ),

@@ -46,7 +46,7 @@ impl Driver {
     }
 
     /// Returns the positions that readers see and this pipeline has not reached yet: a swap never takes readers back. It ignores a position
-    /// of a stream that was made anew since, and one beyond the end of a stream that has lost its tail.
+    /// of a stream that was recreated since, and one beyond the end of a stream that has lost its tail.
     ///
     /// # Errors
     /// A source ended before such a position, or the store fails.

@@ -63,7 +63,7 @@ impl Supervisor {
         if self.is_followed(view) || self.running.values().any(|running| running.component.holds(view)) {
             return Err(Error::config(
                 format!("view {view} is running"),
-                "a view is restarted after it has failed; `alluvium rebuild` makes it anew from the first event",
+                "a view is restarted after it has failed; `alluvium rebuild` rebuilds it from the first event",
             ));
         }
         let Some(index) = self.failed.iter().position(|failed| failed.pipeline.component.holds(view)) else {
