@@ -1,7 +1,7 @@
 //! Makes joins promise nothing about the order of their rows.
 //!
 //! DataFusion 55 derives properties of a join's rows from those of its inputs, and leaves out sorts that then seem needless. Two of
-//! these conclusions are wrong. A column that is constant on the null-supplying side of an outer join is also NULL after it. The
+//! these conclusions are wrong. A column that is constant on the null-supplying side of an outer join can also be NULL after it. The
 //! order of the side that is not preserved is lost if keys repeat (its issue 25052). `ORDER BY`, ranks and top n then come out
 //! wrong. So each join is put below a node that passes its rows on and claims no order, constants or equalities.
 

@@ -1,14 +1,14 @@
-//! What people write, as DataFusion reads it: statements rewritten before names are resolved. What needs types is in
+//! Rewrites statements from what people write to what DataFusion reads, before names are resolved. Rewrites that need types are in
 //! [`standard`](super::standard) and [`operators`](super::operators).
 //!
 //! | module | what it reads |
 //! | --- | --- |
 //! | [`arrows`] | `->` and `->>` binding as in PostgreSQL |
-//! | [`members`] | `items[1].sku`; a member that is selected goes by its own name |
+//! | [`members`] | `items[1].sku`; names a selected member after itself |
 //! | [`named_windows`] | `OVER (w ORDER BY x)` |
 //! | [`merged_keys`] | the key of FULL and RIGHT JOIN USING |
-//! | [`name`] | names as they are compared |
-//! | [`other_names`] | functions by the names that they have elsewhere |
+//! | [`name`] | names in the form in which they are compared |
+//! | [`other_names`] | functions by the names that other engines give them |
 
 mod arrows;
 mod members;
@@ -26,10 +26,10 @@ use datafusion::logical_expr::TableSource;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Select, Statement as SqlStatement, VisitMut, VisitorMut};
 
-/// The statement as it is meant. `tables` are the relations that it may name.
+/// Returns the statement as DataFusion reads it. `tables` are the relations that it may name.
 ///
 /// # Errors
-/// What cannot be read one way only, with what to write instead.
+/// When a part can be read in more than one way. The message says what to write instead.
 pub(super) fn read(statement: Statement, tables: &BTreeMap<String, Arc<dyn TableSource>>) -> Result<Statement> {
     let Statement::Statement(mut statement) = statement else {
         return Ok(statement);

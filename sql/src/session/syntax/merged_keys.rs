@@ -1,5 +1,6 @@
-//! The key of `a FULL JOIN b USING (k)` is that of whichever side has it, and of a RIGHT JOIN that of the right side. DataFusion 55.2 gives the
-//! left side's (its issue 22881). So `k` by itself reads as `coalesce(a.k, b.k)`, in its SELECT and in `*`.
+//! The key of `a FULL JOIN b USING (k)` is that of whichever side has it, and the key of a RIGHT JOIN is that of the right side.
+//! DataFusion 55.2 returns the left side's (its issue 22881). So an unqualified `k` is read as `coalesce(a.k, b.k)`, in its SELECT
+//! and in `*`.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -16,7 +17,7 @@ use super::name::normalized;
 
 type Tables = BTreeMap<String, Arc<dyn TableSource>>;
 
-/// A relation of FROM: by which name it is known, and its columns where they are known here.
+/// A relation in FROM: the name by which it is known, and its columns if they are known here.
 struct Side {
     name: Ident,
     columns: Option<Vec<String>>,
@@ -73,7 +74,7 @@ enum Kept {
     Both,
 }
 
-/// The sides whose rows without a partner are kept, where the left one's key is not always there.
+/// Returns the sides whose rows without a match are kept, if the left side's key can be missing.
 fn side_kept(operator: &JoinOperator) -> Option<Kept> {
     match operator {
         JoinOperator::FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => Some(Kept::Both),
@@ -117,7 +118,7 @@ fn refused(reason: &str, write: &str) -> DataFusionError {
     DataFusionError::Plan(format!("{reason}: {write}"))
 }
 
-/// The columns that both sides have, in the order of the left.
+/// Returns the columns that both sides have, in the order of the left side.
 fn common(left: &[Option<Side>], right: &Option<Side>) -> Result<Vec<ObjectName>> {
     let unknown = || {
         refused(
@@ -131,7 +132,7 @@ fn common(left: &[Option<Side>], right: &Option<Side>) -> Result<Vec<ObjectName>
     Ok(both.map(|column| ObjectName::from(Ident::with_quote('"', column.clone()))).collect())
 }
 
-/// The key as the joins before have it.
+/// Returns the key as the earlier joins have it.
 fn of_left(name: &Ident, left: &[Option<Side>], merged: &[(Ident, Expr)]) -> Result<Expr> {
     if merged.iter().any(|(other, _)| normalized(other) == normalized(name)) {
         return Err(refused(
@@ -208,7 +209,7 @@ fn key_of<'a>(name: &Ident, keys: &'a [(Ident, Expr)]) -> Option<&'a Expr> {
     keys.iter().find(|(key, _)| normalized(key) == normalized(name)).map(|(_, key)| key)
 }
 
-/// Writes out the keys in an expression, but not in the subqueries in it, which may have columns of the same names.
+/// Writes out the keys in an expression, but not in its subqueries, which may have columns of the same names.
 fn replace(part: &mut impl VisitMut, keys: &[(Ident, Expr)]) {
     let _ = part.visit(&mut Replace { keys, depth: 0 });
 }

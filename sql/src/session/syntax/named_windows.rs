@@ -1,4 +1,4 @@
-//! `OVER (w ORDER BY x)` with `WINDOW w AS (PARTITION BY y)`: the window of that name, refined. DataFusion 55.2 passes over the name.
+//! `OVER (w ORDER BY x)` with `WINDOW w AS (PARTITION BY y)`: the named window, refined. DataFusion 55.2 ignores the name.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
