@@ -1,7 +1,7 @@
-//! Nexmark's people, auctions and bids as JSON lines in folders, always the same ones: ten thousand events a second of event time.
+//! Nexmark's people, auctions and bids as JSON lines in folders, the same in every run: ten thousand events a second of event time.
 //!
-//! Each stream is dealt into two files, event by event, so that both files of a folder are in the order of time: whoever reads them
-//! side by side finds no event late.
+//! The events of each stream go to two files in turn, so that both files of a folder are in the order of time. Reading them side by side,
+//! a program finds no late event.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -15,13 +15,13 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::{self, BorrowedFormatItem};
 
-/// 15 July 2015, midnight.
+/// 15 July 2015, midnight UTC.
 const BASE_TIME_MS: u64 = 1_436_918_400_000;
 const FILES: usize = 2;
-/// The rows of the side table of q13.
+/// The number of rows in the side table of q13.
 const SIDE_INPUT: usize = 100;
 
-/// The four sources, for a folder that holds a folder for each.
+/// Returns the declarations of the four sources. `folder` has a folder for each of them.
 pub(crate) fn sources(folder: &Path) -> String {
     let folder = folder.display();
     format!(
@@ -39,7 +39,7 @@ CREATE EXTERNAL TABLE side_input (code BIGINT, value VARCHAR) STORED AS FILE LOC
 /// Writes the first `count` events.
 ///
 /// # Errors
-/// The disk's.
+/// If the disk fails.
 pub(crate) fn write(folder: &Path, count: usize) -> Result<()> {
     let clock = Clock::new()?;
     let mut side_input = Stream::new(folder, "side_input")?;
@@ -71,7 +71,7 @@ pub(crate) fn write(folder: &Path, count: usize) -> Result<()> {
     [person, auction, bid].into_iter().try_for_each(Stream::end)
 }
 
-/// Writes milliseconds since 1970 as both programs read a time without a zone.
+/// Formats milliseconds since 1970 as a time without a zone, which both programs read.
 struct Clock {
     form: Vec<BorrowedFormatItem<'static>>,
 }
@@ -88,7 +88,7 @@ impl Clock {
     }
 }
 
-/// The files of a stream, written in turn.
+/// The files of a stream, written to in turn.
 struct Stream {
     files: Vec<BufWriter<File>>,
     next: usize,

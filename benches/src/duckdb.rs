@@ -8,11 +8,11 @@ use miette::{IntoDiagnostic, Result, WrapErr, miette};
 
 use crate::orders::COLUMNS;
 
-/// Runs a statement in a process of its own, with as many threads as there are cores; what it printed as CSV, and how long the
+/// Runs a statement in a process of its own, with as many threads as there are cores. Returns what it printed as CSV, and how long the
 /// process took.
 ///
 /// # Errors
-/// When DuckDB is not there or refuses the statement.
+/// If DuckDB is missing or refuses the statement.
 pub(crate) fn run(sql: &str) -> Result<(String, Duration)> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let began = Instant::now();
@@ -30,7 +30,7 @@ pub(crate) fn run(sql: &str) -> Result<(String, Duration)> {
     }
 }
 
-/// The events of a folder as a table, with their types given, as the views have them.
+/// Returns SQL for a table of the events of a folder, with the same column types as in the views.
 pub(crate) fn events(folder: &Path) -> String {
     let columns: Vec<String> = COLUMNS.iter().map(|(name, sql_type)| format!("{name}: '{sql_type}'")).collect();
     format!("read_json('{}/*.jsonl', format = 'newline_delimited', columns = {{{}}})", folder.display(), columns.join(", "))
@@ -39,7 +39,7 @@ pub(crate) fn events(folder: &Path) -> String {
 /// Compares a view with its query over the events.
 ///
 /// # Errors
-/// When a row differs.
+/// If a row differs.
 pub(crate) fn same(view: &str, query: &str, events: &str) -> Result<()> {
     let query = query.replace("FROM orders", &format!("FROM {events}"));
     let ours = format!("SELECT * FROM {view}");

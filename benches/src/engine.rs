@@ -1,4 +1,4 @@
-//! The program under measure, seen from outside: a folder of SQL files, a process, its metrics, its memory.
+//! The measured program, seen from outside: a folder of SQL files, a process, its metrics, its memory.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -11,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::{self, Ended};
 
-/// How long anything may take before a measure is given up.
+/// How long to wait before giving up a measure.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What a run took.
+/// What a run cost.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cost {
     pub(crate) seconds: f64,
-    /// Resident, at its highest, in bytes.
+    /// Peak resident memory, in bytes.
     pub(crate) memory: u64,
 }
 
@@ -28,10 +28,10 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    /// A folder with a source and some views.
+    /// Creates a folder with a source and some views.
     ///
     /// # Errors
-    /// The disk's.
+    /// If the disk fails.
     pub(crate) fn new(source: &str, views: &[(&str, &str)]) -> Result<Project> {
         let folder = tempfile::tempdir().into_diagnostic()?;
         let mut text = source.to_owned();
@@ -42,25 +42,25 @@ impl Project {
         Ok(Project { folder })
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The files of a view's last commit, for DuckDB.
+    /// Returns the files of a view's last commit, as SQL for DuckDB.
     pub(crate) fn current(&self, view: &str) -> String {
         format!("read_parquet('{}/*.parquet')", self.view(view).join("current").display())
     }
 
-    /// The folder of a view.
+    /// Returns the folder of a view.
     pub(crate) fn view(&self, view: &str) -> PathBuf {
         self.folder.path().join("data/views").join(view)
     }
 
-    /// Forgets all that was committed.
+    /// Deletes everything that was committed.
     ///
     /// # Errors
-    /// The disk's.
+    /// If the disk fails.
     pub(crate) fn forget(&self) -> Result<()> {
         let data = self.folder.path().join("data");
         if data.exists() {
@@ -69,10 +69,10 @@ impl Project {
         Ok(())
     }
 
-    /// Runs until caught up; how long the process took.
+    /// Runs until caught up. Returns how long the process took.
     ///
     /// # Errors
-    /// When the program fails.
+    /// If the program fails.
     pub(crate) fn run_until_caught_up(&self) -> Result<Duration> {
         let began = Instant::now();
         let output = self.command(&["run", "--until-caught-up", "--http", "off"])?.output().into_diagnostic()?;
@@ -84,10 +84,10 @@ impl Project {
         }
     }
 
-    /// Runs until caught up, or until a limit: what the whole process cost, or why it did not get there.
+    /// Runs until caught up, or until a limit. Returns what the whole process cost, or why it did not catch up.
     ///
     /// # Errors
-    /// When the program cannot be started.
+    /// If the program cannot be started.
     pub(crate) fn cost_until_caught_up(&self, limit: Duration) -> Result<Result<Cost, String>> {
         match process::run(self.command(&["run", "--until-caught-up", "--http", "off"])?, limit)? {
             Ended::Well { took, memory, .. } => Ok(Ok(Cost { seconds: took.as_secs_f64(), memory })),
@@ -99,10 +99,10 @@ impl Project {
         }
     }
 
-    /// How many rows a view has as it was committed.
+    /// Returns the number of rows in the last commit of a view.
     ///
     /// # Errors
-    /// When it was not.
+    /// If there is no commit.
     pub(crate) fn rows(&self, view: &str) -> Result<u64> {
         let count = format!("SELECT count(*) AS rows FROM {view}");
         let output = self.command(&["query", "--format", "csv", &count])?.output().into_diagnostic()?;
@@ -114,7 +114,7 @@ impl Project {
     /// Starts the program and leaves it running.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// If it cannot be started.
     pub(crate) fn start(&self, commit_interval: &str) -> Result<Engine> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr()).into_diagnostic()?.port();
         let http = format!("127.0.0.1:{port}");
@@ -139,7 +139,7 @@ impl Project {
     }
 }
 
-/// A running program; ended when dropped.
+/// A running program. It is killed when dropped.
 pub(crate) struct Engine {
     child: Child,
     metrics: String,
@@ -150,7 +150,7 @@ impl Engine {
     /// Reads `/metrics`.
     ///
     /// # Errors
-    /// When the program has ended.
+    /// If the program has ended, or does not answer within 30 seconds.
     pub(crate) fn scrape(&mut self) -> Result<Metrics> {
         let began = Instant::now();
         loop {
@@ -166,10 +166,10 @@ impl Engine {
         }
     }
 
-    /// Waits until every view has committed `offset` and nothing is left to do.
+    /// Waits until every view has committed `offset`.
     ///
     /// # Errors
-    /// When the program has ended, or does not get there.
+    /// If the program has ended, or does not reach the offset in time.
     pub(crate) fn wait_for(&mut self, views: &[&str], offset: u64) -> Result<Metrics> {
         let began = Instant::now();
         loop {
@@ -185,10 +185,10 @@ impl Engine {
         }
     }
 
-    /// Resident memory now and at its highest, in bytes.
+    /// Returns the current and the peak resident memory, in bytes.
     ///
     /// # Errors
-    /// When the program has ended.
+    /// If the program has ended.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).into_diagnostic()?;
         let field = |name: &str| -> Option<u64> {
@@ -198,10 +198,10 @@ impl Engine {
         field("VmRSS:").zip(field("VmHWM:")).ok_or_else(|| miette!("the process says nothing of its memory"))
     }
 
-    /// Asks it to end as a user would, and waits.
+    /// Asks the program to end, as a user would, and waits for it.
     ///
     /// # Errors
-    /// When it does not end well.
+    /// If it ends with a failure.
     pub(crate) fn end(mut self) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).ok_or_else(|| miette!("the process has no id"))?;
         kill_process(pid, Signal::TERM).into_diagnostic()?;
@@ -230,12 +230,12 @@ impl Drop for Engine {
     }
 }
 
-/// What the program said of itself at one moment.
+/// The metrics of the program at one moment.
 pub(crate) struct Metrics(Scrape);
 
 impl Metrics {
-    /// The sum of a metric over the samples with a label; 0 where there is none. For a histogram its own name gives nothing:
-    /// see [`Metrics::histogram`].
+    /// Returns the sum of a metric over the samples with a label, 0 if there are none. Not for histograms: see
+    /// [`Metrics::histogram`].
     pub(crate) fn of(&self, metric: &str, label: &str, value: &str) -> f64 {
         let samples = self.0.samples.iter().filter(|sample| sample.metric == metric && sample.labels.get(label) == Some(value));
         samples
@@ -246,7 +246,7 @@ impl Metrics {
             .sum()
     }
 
-    /// How often a histogram of a view was recorded, and the sum.
+    /// Returns the count and the sum of a histogram of a view.
     pub(crate) fn histogram(&self, metric: &str, view: &str) -> (f64, f64) {
         (self.of(&format!("{metric}_count"), "view", view), self.of(&format!("{metric}_sum"), "view", view))
     }

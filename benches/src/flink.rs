@@ -1,4 +1,4 @@
-//! Flink, as the rival for Nexmark: a Python environment in `.tools/flink`, and one process, with a JVM of its own, for each query.
+//! Flink, as the rival for Nexmark: a Python environment in `.tools/flink`, and for each query one process with its own JVM.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,29 +10,29 @@ use serde_json::Value;
 use crate::engine::Cost;
 use crate::process::{self, Ended};
 
-/// Installs Flink where it is missing.
+/// Installs Flink if it is missing.
 ///
 /// # Errors
-/// When it cannot be installed.
+/// If it cannot be installed.
 pub(crate) fn install() -> Result<()> {
     let script = root().join(".ci/flink");
     let status = Command::new(&script).status().into_diagnostic().wrap_err("installing Flink")?;
     if status.success() { Ok(()) } else { Err(miette!("{} ended with {status}", script.display())) }
 }
 
-/// Runs a query of `benches/nexmark/flink` over the events of a folder: its cost, or why there is none.
+/// Runs a query of `benches/nexmark/flink` over the events of a folder. Returns its cost, or why there is none.
 ///
 /// # Errors
-/// When the process cannot be started.
+/// If the process cannot be started.
 pub(crate) fn run(folder: &Path, query: &str, limit: Duration) -> Result<Result<Cost, String>> {
     let cost = |said: &Value| Some(Cost { seconds: said["seconds"].as_f64()?, memory: said["memory"].as_u64()? });
     ask(folder, query, &[], limit, cost)
 }
 
-/// How many rows the answer of a query has, or why there is none.
+/// Returns the number of rows in the answer of a query, or why there is none.
 ///
 /// # Errors
-/// When the process cannot be started.
+/// If the process cannot be started.
 pub(crate) fn rows(folder: &Path, query: &str, limit: Duration) -> Result<Result<u64, String>> {
     ask(folder, query, &["--count"], limit, |said| said["rows"].as_u64())
 }
@@ -60,7 +60,7 @@ fn ask<T>(
     }
 }
 
-/// The innermost cause that a trace names, or that there was none.
+/// Describes the innermost Flink exception in a stack trace, or just the failure if there is none.
 fn cause(said: &str) -> String {
     let last = said.lines().rev().find_map(|line| {
         let (class, words) = line.rsplit_once("Exception: ")?;

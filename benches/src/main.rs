@@ -1,18 +1,18 @@
-//! Measures the real program beside what a user would pick instead, in one run, and writes a table of ratios.
+//! Measures the real program and what a user would pick instead, in one run, and writes a table of ratios.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`measures`] | one file a measure: live, files, commit, memory, delay, steps, nexmark |
-//! | [`engine`] | the program under measure, from outside: its process, its metrics, its views |
+//! | [`measures`] | one file for each measure: live, files, commit, memory, delay, steps, nexmark |
+//! | [`engine`] | the measured program, from outside: its process, metrics and views |
 //! | [`duckdb`] | DuckDB, as the rival and as the judge of answers |
 //! | [`flink`] | Flink, as the rival for Nexmark |
-//! | [`process`] | a process run to its end, with a limit |
+//! | [`process`] | runs a process to its end, with a time limit |
 //! | [`orders`] | the events |
 //! | [`auctions`] | the events of Nexmark |
-//! | [`stream`] | publishing them to a stream, and draining it |
+//! | [`stream`] | publishes events to a stream, and drains it |
 //! | [`report`] | the table |
 //!
-//! Nothing here is fitted to a figure: what is missed is printed as missed. A wrong answer ends the run with an error.
+//! No measure is tuned to reach its target: a missed target is printed as missed. A wrong answer ends the run with an error.
 
 mod auctions;
 mod duckdb;
@@ -22,7 +22,7 @@ mod measures;
 mod orders;
 mod process;
 mod report;
-// The server that the tests start too.
+// The same server that the tests start.
 #[allow(missing_docs)]
 #[path = "../../connectors/tests/it/server.rs"]
 mod server;
@@ -38,13 +38,13 @@ use report::Report;
 /// Measures Alluvium on this machine.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure; everything but steps and nexmark unless said.
+    /// What to measure. By default everything but steps and nexmark.
     #[arg(value_enum)]
     measures: Vec<Measure>,
-    /// The Markdown file for the table.
+    /// The Markdown file for the main table.
     #[arg(long, default_value = "benches/RESULTS.md")]
     report: PathBuf,
-    /// A part of the events, for a quick look: 0.1 is a tenth.
+    /// The fraction of the events to use, for a quick look: 0.1 is a tenth.
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// The Markdown file for the table of nexmark.
@@ -53,29 +53,29 @@ struct Arguments {
     /// The Markdown file for the table of steps.
     #[arg(long, default_value = "benches/STEPS.md")]
     steps_report: PathBuf,
-    /// Of nexmark and steps only those whose names contain one of these: q05,q1.
+    /// Measures only those queries of nexmark and shapes of steps whose names contain one of these, such as q05,q1.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// For nexmark: a folder that keeps the events and figures; queries that have figures there are not measured again.
+    /// For nexmark: a folder that keeps the events and figures. Queries that have figures there are not measured again.
     #[arg(long)]
     keep: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Measure {
-    /// Events from JetStream through three views, beside a client that only drains the stream.
+    /// Events from JetStream through three views, compared with a client that only drains the stream.
     Live,
-    /// Queries over files of JSON lines, beside DuckDB.
+    /// Queries over files of JSON lines, compared with DuckDB.
     Files,
     /// A commit after 100 changed keys, with much state and with little.
     Commit,
     /// Memory for each key of state.
     Memory,
-    /// From publishing an event until a reader can see it.
+    /// The time from publishing an event until a reader can see it.
     Delay,
     /// The cost of a step as state grows, by class.
     Steps,
-    /// Nexmark over files, beside Flink: half an hour, and nearly 1 GB to install; never unless said.
+    /// Nexmark over files, compared with Flink. Takes half an hour, and nearly 1 GB to install. Only runs if named.
     Nexmark,
 }
 
@@ -101,6 +101,6 @@ fn main() -> Result<()> {
             })?,
         }
     }
-    // The others have tables of their own.
+    // Steps and nexmark write tables of their own.
     if chosen.iter().any(|measure| USUAL.contains(measure)) { report.write(&arguments.report) } else { Ok(()) }
 }

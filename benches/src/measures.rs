@@ -1,4 +1,4 @@
-//! What is measured, each in a file of its own.
+//! The measures, one file each.
 
 pub(crate) mod commit;
 pub(crate) mod delay;

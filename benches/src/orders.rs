@@ -1,4 +1,4 @@
-//! The events of the benchmarks: orders of about 170 bytes, as JSON, always the same ones.
+//! The events of the benchmarks: orders of about 170 bytes, as JSON, the same in every run.
 
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use fastrand::Rng;
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-/// The columns of a body, as SQL that both programs read.
+/// The columns of a body, with SQL types that both programs know.
 pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("order_id", "BIGINT"),
     ("customer_id", "BIGINT"),
@@ -18,7 +18,7 @@ pub(crate) const COLUMNS: &[(&str, &str)] = &[
     ("placed_at", "TIMESTAMP"),
 ];
 
-/// The three views, of 5, 1,000 and 100,000 groups.
+/// The three views, with 5, 1,000 and 100,000 groups.
 pub(crate) const VIEWS: &[(&str, &str)] = &[
     ("by_country", "SELECT country, count(*) AS orders, sum(total) AS revenue FROM orders GROUP BY country"),
     ("by_product", "SELECT product, count(*) AS orders, sum(quantity) AS pieces FROM orders GROUP BY product"),
@@ -36,18 +36,18 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// Orders of customers `0..customers`, drawn at random.
+    /// Creates a generator of orders of random customers in `0..customers`.
     pub(crate) fn new(customers: u64) -> Orders {
         Orders { random: Rng::with_seed(2013), next: 0, customers }
     }
 
-    /// The body of the next order.
+    /// Returns the body of the next order.
     pub(crate) fn body(&mut self) -> String {
         let customer = self.random.u64(..self.customers);
         self.body_of(customer)
     }
 
-    /// The body of the next order, of a given customer.
+    /// Returns the body of the next order, of a given customer.
     pub(crate) fn body_of(&mut self, customer: u64) -> String {
         let random = &mut self.random;
         self.next += 1;
@@ -69,10 +69,10 @@ impl Orders {
         )
     }
 
-    /// Writes `count` orders as JSON lines into `files` files of a folder; the files.
+    /// Writes `count` orders as JSON lines into `files` files of a folder. Returns the files.
     ///
     /// # Errors
-    /// The disk's.
+    /// If the disk fails.
     pub(crate) fn write(&mut self, folder: &Path, count: u64, files: u64) -> Result<Vec<PathBuf>> {
         (0..files)
             .map(|index| {
@@ -91,7 +91,7 @@ impl Orders {
     }
 }
 
-/// The declaration of the source `orders`.
+/// Returns the declaration of the source `orders`.
 pub(crate) fn source(stored_as: &str, location: &str) -> String {
     let columns: Vec<String> = COLUMNS.iter().map(|(name, sql_type)| format!("{name} {sql_type}")).collect();
     format!("CREATE EXTERNAL TABLE orders ({}) STORED AS {stored_as} LOCATION '{location}';\n", columns.join(", "))

@@ -1,4 +1,4 @@
-//! A process that is run to its end, with a limit: what it said, how long it took, and its highest memory.
+//! Runs a process to its end, with a time limit: what it printed, how long it took, and its peak memory.
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
@@ -10,22 +10,22 @@ use miette::{IntoDiagnostic, Result};
 pub(crate) enum Ended {
     /// With success.
     Well {
-        /// On standard output.
+        /// What it printed to standard output.
         said: String,
         took: Duration,
-        /// Resident, at its highest, in bytes; not of its children.
+        /// Peak resident memory in bytes, without its children.
         memory: u64,
     },
-    /// Without: what it said on standard error.
+    /// With a failure, and what it printed to standard error.
     Badly(String),
-    /// Not within the limit: it was killed.
+    /// Killed, since it did not end within the limit.
     Late,
 }
 
 /// Runs a command.
 ///
 /// # Errors
-/// When it cannot be started.
+/// If it cannot be started.
 pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended> {
     let (mut out, mut err) = (tempfile::tempfile().into_diagnostic()?, tempfile::tempfile().into_diagnostic()?);
     command.stdout(Stdio::from(out.try_clone().into_diagnostic()?)).stderr(Stdio::from(err.try_clone().into_diagnostic()?));
@@ -50,14 +50,14 @@ pub(crate) fn run(mut command: Command, limit: Duration) -> Result<Ended> {
     } else {
         (&mut err, |said, _, _| Ended::Badly(said))
     };
-    // The clone that the process wrote through moved the place of this one too.
+    // The process wrote through a clone, which shares its file offset with this handle.
     let mut said = String::new();
     std::io::Seek::rewind(file).into_diagnostic()?;
     file.read_to_string(&mut said).into_diagnostic()?;
     Ok(ended(said, took, memory))
 }
 
-/// 0 where the process has ended.
+/// Returns the peak resident memory of a process in bytes, 0 if it has ended.
 fn highest_memory(child: &Child) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,11 +1,11 @@
-//! The table: what was measured, beside what, and whether it is what we want.
+//! The table: what was measured, what it is compared with, and whether it meets its target.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use miette::{IntoDiagnostic, Result, WrapErr};
 
-/// What a ratio or a figure has to be.
+/// The target of a ratio or a figure.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {
     AtLeast(f64),
@@ -52,7 +52,7 @@ impl Report {
         Report { lines: Vec::new() }
     }
 
-    /// Adds a line and prints it. `value` is what `wanted` is about: a ratio where there is something beside, else the figure.
+    /// Adds a line and prints it. `value` is compared with `wanted`: the ratio to `beside`, or the figure itself.
     pub(crate) fn add(&mut self, what: &str, ours: String, beside: String, value: f64, wanted: Wanted) {
         let line = Line { what: what.to_owned(), ours, beside, value, wanted };
         println!("{}", line.row());
@@ -62,7 +62,7 @@ impl Report {
     /// Writes the table.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
         let mut text = String::from("# Measured\n\nBy `make bench`, on ");
         let _ = writeln!(text, "{}. Medians of interleaved runs, whole processes unless a line says otherwise.\n", machine());
@@ -88,7 +88,7 @@ impl Line {
     }
 }
 
-/// Processors and memory, for those who read the table elsewhere.
+/// Describes the processors and the memory of this machine.
 pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -102,7 +102,7 @@ pub(crate) fn machine() -> String {
     format!("{cores} cores ({}), {} GB of memory", model.unwrap_or_else(|| "unknown".to_owned()), kilobytes >> 20)
 }
 
-/// The middle of some figures.
+/// Returns the median of some figures.
 pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     match figures.len() {

@@ -1,4 +1,4 @@
-//! A JetStream stream: filled as fast as it takes events, and drained by a client that does nothing with them.
+//! Fills a JetStream stream as fast as it takes events, and drains it with a client that does nothing with them.
 
 use std::time::{Duration, Instant};
 
@@ -7,12 +7,12 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use miette::{IntoDiagnostic, Result, miette};
 
-/// Publishes that wait for their acknowledgement.
+/// The largest number of published messages without an acknowledgement.
 const WINDOW: usize = 4000;
-/// Messages that one pull asks for: what the engine's reader asks for too.
+/// The number of messages that one pull asks for, as in the engine's reader.
 const PULLED: usize = 20_000;
 
-/// A client with a thread of its own.
+/// A client with a runtime of its own.
 pub(crate) struct Client {
     runtime: tokio::runtime::Runtime,
     context: jetstream::Context,
@@ -20,8 +20,10 @@ pub(crate) struct Client {
 }
 
 impl Client {
+    /// Connects to a server.
+    ///
     /// # Errors
-    /// When the server is not there.
+    /// If the server does not answer.
     pub(crate) fn connect(url: &str) -> Result<Client> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().into_diagnostic()?;
         let options = async_nats::ConnectOptions::new().subscription_capacity(4 * PULLED);
@@ -30,20 +32,20 @@ impl Client {
         Ok(Client { context, client, runtime })
     }
 
-    /// Makes a stream with file storage, as a server makes it unless told otherwise.
+    /// Creates a stream with the server's default configuration, which stores it in files.
     ///
     /// # Errors
-    /// The server's.
+    /// Those of the server.
     pub(crate) fn make(&self, name: &str) -> Result<()> {
         let config = stream::Config { name: name.to_owned(), subjects: vec![format!("{name}.>")], ..Default::default() };
         self.runtime.block_on(self.context.create_stream(config)).into_diagnostic()?;
         Ok(())
     }
 
-    /// Publishes bodies in order; returns when all are acknowledged.
+    /// Publishes bodies in order. Returns once all are acknowledged.
     ///
     /// # Errors
-    /// The server's.
+    /// Those of the server.
     pub(crate) fn publish(&self, name: &str, bodies: impl Iterator<Item = String>) -> Result<()> {
         let subject = format!("{name}.placed");
         self.runtime.block_on(async {
@@ -64,10 +66,10 @@ impl Client {
         })
     }
 
-    /// Reads a stream to its end and does nothing with it; how long that took.
+    /// Reads a stream to its end and does nothing with it. Returns how long that took.
     ///
     /// # Errors
-    /// The server's, and a message that is missing.
+    /// Those of the server, or if the stream ends too early.
     pub(crate) fn drain(&self, name: &str, events: u64) -> Result<Duration> {
         self.runtime.block_on(async {
             let began = Instant::now();

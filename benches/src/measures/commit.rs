@@ -1,4 +1,4 @@
-//! A commit after 100 changed keys, with 1,000,000 keys of state beside one with 10,000: its cost follows the change.
+//! A commit after 100 changed keys, with 1,000,000 keys of state and with 10,000: its cost should depend on the change alone.
 
 use fastrand::Rng;
 use miette::Result;
@@ -9,9 +9,9 @@ use crate::report::{Report, Wanted, median};
 use crate::server::{Server, Version};
 use crate::stream::Client;
 
-/// Commits that are measured of each, in turn.
+/// How many commits of each are measured, in turn.
 const ROUNDS: usize = 100;
-/// Keys that change before each.
+/// How many keys change before each commit.
 const CHANGED: usize = 100;
 
 const VIEW: &str = "by_customer";
@@ -32,8 +32,10 @@ struct Side {
     view_bytes: Vec<f64>,
 }
 
+/// Measures the commits of two engines.
+///
 /// # Errors
-/// When a program fails.
+/// If a program fails.
 pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let server = Server::start(Version::Newest);
     let client = Client::connect(&server.url())?;
@@ -76,7 +78,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
 }
 
 impl Side {
-    /// Changes some keys, waits for the commit, and notes what it cost.
+    /// Changes some keys, waits for the commit, and records what it cost.
     fn round(&mut self, client: &Client) -> Result<()> {
         let customers: Vec<u64> = (0..CHANGED).map(|_| self.random.u64(..self.keys)).collect();
         let orders = &mut self.orders;
@@ -86,7 +88,7 @@ impl Side {
         let (count_before, sum_before) = self.last.histogram("alluvium_commit_duration_seconds", VIEW);
         let (count, sum) = now.histogram("alluvium_commit_duration_seconds", VIEW);
         let written = |metric: &str| now.of(metric, "view", VIEW) - self.last.of(metric, "view", VIEW);
-        // Events that arrived over two commits say nothing of one commit.
+        // If the events were spread over two commits, neither is measured.
         if count - count_before == 1.0 {
             self.seconds.push(sum - sum_before);
             self.state_bytes.push(written("alluvium_state_written_bytes_total"));

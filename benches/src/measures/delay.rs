@@ -1,4 +1,4 @@
-//! From the moment at which the server has an event until the published view holds it, with an idle engine.
+//! The time from the moment when the server has an event until the published view has it, with an idle engine.
 
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,16 @@ use crate::report::{Report, Wanted};
 use crate::server::{Server, Version};
 use crate::stream::Client;
 
-/// Events, one at a time.
+/// The number of events, which are published one at a time.
 const SAMPLES: usize = 100;
 
 const VIEW: &str = "by_country";
 const QUERY: &str = "SELECT country, count(*) AS orders, sum(total) AS revenue FROM orders GROUP BY country";
 
+/// Measures the delay with two commit intervals.
+///
 /// # Errors
-/// When the program fails.
+/// If the program fails.
 pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let samples = ((SAMPLES as f64 * scale) as usize).max(10);
     for (words, interval_ms) in [("1s", 1000.0), ("50ms", 50.0)] {
@@ -45,7 +47,7 @@ fn delays(interval: &str, interval_ms: f64, samples: usize) -> Result<Vec<f64>> 
     engine.wait_for(&[VIEW], 2)?;
     let mut random = Rng::with_seed(7);
     let delays = (0..samples as u64).map(|sample| {
-        // Anywhere between two commits.
+        // Publishes at a random moment between two commits.
         std::thread::sleep(Duration::from_secs_f64(random.f64() * 1.5 * interval_ms / 1e3));
         client.publish("ORDERS", std::iter::once(orders.body()))?;
         let published = Instant::now();
@@ -62,7 +64,7 @@ fn delays(interval: &str, interval_ms: f64, samples: usize) -> Result<Vec<f64>> 
     Ok(delays)
 }
 
-/// The offset that the published view has reached.
+/// Returns the offset that the published view has reached.
 fn committed(project: &Project) -> Result<u64> {
     let text = std::fs::read_to_string(project.view(VIEW).join("manifest.json")).into_diagnostic()?;
     let manifest: serde_json::Value = serde_json::from_str(&text).into_diagnostic()?;

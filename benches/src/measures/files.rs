@@ -1,4 +1,4 @@
-//! Two queries over files of JSON lines, each beside DuckDB with as many threads.
+//! Two queries over files of JSON lines, each compared with DuckDB with as many threads.
 
 use miette::{IntoDiagnostic, Result};
 
@@ -7,7 +7,7 @@ use crate::engine::Project;
 use crate::orders::{self, Orders};
 use crate::report::{Report, Wanted, median};
 
-/// Each program runs so often, in turn.
+/// How often each program runs, in turn.
 const ROUNDS: usize = 5;
 
 const QUERIES: &[(&str, &str)] = &[
@@ -18,8 +18,10 @@ const QUERIES: &[(&str, &str)] = &[
     ),
 ];
 
+/// Measures both queries and checks their views.
+///
 /// # Errors
-/// When a program fails, or a view is wrong.
+/// If a program fails, or a view is wrong.
 pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let events = (5_000_000.0 * scale) as u64;
     let folder = tempfile::tempdir().into_diagnostic()?;
@@ -32,7 +34,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
         let over_files = query.replace("FROM orders", &format!("FROM {table}"));
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
-            // The answer goes to a Parquet file, as ours does.
+            // DuckDB writes its answer to a Parquet file, as Alluvium does.
             let target = folder.path().join("answer.parquet");
             theirs.push(duckdb::run(&format!("COPY ({over_files}) TO '{}' (FORMAT parquet)", target.display()))?.1.as_secs_f64());
             project.forget()?;

@@ -1,4 +1,4 @@
-//! Events from JetStream through three aggregate views, beside a client that drains the same stream and does nothing.
+//! Events from JetStream through three aggregate views, compared with a client that only drains the same stream.
 
 use miette::Result;
 
@@ -9,11 +9,13 @@ use crate::report::{Report, Wanted, median};
 use crate::server::{Server, Version};
 use crate::stream::Client;
 
-/// Each program runs so often, in turn.
+/// How often each program runs, in turn.
 const ROUNDS: usize = 5;
 
+/// Measures events a second and checks the views.
+///
 /// # Errors
-/// When a program fails, or a view is wrong.
+/// If a program fails, or a view is wrong.
 pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let events = (1_000_000.0 * scale) as u64;
     let server = Server::start(Version::Newest);
@@ -38,7 +40,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The views hold what DuckDB computes from the same events.
+/// Checks that the views equal what DuckDB computes from the same events.
 fn check(project: &Project, events: u64) -> Result<()> {
     let folder = tempfile::tempdir().map_err(|error| miette::miette!("{error}"))?;
     Orders::new(100_000).write(folder.path(), events, 1)?;

@@ -1,4 +1,4 @@
-//! Memory for each key of state, over that of an engine with no events; and the same keys after three times the events.
+//! Memory for each key of state, beyond that of an engine without events, and the memory of the same keys after three times the events.
 
 use std::time::Duration;
 
@@ -12,8 +12,10 @@ const VIEW: &str = "by_customer";
 const QUERY: &str =
     "SELECT customer_id, count(*) AS orders, sum(total) AS spent, max(total) AS largest FROM orders GROUP BY customer_id";
 
+/// Measures the memory of keys.
+///
 /// # Errors
-/// When the program fails.
+/// If the program fails.
 pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let keys = (1_000_000.0 * scale) as u64;
     let (empty, _) = resident(0, 1)?;
@@ -30,7 +32,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Resident memory of an engine that has read so many events with so many keys, each at least once; now and at its highest.
+/// Returns the final and the peak resident memory of an engine that has read `events` events, in which each of `keys` keys occurs.
 fn resident(events: u64, keys: u64) -> Result<(u64, u64)> {
     println!("memory: {events} events");
     let folder = tempfile::tempdir().into_diagnostic()?;
@@ -40,7 +42,7 @@ fn resident(events: u64, keys: u64) -> Result<(u64, u64)> {
     let project = Project::new(&orders::source("FILE", &folder.path().display().to_string()), &[(VIEW, QUERY)])?;
     let mut engine = project.start("1s")?;
     engine.wait_for(&[VIEW], events + 1)?;
-    // What is freed late is not what a key needs.
+    // Memory that is about to be freed must not count as memory of a key.
     std::thread::sleep(Duration::from_secs(3));
     let memory = engine.memory()?;
     engine.end()?;

@@ -1,10 +1,10 @@
-//! Nexmark over files of JSON lines: each query alone, beside Flink with as many tasks as there are cores, into a table of its own.
+//! Nexmark over files of JSON lines: each query alone, compared with Flink with two tasks. Writes a table of its own.
 //!
-//! Ours are the queries that the tests of the crate `projections` hold to their law; Flink's are in `benches/nexmark/flink`, as its
-//! own Nexmark has them. Of ours the whole process counts, and its view is written as Parquet; of Flink the net time of the job,
-//! whose sink keeps nothing. Flink's order by a column leaves ties open where ours breaks them.
+//! Alluvium's queries are those that the tests of the crate `projections` check. Flink's are in `benches/nexmark/flink`, as in its own
+//! Nexmark. For Alluvium, the whole process counts, and its view is written as Parquet. For Flink, only the net time of the job counts,
+//! and its sink keeps nothing. Where Alluvium's queries break ties in an order, Flink's leave them open.
 //!
-//! That both compute the same is looked at apart, over fewer events: how many rows each answer has.
+//! The answers are compared in a separate run over fewer events, only by their number of rows.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,27 +18,27 @@ use crate::engine::{Cost, Project};
 use crate::{auctions, flink, report};
 
 const EVENTS: f64 = 5_000_000.0;
-/// Over which the rows of the answers are counted.
+/// The number of events over which the rows of the answers are counted.
 const COUNTED: usize = 100_000;
-/// For a query of one program.
+/// The time limit for a query of one program.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What to run, and where.
 pub(crate) struct Options {
-    /// A part of the events.
+    /// The fraction of the events to use.
     pub(crate) scale: f64,
-    /// Parts of the queries' names; all queries where there is none.
+    /// Parts of the names of the queries to run. Empty means all queries.
     pub(crate) only: Vec<String>,
-    /// A folder that keeps events and figures; without, they are made anew.
+    /// A folder that keeps events and figures between runs.
     pub(crate) keep: Option<PathBuf>,
-    /// The Markdown file.
+    /// The Markdown file for the table.
     pub(crate) report: PathBuf,
 }
 
-/// Measures the chosen queries that have no figures yet, and writes the table of all that have.
+/// Measures the chosen queries that have no figures yet, and writes the table of all queries that have.
 ///
 /// # Errors
-/// When a program cannot be started, or the disk fails.
+/// If a program cannot be started, or the disk fails.
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let count = (EVENTS * options.scale) as usize;
     flink::install()?;
@@ -68,7 +68,7 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The first events, in a folder of their own.
+/// Returns a folder with the first `count` events. Writes them if they are missing.
 fn events(home: &Path, count: usize) -> Result<PathBuf> {
     let events = home.join(format!("events-{count}"));
     if !events.join("bid").exists() {
@@ -80,14 +80,14 @@ fn events(home: &Path, count: usize) -> Result<PathBuf> {
     events.canonicalize().into_diagnostic()
 }
 
-/// How many rows our answer has.
+/// Returns the number of rows in Alluvium's answer.
 fn rows_of(events: &Path, sql: &str) -> Result<u64> {
     let project = Project::new(&auctions::sources(events), &[("measured", sql)])?;
     project.run_until_caught_up()?;
     project.rows("measured")
 }
 
-/// The names of our queries with their texts, without the comments before them and the semicolons after them.
+/// Reads the names and texts of Alluvium's queries, without comments and trailing semicolons.
 fn queries() -> Result<Vec<(String, String)>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../projections/tests/suites/nexmark");
     let mut queries = Vec::new();
@@ -102,14 +102,14 @@ fn queries() -> Result<Vec<(String, String)>> {
     Ok(queries)
 }
 
-/// A query in both programs: a cost, or why there is none.
+/// The results of a query in both programs: each a cost, or why there is none.
 struct Pair {
     ours: Result<Cost, String>,
     theirs: Result<Cost, String>,
     rows: Rows,
 }
 
-/// How many rows the answers over the counted events have; none of Flink's where it does not run the query.
+/// The number of rows in the answers over the counted events. None for Flink if it does not run the query.
 #[derive(Debug, Clone, Copy)]
 struct Rows {
     ours: u64,
@@ -127,7 +127,7 @@ impl Rows {
 }
 
 impl Pair {
-    /// The line of the table, and how many times Flink's events a second ours are.
+    /// Returns the line of the table, and the ratio of Alluvium's events a second to Flink's.
     fn row(&self, query: &str, count: usize) -> (String, Option<f64>) {
         let speed = |cost: &Result<Cost, String>| match cost {
             Ok(cost) => format!("{:.0}", count as f64 / cost.seconds),
@@ -181,14 +181,14 @@ impl Figures {
         std::fs::write(path, serde_json::to_string_pretty(&values).into_diagnostic()?).into_diagnostic()
     }
 
-    /// Queries without figures are not in it, and their number is said.
+    /// Returns the table. It omits queries without figures, but states their number.
     fn table(&self, count: usize, asked: usize) -> String {
         let machine = report::machine();
         let mut text = format!(
             "# Nexmark on files\n\nBy `make nexmark`, on {machine}: {count} events as JSON lines in two files for each stream, each query alone, \
              once. Alluvium: the whole process, start and the Parquet of the view included. Flink 2.3: the net time of the job, two \
-             tasks, mini-batch, two-phase aggregation, state on the heap, no checkpoints, a sink that keeps nothing. Memory: resident \
-             at its highest (of Flink: the JVM). q12 counts by the time of the bid, q13 joins a table of 100 rows, q14 counts a letter \
+             tasks, mini-batch, two-phase aggregation, state on the heap, no checkpoints, a sink that keeps nothing. Memory: peak \
+             resident memory (for Flink, of the JVM). q12 counts by the time of the bid, q13 joins a table of 100 rows, q14 counts a letter \
              without a function in Java. Rows: of the two answers over the first {COUNTED} events.\n\n\
              | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB | rows |\n\
              | --- | --- | --- | --- | --- | --- | --- |\n"

@@ -1,7 +1,7 @@
-//! What a step costs as state grows, by class: the time of 1,000 changes with 10,000, 100,000 and 1,000,000 rows of state.
+//! The cost of a step as state grows, by class: the time of 1,000 changes with 10,000, 100,000 and 1,000,000 rows of state.
 //!
-//! Within this process: push, flush and checkpoint of one view's operators, without source and disk. Keys are a tenth as many as rows,
-//! and the rows of a step have keys that differ, so that a step touches as many rows whatever the size of the state.
+//! A step is a push, flush and checkpoint of one view's operators in this process, without source and disk. There are a tenth as many
+//! keys as rows, and the rows of a step have distinct keys, so that a step touches the same number of rows at each size of the state.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -17,17 +17,17 @@ use miette::{Context, IntoDiagnostic, Result, miette};
 
 use crate::report::machine;
 
-/// Changes of a step.
+/// The number of changes in a step.
 const STEP: usize = 1_000;
-/// Steps of which the median is given; with little state after filling it more than once, since steps add to it.
+/// The number of measured steps. Small states are filled several times for that, since the steps add to them.
 const STEPS: usize = 60;
-/// Steps add at most this part of the rows to the state.
+/// The steps after one filling may add one row for this many rows of state.
 const ADDED: usize = 4;
-/// Rows that go in at once before the steps.
+/// How many rows are pushed at once to fill the state.
 const FILL: usize = 20_000;
-/// Rows of state.
+/// The numbers of rows with which the state is filled.
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
-/// How many times as long a step may take with the most state as with the least.
+/// The largest factor by which a step may take longer with the most state than with the least.
 const MOST_GROWTH: f64 = 2.0;
 
 const SOURCES: &str = "CREATE EXTERNAL TABLE l (k BIGINT, v BIGINT, id BIGINT) STORED AS FILE LOCATION 'l';
@@ -73,7 +73,7 @@ pub(crate) fn measure(scale: f64, only: &[String], report: &Path) -> Result<()> 
     let runtime = tokio::runtime::Builder::new_current_thread().build().into_diagnostic()?;
     let mut text = format!(
         "# The cost of a step\n\nBy `make steps`, on {}: push, flush and checkpoint of {STEP} changes, the median of {STEPS} steps. \
-         Growth: beside the least state. Wanted: at most {MOST_GROWTH}.\n\n",
+         Growth: relative to the least state. Wanted: at most {MOST_GROWTH}.\n\n",
         machine()
     );
     text.push_str("| shape | class | rows | step, ms | 95%, ms | changes out | state rows | bytes a row | growth | |\n");
@@ -103,17 +103,17 @@ struct Measured {
     class: String,
     median: Duration,
     late: Duration,
-    /// Rows that a step changes in the view.
+    /// How many rows a step changes in the view, on average.
     changes: usize,
     state_rows: u64,
     state_bytes: u64,
 }
 
-/// Rows of one source.
+/// Makes the rows of one source.
 struct Feed {
     random: fastrand::Rng,
     keys: Vec<i64>,
-    /// The next key of those, of which each comes once before any comes again.
+    /// The index of the next key. Every key is used once before any is used again.
     key: usize,
     next: i64,
 }
@@ -139,7 +139,7 @@ impl Feed {
     }
 }
 
-/// Fills the state of a view, and takes the time of the steps that follow.
+/// Fills the state of a view, and times the steps that follow.
 async fn steps(sql: &str, rows: usize) -> Result<Measured> {
     let text = format!("{SOURCES} CREATE MATERIALIZED VIEW measured AS {sql};");
     let catalog = Catalog::load(&[SqlFile { path: "measured.sql".to_owned(), text }])
@@ -168,7 +168,7 @@ async fn steps(sql: &str, rows: usize) -> Result<Measured> {
     })
 }
 
-/// A view's operators with state in them, and what feeds them.
+/// A view's operators with filled state, and the feeds of their sources.
 struct Filled<'a> {
     projection: Projection,
     feeds: Vec<(&'a str, Feed)>,
@@ -190,7 +190,7 @@ impl<'a> Filled<'a> {
         Ok(Filled { projection, feeds })
     }
 
-    /// How long a step takes, and the rows that it changes in the view.
+    /// Runs a step. Returns how long it takes, and how many rows it changes in the view.
     async fn step(&mut self) -> Result<(Duration, usize)> {
         let sources = self.feeds.len();
         let rows = self.feeds.iter_mut().map(|(_, feed)| feed.rows(STEP / sources)).collect::<Result<Vec<Delta>>>()?;
