@@ -108,7 +108,7 @@ impl Project {
         let output = self.command(&["query", "--format", "csv", &count])?.output().into_diagnostic()?;
         let said = String::from_utf8_lossy(&output.stdout);
         let rows = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
-        rows.ok_or_else(|| miette!("{view} has no rows: {}", String::from_utf8_lossy(&output.stderr)))
+        rows.ok_or_else(|| miette!("counting the rows of {view} failed: {}", String::from_utf8_lossy(&output.stderr)))
     }
 
     /// Starts the program and leaves it running.
@@ -195,7 +195,7 @@ impl Engine {
             let line = status.lines().find_map(|line| line.strip_prefix(name))?;
             Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
         };
-        field("VmRSS:").zip(field("VmHWM:")).ok_or_else(|| miette!("the process says nothing of its memory"))
+        field("VmRSS:").zip(field("VmHWM:")).ok_or_else(|| miette!("/proc does not show the memory of the process"))
     }
 
     /// Asks the program to end, as a user would, and waits for it.

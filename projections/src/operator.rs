@@ -14,7 +14,7 @@
 //! | `keyed` | plans that split by a key: recompute of the touched keys |
 //! | `watermark` | rows of windows that have ended, or have not expired |
 //! | `full` | everything else: full recompute |
-//! | `kit` | what operators are built from |
+//! | `kit` | the building blocks of operators |
 //!
 //! A push takes two steps, so that a failing row leaves no trace. Staging runs everything that is pure: the operators below the first
 //! stateful ones, and the expressions that these evaluate on their input. Absorbing then changes state. A flush asks each stateful
@@ -131,7 +131,7 @@ impl Operator {
         .boxed()
     }
 
-    /// Runs what is pure. Returns the changes of this node's output that come from below the first stateful operators.
+    /// Runs the pure part of a push. Returns the changes of this node's output that pass no stateful operator.
     pub(crate) fn stage(&mut self, pushed: Pushed<'_>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         if let Kind::Scan(scan) = &mut self.kind {
             return scan.stage(pushed);

@@ -58,7 +58,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     for _ in 0..ROUNDS {
         sides.iter_mut().try_for_each(|side| side.round(&client))?;
     }
-    let [small, large] = &sides[..] else { return Err(miette::miette!("two sides")) };
+    let [small, large] = &sides[..] else { return Err(miette::miette!("there are not exactly two sides")) };
     let milliseconds = |side: &Side| median(side.seconds.clone()) * 1e3;
     let what = format!("commit: {CHANGED} changed keys, milliseconds with {} keys; beside: {} keys", large.keys, small.keys);
     let (ours, beside) = (milliseconds(large), milliseconds(small));

@@ -53,7 +53,7 @@ fn delays(interval: &str, interval_ms: f64, samples: usize) -> Result<Vec<f64>> 
         let published = Instant::now();
         while committed(&project)? < sample + 3 {
             if published.elapsed() > Duration::from_secs(30) {
-                return Err(miette!("event {} does not come into the view", sample + 2));
+                return Err(miette!("event {} does not appear in the view", sample + 2));
             }
             std::thread::sleep(Duration::from_micros(500));
         }

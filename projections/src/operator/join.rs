@@ -50,11 +50,11 @@ struct Side {
 impl Join {
     pub(crate) fn new(node: &Node, plan: &LogicalPlan, keys: &[KeyedInput]) -> Result<Self, Error> {
         let LogicalPlan::Join(join) = plan else {
-            return Err(Error::Bug("a join is planned as something else".to_owned()));
+            return Err(Error::Bug("the plan of a join is not a join".to_owned()));
         };
         let side = |index: usize, schema: &SchemaRef| -> Result<Side, Error> {
             let (input, key) = (&node.inputs[index], &keys[index]);
-            // `true` in any case: rows with a NULL key that matches nothing are not stored.
+            // `true` in any case: a row with a NULL key that matches nothing is not stored.
             let buckets = Buckets::new(&input.schema, &key.columns, true)?;
             let rows = Arrangement::new(
                 format!("n{}-input{index}", node.id),

@@ -105,7 +105,7 @@ impl Keyed {
         let deltas: Vec<Delta> = before.chain(after.into_iter().map(Delta::insertions)).collect();
         let change = net(&self.schema, &self.answers, &deltas)?;
         if !self.retracts && change.weights.iter().any(|weight| *weight < 0) {
-            return Err(Error::Bug("an operator that retracts nothing retracts a row".to_owned()));
+            return Err(Error::Bug("an insert-only operator retracts a row".to_owned()));
         }
         Ok(change.into_deltas())
     }
@@ -116,7 +116,7 @@ impl Keyed {
         let mut kept = Vec::with_capacity(changes.len());
         for (index, (arrangement, change)) in self.inputs.iter().zip(&changes).enumerate() {
             let BucketedDelta::Net(new, _) = change else {
-                return Err(Error::Bug("changes of rows that can be removed are not net".to_owned()));
+                return Err(Error::Bug("changes of rows that can be removed are not consolidated".to_owned()));
             };
             let places: Vec<_> = touched.iter().flat_map(|bucket| arrangement.places(*bucket)).copied().collect();
             let old = arrangement.repeated(&places, true)?;

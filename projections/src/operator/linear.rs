@@ -294,5 +294,5 @@ fn run_now(plan: &Arc<dyn ExecutionPlan>, context: &Arc<TaskContext>) -> Result<
     let stream = reset_plan_states(Arc::clone(plan))?.execute(0, Arc::clone(context))?;
     // Without `unconstrained`, tokio makes the stream wait once the surrounding task has used up its budget.
     let batches = tokio::task::unconstrained(stream.try_collect::<Vec<_>>()).now_or_never();
-    Ok(batches.ok_or_else(|| Error::Bug("an unnest waits".to_owned()))??)
+    Ok(batches.ok_or_else(|| Error::Bug("an unnest has to wait, which it never should".to_owned()))??)
 }

@@ -45,14 +45,14 @@ pub(crate) struct Ranks {
 impl Ranks {
     pub(crate) fn new(node: &Node, plan: &LogicalPlan, key: &KeyedInput, bounded: usize, bound: u64) -> Result<Self, Error> {
         let (LogicalPlan::Window(window), Some(input)) = (plan, node.inputs.first()) else {
-            return Err(Error::Bug("ranks are planned as something else".to_owned()));
+            return Err(Error::Bug("the plan of ranks is not a window".to_owned()));
         };
         let below = window.input.schema();
         let mut functions = Vec::new();
         let mut by = Vec::new();
         for expression in &window.window_expr {
             let Expr::WindowFunction(call) = expression.clone().unalias() else {
-                return Err(Error::Bug("a window has another expression".to_owned()));
+                return Err(Error::Bug("a window has an expression that is not a window function".to_owned()));
             };
             functions.push(Function::of(&call.fun)?);
             by = call.params.order_by;

@@ -57,7 +57,7 @@ impl Scan {
         }
         let position = |column: &usize| {
             let found = pushed.columns.iter().position(|given| given == column);
-            found.ok_or_else(|| Error::Bug(format!("column {column} of {} is needed and not given", self.relation)))
+            found.ok_or_else(|| Error::Bug(format!("column {column} of {} is needed, but was not pushed", self.relation)))
         };
         let picked: Vec<usize> = self.columns.iter().map(position).collect::<Result<_, _>>()?;
         let rows = renamed(&pushed.delta.rows.project(&picked)?, &self.schema)?;

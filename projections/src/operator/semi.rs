@@ -68,7 +68,7 @@ enum Set {
 impl Semi {
     pub(crate) fn new(node: &Node, plan: &LogicalPlan, keys: &[KeyedInput]) -> Result<Self, Error> {
         let LogicalPlan::Join(join) = plan else {
-            return Err(Error::Bug("a join is planned as something else".to_owned()));
+            return Err(Error::Bug("the plan of a join is not a join".to_owned()));
         };
         let (gives, outer) = match join.join_type {
             JoinType::LeftSemi => (Gives::Matching, 0),
@@ -77,7 +77,7 @@ impl Semi {
             JoinType::RightAnti => (Gives::Others, 1),
             JoinType::LeftMark => (Gives::Marked, 0),
             JoinType::RightMark => (Gives::Marked, 1),
-            other => return Err(Error::Bug(format!("a {other} join is no semi join"))),
+            other => return Err(Error::Bug(format!("a {other} join is not a semi, anti or mark join"))),
         };
         let (null_aware, nulls_match) = (join.null_aware, join.null_equality == NullEquality::NullEqualsNull);
         let input = &node.inputs[outer];

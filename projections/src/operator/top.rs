@@ -82,7 +82,7 @@ impl Top {
         };
         let planned = physical::plan(plan, &[Arc::clone(&input.schema)], Effort::AsWritten).await?;
         let Some(sort) = first_sort(&planned.plan) else {
-            return Err(Error::Bug("a sort is planned as something else".to_owned()));
+            return Err(Error::Bug("the plan of a sort has no sort".to_owned()));
         };
         let below = sort.input().schema();
         let order = sort

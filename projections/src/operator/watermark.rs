@@ -223,7 +223,7 @@ impl Stateful for Watermark {
             let Some(found) = found else {
                 return Err(Error::Corrupt {
                     table: self.times.name().to_owned(),
-                    message: format!("there is no source {source}"),
+                    message: format!("it has a time of source {source}, which the plan does not have"),
                 });
             };
             *found = Some(*time);

@@ -128,7 +128,7 @@ impl Weighted {
         let weights: Vec<i64> =
             found.iter().zip(&epoch.rows).map(|(place, weight)| self.table.weight_at(*place) + weight).collect();
         if weights.iter().any(|weight| *weight < 0) {
-            return Err(Error::Bug("a group has less than no rows".to_owned()));
+            return Err(Error::Bug("a group has a negative number of rows".to_owned()));
         }
         columns.push(Arc::new(Int64Array::from(weights)));
         let mut column = self.keys + 1;

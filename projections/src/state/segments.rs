@@ -172,7 +172,7 @@ impl<X, S: SegmentStore> Segments<X, S> {
     /// Gathers column `column` of the rows at some places, none of which may be [`Place::NONE`].
     pub(crate) fn column(&self, column: usize, places: &[Place]) -> Result<ArrayRef, Error> {
         let mut columns = self.columns(std::iter::once(column), places)?;
-        columns.pop().ok_or_else(|| Error::Bug("a column is gathered as none".to_owned()))
+        columns.pop().ok_or_else(|| Error::Bug("gathering a column returned none".to_owned()))
     }
 
     /// Gathers some columns of the rows at some places, none of which may be [`Place::NONE`].

@@ -61,7 +61,7 @@ pub(crate) fn weights_of(rows: &RecordBatch, column: usize) -> Int64Array {
 pub(crate) fn sums(table: &str, before: impl Iterator<Item = i64>, changes: &[i64]) -> Result<Vec<i64>, Error> {
     let sums: Vec<i64> = before.zip(changes).map(|(before, change)| before + change).collect();
     if sums.iter().any(|weight| *weight < 0) {
-        return Err(Error::Bug(format!("a row is retracted from {table} that is not there")));
+        return Err(Error::Bug(format!("a row is retracted from {table}, but is not in it")));
     }
     Ok(sums)
 }

@@ -77,7 +77,7 @@ impl Inputs {
 
     fn of(exec: &AggregateExec) -> Result<Self, Error> {
         if exec.group_expr().has_grouping_set() {
-            return Err(Error::Plan("grouping sets do not merge".to_owned()));
+            return Err(Error::Plan("grouping sets cannot be merged".to_owned()));
         }
         let aggregates = exec.aggr_expr().to_vec();
         let orders = aggregates.iter().map(|aggregate| {
@@ -174,7 +174,7 @@ fn first_stage(plan: &Arc<dyn ExecutionPlan>) -> Result<&AggregateExec, Error> {
         Some(exec) if exec.mode().input_mode() == AggregateInputMode::Raw => Ok(exec),
         _ => match plan.children().first() {
             Some(child) => first_stage(child),
-            None => Err(Error::Bug("an aggregate is planned as something else".to_owned())),
+            None => Err(Error::Bug("the plan of an aggregate has no aggregate".to_owned())),
         },
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn renamed_deltas(deltas: Vec<Delta>, schema: &SchemaRef) -> Result<V
 pub(crate) fn repeated(delta: Delta) -> Result<Vec<RecordBatch>, Error> {
     let Some(weights) = &delta.weights else { return Ok(vec![delta.rows]) };
     if weights.values().iter().any(|weight| *weight < 0) {
-        return Err(Error::Bug("an input that retracts nothing retracts a row".to_owned()));
+        return Err(Error::Bug("an insert-only input retracts a row".to_owned()));
     }
     let most = weights.values().iter().copied().max().unwrap_or(0);
     let mut batches = Vec::new();

@@ -45,7 +45,7 @@ pub(crate) trait Stateful: std::fmt::Debug + Send {
     /// # Errors
     /// [`Error::Bug`] if no rows of this operator expire.
     fn evict(&mut self, input: usize, expired: &Expired) -> Result<(), Error> {
-        Err(Error::Bug(format!("{expired:?} of input {input} expires where nothing does")))
+        Err(Error::Bug(format!("{expired:?} of input {input}: rows expire in an operator that evicts nothing")))
     }
 
     /// Returns the time up to which rows of the operators below have expired, if this operator decides it.

@@ -25,7 +25,7 @@ impl Function {
             "row_number" => Ok(Function::RowNumber),
             "rank" => Ok(Function::Rank),
             "dense_rank" => Ok(Function::DenseRank),
-            other => Err(Error::Bug(format!("{other} is no rank"))),
+            other => Err(Error::Bug(format!("{other} is not a rank function"))),
         }
     }
 }

@@ -37,7 +37,7 @@ impl Measure {
             ("sum" | "avg", DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(_, _)) => {
                 Ok(Measure::Sum { of, average: name == "avg" })
             }
-            _ => Err(Error::Bug(format!("{name} of {of} is not summed by weight"))),
+            _ => Err(Error::Bug(format!("{name} of {of} cannot be computed by weight"))),
         }
     }
 
@@ -66,7 +66,10 @@ impl Measure {
         let sum = nullif(&sum, &none)?;
         let fields = aggregate.state_fields()?;
         let wanted = |state: usize| {
-            fields.get(state).map(|field| field.data_type()).ok_or_else(|| Error::Bug("a sum has another state".to_owned()))
+            fields
+                .get(state)
+                .map(|field| field.data_type())
+                .ok_or_else(|| Error::Bug("the accumulator of a sum has too few states".to_owned()))
         };
         if !*average {
             return Ok(vec![precise(&sum, wanted(0)?)?]);
@@ -144,7 +147,7 @@ impl Sums {
                     let values = argument.as_primitive::<Decimal128Type>();
                     Box::new(|row| values.value(row))
                 }
-                other => return Err(Error::Bug(format!("a sum of {other} by weight"))),
+                other => return Err(Error::Bug(format!("a sum of {other} cannot be computed by weight"))),
             },
             _ => Box::new(|_| 0),
         };
@@ -177,7 +180,7 @@ impl Sums {
                 let sums = Decimal128Array::from_iter_values(old.iter().zip(more).map(|(old, new)| old.wrapping_add(*new)));
                 Arc::new(sums.with_precision_and_scale(*precision, *scale)?)
             }
-            other => return Err(Error::Bug(format!("a sum stored as {other}"))),
+            other => return Err(Error::Bug(format!("a sum cannot be stored as {other}"))),
         });
         Ok(columns)
     }
