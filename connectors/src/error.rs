@@ -1,11 +1,11 @@
-//! What can go wrong at the edge, sorted by what has to be done about it.
+//! The errors of this crate, by the reaction that they require.
 
 use std::path::PathBuf;
 
-/// An error of this crate. The variant says what the operator of the program has to do.
+/// An error of this crate. The variant determines what the operator of the program has to do.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A source's declaration or option is wrong: mend the file. Trying again cannot help.
+    /// A source's declaration or option is wrong and must be fixed. Retrying cannot help.
     #[error("{message}")]
     Config {
         /// What is wrong, with the option, source and value concerned.
@@ -13,7 +13,7 @@ pub enum Error {
         /// What to write instead.
         help: Option<String>,
     },
-    /// The outside is away for now: trying again later can help.
+    /// An external system is unavailable for now. Retrying later can help.
     #[error("source {source_name}: {message}")]
     Unavailable {
         /// The source's name.
@@ -21,15 +21,15 @@ pub enum Error {
         /// What did not answer, and how.
         message: String,
     },
-    /// What a source names is not there: it may be made later, or the name is wrong.
+    /// What a source names does not exist. It may be created later, or the name may be wrong.
     #[error("{message}")]
     Absent {
-        /// What is not there, and where.
+        /// What does not exist, and where.
         message: String,
         /// What to do.
         help: Option<String>,
     },
-    /// The stream is not the one the checkpoint knows, or events that were not yet read are gone. Never retried.
+    /// The stream is not that of the checkpoint, or has lost events that were not read yet. Never retried.
     #[error("source {source_name}: {message}")]
     StreamChanged {
         /// The source's name.
@@ -40,7 +40,7 @@ pub enum Error {
     /// Reading or writing a file failed.
     #[error("{action} {}: {error}", path.display())]
     Io {
-        /// What was being done, as a present participle: `writing`.
+        /// What failed, as a present participle: `writing`.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum Error {
         #[source]
         error: std::io::Error,
     },
-    /// A file's content is not what was written. Never retried.
+    /// A file is damaged: its content is not what was written. Never retried.
     #[error("{} is damaged: {message}", path.display())]
     Corrupt {
         /// The file.
@@ -56,7 +56,7 @@ pub enum Error {
         /// What was found.
         message: String,
     },
-    /// An invariant of this crate does not hold: a bug to report.
+    /// An invariant of this crate is violated. This is a bug to report.
     #[error("internal error: {0}; please report it")]
     Bug(String),
 }

@@ -1,15 +1,15 @@
-//! Where events come from and where views go.
+//! Sources of events and sinks for views.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | [`source`] | the contract of a source, its declaration, what a reader gives ([`Batch`], [`Position`]), and the kinds: NATS and files |
-//! | [`decode`] | messages to Arrow rows: the contract of a format, the columns of the message, dead letters, and the formats: JSON |
-//! | [`dead_letters`] | events that could not be applied, kept as Parquet |
-//! | [`durable`] | files that survive a power failure: write, sync, rename, sync the folder |
+//! | [`source`] | the contract of a source, its declaration, its results ([`Batch`], [`Position`]), and the kinds: NATS and files |
+//! | [`decode`] | decodes messages into Arrow rows: the contract of a format, the columns of the message, and the formats: JSON |
+//! | [`dead_letters`] | keeps events that could not be applied as Parquet files |
+//! | [`durable`] | writes files that survive a power failure |
 //! | [`sink`] | the contract of a sink, and views as Parquet: parts, snapshots, `current/` and `manifest.json` |
 //!
-//! This crate knows nothing of SQL, of plans or of checkpoints: it is given an Arrow schema and an offset, and gives batches;
-//! it is given row changes and gives files. When to commit is decided elsewhere.
+//! This crate knows nothing of SQL, plans or checkpoints. A source gets an Arrow schema and a position, and returns batches. A sink gets
+//! row changes, and writes files. The engine decides when to commit.
 
 pub mod dead_letters;
 pub mod decode;

@@ -1,16 +1,16 @@
-//! Sources: where events come from. The engine knows a source by its contract only, never by its kind.
+//! Sources: where events come from. The engine uses a source only through its contract, whatever its kind.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `contract` | [`Source`], [`Reader`], and what a source [`Promises`] |
-//! | `declaration` | [`SourceConfig`]: what is declared of a source |
-//! | `position` | [`Position`] and [`Identity`]: how far a source was read, and what proves that it is the same |
+//! | `declaration` | [`SourceConfig`]: the declaration of a source |
+//! | `position` | [`Position`] and [`Identity`]: how far a source was read, and how to recognize it |
 //! | `batch` | [`Batch`]: decoded events with the sequences that they cover |
-//! | `registry` | [`open`]: the kinds of sources by their names |
-//! | `decoding` | batches on their way from a reading task to a reader |
+//! | `registry` | [`open`]: creates a source of a kind given by name |
+//! | `decoding` | the queue of batches from a reading task to a reader |
 //! | [`nats`] | JetStream streams |
 //! | [`file`] | files of JSON lines, and standard input |
-//! | [`scripted`] | a source in memory for tests, which does what a script says |
+//! | [`scripted`] | an in-memory source for tests that follows a script |
 
 mod batch;
 mod contract;

@@ -1,4 +1,4 @@
-//! What reading a source gives: decoded events with the sequences that they cover.
+//! The result of reading a source: decoded events with the sequences that they cover.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,56 +19,56 @@ use crate::decode::Unfit;
 /// Decoded events of one partition of a source: those with sequences in `start..end` that the source selects.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The partition; 0 in a source that has one.
+    /// The partition; 0 in a source with a single partition.
     pub partition: u32,
-    /// First sequence covered.
+    /// The first sequence covered.
     pub start: u64,
-    /// One past the last sequence covered: the offset of the partition in the position after the whole batch. `start == end` only
-    /// in what [`Batch::until`] leaves.
+    /// One past the last sequence covered: the partition's offset in the position after the whole batch. Equals `start` only in a result
+    /// of [`Batch::until`].
     pub end: u64,
-    /// The events that decode in order of sequence; schema: [`decoded_schema`](super::decoded_schema).
+    /// The events that decode, in order of sequence. Schema: [`decoded_schema`](super::decoded_schema).
     pub rows: RecordBatch,
-    /// The sequence of each row, rising, as long as `rows`. Strictly rising where an event is one row; the rows of an event that is
-    /// several (an update: the row before and the row after) share its sequence.
+    /// The sequence of each row, ascending, as long as `rows`. If an event becomes several rows (an update: the row before and the row
+    /// after), they share its sequence.
     pub sequences: UInt64Array,
-    /// The weight of each row (+n in, -n out), as long as `rows`; none means all +1.
+    /// The weight of each row (+n adds it n times, -n removes it n times), as long as `rows`. `None` means all +1.
     ///
-    /// Whoever applies it must have planned for rows that go away: no kind of source that SQL can declare gives weights yet.
+    /// A view that applies weights must be planned for rows that are retracted. No source that SQL can declare has weights yet.
     pub weights: Option<Int64Array>,
-    /// After which events a commit may fall.
+    /// After which events a commit is allowed.
     pub commits: CommitPoints,
-    /// Events read, good and bad.
+    /// The number of events read, whether they decode or not.
     pub events: u64,
-    /// Bytes of their payloads.
+    /// The total size of their payloads in bytes.
     pub bytes: u64,
-    /// Values of the rows that do not fit their columns, by row, then by column: a row counts only for those who read none of its columns
-    /// that are marked ([`Batch::fitting`]). Most often empty.
+    /// The values that do not fit their columns, by row, then by column. A row counts only for views that read none of its marked columns
+    /// ([`Batch::fitting`]). Usually empty.
     pub unfit: Vec<Unfit>,
-    /// How many values do not fit and are NULL, as the source's options ask.
+    /// The number of values that do not fit and became NULL because of option `on_bad_member`.
     pub nulled: u64,
-    /// Those that do not decode.
+    /// The events that do not decode.
     pub dead_letters: Vec<DeadLetter>,
-    /// When the newest event was stored, nanoseconds since the epoch, where the source says.
+    /// When the newest event was stored, in nanoseconds since the epoch, if the source knows.
     pub newest_ns: Option<i64>,
-    /// Where reading goes on after this batch.
+    /// The position after this batch.
     pub position: Position,
-    /// The messages behind the rows, for those on which a view's expression fails.
+    /// The messages of the rows, for dead letters of those on which a view's expression fails.
     pub origin: Option<Arc<dyn Origin>>,
 }
 
-/// After which events of a batch a commit may fall: a source whose events belong together never has them split between two commits.
+/// After which events of a batch a commit is allowed. A source uses it to keep events that belong together in one commit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum CommitPoints {
-    /// After any.
+    /// After any event.
     #[default]
     AfterAny,
-    /// At these offsets only, rising: before the event with that sequence, or at the end of the batch. None: nowhere in the batch, nor
-    /// at its end.
+    /// Only at these offsets, ascending: before the event with that sequence, or at the end of the batch. If empty, no commit is allowed in
+    /// the batch or at its end.
     At(Vec<u64>),
 }
 
 impl CommitPoints {
-    /// Whether a commit may fall at this offset.
+    /// Checks whether a commit is allowed at this offset.
     #[must_use]
     pub fn allow(&self, offset: u64) -> bool {
         match self {
@@ -82,16 +82,16 @@ impl CommitPoints {
 ///
 /// # Contract
 /// - A letter has the subject, time, headers and payload of the message with that sequence (checked by the tests of the files' and the
-///   streams' reader). Its source and error are left to the caller.
-/// - It stays available for as long as the batch (by ownership).
+///   streams' readers). The caller sets its source and error.
+/// - It stays available as long as the batch (by ownership).
 pub trait Origin: fmt::Debug + Send + Sync {
-    /// The message of a sequence as a dead letter; none where the batch holds no such message.
+    /// Returns the message of a sequence as a dead letter, or `None` if the batch holds no such message.
     fn letter(&self, sequence: u64) -> Option<DeadLetter>;
 }
 
 impl Batch {
-    /// The part of this batch at and after `offset`, for a reader that has already applied what comes before.
-    /// Counts of events and bytes stay those of the whole.
+    /// Returns the part of this batch from `offset` on, for a reader that has already applied the rest. The counts of events and bytes
+    /// stay those of the whole batch.
     #[must_use]
     pub fn since(&self, offset: u64) -> Batch {
         if offset <= self.start {
@@ -102,7 +102,7 @@ impl Batch {
         Batch { start: offset.min(self.end), dead_letters, ..self.rows_between(first, self.sequences.len()) }
     }
 
-    /// The part of this batch before `offset`, for a reader that stops there. Its `position` stays that of the whole.
+    /// Returns the part of this batch before `offset`, for a reader that stops there. `position` stays that of the whole batch.
     #[must_use]
     pub fn until(&self, offset: u64) -> Batch {
         if offset >= self.end {
@@ -113,10 +113,10 @@ impl Batch {
         Batch { end: offset.max(self.start), dead_letters, ..self.rows_between(0, length) }
     }
 
-    /// The batch without the rows of which a value does not fit, among the columns for which `reads` holds.
+    /// Returns the batch without the rows that have a value that does not fit in a column for which `reads` is true.
     ///
     /// # Errors
-    /// [`Error::Bug`] only.
+    /// Only [`Error::Bug`].
     pub fn fitting(&self, reads: impl Fn(usize) -> bool) -> Result<Cow<'_, Batch>, Error> {
         let mut left_out = self.unfit.iter().filter(|unfit| reads(unfit.column)).map(|unfit| unfit.row).peekable();
         if left_out.peek().is_none() {
@@ -126,7 +126,7 @@ impl Batch {
         mask.append_n(self.rows.num_rows(), true);
         left_out.for_each(|row| mask.set_bit(row, false));
         let mask = BooleanArray::new(mask.finish(), None);
-        // Rows have moved. Of what is marked in those that are left, the caller reads nothing.
+        // The row indexes of the marks are no longer valid. The caller reads none of the marked columns in the remaining rows.
         let mut fitting = Batch { unfit: Vec::new(), ..self.clone() };
         let bug = |error: ArrowError| Error::Bug(format!("leaving out rows: {error}"));
         fitting.rows = filter_record_batch(&self.rows, &mask).map_err(bug)?;
@@ -148,7 +148,7 @@ impl Batch {
         }
     }
 
-    /// The letter for a value that does not fit; `views` are those that leave its row out.
+    /// Returns the dead letter for a value that does not fit. `views` are the views that leave its row out.
     #[must_use]
     pub fn unfit_letter(&self, source: &str, column: &str, views: &str, unfit: &Unfit) -> DeadLetter {
         DeadLetter {
@@ -158,7 +158,7 @@ impl Batch {
         }
     }
 
-    /// The letter for row `row`, on which an expression of `view` failed.
+    /// Returns the dead letter for row `row`, on which an expression of `view` failed.
     #[must_use]
     pub fn expression_letter(&self, source: &str, view: &str, row: usize, error: String) -> DeadLetter {
         let sequence = if row < self.sequences.len() { self.sequences.value(row) } else { self.start };

@@ -1,4 +1,4 @@
-//! Batches on their way from a reading task to a reader: decoded side by side, given in the order in which they were read.
+//! The queue of batches from a reading task to a reader. Batches are decoded in parallel and returned in the order in which they were read.
 
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -8,15 +8,15 @@ use super::contract::Read;
 use super::position::Position;
 use crate::Error;
 
-/// What a reading task hands on, in order.
+/// An item that a reading task passes to the reader.
 pub(super) enum Item {
     /// A batch that is being decoded.
     Batch(AbortOnDropHandle<Result<Batch, Error>>),
-    /// Everything below this offset has been handed on.
+    /// Everything below this offset has been passed on.
     CaughtUp(u64),
-    /// There will never be more.
+    /// There will never be more events.
     End,
-    /// Reading failed, for good.
+    /// Reading failed permanently.
     Failed(Error),
 }
 
@@ -24,26 +24,26 @@ pub(super) enum Item {
 pub(super) struct Decoding {
     position: Position,
     items: mpsc::Receiver<Item>,
-    /// The batch that comes next: kept here so that a dropped `next` loses nothing.
+    /// The next batch. Kept here so that dropping the future of `next` loses nothing.
     next: Option<AbortOnDropHandle<Result<Batch, Error>>>,
     ended: bool,
 }
 
 impl Decoding {
-    /// Of a reader that begins at `position`.
+    /// Creates the queue's end for a reader that begins at `position`.
     pub(super) fn new(position: Position, items: mpsc::Receiver<Item>) -> Decoding {
         Decoding { position, items, next: None, ended: false }
     }
 
-    /// After the last batch given.
+    /// Returns the position after the last batch returned.
     pub(super) fn position(&self) -> &Position {
         &self.position
     }
 
-    /// The next item, once it is decoded. Dropping the future loses nothing.
+    /// Returns the next item once it is decoded. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The reading task's and the decoder's; nothing that was read after it is given.
+    /// Those of the reading task and the decoder. After an error, nothing that was read after it is returned.
     pub(super) async fn next(&mut self) -> Result<Read, Error> {
         if self.ended {
             return Ok(Read::End);
@@ -75,7 +75,7 @@ impl Decoding {
         }
     }
 
-    /// Lets nothing pass that was read after the error.
+    /// Discards everything that was read after the error.
     fn fail(&mut self, error: Error) -> Error {
         self.items.close();
         while self.items.try_recv().is_ok() {}
@@ -123,7 +123,7 @@ mod tests {
         }
     }
 
-    /// A batch that is decoded when the sender says so.
+    /// A batch whose decoding ends when the sender sends it.
     fn pending() -> (oneshot::Sender<Result<Batch, Error>>, Item) {
         let (sender, decoded) = oneshot::channel();
         let task = tokio::spawn(async move { decoded.await.unwrap() });
@@ -141,7 +141,7 @@ mod tests {
         items.send(Item::CaughtUp(9)).await.unwrap();
         items.send(Item::End).await.unwrap();
         second.send(Ok(batch(5, 9))).unwrap();
-        // The second is there first; a `next` that is dropped while it waits takes nothing with it.
+        // The second batch is decoded first. Dropping the future of `next` while it waits loses nothing.
         for _ in 0..3 {
             tokio::task::yield_now().await;
             assert!(decoding.next().now_or_never().is_none());

@@ -1,4 +1,4 @@
-//! How far a source has been read, and what proves that it is still the source that was read.
+//! How far a source has been read, and how to recognize it as the same source.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,23 @@ use crate::Error;
 /// The offset of each partition of a source, and the source's identity. Recorded in checkpoints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The next sequence to read of partition 0 (exclusive end of what has been read): all there is to say of a source with one
-    /// partition. The first event of a partition has sequence 1.
+    /// The next sequence to read of partition 0. The first event of a partition has sequence 1.
     pub offset: u64,
-    /// The same of every other partition that has been read, by its number.
+    /// The next sequence to read of every other partition that has been read, by partition number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub partitions: BTreeMap<u32, u64>,
-    /// Which source this is, and the last event that was read from it.
+    /// Identifies the source, and the last event that was read from it.
     pub identity: Identity,
 }
 
 impl Position {
-    /// A position in a source with one partition.
+    /// Creates a position in a source with one partition.
     #[must_use]
     pub fn new(offset: u64, identity: Identity) -> Position {
         Position { offset, partitions: BTreeMap::new(), identity }
     }
 
-    /// The next sequence to read of a partition; 1 where nothing of it has been read.
+    /// Returns the next sequence to read of a partition; 1 if nothing of it has been read.
     #[must_use]
     pub fn offset_of(&self, partition: u32) -> u64 {
         match partition {
@@ -37,23 +36,23 @@ impl Position {
         }
     }
 
-    /// Whether every partition has been read at least as far as in `other`. Says nothing of identities.
+    /// Checks whether every partition has been read at least as far as in `other`. Does not compare identities.
     #[must_use]
     pub fn reaches(&self, other: &Position) -> bool {
         self.offset >= other.offset && other.partitions.iter().all(|(partition, offset)| self.offset_of(*partition) >= *offset)
     }
 
-    /// The sum of all offsets, as a measure of progress: the offset, where there is one partition.
+    /// Returns the sum of all offsets as a measure of progress.
     #[must_use]
     pub fn progress(&self) -> u64 {
         self.offset + self.partitions.values().sum::<u64>()
     }
 }
 
-/// What a checkpoint keeps of a source to know it again. Opaque to all but the kind of source that made it.
+/// What a checkpoint stores to recognize a source. Only the kind of source that created it interprets it.
 ///
-/// It is a JSON object. Its member `kind` names the kind of source. The members `stream` and `created`, where they exist, say which
-/// source it is. All others say how far it was read, in the source's own terms, and may differ between two positions in one source.
+/// It is a JSON object. Its member `kind` names the kind of source. The members `stream` and `created`, if present, identify the source.
+/// All others describe the position in the source's own terms, and may differ between two positions in the same source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     kind: String,
@@ -62,10 +61,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// An identity of a kind of source, with the members of `content`.
+    /// Creates an identity for a kind of source, with the members of `content`.
     ///
     /// # Errors
-    /// [`Error::Bug`] where `content` does not serialize as a JSON object.
+    /// [`Error::Bug`] if `content` does not serialize as a JSON object.
     pub fn new<T: Serialize>(kind: &str, content: &T) -> Result<Identity, Error> {
         match serde_json::to_value(content) {
             Ok(Value::Object(members)) => Ok(Identity { kind: kind.to_owned(), members }),
@@ -74,13 +73,14 @@ impl Identity {
         }
     }
 
-    /// The kind of source, as its records name it: `nats`, `file`.
+    /// Returns the kind of source, as in records: `nats`, `file`.
     #[must_use]
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// The content, as [`Identity::new`] was given it; none where another kind of source made it or it cannot be read.
+    /// Returns the content that was passed to [`Identity::new`]. Returns `None` if another kind of source created it or it cannot be
+    /// parsed.
     #[must_use]
     pub fn content<T: DeserializeOwned>(&self, kind: &str) -> Option<T> {
         if self.kind != kind {
@@ -89,14 +89,14 @@ impl Identity {
         serde_json::from_value(Value::Object(self.members.clone())).ok()
     }
 
-    /// Whether both are of one source, as far as can be told without looking at events.
+    /// Checks whether both belong to the same source, as far as can be told without comparing events.
     #[must_use]
     pub fn same_source(&self, other: &Identity) -> bool {
         let same = |member| self.members.get(member) == other.members.get(member);
         self.kind == other.kind && same("stream") && same("created")
     }
 
-    /// A name of the source that stays the same for as long as [`Identity::same_source`] holds.
+    /// Returns a name of the source that is the same for all identities of [`Identity::same_source`].
     #[must_use]
     pub fn lineage(&self) -> String {
         let member = |name| self.members.get(name).and_then(Value::as_str);
@@ -108,14 +108,14 @@ impl Identity {
     }
 }
 
-/// The last event read: compared with what the source holds there now, to notice a source that was made anew.
+/// The last event read. Compared with the source's current event at its sequence, to notice a source that was recreated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastEvent {
     /// Its sequence.
     pub sequence: u64,
-    /// Its time, nanoseconds since the epoch; 0 for files.
+    /// Its time in nanoseconds since the epoch; 0 for files.
     pub timestamp_ns: i64,
-    /// xxh3-64 of its payload.
+    /// The xxh3-64 hash of its payload.
     pub payload_hash: u64,
 }
 

@@ -1,5 +1,5 @@
-//! Whole lines on their way to becoming batches: cut to the bounds of a batch, numbered, and decoded side by side, while the
-//! order is kept by the queue that they wait in.
+//! Turns whole lines into batches: cuts them to the limits of a batch, numbers them, and decodes the batches in parallel. The queue that
+//! they wait in keeps their order.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,10 +20,10 @@ use crate::source::declaration::{BatchLimits, SourceConfig};
 use crate::source::decoding::Item;
 use crate::source::position::LastEvent;
 
-/// Bytes that are read at once, and decoded at once.
+/// The number of bytes to read and decode at once.
 pub(super) const CHUNK_BYTES: usize = 4 << 20;
 
-/// Bytes in which line ends are counted at once.
+/// The number of bytes in which to count line ends at once.
 const COUNTED_BYTES: usize = 64 << 10;
 
 /// Why reading ends.
@@ -39,10 +39,10 @@ impl From<Error> for Stop {
     }
 }
 
-/// Buffers that are used again: their memory is already there.
+/// Buffers whose memory is reused.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// Bytes of a file; the buffer goes back when the last batch of it is decoded.
+/// Bytes of a file. Dropping it, when its last batch is decoded, returns the buffer to the pool.
 struct Chunk {
     bytes: Vec<u8>,
     pool: Pool,
@@ -82,23 +82,23 @@ impl Sender {
         self.config.limits
     }
 
-    /// Bytes to read before decoding.
+    /// Returns the number of bytes to read before decoding.
     pub(super) fn chunk_bytes(&self) -> usize {
         CHUNK_BYTES.min(self.config.limits.max_bytes).max(1)
     }
 
-    /// An empty buffer.
+    /// Returns an empty buffer.
     pub(super) fn buffer(&self) -> Vec<u8> {
         let used = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         used.unwrap_or_else(|| Vec::with_capacity(self.chunk_bytes() + (64 << 10)))
     }
 
-    /// The error that the source is another one.
+    /// Returns the error for files that have changed.
     pub(super) fn changed(&self, message: String) -> Error {
         Error::StreamChanged { source_name: self.config.name.clone(), message }
     }
 
-    /// Whether the reader was dropped.
+    /// Checks whether the reader was dropped.
     pub(super) fn is_dropped(&self) -> bool {
         self.items.is_closed()
     }
@@ -107,19 +107,19 @@ impl Sender {
         self.items.blocking_send(item).map_err(|_| Stop::Dropped)
     }
 
-    /// Says that all there is has been sent.
+    /// Reports that everything has been sent.
     pub(super) fn caught_up(&self) -> Result<(), Stop> {
         self.send(Item::CaughtUp(self.position.offset))
     }
 
-    /// Goes to the first byte of a file.
+    /// Moves the position to the first byte of a file.
     pub(super) fn begin(&mut self, file: &str) {
         self.position.file = Some(Arc::from(file));
         self.position.byte = 0;
         self.position.lines_before = self.position.offset - 1;
     }
 
-    /// Sends whole lines; the last one may be without its end.
+    /// Sends whole lines. The last one may lack its line end.
     pub(super) fn lines(&mut self, bytes: Vec<u8>, range: Range<usize>) -> Result<(), Stop> {
         let chunk = Arc::new(Chunk { bytes, pool: Arc::clone(&self.pool) });
         let mut start = range.start;
@@ -153,7 +153,7 @@ impl Sender {
     }
 }
 
-/// How many bytes, and lines, of `bytes` the next batch takes: whole lines within its bounds, at least one.
+/// Returns how many bytes and lines of `bytes` the next batch takes: whole lines within its limits, at least one.
 fn cut(bytes: &[u8], limits: &BatchLimits) -> (usize, usize) {
     let bounded = if bytes.len() <= limits.max_bytes {
         bytes
@@ -162,7 +162,7 @@ fn cut(bytes: &[u8], limits: &BatchLimits) -> (usize, usize) {
         &bytes[..within.map_or(bytes.len(), |end| end + 1)]
     };
     let (mut length, mut lines) = (0, 0);
-    // Counting is several times as fast as looking at each line.
+    // Counting is several times faster than finding each line.
     for block in bounded.chunks(COUNTED_BYTES) {
         let ends = memchr_iter(b'\n', block).count();
         if lines + ends >= limits.max_events {
@@ -179,16 +179,16 @@ struct Piece {
     chunk: Arc<Chunk>,
     range: Range<usize>,
     lines: usize,
-    /// The first line's sequence.
+    /// The sequence of the first line.
     first: u64,
-    /// After the last line.
+    /// The position after the last line.
     position: FilePosition,
-    /// Where each line ends, once a line is asked for.
+    /// The end of each line, computed when a line is first requested.
     line_ends: OnceLock<Vec<usize>>,
 }
 
 impl Piece {
-    /// The body of the event that a line is.
+    /// Returns the body of a line's event.
     fn payload<'l>(&self, sequence: u64, line: &'l [u8]) -> &'l [u8] {
         let body = lines::body(line);
         if sequence == self.position.lines_before + 1 { lines::without_mark(body) } else { body }

@@ -1,4 +1,4 @@
-//! How far files were read: what a position says, in this source's own terms.
+//! A position in files, in this source's own terms.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::source::position::{Identity, LastEvent, Position};
 
-/// How far the reading thread is.
+/// The position of the reading thread. The fields are those of the identity below.
 #[derive(Debug, Clone)]
 pub(super) struct FilePosition {
     pub(super) offset: u64,
@@ -23,43 +23,43 @@ impl Default for FilePosition {
     }
 }
 
-/// The kind of source in identities.
+/// The kind of source, as in identities.
 const KIND: &str = "file";
 
-/// What the identity of a position in files holds.
+/// The content of the identity of a position in files.
 #[derive(Serialize, Deserialize)]
 struct Known {
-    /// The file that reading is in, as given by the location; none before the first line.
+    /// The current file, as named by the location; `None` before the first line.
     file: Option<String>,
-    /// Bytes of that file that have been read.
+    /// The number of bytes of that file's text that have been read.
     byte: u64,
-    /// Lines that the files before this one held.
+    /// The number of lines in the files before this one.
     lines_before: u64,
     /// The last line that was read, if any.
     last: Option<LastEvent>,
 }
 
 impl FilePosition {
-    /// Of a position that was recorded.
+    /// Converts a recorded position.
     ///
     /// # Errors
-    /// [`Error::StreamChanged`] for a position that no such source gave.
+    /// [`Error::StreamChanged`] for a position of another kind of source.
     pub(super) fn of(source_name: &str, position: &Position) -> Result<FilePosition, Error> {
         let changed = |message: String| Error::StreamChanged { source_name: source_name.to_owned(), message };
         let Some(Known { file, byte, lines_before, last }) = position.identity.content(KIND) else {
             let kind = position.identity.kind();
-            return Err(changed(format!("the checkpoint was read from a source of another kind ({kind}), not from files")));
+            return Err(changed(format!("the checkpoint is from a source of another kind ({kind}), not from files")));
         };
         if last.as_ref().map_or(0, |last| last.sequence) + 1 != position.offset || file.is_some() != last.is_some() {
-            return Err(changed(format!("the checkpoint's offset {} is not the one after its last line", position.offset)));
+            return Err(changed(format!("the checkpoint's offset {} does not follow its last line", position.offset)));
         }
         Ok(FilePosition { offset: position.offset, file: file.as_deref().map(Arc::from), byte, lines_before, last })
     }
 
-    /// For a checkpoint.
+    /// Converts the position for a checkpoint.
     ///
     /// # Errors
-    /// [`Error::Bug`] only.
+    /// Only [`Error::Bug`].
     pub(super) fn to_record(&self) -> Result<Position, Error> {
         let known = Known {
             file: self.file.as_deref().map(str::to_owned),

@@ -1,4 +1,4 @@
-//! Where lines begin and end, and the last one before a byte.
+//! Finds the parts of lines, and the last line before a byte.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -6,29 +6,28 @@ use std::io::{self, Read, Seek, SeekFrom};
 use memchr::memrchr;
 use serde::de::IgnoredAny;
 
-/// Longest line that is read, in bytes.
+/// The maximum length of a line in bytes.
 pub(super) const MAX_LINE: usize = 1 << 30;
 
-/// A line without its end.
+/// Returns a line without its line end.
 pub(super) fn body(line: &[u8]) -> &[u8] {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The first line of a file, or its beginning, without the byte order mark that some programs write.
+/// Returns the first line or the beginning of a file without the byte order mark that some programs write.
 pub(super) fn without_mark(line: &[u8]) -> &[u8] {
     line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
-/// Whether the bytes from `start` to the end of a file, which no line end follows, are a line all the same: one whole JSON
-/// object.
+/// Checks whether the bytes from `start` to the end of a file are a line without a line end: one whole JSON object.
 pub(super) fn is_whole(tail: &[u8], start: u64) -> bool {
     let tail = if start == 0 { without_mark(tail) } else { tail };
     tail.trim_ascii_start().starts_with(b"{")
         && std::str::from_utf8(tail).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok())
 }
 
-/// The last line that begins before `byte`, as far as it lies before it, with its line end where that lies before it.
+/// Returns the last line that begins before `byte`, cut off at `byte`. Includes its line end if that is before `byte`.
 pub(super) fn last_before(file: &mut File, byte: u64) -> io::Result<Vec<u8>> {
     let mut length = 16 << 10;
     loop {

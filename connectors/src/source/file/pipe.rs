@@ -1,4 +1,4 @@
-//! The thread that reads standard input. It cannot go back: to resume, the lines that were read are passed over.
+//! The thread that reads standard input. It cannot seek: to resume, it skips the lines that were read before.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -18,20 +18,20 @@ use crate::durable::io_error;
 use crate::source::decoding::Item;
 
 const READ_BYTES: usize = 64 << 10;
-/// Parts read that wait to become lines.
+/// The maximum number of parts that wait to be split into lines.
 const PARTS: usize = 32;
 
-/// Standard input is the process's: two readers would each get a part of it.
+/// Whether standard input was taken. Two readers in the process would each get only a part of it.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// Takes standard input for one reader, for the life of the process.
 ///
 /// # Errors
-/// [`Error::Config`] where it was taken before.
+/// [`Error::Config`] if it was taken before.
 pub(super) fn take(source_name: &str) -> Result<io::Stdin, Error> {
     if TAKEN.swap(true, Ordering::SeqCst) {
         return Err(Error::Config {
-            message: format!("source {source_name}: standard input can be read only once, and something reads it or has read it"),
+            message: format!("source {source_name}: standard input can be read only once, and another reader has taken it"),
             help: Some("write the events to a file, and name the file in LOCATION".into()),
         });
     }
@@ -53,7 +53,7 @@ pub(super) fn run(mut sender: Sender, input: impl Read + Send + 'static) {
     }
 }
 
-/// What a second thread reads, so that this one can wait with a limit.
+/// Reads the input on a second thread, so that this one can wait for it with a time limit.
 fn parts_of(mut input: impl Read + Send + 'static) -> Result<Receiver<io::Result<Vec<u8>>>, Error> {
     let (sender, parts) = sync_channel(PARTS);
     let read = move || {
@@ -75,7 +75,7 @@ fn parts_of(mut input: impl Read + Send + 'static) -> Result<Receiver<io::Result
         }
     };
     let spawned = thread::Builder::new().name("read standard input".into()).spawn(read);
-    spawned.map_err(|error| Error::Bug(format!("a thread to read standard input: {error}")))?;
+    spawned.map_err(|error| Error::Bug(format!("cannot start a thread to read standard input: {error}")))?;
     Ok(parts)
 }
 
@@ -83,14 +83,14 @@ struct Pipe<'s> {
     sender: &'s mut Sender,
     parts: Receiver<io::Result<Vec<u8>>>,
     buffer: Vec<u8>,
-    /// Lines that were read before.
+    /// The number of lines that were read before and must be skipped.
     to_skip: u64,
 }
 
 impl Pipe<'_> {
     fn read(mut self) -> Result<(), Stop> {
         let max_wait = self.sender.limits().max_wait;
-        // When what is in the buffer has to go on; while nothing comes, when that is to be said again.
+        // When to send the buffered lines. While nothing arrives, when to report again that the reader has caught up.
         let mut deadline = Instant::now() + max_wait;
         let mut quiet = false;
         loop {
@@ -121,7 +121,7 @@ impl Pipe<'_> {
         }
     }
 
-    /// Sends the lines that are complete; at the end, what follows them too.
+    /// Sends the complete lines. At the end of the input, also sends the text after the last line end.
     fn flush(&mut self, ended: bool) -> Result<(), Stop> {
         let end = match memrchr(b'\n', &self.buffer) {
             _ if ended => self.buffer.len(),
@@ -142,7 +142,7 @@ impl Pipe<'_> {
         self.sender.lines(std::mem::replace(&mut self.buffer, next), start..end)
     }
 
-    /// Where, in the first `end` bytes of the buffer, the lines begin that were not read before.
+    /// Skips the lines that were read before. Returns where the new lines begin in the first `end` bytes of the buffer.
     fn skip(&mut self, end: usize) -> Result<usize, Error> {
         let mut start = 0;
         let bytes = &self.buffer[..end];

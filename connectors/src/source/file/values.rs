@@ -1,30 +1,30 @@
-//! JSON values as lines: those of a text in which values go over several lines, or are the elements of an array. Each value becomes one
-//! line, byte for byte but for the line ends within it, which are spaces then. What is no JSON stays what it is, for the decoder to say.
+//! Converts a text with JSON values that span several lines, or that are the elements of an array, to one line per value. A value is kept
+//! byte for byte, except that line ends within it become spaces. Invalid JSON is passed on, so that the decoder reports it.
 
 use std::io::{self, Read};
 
 const READ: usize = 64 << 10;
 
-/// Reads a text as lines of one value each.
+/// Reads a text as lines with one value each.
 pub(super) struct Values<R> {
     text: R,
     state: State,
     input: Vec<u8>,
-    /// Made of the input and not yet given.
+    /// The converted input. Its first `given` bytes have been returned.
     output: Vec<u8>,
     given: usize,
 }
 
-/// Where in the text the next byte stands.
+/// The place of the next byte in the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// Between values.
     Between,
-    /// In a value that began with a bracket; so many are open.
+    /// In a value that began with a bracket. Holds the number of open brackets.
     Nested(u64),
-    /// In a text, with so many brackets open around it.
+    /// In a JSON string. Holds the number of open brackets around it.
     Quoted(u64),
-    /// Behind a backslash in a text.
+    /// After a backslash in a JSON string. Holds the number of open brackets around it.
     Escaped(u64),
     /// In a value without brackets or quotes.
     Word,
@@ -32,7 +32,7 @@ enum Place {
 
 struct State {
     place: Place,
-    /// Values are the elements of an array that is open.
+    /// Whether values are the elements of an open array.
     in_array: bool,
     at_start: bool,
 }
@@ -83,7 +83,7 @@ impl State {
                 }
             }
             Place::Quoted(open) => {
-                // A line end in a text is an error, which it stays as another character that may not stand there.
+                // A line end in a string is invalid. It becomes another invalid character, so that the decoder reports it.
                 lines.push(if byte == b'\n' { b'\r' } else { byte });
                 match byte {
                     b'\\' => self.place = Place::Escaped(open),
@@ -132,7 +132,7 @@ impl State {
 mod tests {
     use super::*;
 
-    /// A text that comes in pieces of some bytes.
+    /// A text that is read in pieces of a number of bytes.
     struct Pieces<'t>(&'t [u8], usize);
 
     impl Read for Pieces<'_> {
