@@ -1,3 +1,5 @@
+//! Compares state tables with plain maps, through merges and restarts.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, HashMap};
