@@ -1,4 +1,4 @@
-//! What is declared of a source, before anything of it is opened.
+//! The declaration of a source.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 
-/// What `CREATE EXTERNAL TABLE` declares, with the columns narrowed to those that some view reads.
+/// The declaration in `CREATE EXTERNAL TABLE`, with the columns that some view reads.
 #[derive(Clone)]
 pub struct SourceConfig {
     /// The table's name.
@@ -39,15 +39,15 @@ impl fmt::Debug for SourceConfig {
     }
 }
 
-/// Bounds of a micro-batch: a batch ends at whichever is reached first.
+/// The limits of a micro-batch. A batch ends at the first limit that it reaches.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
-    /// Events in a batch, at most.
+    /// The maximum number of events in a batch.
     pub max_events: usize,
-    /// Bytes of payloads in a batch, at most (one event may exceed it).
+    /// The maximum size of the payloads in a batch, in bytes. A single event may exceed it.
     pub max_bytes: usize,
-    /// How long the first event of a batch waits for more to come. A source that is known to hold enough to fill the batch
-    /// may take longer, up to a quarter of a second.
+    /// How long the first event of a batch waits for more events. A source that holds enough events to fill the batch may wait longer, up
+    /// to a quarter of a second.
     pub max_wait: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Default for BatchLimits {
     }
 }
 
-/// The schema of [`Batch::rows`](super::Batch::rows): the declared columns named by `columns`, in that order.
+/// Returns the schema of [`Batch::rows`](super::Batch::rows): the declared columns listed in `columns`, in that order.
 #[must_use]
 pub fn decoded_schema(config: &SourceConfig) -> SchemaRef {
     let fields: Vec<_> = config.columns.iter().map(|index| config.declared.field(*index).clone()).collect();

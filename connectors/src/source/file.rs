@@ -73,7 +73,7 @@ impl fmt::Debug for FileSource {
 }
 
 impl FileSource {
-    /// Checks the declaration; opens nothing.
+    /// Creates the source and checks its declaration. Opens nothing.
     ///
     /// # Errors
     /// [`Error::Config`] with the option, column or pattern concerned.
@@ -96,11 +96,10 @@ impl FileSource {
         Ok(FileSource { config: Arc::new(config), decoder, location, counts: Arc::default() })
     }
 
-    /// What the files hold now; counts only what was appended since it was asked last. Standard input tells nothing: its
-    /// extent is empty.
+    /// Returns the current extent of the files. Counts only the lines appended since the last call. The extent of standard input is empty.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is no such file or folder; [`Error::Io`].
+    /// [`Error::Config`] if the file or folder does not exist; [`Error::Io`].
     pub async fn extent(&self) -> Result<Extent, Error> {
         let (location, counts) = (self.location.clone(), Arc::clone(&self.counts));
         if location.is_stdin() {
@@ -114,10 +113,10 @@ impl FileSource {
         .await
     }
 
-    /// A new reader.
+    /// Opens a reader.
     ///
     /// # Errors
-    /// [`Error::StreamChanged`] where the files are not those of the position; those of [`FileSource::extent`].
+    /// [`Error::StreamChanged`] if the files do not match the position; those of [`FileSource::extent`].
     pub async fn read(&self, start: Start) -> Result<FileReader, Error> {
         let position = match start {
             Start::First => FilePosition::default(),
@@ -135,11 +134,11 @@ impl FileSource {
             let follower = in_background(move || Follower::open(location, &counts, sender)).await?;
             Box::new(move || follower.run())
         };
-        // A thread of its own: one that waits for standard input must not keep a runtime from ending.
+        // A separate thread: one that waits for standard input must not keep the runtime from shutting down.
         std::thread::Builder::new()
             .name(format!("read {}", self.config.name))
             .spawn(run)
-            .map_err(|error| Error::Bug(format!("a thread to read files: {error}")))?;
+            .map_err(|error| Error::Bug(format!("cannot start a thread to read files: {error}")))?;
         Ok(FileReader { decoding: Decoding::new(record, items) })
     }
 }
@@ -151,7 +150,7 @@ impl Source for FileSource {
 
     fn promises(&self) -> Promises {
         let stdin = self.location.is_stdin();
-        // Counting the lines of files is a pass over them: reaching their end tells the same.
+        // Counting the lines of files takes a pass over them, as does reading up to their end.
         Promises { ordered: true, replayable: !stdin, read_once: stdin, knows_end: false, partitions: 1 }
     }
 
@@ -164,15 +163,15 @@ impl Source for FileSource {
     }
 }
 
-/// Runs what blocks.
+/// Runs blocking work on another thread.
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Error::Bug(format!("looking at files broke off: {error}"))),
+        Err(error) => Err(Error::Bug(format!("a task on files panicked: {error}"))),
     }
 }
 
-/// Reads files. Dropping it ends its thread within a poll, for standard input when something more comes.
+/// Reads files. Dropping it ends its thread within a poll interval; for standard input, when more input arrives.
 pub struct FileReader {
     decoding: Decoding,
 }

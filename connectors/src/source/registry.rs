@@ -1,4 +1,4 @@
-//! The kinds of sources, by the names that `STORED AS` gives them. To add one, add a line here.
+//! Creates a source of the kind named in `STORED AS`. To add a kind, add a line here.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::file::FileSource;
 use super::nats::NatsSource;
 use crate::Error;
 
-/// Checks a declaration (options, types) without touching the outside.
+/// Checks a declaration (options, types) and creates its source, without I/O.
 ///
 /// # Errors
 /// [`Error::Config`] with the option or column concerned.

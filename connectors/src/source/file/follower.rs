@@ -1,4 +1,4 @@
-//! The thread that reads files one after another, and goes on as they grow and as later ones appear.
+//! The thread that reads files one after another, and follows them as they grow and as later ones appear.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -19,27 +19,27 @@ use crate::Error;
 use crate::durable::io_error;
 use crate::source::decoding::Item;
 
-/// How often files are looked at.
+/// The interval at which files are polled.
 const POLL: Duration = Duration::from_millis(200);
-/// How often it is said that nothing came.
+/// The interval at which the reader reports that it has caught up.
 pub(super) const QUIET: Duration = Duration::from_secs(1);
 
 /// Reads the files of a location.
 pub(super) struct Follower {
     location: Location,
     sender: Sender,
-    /// The files before the current one, and how long they were when they were left.
+    /// The files before the current one, and their lengths in bytes when reading moved on.
     passed: BTreeMap<String, u64>,
-    /// Files known to come later.
+    /// Known files after the current one.
     later: VecDeque<String>,
-    /// Bytes of the current file, as it lies there, that have been seen.
+    /// The length in bytes up to which the current file was read.
     seen: u64,
     /// Whether the last line was taken without a line end.
     open_line: bool,
 }
 
 impl Follower {
-    /// Checks that the files are those of the position to begin at.
+    /// Checks that the files match the position to begin at.
     pub(super) fn open(location: Location, counts: &LineCounts, sender: Sender) -> Result<Follower, Error> {
         let files = location.files()?;
         let mut follower =
@@ -71,7 +71,7 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Reads until the reader is dropped or something is wrong.
+    /// Reads until the reader is dropped or an error occurs.
     pub(super) fn run(mut self) {
         if let Err(Stop::Failed(error)) = self.follow() {
             let _ = self.sender.send(Item::Failed(error));
@@ -89,7 +89,7 @@ impl Follower {
                 if self.later.is_empty() {
                     continue;
                 }
-                // What was appended before the later file appeared, and what no line end follows.
+                // Read what was appended before the later file appeared, including a last line without a line end.
                 self.read(&current, true)?;
                 self.passed.insert(current, self.seen);
             } else if self.later.is_empty() {
@@ -110,7 +110,7 @@ impl Follower {
         self.sender.position.file.as_deref().map(str::to_owned)
     }
 
-    /// Whether there is more: the current file is no longer as it was seen, or a later one is there, now in `later`.
+    /// Checks whether there is more to read: the current file has changed its length, or a later one exists. Adds later files to `later`.
     fn look(&mut self, current: &str) -> Result<bool, Error> {
         let listed = match self.location.files() {
             Err(Error::Config { .. }) => Vec::new(),
@@ -121,7 +121,7 @@ impl Follower {
             match file.as_str().cmp(current) {
                 std::cmp::Ordering::Less if !self.passed.contains_key(&file) => {
                     return Err(self.sender.changed(format!(
-                        "{file} appeared, which comes before {current} in the order of names, and that has been begun"
+                        "{file} appeared, but it comes before the current file {current} in the order of names"
                     )));
                 }
                 std::cmp::Ordering::Less => {}
@@ -133,7 +133,7 @@ impl Follower {
             let now = fs::metadata(file).map(|metadata| metadata.len()).ok();
             if now != Some(*length) {
                 let now = now.map_or_else(|| "is gone".to_owned(), |now| format!("has {now} bytes"));
-                let message = format!("{file} had {length} bytes when {current} was begun, and {now} now");
+                let message = format!("{file} had {length} bytes when reading moved on to {current}, but {now} now");
                 return Err(self.sender.changed(message));
             }
         }
@@ -221,7 +221,7 @@ impl Follower {
         };
         let mut buffer = self.sender.buffer();
         loop {
-            // A line that is longer than a chunk doubles what is read, so that each byte is copied few times.
+            // For a line that is longer than a chunk, read as much again, so that each byte is copied only a few times.
             let wanted = match self.sender.chunk_bytes() {
                 chunk if buffer.len() < chunk => chunk - buffer.len(),
                 _ => buffer.len(),
@@ -256,12 +256,12 @@ impl Follower {
         Ok(())
     }
 
-    /// Passes over what follows a line that was taken without its end; false while the line end is not there.
+    /// Skips the rest of a line that was taken before its line end existed. Returns false while there still is no line end.
     fn close_line(&mut self, buffer: &mut Vec<u8>, current: &str) -> Result<bool, Error> {
         let newline = memchr(b'\n', buffer);
         let rest = &buffer[..newline.unwrap_or(buffer.len())];
         if !rest.trim_ascii().is_empty() {
-            let message = format!("the last line of {current} was complete when it was read, and has been continued");
+            let message = format!("the last line of {current} was complete when it was read, but has been continued");
             return Err(self.sender.changed(message));
         }
         let Some(newline) = newline else { return Ok(false) };

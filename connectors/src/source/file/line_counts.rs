@@ -1,4 +1,4 @@
-//! How many lines files hold: what was counted is not counted again where a file has only grown.
+//! Counts the lines of files. If a file has only grown, counts only the new lines.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -12,19 +12,19 @@ use super::lines::is_whole;
 use super::text::{self, Text};
 use crate::Error;
 
-/// What is known of a file: it is counted on from there when it has grown.
+/// The counts of a file, from which counting continues when it has grown.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counted {
-    /// Of the file when it was counted.
+    /// The length of the file in bytes when it was counted.
     file_length: u64,
-    /// Of its text.
+    /// The length of its text in bytes.
     bytes: u64,
     line_ends: u64,
-    /// Where the bytes after the last line end begin.
+    /// The position in the text after the last line end.
     tail: u64,
 }
 
-/// How many lines files hold.
+/// The line counts of files.
 #[derive(Debug, Default)]
 pub(super) struct LineCounts {
     files: Mutex<HashMap<String, Counted>>,

@@ -27,7 +27,7 @@ impl fmt::Display for Location {
 #[derive(Debug, Clone)]
 enum Kind {
     Stdin,
-    /// A file or a folder: only the disk tells.
+    /// A file or a folder, which only the file system can tell.
     Path,
     Glob(Glob),
 }
@@ -37,7 +37,7 @@ struct Glob {
     matcher: GlobMatcher,
     /// The part of the path before the first pattern.
     folder: PathBuf,
-    /// Folders to go down into, at most.
+    /// The maximum number of levels of folders to descend.
     depth: usize,
 }
 
@@ -73,7 +73,7 @@ impl Location {
         Ok(Location { source_name: source_name.to_owned(), text: text.to_owned(), kind })
     }
 
-    /// Whether it is standard input.
+    /// Checks whether this is standard input.
     pub(super) fn is_stdin(&self) -> bool {
         matches!(self.kind, Kind::Stdin)
     }

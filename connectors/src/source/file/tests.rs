@@ -1,4 +1,4 @@
-//! Files read whole, in parts, and while they change.
+//! Reads files as a whole, in parts, and while they change.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::{self, OpenOptions};
@@ -30,7 +30,7 @@ fn source(location: &str, max_events: usize) -> FileSource {
     FileSource::new(config(location, max_events)).unwrap()
 }
 
-/// What a run gave.
+/// The results of a run.
 #[derive(Debug, Default, PartialEq)]
 struct Seen {
     rows: Vec<(u64, i64)>,
@@ -174,7 +174,7 @@ async fn a_byte_order_mark_at_the_start_of_a_file_is_no_part_of_its_first_line()
     let folder = TempDir::new().unwrap();
     write(&folder, "a", &format!("\u{feff}{}", lines(0..3)));
     write(&folder, "b", &format!("{}\u{feff}{}", lines(3..4), lines(9..10)));
-    // Taken though no line end follows: it is one whole object.
+    // A line without a line end, which is taken because it is one whole object.
     let last = write(&folder, "c", "\u{feff}{\"n\":5}");
     for max_events in [1, 1000] {
         let seen = read_all(path(&folder), max_events).await;
@@ -187,7 +187,7 @@ async fn a_byte_order_mark_at_the_start_of_a_file_is_no_part_of_its_first_line()
     let Read::Batch(first) = reader.next().await.unwrap() else { panic!("a batch") };
     assert_eq!(first.origin.unwrap().letter(1).unwrap().payload, b"{\"n\":0}".as_slice());
     drop(reader);
-    // The line before is known again when reading goes on after it.
+    // The previous line is recognized when reading resumes after it.
     let mut reader = one.read(Start::At(first.position)).await.unwrap();
     assert_eq!(drain(&mut reader).await.unwrap().rows[0], (2, 1));
     append(&last, "\n{\"n\":6}\n");
@@ -288,7 +288,7 @@ async fn a_line_that_was_taken_may_not_be_continued() {
     assert_eq!(drain(&mut reader).await.unwrap().rows, [(3, 2)]);
 }
 
-/// A reader of what would be standard input.
+/// A reader that reads `text` as its standard input.
 fn piped(text: &'static str, place: FilePosition) -> FileReader {
     let source = source("-", 2);
     let position = place.to_record().unwrap();
@@ -355,7 +355,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     packer.finish().unwrap()
 }
 
-/// The same events in each way in which a file may hold them.
+/// The same events in each form that a file may have.
 fn ways(numbers: std::ops::Range<i64>) -> Vec<(&'static str, Vec<u8>)> {
     let lines = lines(numbers.clone());
     let values: Vec<String> = numbers.clone().map(|n| format!("{{\"n\":{n}}}")).collect();

@@ -1,5 +1,5 @@
-//! What a file's bytes are as lines of events: its own lines, or, where it is compressed, one JSON array, or printed over several lines, the
-//! lines that are made of it. The text of a file that is not plain is made anew from its first byte each time.
+//! What a file's bytes are as lines of events: its own lines, or, where it is compressed, one JSON array, or printed over several lines,
+//! the lines that are made of it. The text of a file that is not plain is made anew from its first byte each time.
 //!
 //! Which it is, the beginning of the file tells, and goes on telling as the file grows.
 
@@ -11,9 +11,9 @@ use super::values::Values;
 use crate::Error;
 use crate::durable::io_error;
 
-/// Bytes of the beginning that are looked at.
+/// The number of bytes at the beginning that decide the kind of file.
 const HEAD: usize = 64 << 10;
-/// Bytes that are passed over at once.
+/// The number of bytes to skip at once.
 const SKIPPED: usize = 256 << 10;
 
 /// How a file holds its events.
@@ -31,7 +31,7 @@ enum Packed {
     Zstd,
 }
 
-/// A file's text, read on from some byte of it.
+/// An open file and its text.
 pub(super) struct Text {
     /// Of the file when it was opened, in bytes of the file.
     pub(super) file_length: u64,
@@ -90,7 +90,7 @@ impl Text {
         Ok((skipped == byte).then_some(reader))
     }
 
-    /// The last line that begins before `byte`, as far as it lies before it, with its line end where that lies before it.
+    /// Returns the last line that begins before `byte`, cut off at `byte`. Includes its line end if that is before `byte`.
     ///
     /// # Errors
     /// As [`Text::reader_at`].
@@ -148,8 +148,8 @@ fn head_of(text: Box<dyn Read + '_>, path: &Path) -> Result<Vec<u8>, Error> {
     Ok(head)
 }
 
-/// Whether a text that begins so holds an array, or values that go over several lines: its first line ends within a value, where programs
-/// break lines.
+/// Checks by its beginning whether a text is an array or has values that span several lines. In the latter case, its first line ends
+/// within a value, at a place where programs break lines.
 fn holds_values(head: &[u8]) -> bool {
     let head = super::lines::without_mark(head).trim_ascii_start();
     match head.first() {
