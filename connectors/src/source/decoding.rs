@@ -71,7 +71,7 @@ impl Decoding {
                 Ok(Read::Batch(batch))
             }
             Ok(Err(error)) => Err(self.fail(error)),
-            Err(_) => Err(self.fail(Error::Bug("decoding a batch broke off".into()))),
+            Err(_) => Err(self.fail(Error::Bug("a task that decodes a batch panicked or was cancelled".into()))),
         }
     }
 

@@ -167,7 +167,7 @@ impl Source for FileSource {
 async fn in_background<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => Err(Error::Bug(format!("a task on files panicked: {error}"))),
+        Err(error) => Err(Error::Bug(format!("a background task on files failed: {error}"))),
     }
 }
 

@@ -124,10 +124,10 @@ fn sweeping_keeps_what_a_kept_snapshot_or_a_live_list_names() {
     // Later all old snapshots have exceeded the minimum age, so only the number counts.
     sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_secs(100)).unwrap();
     assert_eq!(durable::names(&root.join("snapshots")).unwrap().len(), 3);
-    assert_eq!(durable::names(&root.join("parts")).unwrap().len(), 4, "sweeping does not touch what no snapshot named");
+    assert_eq!(durable::names(&root.join("parts")).unwrap().len(), 4, "sweeping does not touch parts that no snapshot named");
     let live: Vec<Part> = writer.parts().iter().chain(&staged).cloned().collect();
     assert_eq!(sweep_orphans(&root, &live).unwrap().parts, 0, "a live list names them");
-    assert_eq!(sweep_orphans(&root, writer.parts()).unwrap().parts, 1, "those of a rebuild that was given up go");
+    assert_eq!(sweep_orphans(&root, writer.parts()).unwrap().parts, 1, "parts of an abandoned rebuild are removed");
     assert_eq!(sweep_orphans(&root, &[]).unwrap().parts, 0, "a snapshot names the others");
     assert_eq!(shown(&root), (1, 20));
 }
