@@ -1,11 +1,12 @@
-# `make demo` runs the main job, `make test` is what CI runs, `make bench` measures. All install what is missing, into .tools, and say so.
+# `make demo` shows the program at work, `make test` runs what CI runs, `make bench` measures. Each installs what is missing into .tools, and
+# prints what it installs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ALLUVIUM_BIN := $(TARGET)/release/alluvium
 export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 
-# The random searches begin at a seed of the commit, so that each commit searches elsewhere and the same commit searches the same.
+# Random searches take their seed from the commit, so that each commit searches elsewhere, and the same commit repeats its search.
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
@@ -14,7 +15,7 @@ export ALLUVIUM_SEARCH_SECONDS ?= 60
 tools:
 	@.ci/tools
 
-# The program and the publisher of the flights example: neither tests nor benches.
+# The program and the publisher of the flights example, without tests and benches.
 program: tools
 	cargo build --release -p alluvium -p alluvium-example-flights
 
@@ -24,15 +25,15 @@ build: tools
 demo: program
 	@examples/flights/demo.sh
 
-# Measures beside DuckDB and beside a client that only drains the stream; writes benches/RESULTS.md. Some minutes.
+# Measures, beside DuckDB and a client that only drains the stream. Writes benches/RESULTS.md. Takes some minutes.
 bench: build
 	$(TARGET)/release/alluvium-benches
 
-# The cost of a step as state grows, by class; writes benches/STEPS.md. A minute.
+# Measures the cost of a step as state grows, by class. Writes benches/STEPS.md. Takes a minute.
 steps: build
 	$(TARGET)/release/alluvium-benches steps
 
-# Nexmark over files beside Flink 2.3, which it installs into .tools/flink; writes benches/NEXMARK.md. Half an hour.
+# Runs Nexmark over files, beside Flink 2.3, which it installs into .tools/flink. Writes benches/NEXMARK.md. Takes half an hour.
 nexmark: build
 	$(TARGET)/release/alluvium-benches nexmark
 
@@ -51,6 +52,6 @@ test: tools
 	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"
 	cargo test --release --workspace
 
-# The views of the flights example, against the same SQL run by DuckDB over the same events.
+# Compares the views of the flights example with the same SQL run by DuckDB over the same events.
 acceptance: program
 	@examples/flights/acceptance.sh

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Who imports whom, file by file: no circle of files within a crate, and no operator that imports another. Prints what breaks this.
+"""Checks the imports between files: no circle of files within a crate, and no operator that imports another. Prints the faults.
 
-An import is a path that begins with `crate`, `super` or `self`, in a `use` or in the code. It counts for the file that defines the
-item: a re-export (`pub use part::Item`) is followed, and is no import of its own. Tests are left out.
+An import is a path that begins with `crate`, `super` or `self`, in a `use` or in the code. It leads to the file that defines the item:
+a re-export (`pub use part::Item`) is followed, and is not an import itself. Tests are left out.
 """
 import re
 import sys
@@ -13,7 +13,7 @@ CRATES = ["connectors", "sql", "projections", "engine", "benches", "examples/fli
 
 
 def code_of(path):
-    """The text without comments, strings and `#[cfg(test)]` modules."""
+    """Returns the text without comments, strings and `#[cfg(test)]` modules."""
     text = path.read_text()
     text = re.sub(r'r#"(?:.|\n)*?"#|"(?:\\(?:.|\n)|[^"\\])*"', '""', re.sub(r"(?<!:)//[^\n]*", "", text))
     cut = re.search(r"#\[cfg\(test\)\]\s*(?:#!?\[[^\]]*\]\s*)*(?:pub(?:\([^)]*\))? )?mod \w+ \{", text)
@@ -21,7 +21,7 @@ def code_of(path):
 
 
 def leaves(tree, prefix=()):
-    """The paths of a use tree, each as a tuple of names; `self` at the end of a group is the group's own path."""
+    """Yields the paths of a use tree, each as a tuple of names. `self` in a group stands for the path of the group."""
     parts, depth, start = [], 0, 0
     for at, char in enumerate(tree):
         depth += (char == "{") - (char == "}")
@@ -61,7 +61,7 @@ class Crate:
         return [leaf for tree in re.findall(pattern, self.code[path]) for leaf in leaves(" ".join(tree.split()))]
 
     def absolute(self, path, names):
-        """A path from the crate's root; None for one that leaves the crate."""
+        """Returns a path from the crate's root, or None if it leaves the crate."""
         module = list(self.files[path])
         names = list(names)
         if names[:1] == ["crate"]:
@@ -77,7 +77,7 @@ class Crate:
         return tuple(module + names) if tuple(module + names[:1]) in self.modules else None
 
     def home(self, names, seen=()):
-        """The file that defines what a path names, through re-exports."""
+        """Returns the file that defines what a path names. Follows re-exports."""
         depth = max((n for n in range(len(names) + 1) if names[:n] in self.modules), default=0)
         path, rest = self.modules.get(names[:depth]), names[depth:]
         if path and rest and names not in seen:
@@ -95,7 +95,7 @@ class Crate:
         return bool(path and re.search(rf"\b(?:fn|struct|enum|trait|type|const|static|macro_rules!)\s+{name}\b", self.code[path]))
 
     def imports(self):
-        """file -> the files that it imports."""
+        """Returns the files that each file imports."""
         arrows = {}
         for path in self.files:
             code = re.sub(r"pub(?:\([^)]*\))? use [^;]+;", "", self.code[path])
@@ -113,7 +113,7 @@ class Crate:
 
 
 def circles(arrows):
-    """The strongly connected components of more than one file (Tarjan's algorithm)."""
+    """Returns the strongly connected components of more than one file (Tarjan's algorithm)."""
     order, low, stack, found = {}, {}, [], []
 
     def visit(node):

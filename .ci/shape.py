@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a reader of the tree relies on: short files, traits with a contract, and a map that names every module. Prints what breaks this."""
+"""Checks what a reader of the tree relies on: short files, traits with a contract, and a map that names every module. Prints the faults."""
 import re
 import statistics
 import subprocess
