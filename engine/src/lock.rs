@@ -25,7 +25,7 @@ impl Guard {
     /// Writes into the file which process holds the lock and where its HTTP server listens.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub fn announce(&mut self, http: Option<SocketAddr>) -> Result<(), Error> {
         let info = RunInfo { pid: std::process::id(), http: http.map(|address| reachable(address).to_string()) };
         let text = serde_json::to_vec(&info).map_err(|error| Error::bug(format!("writing the lock: {error}")))?;
@@ -79,7 +79,7 @@ pub fn lock(layout: &Layout, http: Option<SocketAddr>) -> Result<Guard, Error> {
 /// Returns the engine that runs on this data folder, if there is one.
 ///
 /// # Errors
-/// The disk's.
+/// The disk fails.
 pub fn running(layout: &Layout) -> Result<Option<RunInfo>, Error> {
     let path = layout.lock();
     let mut file = match File::open(&path) {

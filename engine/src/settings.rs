@@ -121,7 +121,7 @@ impl Settings {
     /// Reads the settings file of `dir`, if there is one, and merges it with `overrides` and the defaults.
     ///
     /// # Errors
-    /// An unknown name or a wrong value, with its place; or the disk's.
+    /// An unknown name or a wrong value, with its place; or the disk fails.
     pub fn load(dir: &Path, overrides: &Overrides) -> Result<Settings, Error> {
         let path = dir.join(FILE);
         match std::fs::read_to_string(&path) {

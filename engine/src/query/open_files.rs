@@ -42,7 +42,7 @@ impl OpenFiles {
     /// Opens the files of one commit of a view.
     ///
     /// # Errors
-    /// The disk's; `NotFound` if a file is gone.
+    /// The disk fails; `NotFound` if a file is gone.
     pub fn add(&mut self, view: &str, folder: &FilePath, manifest: &Manifest) -> Result<(), Error> {
         // A view's name may hold characters that a path of the store may not.
         let prefix = format!("view{}", self.views.len());

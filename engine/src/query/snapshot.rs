@@ -33,7 +33,7 @@ impl Snapshots {
     /// Chooses a commit of each of `views` and opens its files.
     ///
     /// # Errors
-    /// The disk's, and [`crate::error::Kind::Unavailable`] if the views of a pipeline have no common epoch.
+    /// The disk fails, or [`crate::error::Kind::Unavailable`] if the views of a pipeline have no common epoch.
     pub async fn take(layout: &Layout, views: &BTreeSet<String>) -> Result<(Snapshots, OpenFiles), Error> {
         for _ in 0..OPEN_TRIES {
             let manifests = consistent(layout, views).await?;
@@ -68,7 +68,7 @@ impl Snapshots {
 /// Returns the names of all views that have been committed.
 ///
 /// # Errors
-/// The disk's.
+/// The disk fails.
 pub fn views(layout: &Layout) -> Result<BTreeSet<String>, Error> {
     let folder = layout.views();
     let entries = match std::fs::read_dir(&folder) {

@@ -41,7 +41,7 @@ impl Database {
     /// is replaced by it.
     ///
     /// # Errors
-    /// The disk's; a full disk, for instance, leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
+    /// The disk fails; a full disk leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub(super) fn open(layout: &Layout) -> Result<Database, Error> {
         let folder = layout.checkpoints();
         fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
@@ -134,7 +134,7 @@ impl Database {
     /// Returns the last record of a view.
     ///
     /// # Errors
-    /// sled's, or a wrong checksum.
+    /// sled fails, or a checksum is wrong.
     pub(super) fn record(&self, view: &str) -> Result<Option<Record>, Error> {
         self.get(&format!("{VIEW}{view}"))
     }
@@ -190,7 +190,7 @@ impl Database {
     /// Commits: writes everything atomically, and has synced it when it returns.
     ///
     /// # Errors
-    /// sled's or the disk's. It is then unknown whether the commit holds, and the caller must read it again.
+    /// sled or the disk fails. It is then unknown whether the commit holds, and the caller must read it again.
     pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
         let mut batch = sled::Batch::default();
         for record in &write.records {

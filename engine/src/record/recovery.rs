@@ -12,7 +12,7 @@ use crate::status::{Phase, SourceStatus, ViewStatus};
 /// Returns the status of every view at its last commit, read from the twins beside the views. Works beside a running engine.
 ///
 /// # Errors
-/// The disk's.
+/// The disk fails.
 pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
     Ok(newest_records(layout)?.values().map(ViewStatus::of_record).collect())
 }
@@ -20,7 +20,7 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
 /// Returns the last record of each view, by name, read from the twins beside the views. Works beside a running engine.
 ///
 /// # Errors
-/// The disk's.
+/// The disk fails.
 pub fn newest_records(layout: &Layout) -> Result<BTreeMap<String, Record>, Error> {
     let mut newest: BTreeMap<String, Record> = BTreeMap::new();
     for record in twin::read_all(layout)?.into_iter().flat_map(|commit| commit.records) {
@@ -61,7 +61,7 @@ impl ViewStatus {
 /// made sure that no SQL file declares the view.
 ///
 /// # Errors
-/// The disk's. A second call completes what a failed one began.
+/// The disk fails. A second call completes what a failed one began.
 pub fn drop_view(layout: &Layout, store: &Store, view: &str) -> Result<(), Error> {
     // Remove the twin before the record: while the twin exists, opening the store would restore the record.
     let twin = layout.record(view);

@@ -27,7 +27,7 @@ impl Store {
     /// database is set aside and restored from the JSON twins beside the views. A record that is older than its twin is replaced by it.
     ///
     /// # Errors
-    /// The disk's; a full disk, for instance, leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
+    /// The disk fails; a full disk leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub fn open(layout: &Layout) -> Result<Store, Error> {
         Ok(Store { layout: layout.clone(), database: RwLock::new(Some(Database::open(layout)?)) })
     }
@@ -35,7 +35,7 @@ impl Store {
     /// Returns the last record of a view.
     ///
     /// # Errors
-    /// sled's, a wrong checksum, and after an error of the disk those of [`Store::open`].
+    /// sled fails or a checksum is wrong; after an error of the disk, those of [`Store::open`].
     pub fn record(&self, view: &str) -> Result<Option<Record>, Error> {
         self.with(|database| database.record(view))
     }
@@ -75,7 +75,7 @@ impl Store {
     /// Commits: writes everything atomically, and has synced it when it returns.
     ///
     /// # Errors
-    /// As [`Store::record`], and the disk's. It is then unknown whether the commit holds, and the caller must read it again.
+    /// As [`Store::record`], or the disk fails. It is then unknown whether the commit holds, and the caller must read it again.
     pub fn write(&self, write: &Write) -> Result<(), Error> {
         self.with(|database| database.write(write))
     }
@@ -83,7 +83,7 @@ impl Store {
     /// Writes the JSON twins of a commit beside its views. [`Store::open`] does this if a crash came first.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub fn write_twins(&self, records: &[Record]) -> Result<(), Error> {
         twin::write(&self.layout, records)
     }

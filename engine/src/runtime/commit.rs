@@ -88,7 +88,7 @@ impl Pipeline {
     /// Flushes the operators, commits their changes, and reports on the commit.
     ///
     /// # Errors
-    /// Those of the operators, the disk and sled. The caller has to drop the pipeline then; the last commit stays whole.
+    /// An operator, the disk or sled fails. The caller has to drop the pipeline then; the last commit stays whole.
     pub(crate) async fn commit(&mut self, options: CommitOptions) -> Result<Committed, Error> {
         let mut steps = Steps::begin();
         let changes = self.flush(None).await?;
@@ -237,7 +237,7 @@ impl fmt::Display for Steps {
 /// Publishes a recorded commit again: its pipeline may have failed between commit and publication.
 ///
 /// # Errors
-/// The disk's, and [`alluvium_connectors::Error::Corrupt`] if recorded files are gone.
+/// The disk fails, or [`alluvium_connectors::Error::Corrupt`] if recorded files are gone.
 pub(super) fn show_again(shared: &Shared, record: &Record) -> Result<(), Error> {
     Ok(shared.sink(&record.view).publish(&record.commit, &record.sink)?)
 }
@@ -254,7 +254,7 @@ pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
 /// Removes the state of every incarnation of a view except `keep`.
 ///
 /// # Errors
-/// The disk's.
+/// The disk fails.
 pub(super) fn sweep_incarnations(folder: &Path, keep: &str) -> Result<(), Error> {
     let failed = |action, error| Error::Connector(alluvium_connectors::Error::Io { action, path: folder.to_path_buf(), error });
     let entries = match std::fs::read_dir(folder) {

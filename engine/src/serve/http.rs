@@ -83,7 +83,7 @@ impl Server {
     /// Serves until `shutdown` is cancelled.
     ///
     /// # Errors
-    /// The listener's.
+    /// The listener fails.
     pub async fn serve(self, engine: Engine, shutdown: CancellationToken) -> Result<(), Error> {
         self.serve_with(engine, shutdown, IDLE).await
     }

@@ -88,7 +88,7 @@ impl Pipeline {
     /// are the offsets that were recorded before the stream was asked for its end. An offset that has changed since stays.
     ///
     /// # Errors
-    /// sled's.
+    /// sled fails.
     pub(in crate::runtime) fn keep_letters_from(
         &self,
         known: &BTreeMap<String, DeadLetterOffset>,
@@ -112,7 +112,7 @@ impl Pipeline {
     /// Drops the letters that some commit has kept already: a rebuild meets them all again, and must not hold them in memory.
     ///
     /// # Errors
-    /// sled's.
+    /// sled fails.
     pub(in crate::runtime) fn forget_kept_letters(&mut self) -> Result<(), Error> {
         let letters = self.take_letters();
         if !letters.is_empty() {

@@ -34,7 +34,7 @@ impl StateFiles {
     /// Creates the empty folder of a new incarnation.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub(crate) fn create(folder: PathBuf) -> Result<StateFiles, Error> {
         fs::create_dir_all(&folder).map_err(|error| io_error("making", &folder, error))?;
         Ok(StateFiles { folder, tables: BTreeMap::new(), checksums: HashMap::new() })
@@ -74,7 +74,7 @@ impl StateFiles {
     /// Writes new batches under names never used before, and syncs them. Returns the number of bytes written.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub(crate) fn write(&mut self, epoch: u64, checkpoints: &[TableCheckpoint]) -> Result<u64, Error> {
         let mut written = 0;
         for checkpoint in checkpoints {
@@ -125,7 +125,7 @@ impl StateFiles {
     /// Removes the files without a live batch. To be called after the commit that no longer names them.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub(crate) fn sweep(&self) -> Result<(), Error> {
         let live: BTreeSet<&str> = self.tables.values().flatten().map(|(_, (file, _))| &**file).collect();
         for entry in fs::read_dir(&self.folder).map_err(|error| io_error("reading", &self.folder, error))? {
@@ -140,7 +140,7 @@ impl StateFiles {
     /// Hard-links every file of a recorded commit into the folder of another incarnation, so that its owner may go on and remove them.
     ///
     /// # Errors
-    /// The disk's.
+    /// The disk fails.
     pub(crate) fn link(from: &Path, to: &Path, records: &[TableRecord]) -> Result<(), Error> {
         fs::create_dir_all(to).map_err(|error| io_error("making", to, error))?;
         for file in records.iter().flat_map(|record| &record.files) {

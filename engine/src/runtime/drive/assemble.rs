@@ -185,7 +185,7 @@ impl Pipeline {
     /// the swap.
     ///
     /// # Errors
-    /// Those of the operators and the disk.
+    /// An operator or the disk fails.
     pub(crate) async fn build(&mut self, only: Option<&BTreeSet<String>>) -> Result<(), Error> {
         let changes = self.flush(only).await?;
         let epoch = self.epoch() + 1;
@@ -201,7 +201,7 @@ impl Pipeline {
     /// Continues the epochs after the last recorded one of these views.
     ///
     /// # Errors
-    /// The store's.
+    /// The store fails.
     pub(crate) fn continue_epochs(&mut self) -> Result<(), Error> {
         let mut last = self.epoch();
         for view in self.views() {

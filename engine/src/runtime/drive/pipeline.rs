@@ -213,7 +213,7 @@ impl Pipeline {
     /// Applies a batch of one source to every view that reads it. `columns` are the indices of the source's columns that the batch carries.
     ///
     /// # Errors
-    /// An operator's. The caller has to drop the pipeline then.
+    /// An operator fails. The caller has to drop the pipeline then.
     pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
         let before = self.letters.len();
         self.push(source, columns, batch, None).await?;
