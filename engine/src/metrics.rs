@@ -57,7 +57,7 @@ const COUNTERS: &[(&str, Unit, &str)] = &[
 
 const HISTOGRAMS: &[(&str, &str)] = &[
     (BATCH_SECONDS, "Time to apply one micro-batch to a pipeline. The label view is its first view."),
-    (COMMIT_SECONDS, "Time from the beginning of a commit until it is published."),
+    (COMMIT_SECONDS, "Time from the beginning of a commit until it is published and old files are removed."),
 ];
 
 const GAUGES: &[(&str, Unit, &str)] = &[
