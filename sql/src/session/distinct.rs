@@ -71,6 +71,6 @@ mod tests {
         };
         assert_eq!(first_type(&DistinctKeepsTypes::default()), DataType::Decimal128(29, 0));
         let theirs = first_type(&SingleDistinctToGroupBy::new());
-        assert_ne!(theirs, DataType::Decimal128(29, 0), "DataFusion has mended it, and ours can go");
+        assert_ne!(theirs, DataType::Decimal128(29, 0), "DataFusion has fixed it, so our rule can go");
     }
 }

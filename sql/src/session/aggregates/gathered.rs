@@ -131,6 +131,6 @@ mod tests {
     fn rows_that_tie_stay_in_the_order_in_which_they_came() {
         let ours = AggregateUDF::new_from_impl(Gathered::of(array_agg_udaf()));
         assert_eq!(merged(Arc::new(ours)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-        assert_ne!(merged(array_agg_udaf()), [1, 2, 3, 4, 5, 6, 7, 8, 9], "DataFusion has mended it, and ours can go");
+        assert_ne!(merged(array_agg_udaf()), [1, 2, 3, 4, 5, 6, 7, 8, 9], "DataFusion has fixed it, so our rule can go");
     }
 }
