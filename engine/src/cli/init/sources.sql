@@ -1,4 +1,4 @@
--- Where events come from: here a file with one JSON object a line.
+-- The source of the events: here a file with one JSON object per line.
 CREATE EXTERNAL TABLE orders (
   order_id    BIGINT NOT NULL,
   customer_id BIGINT,
