@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 export ALLUVIUM_BIN := $(TARGET)/release/alluvium
 export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 
-# Random searches take their seed from the commit, so that each commit searches elsewhere, and the same commit repeats its search.
+# The seed of the random searches is the commit: each commit searches elsewhere, and the same commit repeats its search.
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
@@ -25,7 +25,7 @@ build: tools
 demo: program
 	@examples/flights/demo.sh
 
-# Measures, beside DuckDB and a client that only drains the stream. Writes benches/RESULTS.md. Takes some minutes.
+# Compares speed, memory and delay with DuckDB and a client that only drains the stream. Writes benches/RESULTS.md in some minutes.
 bench: build
 	$(TARGET)/release/alluvium-benches
 
@@ -33,7 +33,7 @@ bench: build
 steps: build
 	$(TARGET)/release/alluvium-benches steps
 
-# Runs Nexmark over files, beside Flink 2.3, which it installs into .tools/flink. Writes benches/NEXMARK.md. Takes half an hour.
+# Compares Nexmark over files with Flink 2.3, which it installs into .tools/flink. Writes benches/NEXMARK.md. Takes half an hour.
 nexmark: build
 	$(TARGET)/release/alluvium-benches nexmark
 

@@ -1,6 +1,7 @@
-"""Runs one Nexmark query in Flink, in a mini cluster of its own: prints the job's net seconds, and the highest memory of its JVM.
+"""Runs one Nexmark query in Flink, in a mini cluster of its own. Prints the job's net seconds and the peak memory of its JVM.
 
-What starts before the job (Python, the JVM, planning) is not in the seconds. With --count it prints the rows of the answer instead.
+The seconds exclude what happens before the job: the start of Python and the JVM, and planning. With --count it prints the number of
+rows in the answer instead.
 """
 
 import argparse
@@ -9,7 +10,7 @@ import os
 import pathlib
 
 HERE = pathlib.Path(__file__).parent
-# The queries with windows or an order by event time.
+# The queries that need event time, for windows or an order.
 WITH_WATERMARK = {"q05", "q07", "q08", "q11", "q12", "q18"}
 WATERMARK = ", WATERMARK FOR date_time AS date_time - INTERVAL '4' SECOND"
 CONFIGURATION = {
@@ -47,7 +48,7 @@ def environment(folder, query):
 
 
 def highest_memory():
-    """Of the JVMs that this process started, in bytes."""
+    """Returns the peak resident memory of the JVMs that this process started, in bytes."""
     children = pathlib.Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     total = 0
     for child in children:

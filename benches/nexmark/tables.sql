@@ -1,4 +1,5 @@
--- For Flink: the folders of JSON lines as tables. {folder} and {watermark} are filled in; the second is empty where no window asks for it.
+-- Flink's tables over the folders of JSON lines. run_flink.py fills in {folder} and {watermark}; {watermark} is empty for queries that do not
+-- need event time.
 CREATE TABLE person (id BIGINT, name STRING, email_address STRING, credit_card STRING, city STRING, state STRING,
   date_time TIMESTAMP(3), extra STRING{watermark})
 WITH ('connector' = 'filesystem', 'path' = '{folder}/person', 'format' = 'json', 'json.timestamp-format.standard' = 'ISO-8601');

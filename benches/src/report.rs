@@ -52,7 +52,7 @@ impl Report {
         Report { lines: Vec::new() }
     }
 
-    /// Adds a line and prints it. `value` is compared with `wanted`: the ratio to `beside`, or the figure itself.
+    /// Adds a line and prints it. `value` is what the target `wanted` applies to: the ratio of `ours` to `beside`, or another figure.
     pub(crate) fn add(&mut self, what: &str, ours: String, beside: String, value: f64, wanted: Wanted) {
         let line = Line { what: what.to_owned(), ours, beside, value, wanted };
         println!("{}", line.row());
@@ -64,9 +64,15 @@ impl Report {
     /// # Errors
     /// If the file cannot be written.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let mut text = String::from("# Measured\n\nBy `make bench`, on ");
-        let _ = writeln!(text, "{}. Medians of interleaved runs, whole processes unless a line says otherwise.\n", machine());
-        text.push_str("| what | Alluvium | beside | ratio or figure | wanted | |\n| --- | --- | --- | --- | --- | --- |\n");
+        let mut text = String::from("# Measurements\n\nMeasured by `make bench` on ");
+        let _ = writeln!(
+            text,
+            "{}. Figures are medians of interleaved runs of whole processes, unless a line says otherwise.\n",
+            machine()
+        );
+        text.push_str(
+            "| what | Alluvium | compared with | ratio or figure | target | |\n| --- | --- | --- | --- | --- | --- |\n",
+        );
         for line in &self.lines {
             text.push_str(&line.row());
             text.push('\n');
@@ -80,7 +86,7 @@ impl Report {
 impl Line {
     fn row(&self) -> String {
         let mark = match self.wanted.holds(self.value) {
-            Some(true) => "held",
+            Some(true) => "met",
             Some(false) => "MISSED",
             None => "",
         };

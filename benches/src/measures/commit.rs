@@ -9,9 +9,9 @@ use crate::report::{Report, Wanted, median};
 use crate::server::{Server, Version};
 use crate::stream::Client;
 
-/// How many commits of each are measured, in turn.
+/// The number of commits measured per engine. The engines take turns.
 const ROUNDS: usize = 100;
-/// How many keys change before each commit.
+/// The number of keys that change before each commit.
 const CHANGED: usize = 100;
 
 const VIEW: &str = "by_customer";
@@ -60,15 +60,17 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     }
     let [small, large] = &sides[..] else { return Err(miette::miette!("there are not exactly two sides")) };
     let milliseconds = |side: &Side| median(side.seconds.clone()) * 1e3;
-    let what = format!("commit: {CHANGED} changed keys, milliseconds with {} keys; beside: {} keys", large.keys, small.keys);
+    let what =
+        format!("commit: {CHANGED} changed keys, milliseconds with {} keys; compared with {} keys", large.keys, small.keys);
     let (ours, beside) = (milliseconds(large), milliseconds(small));
     report.add(&what, format!("{ours:.1}"), format!("{beside:.1}"), ours / beside, Wanted::AtMost(2.0));
     let most = |figures: &[f64]| figures.iter().copied().fold(0.0, f64::max) / 1e6;
-    let what = format!("commit: state written in one commit, MB at most, with {} keys; beside: {} keys", large.keys, small.keys);
+    let what =
+        format!("commit: most state written in one commit, MB, with {} keys; compared with {} keys", large.keys, small.keys);
     let (ours, beside) = (most(&large.state_bytes), most(&small.state_bytes));
     report.add(&what, format!("{ours:.3}"), format!("{beside:.3}"), ours, Wanted::AtMost(1.0));
     let what =
-        format!("commit: Parquet written in one commit, MB, median, with {} keys; beside: {} keys", large.keys, small.keys);
+        format!("commit: Parquet written in one commit, median MB, with {} keys; compared with {} keys", large.keys, small.keys);
     let (ours, beside) = (median(large.view_bytes.clone()) / 1e6, median(small.view_bytes.clone()) / 1e6);
     report.add(&what, format!("{ours:.3}"), format!("{beside:.3}"), ours / beside, Wanted::Nothing);
     for side in sides {

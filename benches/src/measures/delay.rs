@@ -1,4 +1,4 @@
-//! The time from the moment when the server has an event until the published view has it, with an idle engine.
+//! The time from the server's acknowledgement of an event until the published view contains it, with an idle engine.
 
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,9 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
         let mut delays = delays(words, interval_ms, samples)?;
         delays.sort_by(f64::total_cmp);
         let highest = delays[(samples * 99).div_ceil(100) - 1];
-        let what =
-            format!("delay: published until visible, 99th percentile of {samples}, ms, commits each {words}; beside: median");
+        let what = format!(
+            "delay: from published to visible, 99th percentile of {samples} events, ms, commits every {words}; compared with the median"
+        );
         let wanted = Wanted::AtMost(interval_ms + 50.0);
         report.add(&what, format!("{highest:.1}"), format!("{:.1}", delays[samples / 2]), highest, wanted);
     }

@@ -1,4 +1,4 @@
-//! Two queries over files of JSON lines, each compared with DuckDB with as many threads.
+//! Two queries over files of JSON lines, each compared with DuckDB, which uses as many threads.
 
 use miette::{IntoDiagnostic, Result};
 
@@ -7,7 +7,7 @@ use crate::engine::Project;
 use crate::orders::{self, Orders};
 use crate::report::{Report, Wanted, median};
 
-/// How often each program runs, in turn.
+/// The number of runs per program. The programs take turns.
 const ROUNDS: usize = 5;
 
 const QUERIES: &[(&str, &str)] = &[
@@ -43,7 +43,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
         }
         duckdb::same(&project.current("measured"), query, &table)?;
         let (theirs, ours) = (median(theirs), median(ours));
-        let what = format!("files: {events} events as JSON lines, {name}, seconds; beside: DuckDB");
+        let what = format!("files: {events} events as JSON lines, {name}, seconds; compared with DuckDB");
         report.add(&what, format!("{ours:.2}"), format!("{theirs:.2}"), ours / theirs, Wanted::AtMost(2.0));
     }
     Ok(())

@@ -9,10 +9,10 @@ use crate::report::{Report, Wanted, median};
 use crate::server::{Server, Version};
 use crate::stream::Client;
 
-/// How often each program runs, in turn.
+/// The number of runs per program. The programs take turns.
 const ROUNDS: usize = 5;
 
-/// Measures events a second and checks the views.
+/// Measures events per second and checks the views.
 ///
 /// # Errors
 /// If a program fails, or a view is wrong.
@@ -35,7 +35,9 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     }
     check(&project, events)?;
     let (drained, ran) = (median(drained), median(ran));
-    let what = format!("live: {events} events from JetStream, three views, events a second; beside: only drained");
+    let what = format!(
+        "live: {events} events from JetStream, three views, events per second; compared with a client that only drains the stream"
+    );
     report.add(&what, format!("{ran:.0}"), format!("{drained:.0}"), ran / drained, Wanted::AtLeast(0.75));
     Ok(())
 }

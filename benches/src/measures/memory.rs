@@ -1,4 +1,4 @@
-//! Memory for each key of state, beyond that of an engine without events, and the memory of the same keys after three times the events.
+//! Memory per key of state, beyond that of an engine without events, and the memory of the same keys after three events each.
 
 use std::time::Duration;
 
@@ -23,12 +23,19 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let (thrice, _) = resident(3 * keys, keys)?;
     let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
     let each = |bytes: u64| bytes.saturating_sub(empty) as f64 / keys as f64;
-    let what =
-        format!("memory: {keys} keys of count, sum and max, bytes a key over the engine with no event; beside: that engine");
+    let what = format!(
+        "memory: {keys} keys of count, sum and max, bytes per key beyond an engine without events; compared with that engine"
+    );
     report.add(&what, megabytes(once), megabytes(empty), each(once), Wanted::AtMost(300.0));
-    let what = "memory: the same keys after three times the events; beside: once the events";
+    let what = "memory: the same keys after three events each; compared with one event each";
     report.add(what, megabytes(thrice), megabytes(once), thrice as f64 / once as f64, Wanted::AtMost(1.1));
-    report.add("memory: the highest while reading", megabytes(peak), String::new(), each(peak), Wanted::Nothing);
+    report.add(
+        "memory: peak while reading one event per key, bytes per key",
+        megabytes(peak),
+        String::new(),
+        each(peak),
+        Wanted::Nothing,
+    );
     Ok(())
 }
 

@@ -185,11 +185,12 @@ impl Figures {
     fn table(&self, count: usize, asked: usize) -> String {
         let machine = report::machine();
         let mut text = format!(
-            "# Nexmark on files\n\nBy `make nexmark`, on {machine}: {count} events as JSON lines in two files for each stream, each query alone, \
-             once. Alluvium: the whole process, start and the Parquet of the view included. Flink 2.3: the net time of the job, two \
-             tasks, mini-batch, two-phase aggregation, state on the heap, no checkpoints, a sink that keeps nothing. Memory: peak \
-             resident memory (for Flink, of the JVM). q12 counts by the time of the bid, q13 joins a table of 100 rows, q14 counts a letter \
-             without a function in Java. Rows: of the two answers over the first {COUNTED} events.\n\n\
+            "# Nexmark on files\n\nMeasured by `make nexmark` on {machine}. The input is {count} events as JSON lines, in two files per \
+             stream. Each query runs alone, once. For Alluvium, the time is that of the whole process, from its start until the view is \
+             written as Parquet. For Flink 2.3, it is the net time of the job, with two tasks, mini-batches, two-phase aggregation, state on the \
+             heap, no checkpoints, and a sink that discards rows. Memory is peak resident memory; for Flink, that of its JVM. q12 counts \
+             by the time of the bid, q13 joins a table of 100 rows, and q14 counts a letter without a Java function. `rows` is the number \
+             of rows in the answers over the first {COUNTED} events.\n\n\
              | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB | rows |\n\
              | --- | --- | --- | --- | --- | --- | --- |\n"
         );

@@ -19,11 +19,11 @@ use crate::report::machine;
 
 /// The number of changes in a step.
 const STEP: usize = 1_000;
-/// The number of measured steps. Small states are filled several times for that, since the steps add to them.
+/// The least number of measured steps. Small states are filled several times to reach it, since each step adds to the state.
 const STEPS: usize = 60;
-/// The steps after one filling may add one row for this many rows of state.
+/// The steps after one filling add at most one row for this many rows of state.
 const ADDED: usize = 4;
-/// How many rows are pushed at once to fill the state.
+/// The number of rows that are pushed at once to fill the state.
 const FILL: usize = 20_000;
 /// The numbers of rows with which the state is filled.
 const SIZES: [usize; 3] = [10_000, 100_000, 1_000_000];
@@ -72,11 +72,12 @@ const SHAPES: [(&str, &str); 17] = [
 pub(crate) fn measure(scale: f64, only: &[String], report: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().into_diagnostic()?;
     let mut text = format!(
-        "# The cost of a step\n\nBy `make steps`, on {}: push, flush and checkpoint of {STEP} changes, the median of {STEPS} steps. \
-         Growth: relative to the least state. Wanted: at most {MOST_GROWTH}.\n\n",
+        "# The cost of a step\n\nMeasured by `make steps` on {}. A step is the push, flush and checkpoint of {STEP} changes. `step` is the \
+         median of at least {STEPS} steps, `95%` their 95th percentile. `growth` compares the median with that of the smallest state; \
+         its target is at most {MOST_GROWTH}.\n\n",
         machine()
     );
-    text.push_str("| shape | class | rows | step, ms | 95%, ms | changes out | state rows | bytes a row | growth | |\n");
+    text.push_str("| shape | class | rows | step, ms | 95%, ms | changes emitted | state rows | bytes per row | growth | |\n");
     text.push_str("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
     print!("{text}");
     for (name, sql) in SHAPES.iter().filter(|(name, _)| only.is_empty() || only.iter().any(|part| name.contains(part))) {
@@ -103,7 +104,7 @@ struct Measured {
     class: String,
     median: Duration,
     late: Duration,
-    /// How many rows a step changes in the view, on average.
+    /// The number of row changes that a step emits, on average.
     changes: usize,
     state_rows: u64,
     state_bytes: u64,
@@ -190,7 +191,7 @@ impl<'a> Filled<'a> {
         Ok(Filled { projection, feeds })
     }
 
-    /// Runs a step. Returns how long it takes, and how many rows it changes in the view.
+    /// Runs a step. Returns how long it takes, and how many row changes it emits.
     async fn step(&mut self) -> Result<(Duration, usize)> {
         let sources = self.feeds.len();
         let rows = self.feeds.iter_mut().map(|(_, feed)| feed.rows(STEP / sources)).collect::<Result<Vec<Delta>>>()?;
