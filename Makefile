@@ -1,4 +1,4 @@
-# `make demo` shows the program at work, `make test` runs what CI runs, `make bench` measures. Each installs what is missing into .tools, and
+# `make demo` shows the program at work, `make test` runs what CI runs, `make bench` measures. Each installs what is missing into .tools and
 # prints what it installs.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

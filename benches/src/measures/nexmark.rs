@@ -187,10 +187,10 @@ impl Figures {
         let mut text = format!(
             "# Nexmark on files\n\nMeasured by `make nexmark` on {machine}. The input is {count} events as JSON lines, in two files per \
              stream. Each query runs alone, once. For Alluvium, the time is that of the whole process, from its start until the view is \
-             written as Parquet. For Flink 2.3, it is the net time of the job, with two tasks, mini-batches, two-phase aggregation, state on the \
-             heap, no checkpoints, and a sink that discards rows. Memory is peak resident memory; for Flink, that of its JVM. q12 counts \
-             by the time of the bid, q13 joins a table of 100 rows, and q14 counts a letter without a Java function. `rows` is the number \
-             of rows in the answers over the first {COUNTED} events.\n\n\
+             written as Parquet. For Flink 2.3, it is the net time of the job, with two tasks, mini-batches, two-phase aggregation, \
+             state on the heap, no checkpoints, and a sink that discards rows. Memory is peak resident memory; for Flink, that of its \
+             JVM. q12 counts by the time of the bid, q13 joins a table of 100 rows, and q14 counts a letter without a Java function. \
+             `rows` is the number of rows in the answers over the first {COUNTED} events.\n\n\
              | query | Alluvium, events/s | Flink, events/s | ratio | Alluvium, MB | Flink, MB | rows |\n\
              | --- | --- | --- | --- | --- | --- | --- |\n"
         );
