@@ -1,4 +1,5 @@
--- The winning bid of each auction as in q9: Flink's first form of this query is not SQL. Ties in time are broken by the auction.
+-- Nexmark's own query selects a column that it does not group by. This one finds the winning bid of each auction as q09 does.
+-- Ties in time are broken by the auction.
 SELECT q.seller, q.id, avg(q.final) OVER (
   PARTITION BY q.seller ORDER BY q.date_time, q.id ROWS BETWEEN 10 PRECEDING AND CURRENT ROW) AS average
 FROM (

@@ -1,4 +1,4 @@
--- The count of a letter is a function of the user's there.
+-- Nexmark counts the letter with a user-defined function.
 SELECT auction, bidder, 0.908 * price AS price,
   CASE
     WHEN date_part('hour', date_time) >= 8 AND date_part('hour', date_time) <= 18 THEN 'dayTime'
