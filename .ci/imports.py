@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks the imports between files: no circle of files within a crate, and no operator that imports another. Prints the faults.
+"""Checks the imports between files: no import cycle within a crate, and no operator that imports another. Prints the faults.
 
 An import is a path that begins with `crate`, `super` or `self`, in a `use` or in the code. It leads to the file that defines the item:
 a re-export (`pub use part::Item`) is followed, and is not an import itself. Tests are left out.
@@ -145,7 +145,7 @@ def main():
         arrows = Crate(folder).imports()
         for circle in circles(arrows):
             members = [str(path.relative_to(ROOT)) for path in circle]
-            faults.append(f"a circle of files: {', '.join(members)}")
+            faults.append(f"files import each other in a cycle: {', '.join(members)}")
             for path in circle:
                 for target in sorted(arrows[path] & set(circle)):
                     faults.append(f"    {path.relative_to(ROOT)} imports {target.relative_to(ROOT)}")
@@ -154,7 +154,7 @@ def main():
             for target in targets:
                 mine, other = ([*p.relative_to(operators).with_suffix("").parts, ""][0] if operators in p.parents else None for p in (path, target))
                 if mine and other and mine != other and "kit" not in (mine, other):
-                    faults.append(f"the operator {path.relative_to(ROOT)} imports {target.relative_to(ROOT)}")
+                    faults.append(f"the operator {path.relative_to(ROOT)} imports the operator {target.relative_to(ROOT)}")
     for fault in faults:
         print(f"structure: {fault}")
     sys.exit(bool(faults))

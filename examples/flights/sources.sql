@@ -1,4 +1,4 @@
--- Every flight that left New York City in 2013: scheduled, departed, arrived, cancelled.
+-- The events of every flight that left New York City in 2013: scheduled, departed, arrived, cancelled.
 CREATE EXTERNAL TABLE flights (
   event_id     VARCHAR NOT NULL,
   event_type   VARCHAR NOT NULL,
@@ -13,7 +13,7 @@ CREATE EXTERNAL TABLE flights (
 STORED AS NATS
 LOCATION 'nats://127.0.0.1:4222/FLIGHTS';
 
--- The weather at the three airports of the city, each hour.
+-- The hourly weather at the three airports of the city.
 CREATE EXTERNAL TABLE weather (
   event_id     VARCHAR NOT NULL,
   aggregate_id VARCHAR NOT NULL,
@@ -24,7 +24,7 @@ CREATE EXTERNAL TABLE weather (
 STORED AS NATS
 LOCATION 'nats://127.0.0.1:4222/WEATHER';
 
--- Names of airlines: one event each. The stream also holds events of airports and planes.
+-- The names of airlines, one event per airline. The stream also holds events of airports and planes.
 CREATE EXTERNAL TABLE airlines (
   aggregate_id VARCHAR NOT NULL,
   data         STRUCT<carrier VARCHAR, name VARCHAR>

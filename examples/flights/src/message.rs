@@ -68,7 +68,7 @@ struct Metadata<'a> {
     causation_id: Option<&'a str>,
 }
 
-/// The data of a flight's events: the flight, then what is new.
+/// The data of a flight's event: the flight, then the members of this type of event.
 #[derive(Serialize)]
 struct FlightData<'a> {
     /// The local date of the scheduled departure.
