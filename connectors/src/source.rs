@@ -23,7 +23,7 @@ mod registry;
 pub mod scripted;
 
 pub use batch::{Batch, CommitPoints, Origin};
-pub use contract::{Contact, Extent, Promises, Read, Reader, Source, Start};
+pub use contract::{Contact, Extent, Held, Past, Promises, Read, Reader, Source, Start};
 pub use declaration::{BatchLimits, SourceConfig, decoded_schema};
 pub use position::{Identity, LastEvent, Position};
 pub use registry::open;

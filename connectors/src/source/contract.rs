@@ -19,6 +19,7 @@ use crate::Error;
 ///   (checked by `changes` in the tests of streams, and by the tests of files).
 /// - Two identities of one source are [`same_source`](super::Identity::same_source) (checked for records of the first release in
 ///   `source::position`).
+/// - [`Source::holds`] says [`Held::All`] only where every event that was read can be read again (checked by `held` in the tests of streams).
 /// - [`Source::promises`] never changes (unchecked).
 /// - [`Source::contact`] does not block (by its type), and reports a server that has gone away as lost (checked by `contact` in the tests
 ///   of streams).
@@ -34,6 +35,25 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Unavailable`] if the source does not answer (retrying can help), [`Error::Config`] if it refuses us.
     fn extent(&self, partition: u32) -> BoxFuture<'_, Result<Extent, Error>>;
+
+    /// Whether it still holds what was read of it. Reading a source that numbers its events anew where one goes tells it by opening.
+    ///
+    /// # Errors
+    /// [`Error::StreamChanged`] where it is not the source that was read, and those of [`Source::extent`].
+    fn holds<'a>(&'a self, past: &'a Past) -> BoxFuture<'a, Result<Held, Error>> {
+        Box::pin(async move { self.read(Start::At(past.position.clone())).await.map(|_| Held::All) })
+    }
+
+    /// How many events it selects and holds from an offset of partition 0 on.
+    ///
+    /// # Errors
+    /// Those of [`Source::extent`].
+    fn events_from(&self, offset: u64) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(async move {
+            let extent = self.extent(0).await?;
+            Ok(extent.end.saturating_sub(offset.max(extent.first)))
+        })
+    }
 
     /// Returns the state of the connection without asking the source. A source without a connection is always connected.
     fn contact(&self) -> Contact {
@@ -116,6 +136,31 @@ pub struct Extent {
     pub first: u64,
     /// One past the last sequence: the offset at which a reader has caught up.
     pub end: u64,
+}
+
+/// What was read of a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Past {
+    /// The offset in partition 0 at which reading began; none where it is not known.
+    pub began: Option<u64>,
+    /// How many events were read since; none where that is not known.
+    pub events: Option<u64>,
+    /// Where reading stands.
+    pub position: Position,
+}
+
+/// What a source still holds of a [`Past`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// All of it.
+    All,
+    /// Not all of it.
+    Part {
+        /// The first sequence that the source holds now.
+        first: u64,
+        /// How many of the events that were read are gone; none where it cannot be told.
+        gone: Option<u64>,
+    },
 }
 
 /// Where to begin reading.

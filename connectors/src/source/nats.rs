@@ -8,6 +8,7 @@
 //! | `stream` | queries to the stream's leader: identity, extent, deleted sequences |
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
 //! | `pulls` | pull requests and their answers |
+//! | `held` | whether the stream still holds what was read of it |
 //! | `gathered` | the messages of the next batch |
 //! | `follower` | the task that reads |
 //!
@@ -32,6 +33,7 @@ mod connection;
 mod consumer;
 mod follower;
 mod gathered;
+mod held;
 mod options;
 mod pulls;
 mod stream;
@@ -52,7 +54,7 @@ use self::stream::{OpenStream, no_stream};
 use self::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;
-use crate::source::contract::{Contact, Extent, Promises, Read, Reader, Source, Start};
+use crate::source::contract::{Contact, Extent, Held, Past, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
 use crate::source::position::Position;
@@ -178,6 +180,18 @@ impl Source for NatsSource {
 
     fn extent(&self, _partition: u32) -> BoxFuture<'_, Result<Extent, Error>> {
         Box::pin(self.extent())
+    }
+
+    fn holds<'a>(&'a self, past: &'a Past) -> BoxFuture<'a, Result<Held, Error>> {
+        Box::pin(async move { held::held(&self.connection, past).await.inspect_err(|error| self.connection.lost(error)) })
+    }
+
+    fn events_from(&self, offset: u64) -> BoxFuture<'_, Result<u64, Error>> {
+        Box::pin(async move {
+            let found = OpenStream::find(&self.connection).await.inspect_err(|error| self.connection.lost(error))?;
+            let (stream, _) = found.ok_or_else(|| self.not_there())?;
+            held::pending(&self.connection, &stream, offset).await
+        })
     }
 
     fn contact(&self) -> Contact {

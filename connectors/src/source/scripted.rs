@@ -44,7 +44,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::batch::{Batch, CommitPoints, Origin};
-use super::contract::{Extent, Promises, Read, Reader, Source, Start};
+use super::contract::{Extent, Held, Past, Promises, Read, Reader, Source, Start};
 use super::declaration::SourceConfig;
 use super::position::{Identity, Position};
 use crate::Error;
@@ -292,6 +292,16 @@ impl Source for ScriptedSource {
         let extent = Extent { first, end: script.start_of(script.steps.len(), partition).max(first) };
         drop(script);
         Box::pin(std::future::ready(Ok(extent)))
+    }
+
+    fn holds<'a>(&'a self, past: &'a Past) -> BoxFuture<'a, Result<Held, Error>> {
+        let (first, created) = (self.script().first, self.script().created.clone());
+        let held = match past.position.identity.content::<Known>(KIND).filter(|known| known.created == created) {
+            None => Err(Failure::StreamChanged("it was made anew".into()).error(&self.config.name)),
+            Some(_) if first <= past.began.unwrap_or(1) => Ok(Held::All),
+            Some(_) => Ok(Held::Part { first, gone: None }),
+        };
+        Box::pin(std::future::ready(held))
     }
 
     fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {

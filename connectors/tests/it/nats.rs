@@ -2,6 +2,7 @@
 
 mod access;
 mod changes;
+mod held;
 mod messages;
 mod outage;
 mod rate;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::source::nats::{NatsReader, NatsSource};
-use alluvium_connectors::source::{BatchLimits, Position, Read, Reader, SourceConfig, Start};
+use alluvium_connectors::source::{BatchLimits, Held, Past, Position, Read, Reader, Source, SourceConfig, Start};
 use alluvium_connectors::{Batch, DeadLetter, Error};
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
