@@ -10,6 +10,7 @@
 //! | `statements` | splits a file into statements, and parses each |
 //! | `sources`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
 //! | `views` | `CREATE MATERIALIZED VIEW` |
+//! | `statement_text` | the statement of a source as text that may be kept |
 //! | `functions` | `CREATE FUNCTION` |
 //! | `diagnose` | turns DataFusion's errors into ours |
 //! | `contents` | what a catalog holds |
@@ -23,6 +24,7 @@ mod order;
 mod read;
 mod relations;
 mod sources;
+mod statement_text;
 mod statements;
 mod types;
 mod views;

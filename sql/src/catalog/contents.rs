@@ -29,6 +29,8 @@ pub struct Catalog {
     pub sources: BTreeMap<String, Source>,
     /// The views, each after those that it reads.
     pub views: Vec<View>,
+    /// The statement of each function, by name, without the semicolon.
+    pub functions: BTreeMap<String, String>,
 }
 
 impl Catalog {

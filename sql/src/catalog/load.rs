@@ -37,6 +37,7 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
     let declared = std::mem::take(&mut declarations.functions);
     declarations.function_names.extend(declared.keys().cloned());
     let broken = std::mem::take(&mut declarations.broken_functions);
+    let statements = declared.iter().map(|(name, function)| (name.clone(), function.statement().to_owned())).collect();
     let functions = Functions::new(declared, broken, &declarations.function_names, errors);
     let mut views = std::mem::take(&mut declarations.views);
     views.retain(|name, view| {
@@ -53,7 +54,7 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
 
     let mut relations: BTreeMap<String, Relation> =
         declarations.sources.iter().map(|(name, source)| (name.clone(), Relation::of_source(source))).collect();
-    let mut catalog = Catalog { sources: declarations.sources, views: Vec::new() };
+    let mut catalog = Catalog { sources: declarations.sources, views: Vec::new(), functions: statements };
     for name in order {
         let (Some(view), Some(read)) = (declarations.views.get(&name), reads.get(&name)) else { continue };
         if !read.iter().all(|read| relations.contains_key(read)) {

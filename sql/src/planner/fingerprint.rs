@@ -40,25 +40,13 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
 /// Returns the fingerprint of a source: where its events come from, not how they are reached. The plans that scan its columns cover
 /// them.
 pub(crate) fn of_source(source: &Source) -> String {
-    let mut text = format!("{}\n{}\n", source.stored_as, without_user(&source.location));
+    let mut text = format!("{}\n{}\n", source.stored_as, source.location_without_user());
     for (name, value) in &source.options {
         if DECIDING_OPTIONS.contains(&name.split_once('.').map_or(name.as_str(), |(option, _)| option)) {
             let _ = writeln!(text, "{name}: {value:?}");
         }
     }
     digest(&text)
-}
-
-/// Strips user and password from a URL.
-fn without_user(location: &str) -> String {
-    match location.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-            format!("{scheme}://{host}/{path}")
-        }
-        None => location.to_owned(),
-    }
 }
 
 fn digest(text: &str) -> String {

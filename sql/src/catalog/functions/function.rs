@@ -28,6 +28,11 @@ pub(super) struct Parameter {
 }
 
 impl Function {
+    /// Its statement, without the semicolon.
+    pub(crate) fn statement(&self) -> &str {
+        self.text.sql()
+    }
+
     /// Returns how to call it, for messages.
     pub(super) fn usage(&self) -> String {
         let parameters: Vec<String> =
