@@ -10,6 +10,7 @@ mod drop;
 mod explain;
 mod global;
 mod init;
+mod plan;
 mod query;
 mod rebuild;
 mod report;
@@ -57,6 +58,8 @@ enum Command {
     Run(run::Run),
     /// Check all SQL and settings, and show how each view is maintained
     Check(check::Check),
+    /// Say what the next run does with each view: leaves it, makes it from state, rebuilds it, or holds it back
+    Plan(plan::Plan),
     /// Show the incremental plan of a view, operator by operator
     Explain(explain::Explain),
     /// Show offset, lag, rows, state, last commit and errors of each view
@@ -114,6 +117,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
     match &cli.command {
         Command::Run(command) => command.run(global, &progress),
         Command::Check(command) => command.run(global),
+        Command::Plan(command) => command.run(global),
         Command::Explain(command) => command.run(global),
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),

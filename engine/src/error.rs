@@ -80,6 +80,12 @@ pub enum Error {
         /// What to do.
         help: String,
     },
+    /// New versions of views would lose events: the versions that serve go on.
+    #[error("{message}")]
+    Held {
+        /// Of which views, and what would be lost.
+        message: String,
+    },
     /// Any other error, already sorted.
     #[error("{message}")]
     Other {

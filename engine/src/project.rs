@@ -13,7 +13,7 @@ use alluvium_sql::{Catalog, SqlFile, nearest};
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::settings::{Overrides, Settings};
+use crate::settings::{Overrides, Settings, is_credential};
 
 /// A loaded project.
 #[derive(Clone)]
@@ -58,6 +58,14 @@ impl Project {
         Project::new(dir.to_owned(), settings, Catalog::load(&files)?)
     }
 
+    /// The same folder and settings with the SQL files as they are now.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn read_again(&self) -> Result<Project, Error> {
+        Project::new(self.dir.clone(), self.settings.clone(), Catalog::load(&sql_files(&self.dir)?)?)
+    }
+
     /// Makes a project of a loaded catalog.
     ///
     /// # Errors
@@ -73,6 +81,26 @@ impl Project {
                 return Err(Error::config(format!("alluvium.toml: [sources.{named}] names no source"), help));
             }
         }
+        Ok(Project::over(dir, settings, catalog))
+    }
+
+    /// The same folder with SQL that was kept of it. Credentials, which are not kept, are those of the present sources.
+    #[must_use]
+    pub fn with_kept(&self, mut catalog: Catalog) -> Project {
+        for (name, source) in &mut catalog.sources {
+            source.options.retain(|option, _| !is_credential(option));
+            let Some(present) = self.catalog.sources.get(name) else { continue };
+            let credentials = present.options.iter().filter(|(option, _)| is_credential(option));
+            source.options.extend(credentials.map(|(option, value)| (option.clone(), value.clone())));
+            if source.location == present.location_without_user() {
+                source.location.clone_from(&present.location);
+            }
+        }
+        Project::over(self.dir.clone(), self.settings.clone(), catalog)
+    }
+
+    fn over(dir: PathBuf, settings: Settings, catalog: Catalog) -> Project {
+        let names = || catalog.sources.keys().map(String::as_str);
         let limits = BatchLimits {
             max_events: settings.batch_events,
             max_bytes: settings.batch_bytes,
@@ -92,7 +120,7 @@ impl Project {
             (source.name.clone(), config)
         });
         let sources = sources.collect();
-        Ok(Project { dir, settings, catalog, sources })
+        Project { dir, settings, catalog, sources }
     }
 
     /// Makes every source and checks its declaration. Does not connect yet.

@@ -6,6 +6,7 @@
 
 mod crashed;
 mod database;
+mod definition;
 mod files;
 mod letters;
 mod recovery;
@@ -21,6 +22,7 @@ use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::{Deserialize, Serialize};
 
 pub use crashed::{Crashed, payload_hash};
+pub use definition::Definition;
 pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
 pub use recovery::{drop_view, newest_records, read_records};
 pub use store::Store;
@@ -59,6 +61,9 @@ pub struct Record {
     /// By source that the view reads directly: counts of the events it has read.
     #[serde(default)]
     pub tallies: BTreeMap<String, Tally>,
+    /// The SQL under which the view goes on; none where a release wrote the record that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Definition>,
 }
 
 /// The live batches of one state table.

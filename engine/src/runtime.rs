@@ -3,6 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`component`] | which views are committed together |
+//! | [`changes`] | what a change of the SQL asks of the views that serve, and what would be lost |
 //! | [`request`] | what a run is asked to do, the commands it takes, its outcome |
 //! | [`supervise`] | starts, restarts and stops pipelines; answers commands |
 //! | [`drive`] | reads events, decides when to commit, swaps in a rebuilt pipeline; feeds, intakes and the pipeline itself |
@@ -12,6 +13,7 @@
 //! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock and randomness |
 
 mod backoff;
+mod changes;
 mod commit;
 mod component;
 mod drive;
@@ -24,9 +26,10 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Step, ViewChange, plan};
 pub use commit::failpoint::COMMIT_POINTS;
 pub(crate) use drive::tallies::events_before;
-pub use request::{Command, Outcome, RunRequest};
+pub use request::{Accept, Command, Outcome, RunRequest};
 
 use crate::error::Error;
 

@@ -20,6 +20,7 @@ use config::{Config, File, FileFormat, Source as _, Value, ValueKind};
 
 use crate::error::Error;
 use keys::KEYS;
+pub use options::is_credential;
 use place::TomlFile;
 
 /// The name of the settings file in a project's folder.

@@ -106,6 +106,9 @@ pub struct ViewStatus {
     /// The error that stopped its last rebuild, or after which the rebuild tries again. The old version goes on serving.
     #[serde(default)]
     pub rebuild_error: Option<String>,
+    /// Why a new version of it does not take its place: what would be lost. The version that serves goes on.
+    #[serde(default)]
+    pub held: Option<String>,
 }
 
 impl ViewStatus {
@@ -129,6 +132,7 @@ impl ViewStatus {
             restarts: 0,
             rebuild: BTreeMap::new(),
             rebuild_error: None,
+            held: None,
         }
     }
 }

@@ -7,12 +7,16 @@ use clap::Args;
 use super::global::{Global, print, runtime};
 use super::table;
 use crate::error::Error;
+use crate::project::Project;
+use crate::record::newest_records;
+use crate::runtime::{Step, plan};
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views check       exits with 1 on any error, for CI
 
-It connects to no source and writes nothing.";
+It writes nothing. It connects to a source only if the SQL of a view has changed since its last commit, and then says what the next run does
+about it, as `alluvium plan` does.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -36,12 +40,25 @@ impl Check {
             ]);
             warnings.push_str(&warnings_of(view, &summary));
         }
+        let changes = changed(&project)?;
         print(&format!(
-            "{table}\n{warnings}{} and {}: no errors\n",
+            "{table}\n{warnings}{changes}{} and {}: no errors\n",
             count(project.catalog.views.len(), "view"),
             count(project.sources.len(), "source")
         ))
     }
+}
+
+/// What the next run does with views whose SQL is not that of their last commit.
+fn changed(project: &Project) -> Result<String, Error> {
+    let records = newest_records(&project.layout())?;
+    let is_changed = |view: &View| records.get(&view.name).is_some_and(|record| record.fingerprint != view.plan.fingerprint);
+    if !project.catalog.views.iter().any(is_changed) {
+        return Ok(String::new());
+    }
+    let mut changes = runtime()?.block_on(plan(project, &records))?;
+    changes.retain(|change| change.committed && change.step != Step::Unchanged);
+    Ok(changes.iter().map(|change| format!("changed: {}: {}\n", change.view, change.step)).collect())
 }
 
 fn key(summary: &ViewSummary) -> String {

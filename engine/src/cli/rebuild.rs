@@ -12,10 +12,12 @@ use crate::error::Error;
 use crate::lock::running;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::runtime::Accept;
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views rebuild revenue_by_country
+  alluvium -C my-views rebuild revenue_by_country --accept-loss
 
 While `alluvium run` is running, this command tells it to rebuild and returns at once; `alluvium status` shows the progress.
 Otherwise this command rebuilds the view itself and ends when it has caught up. Either way the old version serves until then.";
@@ -25,6 +27,9 @@ Otherwise this command rebuilds the view itself and ends when it has caught up. 
 pub(super) struct Rebuild {
     /// The view
     view: String,
+    /// Make it from what is left of its events, where a source no longer holds all that it has applied
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 impl Rebuild {
@@ -37,7 +42,7 @@ impl Rebuild {
                     "stop it and rebuild, or start it again with an HTTP address",
                 )
             })?;
-            client.command("rebuild", &self.view)?;
+            client.command(if self.accept_loss { "rebuild-accepting-loss" } else { "rebuild" }, &self.view)?;
             return print(&format!(
                 "rebuilding {}: the old version serves until the new one has caught up; see `alluvium status`\n",
                 self.view
@@ -46,7 +51,8 @@ impl Rebuild {
         let project = Arc::new(global.project()?);
         must_be_declared(&project, &self.view)?;
         let only = vec![self.view.clone()];
-        let work = Work { until_caught_up: true, rebuild: only.clone(), only, serve: false };
+        let accept = if self.accept_loss { Accept::Loss } else { Accept::AnotherStream };
+        let work = Work { until_caught_up: true, rebuild: only.clone(), accept, only, serve: false };
         for set_aside in run(&project, work, progress)? {
             tracing::warn!("{set_aside}");
         }

@@ -13,7 +13,7 @@ use crate::error::{Error, Finding};
 use crate::lock::lock;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::runtime::{Outcome, RunRequest};
+use crate::runtime::{Accept, Outcome, RunRequest};
 use crate::serve::http::{Engine, Server};
 use crate::settings::Settings;
 use crate::status::{Board, SetAside};
@@ -23,6 +23,7 @@ Examples:
   alluvium -C my-views run
   alluvium -C my-views run --until-caught-up        for a nightly job
   alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` disables them
+  alluvium -C my-views run --accept-loss            make changed views anew though events are gone (`alluvium plan`)
 
 With --until-caught-up the exit code is 3 if events were set aside (`alluvium dead-letters list`), 1 after an error, else 0.
 
@@ -37,13 +38,18 @@ pub(super) struct Run {
     /// The address of the HTTP server, or `off` [default: the setting `http`, or else 127.0.0.1:9464]
     #[arg(long, value_name = "ADDR|off")]
     http: Option<String>,
+    /// Make changed views from what is left of their events, where a source no longer holds all that they have applied
+    #[arg(long)]
+    accept_loss: bool,
 }
 
 impl Run {
     pub(super) fn run(&self, global: &Global, progress: &Progress) -> Result<(), Error> {
         let overrides = crate::settings::Overrides { http: self.http.clone(), ..global.overrides() };
         let project = Arc::new(Project::load(&global.dir, &overrides)?);
-        let set_aside = run(&project, Work { until_caught_up: self.until_caught_up, serve: true, ..Work::default() }, progress)?;
+        let accept = if self.accept_loss { Accept::Loss } else { Accept::Nothing };
+        let work = Work { until_caught_up: self.until_caught_up, serve: true, accept, ..Work::default() };
+        let set_aside = run(&project, work, progress)?;
         if set_aside.is_empty() || !self.until_caught_up {
             return Ok(());
         }
@@ -63,6 +69,7 @@ impl Run {
 pub(super) struct Work {
     pub(super) until_caught_up: bool,
     pub(super) rebuild: Vec<String>,
+    pub(super) accept: Accept,
     pub(super) only: Vec<String>,
     pub(super) serve: bool,
 }
@@ -98,6 +105,7 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             project: Arc::clone(project),
             until_caught_up: work.until_caught_up,
             rebuild: work.rebuild,
+            accept: work.accept,
             only: work.only,
             board,
             commands,

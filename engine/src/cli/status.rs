@@ -12,7 +12,7 @@ use super::table;
 use crate::error::Error;
 use crate::layout::{Layout, RunInfo};
 use crate::lock::running;
-use crate::record::read_records;
+use crate::record::{newest_records, read_records};
 use crate::status::{Phase, SourceHealth, SourceStatus, ViewStatus, failures};
 
 const EXAMPLES: &str = "\
@@ -63,8 +63,13 @@ fn recorded(global: &Global, layout: &Layout) -> Result<Vec<ViewStatus>, Error> 
                 status.phase = Phase::Orphaned;
             }
             let failures = failures::read(layout);
+            let records = newest_records(layout)?;
             for view in &project.catalog.views {
+                let changed = records.get(&view.name).is_some_and(|record| record.fingerprint != view.plan.fingerprint);
                 let shown = views.entry(view.name.clone()).or_insert_with(|| ViewStatus::new(&view.name, Phase::Stopped));
+                shown.held = changed.then(|| {
+                    "its SQL has changed since its last commit: `alluvium plan` says what the next run does about it".to_owned()
+                });
                 shown.error = failures.get(&view.name).cloned();
                 shown.phase = if shown.error.is_some() { Phase::Failed } else { Phase::Stopped };
             }
@@ -134,6 +139,9 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
         }
         if let Some(error) = &view.rebuild_error {
             text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
+        }
+        if let Some(reason) = &view.held {
+            text.push_str(&format!("{}: {reason}\n", view.view));
         }
         if view.restarts > 0 {
             text.push_str(&format!("{}: restarted after an error {} times\n", view.view, view.restarts));

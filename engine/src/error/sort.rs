@@ -38,6 +38,7 @@ fn kind(error: &Error) -> Kind {
         Error::Panic { .. } => Kind::Bug,
         Error::Found { finding: Finding::SetAside | Finding::Unknown, .. } => Kind::BadData,
         Error::Found { finding: Finding::Differs, .. } => Kind::Corrupt,
+        Error::Held { .. } => Kind::Config,
         Error::Other { kind, .. } => *kind,
     }
 }
@@ -56,6 +57,11 @@ fn help(error: &Error) -> Option<String> {
             Projection::Plan(_) | Projection::Bug(_) => None,
         },
         Error::Found { help, .. } => Some(help.clone()),
+        Error::Held { .. } => Some(
+            "take the change back, or make the view from what is left: `alluvium run --accept-loss`, or `alluvium rebuild VIEW \
+             --accept-loss`"
+                .into(),
+        ),
         Error::Other { help, .. } => help.clone(),
     }
 }

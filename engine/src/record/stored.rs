@@ -7,7 +7,7 @@ use alluvium_connectors::sink::parquet::{Part, PartLayout, token_of};
 use alluvium_connectors::sink::{CommitFacts, Size, Token};
 use serde::Deserialize;
 
-use super::{Record, TableRecord, Tally};
+use super::{Definition, Record, TableRecord, Tally};
 
 /// The members of both forms.
 #[derive(Deserialize)]
@@ -26,6 +26,7 @@ pub(super) struct StoredRecord {
     dead_letters: Vec<String>,
     #[serde(default)]
     tallies: BTreeMap<String, Tally>,
+    definition: Option<Definition>,
 }
 
 #[derive(Deserialize)]
@@ -58,6 +59,7 @@ impl TryFrom<StoredRecord> for Record {
             size,
             dead_letters: stored.dead_letters,
             tallies: stored.tallies,
+            definition: stored.definition,
         })
     }
 }

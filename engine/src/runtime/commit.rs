@@ -187,6 +187,7 @@ impl Pipeline {
                 size: member.size,
                 dead_letters: if index == 0 { staged.to_vec() } else { Vec::new() },
                 tallies: member.tallies.all.clone(),
+                definition: member.definition.clone(),
             });
         }
         Ok(records)
@@ -194,9 +195,13 @@ impl Pipeline {
 
     fn sweep(&self, options: CommitOptions) -> Result<(), Error> {
         for member in self.members() {
+            // While the view is rebuilt beside this run, parts of both lie in one folder, and the rebuild may begin with state files that an
+            // earlier commit names: all of them wait until the swap.
+            if options.keep_unnamed {
+                continue;
+            }
             member.state.sweep()?;
-            // During a rebuild the parts of both runs lie in one folder: old snapshots stay until the swap.
-            if let Some(token) = member.token.as_ref().filter(|_| !options.keep_unnamed) {
+            if let Some(token) = &member.token {
                 member.sink.sweep(token, self.shared().surroundings().now())?;
             }
         }

@@ -27,6 +27,7 @@ use self::intake::{Intake, Taken, seconds};
 use self::pipeline::Pipeline;
 use self::turns::next_in_turn;
 use super::backoff::Backoff;
+use super::changes::losses::Guard;
 use super::commit::CommitOptions;
 use super::panics;
 use super::suspects::Suspects;
@@ -56,6 +57,10 @@ pub(crate) enum Role {
     Rebuild {
         /// Receives the request for the swap.
         take_over: mpsc::Sender<TakeOver>,
+        /// The component that is swapped, as the supervisor names it.
+        whole: String,
+        /// What the rebuild must not lose.
+        guard: Arc<Guard>,
     },
 }
 
@@ -261,9 +266,11 @@ impl Driver {
     /// Opens every source. Returns `None` if it is stopped meanwhile.
     async fn open_sources(&mut self) -> Result<Option<Vec<Reading>>, Error> {
         let mut sources = Vec::new();
+        let mut from_first = false;
         for name in self.pipeline.component().sources() {
             let feed = self.pipeline.shared().feed(&name)?.clone();
             let start = self.pipeline.position(&name).map_or(Start::First, |position| Start::At(position.clone()));
+            from_first |= start == Start::First;
             // Read before the source is asked for its end: other pipelines may keep letters beyond that end meanwhile.
             let kept = match self.role {
                 Role::Rebuild { .. } => self.pipeline.shared().store().dead_letter_offsets(&name)?,
@@ -287,6 +294,11 @@ impl Driver {
                 away: false,
                 ended: false,
             });
+        }
+        if let Role::Rebuild { guard, .. } = &self.role
+            && from_first
+        {
+            guard.check(self.pipeline.component(), self.pipeline.shared()).await?;
         }
         Ok(Some(sources))
     }

@@ -9,6 +9,18 @@ use crate::error::Error;
 use crate::project::Project;
 use crate::status::Board;
 
+/// What a view may lose that is made anew, from least to most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Accept {
+    /// Nothing that the version that serves has applied.
+    #[default]
+    Nothing,
+    /// What only a stream had that is not there any more, or has lost events that were not read: the version that serves has stopped.
+    AnotherStream,
+    /// Whatever the sources no longer hold.
+    Loss,
+}
+
 /// What `run` asks for, and `rebuild` where no engine is running.
 #[derive(Debug)]
 pub struct RunRequest {
@@ -18,6 +30,8 @@ pub struct RunRequest {
     pub until_caught_up: bool,
     /// Rebuild these views from the first event, whatever their checkpoints say.
     pub rebuild: Vec<String>,
+    /// What views may lose that are made anew.
+    pub accept: Accept,
     /// Run only the pipelines of these views; all if empty.
     pub only: Vec<String>,
     /// Shows the status of every view.
@@ -35,6 +49,8 @@ pub enum Command {
     Rebuild {
         /// The view.
         view: String,
+        /// What it may lose.
+        accept: Accept,
         /// The answer.
         reply: oneshot::Sender<Result<(), Error>>,
     },

@@ -1,4 +1,4 @@
-//! What all pipelines of a process share.
+//! What all pipelines of a process share, and what those share that run under the same SQL.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,13 +16,18 @@ use crate::record::Store;
 use crate::settings::Settings;
 use crate::status::Board;
 
-/// The project, its data folder, store and sources, and the board.
+/// The SQL, its sources, and what the process has once.
 pub(crate) struct Shared {
     project: Arc<Project>,
+    feeds: BTreeMap<String, Feed>,
+    process: Arc<Process>,
+}
+
+/// The folder, its store and the board.
+struct Process {
     layout: Layout,
     store: Store,
     board: Arc<Board>,
-    feeds: BTreeMap<String, Feed>,
     /// Locked from the staging of dead letters until the commit that names them, so that each is kept once, however many pipelines read
     /// its event.
     dead_letters: Mutex<DeadLetterFolder>,
@@ -41,13 +46,18 @@ impl Shared {
         dead_letters: DeadLetterFolder,
         surroundings: Arc<dyn Surroundings>,
     ) -> Shared {
-        let mut feeds = BTreeMap::new();
-        for source in sources {
-            feeds.insert(source.config().name.clone(), Feed::start(source));
-        }
+        let feeds = feeds(sources);
         board.watch(feeds.values().map(|feed: &Feed| Arc::clone(feed.source())));
         let (dead_letters, warnings) = (Mutex::new(dead_letters), Warnings::default());
-        Shared { project, layout, store, board, feeds, dead_letters, warnings, surroundings }
+        let process = Arc::new(Process { layout, store, board, dead_letters, warnings, surroundings });
+        Shared { project, feeds, process }
+    }
+
+    /// The same process under other SQL, with feeds of its own.
+    pub(crate) fn under(&self, project: Arc<Project>, sources: impl IntoIterator<Item = Arc<dyn Source>>) -> Shared {
+        let feeds = feeds(sources);
+        self.process.board.watch_beside(feeds.values().map(Feed::source));
+        Shared { project, feeds, process: Arc::clone(&self.process) }
     }
 
     /// The project: its SQL files and settings.
@@ -66,22 +76,27 @@ impl Shared {
 
     /// The paths of the data folder.
     pub(crate) fn layout(&self) -> &Layout {
-        &self.layout
+        &self.process.layout
     }
 
     /// Where commits are recorded.
     pub(crate) fn store(&self) -> &Store {
-        &self.store
+        &self.process.store
     }
 
     /// The board with the status of every view.
     pub(crate) fn board(&self) -> &Board {
-        &self.board
+        &self.process.board
     }
 
     /// The clock and the randomness.
     pub(crate) fn surroundings(&self) -> Arc<dyn Surroundings> {
-        Arc::clone(&self.surroundings)
+        Arc::clone(&self.process.surroundings)
+    }
+
+    /// The declared sources.
+    pub(crate) fn sources(&self) -> BTreeMap<String, Arc<dyn Source>> {
+        self.feeds.iter().map(|(name, feed)| (name.clone(), Arc::clone(feed.source()))).collect()
     }
 
     /// The feed of a declared source.
@@ -94,7 +109,7 @@ impl Shared {
         let settings = &self.project.settings;
         let declared = self.project.catalog.views.iter().find(|declared| declared.name == view);
         let kept = declared.and_then(|declared| declared.options.snapshots_kept).unwrap_or(settings.snapshots_kept);
-        ParquetSink::new(self.layout.view(view), Retention { kept, min_age: settings.snapshots_min_age })
+        ParquetSink::new(self.process.layout.view(view), Retention { kept, min_age: settings.snapshots_min_age })
     }
 
     /// The sources that can be read only once.
@@ -104,11 +119,15 @@ impl Shared {
 
     /// The times of the last warnings about events that were set aside.
     pub(crate) fn warnings(&self) -> &Warnings {
-        &self.warnings
+        &self.process.warnings
     }
 
     /// Locks the dead letters. The caller holds the lock while it stages and commits some.
     pub(crate) fn dead_letters(&self) -> MutexGuard<'_, DeadLetterFolder> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+        self.process.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn feeds(sources: impl IntoIterator<Item = Arc<dyn Source>>) -> BTreeMap<String, Feed> {
+    sources.into_iter().map(|source| (source.config().name.clone(), Feed::start(source))).collect()
 }

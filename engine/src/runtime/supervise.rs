@@ -8,6 +8,7 @@ mod commands;
 mod ended;
 mod launch;
 mod policy;
+mod reload;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use super::commit::repair;
 use super::component::Component;
 use super::drive::TakeOver;
 use super::panics;
-use super::request::{Command, Outcome, RunRequest};
+use super::request::{Accept, Command, Outcome, RunRequest};
 use super::shared::Shared;
 use super::surroundings::Machine;
 use super::suspects::Suspects;
@@ -46,6 +47,8 @@ struct Running {
     component: Component,
     /// The name of the whole component that it belongs to.
     whole: String,
+    /// Under which SQL it runs.
+    shared: Arc<Shared>,
     /// It was started to rebuild the component. It may have been swapped in since.
     rebuilds: bool,
     began: Instant,
@@ -76,6 +79,8 @@ struct Swap {
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     components: Vec<Component>,
+    /// Under which SQL components are made anew whose files were read again since the start, by the component's name.
+    reloaded: BTreeMap<String, Arc<Shared>>,
     /// By component name: the task that rebuilds it, from its start until it is swapped in or given up; 0 if there is none.
     rebuilders: BTreeMap<String, Arc<AtomicU64>>,
     running: BTreeMap<u64, Running>,
@@ -90,6 +95,10 @@ pub(super) struct Supervisor {
     swaps: BTreeMap<String, Swap>,
     next_task: u64,
     until_caught_up: bool,
+    /// What views may lose that are made anew, whoever asks.
+    accept: Accept,
+    /// The same of components for which somebody has asked.
+    accepted: BTreeMap<String, Accept>,
     commands: mpsc::Receiver<Command>,
     shutdown: CancellationToken,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
@@ -133,6 +142,7 @@ impl Supervisor {
         let mut supervisor = Supervisor {
             shared,
             components,
+            reloaded: BTreeMap::new(),
             rebuilders: BTreeMap::new(),
             running: BTreeMap::new(),
             waiting: Vec::new(),
@@ -143,6 +153,8 @@ impl Supervisor {
             swaps: BTreeMap::new(),
             next_task: 1,
             until_caught_up: request.until_caught_up,
+            accept: request.accept,
+            accepted: BTreeMap::new(),
             commands: request.commands,
             shutdown: request.shutdown,
             ended: mpsc::unbounded_channel(),
@@ -155,6 +167,9 @@ impl Supervisor {
         supervisor.keep_failures();
         let requested: BTreeSet<String> = supervisor.shared.store().rebuilds_requested()?.into_iter().collect();
         for component in supervisor.components.clone() {
+            if component.views.iter().any(|view| requested.contains(&view.name)) {
+                supervisor.accepted.insert(component.name().to_owned(), Accept::AnotherStream);
+            }
             supervisor.start_component(&component, &records, &requested, true);
         }
         Ok(supervisor)
@@ -206,6 +221,7 @@ impl Supervisor {
             let pipeline = Running {
                 whole: component.name().to_owned(),
                 component: only.unwrap_or(component),
+                shared: Arc::clone(&self.shared),
                 rebuilds: false,
                 began: Instant::now(),
                 stop: CancellationToken::new(),

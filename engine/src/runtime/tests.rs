@@ -82,6 +82,7 @@ impl Folder {
             project: Arc::clone(&self.project),
             until_caught_up: true,
             rebuild: Vec::new(),
+            accept: super::Accept::default(),
             only: Vec::new(),
             board: Arc::clone(&board),
             commands,

@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind};
-use crate::runtime::Command;
+use crate::runtime::{Accept, Command};
 use crate::status::{Board, SourceHealth};
 
 use self::idle::{IdleListener, Peer};
@@ -110,6 +110,7 @@ fn routes(app: Arc<App>) -> Router {
         .route("/status", get(status))
         .route("/sources", get(sources))
         .route("/rebuild/{view}", post(rebuild))
+        .route("/rebuild-accepting-loss/{view}", post(rebuild_accepting_loss))
         .route("/restart/{view}", post(restart))
         .route("/drop/{view}", post(drop_view))
         .with_state(app)
@@ -138,7 +139,16 @@ async fn status(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn rebuild(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
-    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, reply }).await
+    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, accept: Accept::AnotherStream, reply }).await
+}
+
+async fn rebuild_accepting_loss(
+    state: State<Arc<App>>,
+    peer: ConnectInfo<Peer>,
+    headers: HeaderMap,
+    Path(view): Path<String>,
+) -> Response {
+    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, accept: Accept::Loss, reply }).await
 }
 
 async fn restart(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {

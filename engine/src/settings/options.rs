@@ -23,6 +23,12 @@ const FILES: &[&str] = &["creds", "tls_ca", "tls_cert", "tls_key"];
 /// The kinds of credentials, each with its options.
 const CREDENTIALS: &[&[&str]] = &[&["creds"], &["user", "password"], &["token"], &["nkey"]];
 
+/// Whether an option says who we are.
+#[must_use]
+pub fn is_credential(option: &str) -> bool {
+    CREDENTIALS.iter().any(|way| way.contains(&option))
+}
+
 /// Options of sources from alluvium.toml and the environment. `Debug` prints names without values.
 #[derive(Clone, Default)]
 pub struct SourceSettings {

@@ -5,7 +5,7 @@
 //! shown: whether one of the view's sources is away.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alluvium_connectors::source::Source;
@@ -62,6 +62,7 @@ impl Entry {
 pub struct Board {
     views: Mutex<BTreeMap<String, Entry>>,
     sources: Mutex<Vec<Arc<dyn Source>>>,
+    beside: Mutex<Vec<Weak<dyn Source>>>,
 }
 
 impl Board {
@@ -93,11 +94,29 @@ impl Board {
         *self.sources.lock().unwrap_or_else(PoisonError::into_inner) = sources.into_iter().collect();
     }
 
+    /// Sources as versions declare them that serve while the files say something else; asked for as long as somebody reads them.
+    pub fn watch_beside<'a>(&self, sources: impl IntoIterator<Item = &'a Arc<dyn Source>>) {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        beside.retain(|source| source.strong_count() > 0);
+        beside.extend(sources.into_iter().map(Arc::downgrade));
+    }
+
     /// Returns the health of each source.
     #[must_use]
     pub fn sources(&self) -> Vec<SourceHealth> {
-        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
-        sources.iter().map(|source| SourceHealth::of(&source.config().name, source.contact())).collect()
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let beside =
+            self.beside.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
+        let mut all: Vec<SourceHealth> = Vec::new();
+        for health in sources.iter().chain(&beside).map(|source| SourceHealth::of(&source.config().name, source.contact())) {
+            match all.iter_mut().find(|known| known.source == health.source) {
+                // Of two ways to a source, the one that is lost counts, and one that nobody has gone does not.
+                Some(known) if health.is_away() || known.last_contact_seconds.is_none() => *known = health,
+                Some(_) => {}
+                None => all.push(health),
+            }
+        }
+        all
     }
 
     /// Returns the sources that are away, with the reasons.
@@ -179,6 +198,15 @@ impl Board {
         });
     }
 
+    /// The new version of the view would lose events, for this reason; what serves goes on as it did.
+    pub fn held(&self, view: &str, reason: &str) {
+        self.change(view, |entry| {
+            entry.rebuilding = false;
+            entry.status.rebuild.clear();
+            entry.status.held = Some(reason.to_owned());
+        });
+    }
+
     /// Notes that the rebuilt view has been swapped in.
     pub fn swapped(&self, view: &str) {
         self.change(view, |entry| {
@@ -186,6 +214,7 @@ impl Board {
             entry.serving = Phase::CatchingUp;
             entry.status.error = None;
             entry.status.rebuild_error = None;
+            entry.status.held = None;
             for (source, place) in std::mem::take(&mut entry.status.rebuild) {
                 entry.status.sources.insert(source, place);
             }
@@ -268,9 +297,10 @@ impl Board {
     #[must_use]
     pub fn has_failed(&self, view: &str) -> bool {
         let entries = self.entries();
-        entries
-            .get(view)
-            .is_some_and(|entry| entry.serving == Phase::Failed || (!entry.rebuilding && entry.status.rebuild_error.is_some()))
+        entries.get(view).is_some_and(|entry| {
+            entry.serving == Phase::Failed
+                || (!entry.rebuilding && (entry.status.rebuild_error.is_some() || entry.status.held.is_some()))
+        })
     }
 
     /// Returns the views among `views` that are not ready, with their phases: failed, retrying, cut off from a source, or never live since

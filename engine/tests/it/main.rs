@@ -3,10 +3,12 @@
 
 mod as_they_are;
 mod bad_events;
+mod changes;
 mod cli;
 mod crash;
 mod crash_deep;
 mod duckdb;
+mod edits;
 mod files;
 mod orders;
 mod outage;

@@ -131,6 +131,17 @@ impl Orders {
         self.publish_bodies(bodies);
     }
 
+    /// Publishes `count` orders to a subject, of which DuckDB knows nothing.
+    pub(crate) fn publish_on(&mut self, subject: &str, count: usize) {
+        let bodies: Vec<String> = (0..count).map(|_| self.next()).collect();
+        self.next_order -= count as u64;
+        self.with_jetstream(async |context| {
+            for body in bodies {
+                context.publish(subject.to_owned(), body.into()).await.unwrap().await.unwrap();
+            }
+        });
+    }
+
     /// Adds lines to the file from which DuckDB computes.
     pub(crate) fn append(&self, lines: &str) {
         let mut file = std::fs::File::options().create(true).append(true).open(self.file()).unwrap();

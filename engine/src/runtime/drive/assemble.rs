@@ -14,6 +14,7 @@ use alluvium_projections::Delta;
 use super::pipeline::{Member, Pipeline, push_upstream};
 use crate::error::Error;
 use crate::record::Record;
+use crate::runtime::changes::losses::Guard;
 use crate::runtime::component::{Component, views_read};
 use crate::runtime::shared::Shared;
 
@@ -56,16 +57,18 @@ impl Pipeline {
         Pipeline::of(shared, component, members, positions, epoch).remember_aside()
     }
 
-    /// Builds a pipeline in which the views in `anew` begin at the first event, and the others at the positions of their records.
+    /// A component of which the views that `guard` says are made anew begin at the first event, and the others where their records say.
     ///
     /// # Errors
-    /// As [`Member::new`] and [`Member::restore`], and those of the sources that have to be read.
+    /// As [`Member::new`] and [`Member::restore`], those of the sources that have to be read, and those of the guard.
     pub(crate) async fn rebuild(
         shared: Arc<Shared>,
         component: Component,
         records: &BTreeMap<String, Record>,
-        anew: &BTreeSet<String>,
+        guard: &Guard,
     ) -> Result<Pipeline, Error> {
+        guard.check(&component, &shared).await?;
+        let anew = &guard.anew;
         let mut members = Vec::new();
         let mut kept = Vec::new();
         for view in &component.views {
@@ -79,13 +82,14 @@ impl Pipeline {
         }
         let mut pipeline = Pipeline::of(shared, component, members, BTreeMap::new(), 0).remember_aside()?;
         if !kept.is_empty() {
-            pipeline.align(&kept, anew).await?;
+            pipeline.align(&kept, guard).await?;
         }
         Ok(pipeline)
     }
 
-    /// Brings every member to one position: the farthest that any of the kept views has reached.
-    async fn align(&mut self, kept: &[(String, BTreeMap<String, Position>)], anew: &BTreeSet<String>) -> Result<(), Error> {
+    /// Brings every member to one position: the farthest that any of the kept ones has reached.
+    async fn align(&mut self, kept: &[(String, BTreeMap<String, Position>)], guard: &Guard) -> Result<(), Error> {
+        let anew = &guard.anew;
         let farthest = farthest(kept)?;
         for (source, position) in &farthest {
             self.begin_at(source, position.clone());
@@ -97,7 +101,7 @@ impl Pipeline {
                 let from = positions.get(source).filter(|from| !from.reaches(end));
                 if let Some(from) = from.filter(|_| self.reads(view, source)) {
                     let view = BTreeSet::from([view.clone()]);
-                    self.read_into(source, Start::At(from.clone()), end, &view, &old).await?;
+                    self.read_into(source, Start::At(from.clone()), end, (&view, &old), None).await?;
                 }
             }
         }
@@ -109,7 +113,7 @@ impl Pipeline {
         for (source, end) in &farthest {
             let readers: BTreeSet<String> = anew.iter().filter(|view| self.reads(view, source)).cloned().collect();
             if !readers.is_empty() {
-                self.read_into(source, Start::First, end, &readers, anew).await?;
+                self.read_into(source, Start::First, end, (&readers, anew), Some(guard)).await?;
             }
         }
         self.build(Some(anew)).await
@@ -143,17 +147,21 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Reads a source into `views`, from `start` up to `end`. Meanwhile the views in `flushed` may be flushed.
+    /// Reads a source up to an offset into some of the views; `flushed` are those whose deltas may pass meanwhile. Where there is a `guard`, it
+    /// is asked once the reader is open.
     async fn read_into(
         &mut self,
         source: &str,
         start: Start,
         end: &Position,
-        views: &BTreeSet<String>,
-        flushed: &BTreeSet<String>,
+        (views, flushed): (&BTreeSet<String>, &BTreeSet<String>),
+        guard: Option<&Guard>,
     ) -> Result<(), Error> {
         let origin = self.shared().feed(source)?.source().clone();
         let mut reader = origin.read(start).await?;
+        if let Some(guard) = guard {
+            guard.check(self.component(), self.shared()).await?;
+        }
         self.begin_tallies(source, reader.position().offset, Some(views));
         let mut since_flush = 0;
         while !reader.position().reaches(end) {

@@ -16,7 +16,7 @@ use alluvium_sql::View;
 use super::aside::{Aside, CRASH};
 use super::tallies::{Tallies, concerns};
 use crate::error::Error;
-use crate::record::{Record, dead_letter_key};
+use crate::record::{Definition, Record, dead_letter_key};
 use crate::runtime::commit::failpoint;
 use crate::runtime::commit::state_files::StateFiles;
 use crate::runtime::component::{Component, sources_read, views_read};
@@ -35,6 +35,8 @@ pub(crate) struct Member {
     pub(crate) token: Option<Token>,
     pub(crate) size: Size,
     pub(crate) tallies: Tallies,
+    /// What records say of its SQL.
+    pub(crate) definition: Option<Definition>,
 }
 
 impl Member {
@@ -59,6 +61,7 @@ impl Member {
             token: None,
             size: Size::default(),
             tallies: Tallies::new(),
+            definition: Definition::of(&shared.project().catalog, view),
             view: view.clone(),
         })
     }
@@ -82,7 +85,8 @@ impl Member {
         let writer = sink.writer(&view_rows(view), Some(&record.sink))?;
         let (token, size) = (Some(record.sink.clone()), record.size);
         let tallies = Tallies::recorded(record.tallies.clone());
-        Ok(Member { view: view.clone(), projection, sink, writer, state, incarnation, token, size, tallies })
+        let (view, definition) = (view.clone(), Definition::of(&shared.project().catalog, view));
+        Ok(Member { view, projection, sink, writer, state, incarnation, token, size, tallies, definition })
     }
 
     /// Takes the token and the size of what the sink staged.

@@ -17,9 +17,9 @@ impl Driver {
     /// Takes over from the old pipelines: waits until they have ended, reads at least as far as they did, and commits. Returns false if it
     /// is stopped meanwhile.
     pub(super) async fn swap(&mut self, sources: &mut [Reading]) -> Result<bool, Error> {
-        let Role::Rebuild { take_over, .. } = &self.role else { return Ok(true) };
+        let Role::Rebuild { take_over, whole, .. } = &self.role else { return Ok(true) };
         let (reply, answer) = oneshot::channel();
-        let request = TakeOver { component: self.pipeline.name().to_owned(), reply };
+        let request = TakeOver { component: whole.clone(), reply };
         if take_over.send(request).await.is_err() || answer.await.is_err() {
             return Ok(false);
         }

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::Supervisor;
 use crate::error::Error;
 use crate::record::drop_view;
-use crate::runtime::request::Command;
+use crate::runtime::request::{Accept, Command};
 
 impl Supervisor {
     pub(super) fn obey(&mut self, command: Command) {
         // The client may have hung up.
         match command {
-            Command::Rebuild { view, reply } => {
-                let _ = reply.send(self.rebuild_view(&view));
+            Command::Rebuild { view, accept, reply } => {
+                let _ = reply.send(self.rebuild_view(&view, accept));
             }
             Command::Restart { view, reply } => {
                 let _ = reply.send(self.restart_view(&view));
@@ -24,11 +24,11 @@ impl Supervisor {
         }
     }
 
-    fn rebuild_view(&mut self, view: &str) -> Result<(), Error> {
-        let Some(component) = self.components.iter().find(|component| component.holds(view)) else {
-            return Err(Error::config(format!("there is no view {view}"), "`alluvium status` lists the views"));
-        };
-        let whole = component.name().to_owned();
+    fn rebuild_view(&mut self, view: &str, accept: Accept) -> Result<(), Error> {
+        let whole = self.reload(view)?;
+        if !self.is_rebuilding(&whole) {
+            self.accepted.insert(whole.clone(), accept.max(Accept::AnotherStream));
+        }
         self.rebuild(&whole, &BTreeSet::from([view.to_owned()]))
     }
 

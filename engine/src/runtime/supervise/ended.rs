@@ -1,17 +1,20 @@
 //! Handles the end of a pipeline: restarts it, fails it or lets a swap go ahead.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::launch::usable_records;
 use super::policy::Next;
 use super::{Ended, Failed, Running, Supervisor, Swap, Waiting};
 use crate::error::{Error, Kind};
 use crate::metrics;
+use crate::record::Write;
+use crate::runtime::changes::needs::usable_records;
 use crate::runtime::commit::show_again;
 use crate::runtime::drive::TakeOver;
 use crate::runtime::drive::intake::seconds;
+use crate::runtime::request::Accept;
 use crate::settings::OnStreamChange;
 
 impl Supervisor {
@@ -105,6 +108,7 @@ impl Supervisor {
             return;
         }
         let whole = self.components.iter().find(|component| component.name() == running.whole);
+        self.accepted.insert(running.whole.clone(), Accept::AnotherStream);
         let names: BTreeSet<String> = whole.unwrap_or(&running.component).views.iter().map(|view| view.name.clone()).collect();
         if let Err(error) = self.rebuild(&running.whole, &names) {
             self.fail(task, running, error);
@@ -132,23 +136,40 @@ impl Supervisor {
 
     /// Marks the pipeline as failed: only a command starts it again.
     pub(super) fn fail(&mut self, task: u64, pipeline: Running, error: Error) {
-        tracing::error!(pipeline = pipeline.component.name(), %error, help = error.help(), "stopped");
+        let held = matches!(error, Error::Held { .. });
+        let said = if held { "not rebuilt" } else { "stopped" };
+        tracing::error!(pipeline = pipeline.component.name(), %error, help = error.help(), "{said}");
         let reason = error.to_string();
         let rebuilt = pipeline.rebuilds;
         if rebuilt {
             self.end_rebuild(task, &pipeline.whole);
+            self.accepted.remove(&pipeline.whole);
         }
         for view in &pipeline.component.views {
             let followed = self.is_followed(&view.name);
-            if rebuilt {
+            if held {
+                self.hold(&view.name, &reason);
+            } else if rebuilt {
                 self.shared.board().rebuild_failed(&view.name, &reason);
             }
-            if !followed {
+            if !followed && held {
+                let reason = format!("{reason}; no version of it follows new events");
+                self.shared.board().failed(&view.name, &reason);
+            } else if !followed {
                 self.shared.board().failed(&view.name, &reason);
             }
         }
         self.keep_failures();
         self.failed.push(Failed { pipeline, error });
+    }
+
+    /// The version of a view that serves goes on. Whoever asked for the new one has been told.
+    fn hold(&self, view: &str, reason: &str) {
+        self.shared.board().held(view, reason);
+        let rebuilds_done = vec![view.to_owned()];
+        if let Err(error) = self.shared.store().write(&Write { rebuilds_done, ..Write::default() }) {
+            tracing::warn!(view, %error, "that its rebuild is held back cannot be recorded: the next start tries it again");
+        }
     }
 
     /// Restarts the pipelines whose wait is over.
@@ -182,9 +203,11 @@ impl Supervisor {
             // If the old pipelines ended for a swap that did not happen, restart them as well.
             self.start_component(&component, &records, &requested, alone);
         } else if usable.len() == component.views.len() {
-            self.spawn_main(component, &pipeline.whole, Some(usable));
+            self.spawn_main(&pipeline.shared, component, &pipeline.whole, Some(usable));
+        } else if !Arc::ptr_eq(&pipeline.shared, &self.shared_of(&pipeline.whole)) {
+            // Its views have been swapped since.
         } else if recorded == 0 {
-            self.spawn_main(component, &pipeline.whole, None);
+            self.spawn_main(&pipeline.shared, component, &pipeline.whole, None);
         } else {
             self.start_component(&component, &records, &requested, alone);
         }

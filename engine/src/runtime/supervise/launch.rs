@@ -7,15 +7,21 @@ use std::time::{Duration, Instant};
 
 use super::{Ended, Running, Supervisor};
 use crate::error::Error;
-use crate::record::{FORMAT, Record};
-use crate::runtime::component::{Component, views_read};
+use crate::record::Record;
+use crate::runtime::changes::accepted;
+use crate::runtime::changes::kept::Kept;
+use crate::runtime::changes::losses::Guard;
+use crate::runtime::changes::needs::{Needs, reads_once, usable_records};
+use crate::runtime::component::Component;
 use crate::runtime::drive::pipeline::Pipeline;
 use crate::runtime::drive::{Driver, Role};
 use crate::runtime::panics::catching;
+use crate::runtime::shared::Shared;
 
 impl Supervisor {
     /// Starts a component's pipeline if none of its views has a record. Otherwise starts a rebuild if some views need one and, with
-    /// `mains`, the pipelines of the views that can go on. Broken views, and views that read them, stay as they are until they are rebuilt.
+    /// `mains`, the pipelines of the views that can go on. A view whose SQL has changed goes on under the SQL of its record until its new
+    /// version is swapped in. Broken views, and views that read them, stay as they are until they are rebuilt.
     pub(super) fn start_component(
         &mut self,
         component: &Component,
@@ -24,42 +30,71 @@ impl Supervisor {
         mains: bool,
     ) {
         let whole = component.name().to_owned();
+        let shared = self.shared_of(&whole);
         if component.views.iter().all(|view| !records.contains_key(&view.name)) {
-            return self.spawn_main(component.clone(), &whole, None);
+            return self.spawn_main(&shared, component.clone(), &whole, None);
         }
-        let read_once = self.shared.read_once();
-        let usable = usable_records(component, records);
-        let mut changed: BTreeSet<String> = component
-            .views
-            .iter()
-            .map(|view| view.name.clone())
-            .filter(|view| !usable.contains_key(view) || requested.contains(view))
-            .collect();
-        let once = component.sources().iter().any(|source| read_once.contains(source));
-        if once && !changed.is_empty() {
-            // A source that is read once cannot start over for some of the views only.
-            changed = component.views.iter().map(|view| view.name.clone()).collect();
-        }
-        let anew = component.downstream(&changed);
+        let read_once = shared.read_once();
+        let Needs { usable, anew } = Needs::of(component, records, requested, &read_once);
+        let changed = anew.iter().any(|view| records.contains_key(view) && !usable.contains_key(view));
+        let kept = match changed && !reads_once(component, &read_once) {
+            true => Kept::of(shared.project(), component, records, &anew),
+            false => None,
+        };
         if mains {
-            // A view that is to be rebuilt stays at its last commit: its stream may no longer be that of its checkpoint.
-            let idle = component.downstream(&self.broken.iter().filter(|view| component.holds(view)).cloned().collect());
-            let runs = |view: &&str| !anew.contains(*view) && !idle.contains(*view);
+            // A view whose rebuild was asked for stays at its last commit: its stream may no longer be that of its checkpoint.
+            let named = |view: &&String| component.holds(view);
+            let idle = self.broken.iter().chain(requested).filter(named).cloned().collect();
+            let followed = kept.as_ref().map(|kept| self.follow(kept, &whole, records, &anew, &idle)).unwrap_or_default();
+            let idle = component.downstream(&idle);
+            let runs = |view: &&str| !anew.contains(*view) && !idle.contains(*view) && !followed.contains(*view);
             let views: BTreeSet<&str> = usable.keys().map(String::as_str).filter(runs).collect();
             for part in component.parts_of(&views, &read_once) {
-                self.spawn_main(part, &whole, Some(usable.clone()));
+                self.spawn_main(&shared, part, &whole, Some(usable.clone()));
             }
         }
         if !anew.is_empty() {
-            self.spawn_rebuild(component.clone(), usable, anew);
+            let accept = self.accept.max(accepted(shared.project())).max(self.accepted.get(&whole).copied().unwrap_or_default());
+            let guard = Guard { records: records.clone(), anew, kept, accept };
+            self.spawn_rebuild(&shared, component.clone(), usable, guard);
         }
     }
 
-    /// Starts a pipeline whose commits readers see, from its records or from nothing.
-    pub(super) fn spawn_main(&mut self, component: Component, whole: &str, records: Option<BTreeMap<String, Record>>) {
-        let shared = Arc::clone(&self.shared);
-        let pieces = component.clone();
-        self.spawn(component, whole, Role::Main, async move {
+    /// Starts the pipelines in which versions go on that serve while the files say something else. Gives the views of these.
+    fn follow(
+        &mut self,
+        kept: &Kept,
+        whole: &str,
+        records: &BTreeMap<String, Record>,
+        anew: &BTreeSet<String>,
+        idle: &BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let shared = Arc::new(self.shared.under(Arc::clone(&kept.project), kept.sources.values().cloned()));
+        let mut followed = BTreeSet::new();
+        for component in kept.components() {
+            let usable = usable_records(&component, records);
+            let idle = component.downstream(idle);
+            let views = usable.keys().map(String::as_str).filter(|view| !idle.contains(*view)).collect();
+            for part in component.parts_of(&views, &BTreeSet::new()) {
+                if part.views.iter().any(|view| anew.contains(&view.name)) {
+                    followed.extend(part.views.iter().map(|view| view.name.clone()));
+                    self.spawn_main(&shared, part, whole, Some(usable.clone()));
+                }
+            }
+        }
+        followed
+    }
+
+    /// Starts a pipeline whose commits readers see: from its records, or from nothing.
+    pub(super) fn spawn_main(
+        &mut self,
+        shared: &Arc<Shared>,
+        component: Component,
+        whole: &str,
+        records: Option<BTreeMap<String, Record>>,
+    ) {
+        let (pieces, shared) = (component.clone(), Arc::clone(shared));
+        self.spawn(component, whole, Role::Main, Arc::clone(&shared), async move {
             match records {
                 Some(records) => Pipeline::restore(shared, pieces, &records).await,
                 None => Pipeline::new(shared, pieces).await,
@@ -67,17 +102,19 @@ impl Supervisor {
         });
     }
 
-    fn spawn_rebuild(&mut self, component: Component, usable: BTreeMap<String, Record>, anew: BTreeSet<String>) {
+    fn spawn_rebuild(&mut self, shared: &Arc<Shared>, component: Component, usable: BTreeMap<String, Record>, guard: Guard) {
         let whole = component.name().to_owned();
         self.rebuilder(&whole).store(self.next_task, Ordering::SeqCst);
-        for view in &anew {
+        for view in &guard.anew {
             tracing::info!(view, "rebuilding from the first event");
             self.shared.board().rebuild_began(view);
         }
-        let role = Role::Rebuild { take_over: self.take_overs.0.clone() };
-        let shared = Arc::clone(&self.shared);
-        let pieces = component.clone();
-        self.spawn(component, &whole, role, async move { Pipeline::rebuild(shared, pieces, &usable, &anew).await });
+        let guard = Arc::new(guard);
+        let role = Role::Rebuild { take_over: self.take_overs.0.clone(), whole: whole.clone(), guard: Arc::clone(&guard) };
+        let (shared, pieces) = (Arc::clone(shared), component.clone());
+        self.spawn(component, &whole, role, Arc::clone(&shared), async move {
+            Pipeline::rebuild(shared, pieces, &usable, &guard).await
+        });
     }
 
     fn spawn(
@@ -85,6 +122,7 @@ impl Supervisor {
         component: Component,
         whole: &str,
         role: Role,
+        shared: Arc<Shared>,
         assemble: impl Future<Output = Result<Pipeline, Error>> + Send + 'static,
     ) {
         let task = self.next_task;
@@ -117,7 +155,8 @@ impl Supervisor {
             let error = Error::unavailable(format!("starting a thread for {}: {error}", component.name()), help);
             let _ = self.ended.0.send(Ended { task, result: Err(error) });
         });
-        let running = Running { component, whole: whole.to_owned(), rebuilds, began: Instant::now(), stop, thread: thread.ok() };
+        let (whole, thread) = (whole.to_owned(), thread.ok());
+        let running = Running { component, whole, shared, rebuilds, began: Instant::now(), stop, thread };
         self.running.insert(task, running);
     }
 
@@ -126,22 +165,4 @@ impl Supervisor {
         let default = self.shared.settings().commit_interval;
         component.views.iter().map(|view| view.options.commit_interval.unwrap_or(default)).min().unwrap_or(default)
     }
-}
-
-/// Returns the records from which views can go on. Such a record has the present format and the view's present fingerprint. It is at the
-/// same positions as the records of the views that it reads, which must be usable too.
-pub(super) fn usable_records(component: &Component, records: &BTreeMap<String, Record>) -> BTreeMap<String, Record> {
-    let mut usable: BTreeMap<String, Record> = BTreeMap::new();
-    for view in &component.views {
-        let Some(record) = records.get(&view.name) else { continue };
-        let together = views_read(view).all(|upstream| {
-            usable.get(upstream).is_some_and(|upstream| {
-                upstream.positions.iter().all(|(source, position)| record.positions.get(source).is_none_or(|own| own == position))
-            })
-        });
-        if record.format == FORMAT && record.fingerprint == view.plan.fingerprint && together {
-            usable.insert(view.name.clone(), record.clone());
-        }
-    }
-    usable
 }

@@ -142,7 +142,7 @@ async fn commands_reach_the_runtime_and_its_answer_comes_back() {
     let url = format!("{}/rebuild/by%20day", running.base);
     let asked = tokio::spawn(ask("POST", url, vec![(COMMAND_HEADER, "1".into())]));
     match running.commands.recv().await {
-        Some(Command::Rebuild { view, reply }) => {
+        Some(Command::Rebuild { view, reply, .. }) => {
             assert_eq!(view, "by day");
             reply.send(Ok(())).unwrap();
         }
