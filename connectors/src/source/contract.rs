@@ -19,7 +19,8 @@ use crate::Error;
 ///   (checked by `changes` in the tests of streams, and by the tests of files).
 /// - Two identities of one source are [`same_source`](super::Identity::same_source) (checked for records of the first release in
 ///   `source::position`).
-/// - [`Source::holds`] says [`Held::All`] only where every event that was read can be read again (checked by `held` in the tests of streams).
+/// - [`Source::holds`] returns [`Held::All`] only if every event that was read can be read again (checked by `held` in the tests of
+///   streams).
 /// - [`Source::promises`] never changes (unchecked).
 /// - [`Source::contact`] does not block (by its type), and reports a server that has gone away as lost (checked by `contact` in the tests
 ///   of streams).
@@ -36,15 +37,16 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// [`Error::Unavailable`] if the source does not answer (retrying can help), [`Error::Config`] if it refuses us.
     fn extent(&self, partition: u32) -> BoxFuture<'_, Result<Extent, Error>>;
 
-    /// Whether it still holds what was read of it. Reading a source that numbers its events anew where one goes tells it by opening.
+    /// Checks whether the source still holds the events that were read. The default opens a reader, which suffices for a source that
+    /// renumbers its events when one is removed.
     ///
     /// # Errors
-    /// [`Error::StreamChanged`] where it is not the source that was read, and those of [`Source::extent`].
+    /// [`Error::StreamChanged`] if it is not the source that was read, and those of [`Source::extent`].
     fn holds<'a>(&'a self, past: &'a Past) -> BoxFuture<'a, Result<Held, Error>> {
         Box::pin(async move { self.read(Start::At(past.position.clone())).await.map(|_| Held::All) })
     }
 
-    /// How many events it selects and holds from an offset of partition 0 on.
+    /// Returns the number of selected events that the source holds from an offset of partition 0 on.
     ///
     /// # Errors
     /// Those of [`Source::extent`].
@@ -138,27 +140,27 @@ pub struct Extent {
     pub end: u64,
 }
 
-/// What was read of a source.
+/// The events that were read from a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Past {
-    /// The offset in partition 0 at which reading began; none where it is not known.
+    /// The offset in partition 0 at which reading began, if known.
     pub began: Option<u64>,
-    /// How many events were read since; none where that is not known.
+    /// The number of events read since then, if known.
     pub events: Option<u64>,
-    /// Where reading stands.
+    /// The position up to which the source was read.
     pub position: Position,
 }
 
-/// What a source still holds of a [`Past`].
+/// How much of a [`Past`] a source still holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Held {
     /// All of it.
     All,
     /// Not all of it.
     Part {
-        /// The first sequence that the source holds now.
+        /// The first sequence that the source still holds.
         first: u64,
-        /// How many of the events that were read are gone; none where it cannot be told.
+        /// The number of events that were read and are gone, if it can be determined.
         gone: Option<u64>,
     },
 }

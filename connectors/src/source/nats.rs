@@ -8,7 +8,7 @@
 //! | `stream` | queries to the stream's leader: identity, extent, deleted sequences |
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
 //! | `pulls` | pull requests and their answers |
-//! | `held` | whether the stream still holds what was read of it |
+//! | `held` | checks whether the stream still holds the events that were read |
 //! | `gathered` | the messages of the next batch |
 //! | `follower` | the task that reads |
 //!

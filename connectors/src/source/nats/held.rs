@@ -1,5 +1,5 @@
-//! Whether a stream still holds what was read of it: without a look at its events where nothing was removed, else by counting those that
-//! the source selects.
+//! Checks whether a stream still holds the events that were read. If nothing was removed, this needs no look at the events. Otherwise it
+//! counts the events that the source selects.
 
 use std::sync::Arc;
 
@@ -14,13 +14,13 @@ use super::stream_position::StreamPosition;
 use crate::Error;
 use crate::source::contract::{Held, Past};
 
-/// Messages asked for at a time.
+/// The number of messages to request at a time.
 const PULL: usize = 5_000;
 
-/// What the stream holds of `past`.
+/// Returns how much of `past` the stream still holds.
 ///
 /// # Errors
-/// [`Error::StreamChanged`] where it is not the stream that was read, and those of [`OpenStream::find`].
+/// [`Error::StreamChanged`] if it is not the stream that was read, and those of [`OpenStream::find`].
 pub(super) async fn held(connection: &Arc<Connection>, past: &Past) -> Result<Held, Error> {
     let name = &connection.options().stream;
     let position = StreamPosition::of(name, &past.position).map_err(|message| connection.changed(message))?;
@@ -32,9 +32,9 @@ pub(super) async fn held(connection: &Arc<Connection>, past: &Past) -> Result<He
     if whole || past.events == Some(0) || position.offset <= past.began.unwrap_or(1) {
         return Ok(Held::All);
     }
-    // How many were read since a time that nobody remembers cannot be compared.
+    // Without the number of events read and the offset where reading began, there is nothing to compare.
     let Some(read) = past.events.filter(|_| past.began.is_some()) else { return Ok(Held::Part { first, gone: None }) };
-    // Of events that arrive meanwhile the second count knows more: together they are an upper bound, which most often decides.
+    // Events that arrive in between are only in the second count, so the difference is an upper bound. It usually decides.
     let after = pending(connection, &stream, position.offset).await?;
     let most = pending(connection, &stream, 1).await?.saturating_sub(after);
     let there = if most < read { most } else { counted_before(connection, &stream, position.offset).await? };
@@ -44,7 +44,7 @@ pub(super) async fn held(connection: &Arc<Connection>, past: &Past) -> Result<He
     })
 }
 
-/// How many messages the source selects from an offset on.
+/// Returns the number of messages that the source selects from an offset on.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -55,7 +55,7 @@ pub(super) async fn pending(connection: &Connection, stream: &OpenStream, offset
     Ok(pending)
 }
 
-/// How many events the source selects before an offset, counted one by one: messages that mark a removal are none.
+/// Counts the events that the source selects before an offset, one by one. Messages that mark a removal are not events.
 async fn counted_before(connection: &Connection, stream: &OpenStream, end: u64) -> Result<u64, Error> {
     let consumer = consumer(connection, stream, 1).await?;
     let counted = if consumer.cached_info().num_pending == 0 { Ok(0) } else { count(&consumer, end).await };
@@ -85,7 +85,7 @@ async fn count(consumer: &Consumer<Config>, end: u64) -> Result<u64, String> {
     Ok(events)
 }
 
-/// A consumer of headers alone.
+/// Creates a consumer that delivers only headers.
 async fn consumer(connection: &Connection, stream: &OpenStream, offset: u64) -> Result<Consumer<Config>, Error> {
     let mut config = Config {
         description: Some("alluvium".into()),
@@ -104,12 +104,12 @@ async fn consumer(connection: &Connection, stream: &OpenStream, offset: u64) -> 
     created.map_err(|error| connection.unavailable(format!("creating a consumer that counts: {error}")))
 }
 
-/// As far as that is possible: the server forgets it soon in any case.
+/// Tries to delete the consumer. The server soon removes it in any case.
 async fn delete(stream: &OpenStream, consumer: &Consumer<Config>) {
     let _ = stream.stream.delete_consumer(&consumer.cached_info().name).await;
 }
 
-/// As `consumer::Event::is_marker` has it, of a message that comes without its body: its size stands in a header.
+/// Like `consumer::Event::is_marker`, for a message that is delivered without its body. A header holds the size of the body.
 fn is_marker(headers: &HeaderMap) -> bool {
     let empty = headers.get("Nats-Msg-Size").is_none_or(|size| size.as_str() == "0");
     empty

@@ -1,8 +1,8 @@
-//! What a stream still holds of what was read of it.
+//! Whether a stream still holds the events that were read.
 
 use super::*;
 
-/// All that a source holds now, read from the stream's first event on.
+/// Reads everything that the source holds, from the stream's first event on.
 async fn past(source: &NatsSource, events: u64) -> Past {
     let began = source.extent().await.unwrap().first;
     Past { began: Some(began), events: Some(events), position: position_at_end(source).await }
@@ -14,7 +14,7 @@ async fn events_that_are_gone_are_counted_and_those_of_other_subjects_are_not() 
         let server = Server::start(version);
         let context = jetstream(&server).await;
         let stream = stream(&context).await;
-        // Even ones of s.a, odd ones of s.b.
+        // Even ids go to s.a, odd ones to s.b.
         publish(&context, 1..=100, |id| if id % 2 == 0 { "s.a".into() } else { "s.b".into() }).await;
         let (all, half) = (source(&server, "S", &[]), source(&server, "S", &[("subject", "s.a")]));
         let (of_all, of_half) = (past(&all, 100).await, past(&half, 50).await);
@@ -28,7 +28,7 @@ async fn events_that_are_gone_are_counted_and_those_of_other_subjects_are_not() 
         assert_eq!(half.holds(&of_half).await.unwrap(), Held::All, "events of other subjects do not matter");
         assert_eq!(half.holds(&unknown).await.unwrap(), Held::Part { first: 2, gone: None });
         assert_eq!(all.holds(&of_all).await.unwrap(), Held::Part { first: 2, gone: Some(50) });
-        // What comes later is none of what was read.
+        // Later events are not among those that were read.
         publish(&context, 101..=200, |_| "s.a".into()).await;
         assert_eq!(half.holds(&of_half).await.unwrap(), Held::All);
 
