@@ -56,6 +56,9 @@ struct Arguments {
     /// Measures only those queries of nexmark and shapes of steps whose names contain one of these, such as q05,q1.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// For nexmark: without Flink. Prints seconds and memory by query, and writes no table.
+    #[arg(long)]
+    alone: bool,
     /// For nexmark: a folder that keeps the events and figures. Queries that have figures there are not measured again.
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -98,6 +101,7 @@ fn main() -> Result<()> {
                 only: arguments.only.clone(),
                 keep: arguments.keep.clone(),
                 report: arguments.nexmark_report.clone(),
+                alone: arguments.alone,
             })?,
         }
     }

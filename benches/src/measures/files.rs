@@ -27,6 +27,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
     let folder = tempfile::tempdir().into_diagnostic()?;
     println!("files: writing {events} events");
     Orders::new(100_000).write(folder.path(), events, 10)?;
+    let answers = tempfile::tempdir().into_diagnostic()?;
     let source = orders::source("FILE", &folder.path().display().to_string());
     let table = duckdb::events(folder.path());
     for (name, query) in QUERIES {
@@ -35,7 +36,7 @@ pub(crate) fn measure(scale: f64, report: &mut Report) -> Result<()> {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             // DuckDB writes its answer to a Parquet file, as Alluvium does.
-            let target = folder.path().join("answer.parquet");
+            let target = answers.path().join("answer.parquet");
             theirs.push(duckdb::run(&format!("COPY ({over_files}) TO '{}' (FORMAT parquet)", target.display()))?.1.as_secs_f64());
             project.forget()?;
             ours.push(project.run_until_caught_up()?.as_secs_f64());

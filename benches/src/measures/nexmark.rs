@@ -33,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) keep: Option<PathBuf>,
     /// The Markdown file for the table.
     pub(crate) report: PathBuf,
+    /// Only Alluvium: prints seconds and memory by query, and writes no table.
+    pub(crate) alone: bool,
 }
 
 /// Measures the chosen queries that have no figures yet, and writes the table of all queries that have.
@@ -41,7 +43,9 @@ pub(crate) struct Options {
 /// If a program cannot be started, or the disk fails.
 pub(crate) fn measure(options: &Options) -> Result<()> {
     let count = (EVENTS * options.scale) as usize;
-    flink::install()?;
+    if !options.alone {
+        flink::install()?;
+    }
     let passing = tempfile::tempdir().into_diagnostic()?;
     let home = options.keep.as_deref().unwrap_or(passing.path());
     let events = events(home, count)?;
@@ -56,12 +60,20 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         }
         println!("nexmark: {query}");
         let project = Project::new(&auctions::sources(&events), &[("measured", sql.as_str())])?;
+        if options.alone {
+            let cost = project.cost_until_caught_up(LIMIT)?;
+            println!("{}", cost.map_or_else(|why| why, |cost| format!("{query}: {:.3} s, {} MB", cost.seconds, cost.memory >> 20)));
+            continue;
+        }
         let (ours, theirs) = (project.cost_until_caught_up(LIMIT)?, flink::run(&events, query, LIMIT)?);
         let rows = Rows { ours: rows_of(&counted, sql)?, theirs: flink::rows(&counted, query, LIMIT)?.ok() };
         let pair = Pair { ours, theirs, rows };
         println!("{}", pair.row(query, count).0);
         figures.0.insert(query.clone(), pair);
         figures.write(&kept)?;
+    }
+    if options.alone {
+        return Ok(());
     }
     std::fs::write(&options.report, figures.table(count, queries.len())).into_diagnostic()?;
     println!("written to {}", options.report.display());
