@@ -62,7 +62,10 @@ pub(crate) fn measure(options: &Options) -> Result<()> {
         let project = Project::new(&auctions::sources(&events), &[("measured", sql.as_str())])?;
         if options.alone {
             let cost = project.cost_until_caught_up(LIMIT)?;
-            println!("{}", cost.map_or_else(|why| why, |cost| format!("{query}: {:.3} s, {} MB", cost.seconds, cost.memory >> 20)));
+            println!(
+                "{}",
+                cost.map_or_else(|why| why, |cost| format!("{query}: {:.3} s, {} MB", cost.seconds, cost.memory >> 20))
+            );
             continue;
         }
         let (ours, theirs) = (project.cost_until_caught_up(LIMIT)?, flink::run(&events, query, LIMIT)?);

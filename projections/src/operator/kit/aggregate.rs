@@ -1,5 +1,6 @@
 //! What DataFusion's aggregates read from their input, and their accumulators.
 
+mod argument;
 mod one_group;
 
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use datafusion::physical_plan::aggregates::{
     AggregateExec, AggregateInputMode, AggregateMode, PhysicalGroupBy, aggregate_expressions, evaluate_group_by,
 };
 
+use self::argument::Argument;
 use self::one_group::OneGroup;
-use super::columns::{evaluate, holds};
+use super::columns::holds;
 use crate::error::Error;
 use crate::physical::{self, Effort};
 
@@ -30,7 +32,7 @@ pub(crate) struct Inputs {
     aggregates: Vec<Arc<AggregateFunctionExpr>>,
     filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
     /// For each aggregate, its arguments, followed by its sort expressions.
-    arguments: Vec<Vec<Arc<dyn PhysicalExpr>>>,
+    arguments: Vec<Vec<Argument>>,
     /// For each aggregate, its sort options if it needs its rows in order.
     orders: Vec<Option<Vec<SortOptions>>>,
     key_schema: SchemaRef,
@@ -85,13 +87,17 @@ impl Inputs {
             let options = aggregate.order_bys().iter().map(|by| by.options).collect::<Vec<_>>();
             (needed && !options.is_empty()).then_some(options)
         });
+        let input_schema = exec.input_schema();
+        let arguments = aggregate_expressions(&aggregates, &AggregateMode::Partial, 0)?.into_iter();
+        let arguments =
+            arguments.map(|of_one| of_one.into_iter().map(|argument| Argument::of(argument, &input_schema)).collect());
         Ok(Self {
             orders: orders.collect(),
-            arguments: aggregate_expressions(&aggregates, &AggregateMode::Partial, 0)?,
+            arguments: arguments.collect::<Result<_, Error>>()?,
             filters: exec.filter_expr().to_vec(),
-            key_schema: exec.group_expr().group_schema(&exec.input_schema())?,
+            key_schema: exec.group_expr().group_schema(&input_schema)?,
             group_by: exec.group_expr().clone(),
-            input_schema: exec.input_schema(),
+            input_schema,
             aggregates,
         })
     }
@@ -134,10 +140,11 @@ impl Inputs {
     /// [`Error::Row`] if an expression fails.
     pub(crate) fn evaluate(&self, rows: &RecordBatch) -> Result<Arguments, Error> {
         let filters = self.filters.iter().map(|filter| filter.as_ref().map(|filter| holds(filter, rows)).transpose());
+        let arguments = self.arguments.iter().map(|of_one| of_one.iter().map(|argument| argument.evaluate(rows)).collect());
         Ok(Arguments {
             rows: rows.num_rows(),
             keys: if self.is_global() { Vec::new() } else { evaluate_group_by(&self.group_by, rows)? },
-            arguments: self.arguments.iter().map(|of_one| evaluate(of_one, rows)).collect::<Result<_, _>>()?,
+            arguments: arguments.collect::<Result<_, _>>()?,
             filters: filters.collect::<Result<_, _>>()?,
         })
     }
