@@ -242,7 +242,9 @@ impl Database {
         batch.remove(format!("{REBUILD}{view}").as_bytes());
         for entry in self.db.scan_prefix(CRASHED) {
             let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
-            if String::from_utf8_lossy(&key).contains(&format!("/{view}/")) {
+            // The rest of the key is source/view/fingerprint, and a source may have the name of a view.
+            let rest = String::from_utf8_lossy(&key[CRASHED.len()..]).into_owned();
+            if rest.split('/').nth(1) == Some(view) {
                 batch.remove(key);
             }
         }

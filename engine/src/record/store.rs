@@ -151,4 +151,18 @@ mod tests {
         let found: Vec<String> = store.dead_letter_offsets("orders").unwrap().into_keys().collect();
         assert_eq!(found, keys[..3]);
     }
+
+    #[test]
+    fn a_view_that_is_forgotten_takes_only_its_own_crashed_events_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(folder.path())).unwrap();
+        let crashed = Crashed { events: BTreeMap::from([(7, 1)]) };
+        // A source and a view are both named orders, and a third name contains it.
+        let keys = ["orders/best/f0", "orders/orders/f1", "payments/orders/f2", "payments/reorders/f3"];
+        let all = keys.iter().map(|key| ((*key).to_owned(), crashed.clone())).collect();
+        store.write(&Write { crashed: all, ..Write::default() }).unwrap();
+        store.forget("orders").unwrap();
+        let kept: Vec<&str> = keys.into_iter().filter(|key| store.crashed(key).unwrap() == crashed).collect();
+        assert_eq!(kept, ["orders/best/f0", "payments/reorders/f3"]);
+    }
 }
