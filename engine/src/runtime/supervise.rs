@@ -160,8 +160,7 @@ impl Supervisor {
             ended: mpsc::unbounded_channel(),
             take_overs: mpsc::channel(64),
         };
-        let records = supervisor.records()?;
-        supervisor.recover_letters(&records)?;
+        let records = supervisor.recover_letters()?;
         supervisor.show(&records);
         supervisor.repair(&records);
         supervisor.keep_failures();
@@ -180,11 +179,15 @@ impl Supervisor {
         Ok(self.shared.store().records()?.into_iter().map(|record| (record.view.clone(), record)).collect())
     }
 
-    /// Publishes dead letters that were committed but not published, and removes those that were not committed.
-    fn recover_letters(&self, records: &BTreeMap<String, Record>) -> Result<(), Error> {
+    /// Publishes dead letters that were committed but not published, and removes those that were not committed. Returns the last record
+    /// of each view.
+    fn recover_letters(&self) -> Result<BTreeMap<String, Record>, Error> {
+        // The lock comes before the records are read: a commit in between would stage letters that the records read here do not name.
+        let letters = self.shared.dead_letters();
+        let records = self.records()?;
         let staged: HashSet<String> = records.values().flat_map(|record| record.dead_letters.iter().cloned()).collect();
-        self.shared.dead_letters().recover(&staged)?;
-        Ok(())
+        letters.recover(&staged)?;
+        Ok(records)
     }
 
     /// Shows every recorded and every declared view on the board.

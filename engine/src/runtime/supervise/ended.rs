@@ -189,8 +189,7 @@ impl Supervisor {
     /// # Errors
     /// The store fails, or the last commit cannot be published again.
     pub(super) fn start_again(&mut self, pipeline: &Running) -> Result<(), Error> {
-        let records = self.records()?;
-        self.recover_letters(&records)?;
+        let records = self.recover_letters()?;
         for record in pipeline.component.views.iter().filter_map(|view| records.get(&view.name)) {
             show_again(&self.shared, record)?;
         }
