@@ -93,9 +93,12 @@ impl Intake {
         Ok(Intake { feed, mode, position, ask_feed: false, asked: None, alone: Some(source), backoff, surroundings })
     }
 
-    /// Lets the intake join the live feed again, and gives its next reader the source's own limits.
+    /// Lets the intake join the live feed again, and replaces its reader by one with the source's own limits.
     pub(crate) fn join_the_others(&mut self) {
-        self.alone = None;
+        if self.alone.take().is_some() && !matches!(self.mode, Mode::Ended) {
+            self.mode = self.opening(Duration::ZERO);
+            self.ask_feed = true;
+        }
     }
 
     /// The source's name.
@@ -210,4 +213,54 @@ impl Intake {
 /// Formats a wait in seconds, to a tenth, for people.
 pub(crate) fn seconds(wait: Duration) -> String {
     format!("{:.1}s", wait.as_secs_f64())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::runtime::surroundings::Machine;
+
+    const EVENTS: usize = 500;
+    const IN_BATCH: usize = 100;
+
+    fn events(taken: &Taken) -> usize {
+        match taken {
+            Taken::Batch(batch) => batch.rows.num_rows(),
+            other => panic!("expected events, not {other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_search_for_one_event_leaves_no_small_batches_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let lines: String = (0..EVENTS).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+        std::fs::write(&path, lines).unwrap();
+        let source = source::open(SourceConfig {
+            name: "t".to_owned(),
+            stored_as: "FILE".to_owned(),
+            location: path.display().to_string(),
+            options: Default::default(),
+            declared: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
+            columns: vec![0],
+            limits: BatchLimits { max_events: IN_BATCH, ..BatchLimits::default() },
+        })
+        .unwrap();
+        let mut all = source.read(Start::First).await.unwrap();
+        while let Read::Batch(_) = all.next().await.unwrap() {}
+        let feed = Feed::start(source);
+        // Another view reads at the end of the source, so the feed has nothing of what is before it.
+        let _other = feed.attach(Start::At(all.position().clone()), true).await.unwrap();
+        let mut intake = Intake::open_alone(feed, Start::First, 1, Arc::new(Machine)).await.unwrap();
+        assert_eq!(events(&intake.next().await.unwrap()), 1);
+        intake.join_the_others();
+        assert_eq!(events(&intake.next().await.unwrap()), IN_BATCH);
+        let mut rest = EVENTS - 1 - IN_BATCH;
+        while rest > 0 {
+            rest -= events(&intake.next().await.unwrap());
+        }
+    }
 }
