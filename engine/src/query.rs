@@ -15,7 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alluvium_sql::nearest;
+use alluvium_sql::{listed, nearest};
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
 use datafusion::dataframe::DataFrame;
@@ -183,7 +183,7 @@ fn missing(name: &str, there: &BTreeSet<String>, layout: &Layout) -> Error {
         None if there.is_empty() => {
             "nothing has been committed there yet: start `alluvium run`, or name another folder with -C or --data".to_owned()
         }
-        None => format!("there are: {}", there.iter().cloned().collect::<Vec<_>>().join(", ")),
+        None => format!("there are: {}", listed(there)),
     };
     Error::config(format!("there is no committed view {name} in {}", layout.root().display()), help)
 }

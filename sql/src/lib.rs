@@ -47,7 +47,7 @@ pub use cause::{Cause, cause, cause_of_arrow};
 pub use declarations::{Emit, Source, ViewOptions, Watermark};
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
-pub use names::nearest;
+pub use names::{listed, nearest};
 pub use plan::{
     Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
     leaf_index, leaf_name, leaf_scan,

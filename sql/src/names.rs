@@ -1,4 +1,4 @@
-//! Finds the nearest name to a misspelt one, for messages. The one place where this is decided.
+//! Names in messages: the nearest one to a misspelt name, and lists that stay short. The one place where this is decided.
 
 /// Returns the candidate that a user most likely meant, if one is near enough: at most a third of the letters differ (at least one
 /// may, at most three).
@@ -11,6 +11,19 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+/// The most names that a message lists.
+const LISTED: usize = 12;
+
+/// Lists names for a message: `a, b, c`, or the first twelve and how many more there are.
+pub fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let mut names = names.into_iter();
+    let first: Vec<String> = names.by_ref().take(LISTED).map(|name| name.as_ref().to_owned()).collect();
+    match names.count() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// Returns a name as it has to be written in SQL: in quotes if it would be read as another name without them.
@@ -55,5 +68,13 @@ mod tests {
         ] {
             assert_eq!(nearest(written, names), meant, "{written}");
         }
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (1..=LISTED).map(|number| format!("v{number}")).collect();
+        assert_eq!(listed(&names), names.join(", "));
+        assert_eq!(listed(names.iter().map(String::as_str).chain(["x", "y"])), format!("{} and 2 more", names.join(", ")));
+        assert_eq!(listed([] as [&str; 0]), "");
     }
 }

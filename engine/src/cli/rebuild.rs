@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use alluvium_sql::nearest;
+use alluvium_sql::{listed, nearest};
 use clap::Args;
 
 use super::client::Client;
@@ -68,7 +68,7 @@ pub(super) fn must_be_declared(project: &Project, view: &str) -> Result<(), Erro
     }
     let help = match nearest(view, names()) {
         Some(near) => format!("did you mean {near}?"),
-        None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+        None => format!("there are: {}", listed(names())),
     };
     Err(Error::config(format!("no SQL file declares a view {view}"), help))
 }

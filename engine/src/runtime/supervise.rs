@@ -18,6 +18,7 @@ use std::time::Instant;
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
 use alluvium_connectors::source::Source;
+use alluvium_sql::listed;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -271,9 +272,8 @@ impl Supervisor {
                     self.waiting.clear();
                 }
                 Wake::Overdue => {
-                    let busy: Vec<&str> = self.running.values().map(|running| running.component.name()).collect();
                     tracing::warn!(
-                        busy = busy.join(", "),
+                        busy = listed(self.running.values().map(|running| running.component.name())),
                         "the shutdown took too long: uncommitted work is discarded, and its events are read again at the next start"
                     );
                     return Ok(Outcome::CutShort);

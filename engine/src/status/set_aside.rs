@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use alluvium_sql::listed;
+
 /// Counts of the events that a view has read from one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReadEvents {
@@ -56,7 +58,7 @@ impl SetAside {
 impl fmt::Display for SetAside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count: u64 = self.read.set_aside.values().map(|(count, _)| count).sum();
-        let (events, views) = (self.read.events, self.views.join(", "));
+        let (events, views) = (self.read.events, listed(&self.views));
         write!(f, "{count} of {events} events of {} were set aside in {views} (", self.source)?;
         for (index, (kind, (count, error))) in self.read.set_aside.iter().enumerate() {
             write!(f, "{}{count} {kind}: {error}", if index > 0 { "; " } else { "" })?;

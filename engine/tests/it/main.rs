@@ -10,6 +10,7 @@ mod crash_deep;
 mod duckdb;
 mod edits;
 mod files;
+mod many;
 mod orders;
 mod outage;
 mod readers;
