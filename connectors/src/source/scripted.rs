@@ -295,12 +295,13 @@ impl Source for ScriptedSource {
     }
 
     fn holds<'a>(&'a self, past: &'a Past) -> BoxFuture<'a, Result<Held, Error>> {
-        let (first, created) = (self.script().first, self.script().created.clone());
-        let held = match past.position.identity.content::<Known>(KIND).filter(|known| known.created == created) {
+        let script = self.script();
+        let held = match past.position.identity.content::<Known>(KIND).filter(|known| known.created == script.created) {
             None => Err(Failure::StreamChanged("it was recreated".into()).error(&self.config.name)),
-            Some(_) if first <= past.began.unwrap_or(1) => Ok(Held::All),
-            Some(_) => Ok(Held::Part { first, gone: None }),
+            Some(_) if script.first <= past.began.unwrap_or(1) => Ok(Held::All),
+            Some(_) => Ok(Held::Part { first: script.first, gone: None }),
         };
+        drop(script);
         Box::pin(std::future::ready(held))
     }
 
