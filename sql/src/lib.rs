@@ -10,6 +10,7 @@
 //! | [`error`] | errors that point into a file |
 //! | `file` | SQL files and places in them |
 //! | `text` | a statement's tokens with their places |
+//! | `walk` | the one walk over sqlparser's syntax tree |
 //! | `declarations` | what statements declare, before planning |
 //! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
@@ -40,6 +41,7 @@ mod text;
 mod time_units;
 mod time_windows;
 mod type_names;
+mod walk;
 pub mod wording;
 
 pub use catalog::{Catalog, View, query_error};

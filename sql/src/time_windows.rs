@@ -17,17 +17,14 @@ mod relations;
 
 pub(crate) use self::plans::{NEAREST, OPENED, STARTS, TIME};
 
-use std::ops::ControlFlow;
-
 use datafusion::common::{Result, TableReference};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::resolve::resolve_table_references;
-use datafusion::sql::sqlparser::ast::{
-    FunctionArg, FunctionArgExpr, ObjectName, Statement as SqlStatement, TableFactor, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, ObjectName, TableFactor};
 
 use crate::dialect::TIME_WINDOWS;
+use crate::walk::{Rewrite, Step, walk};
 
 /// Plans calls of time windows.
 #[derive(Debug)]
@@ -61,7 +58,7 @@ fn function(name: &ObjectName) -> Option<&'static str> {
 pub fn relations_named(statement: &Statement) -> Result<Vec<TableReference>> {
     let mut statement = statement.clone();
     if let Statement::Statement(statement) = &mut statement {
-        let _ = SqlStatement::visit(statement, &mut Sources);
+        let _ = walk(statement, &mut Sources);
     }
     Ok(resolve_table_references(&statement, true)?.0)
 }
@@ -69,10 +66,8 @@ pub fn relations_named(statement: &Statement) -> Result<Vec<TableReference>> {
 /// Replaces each time window by the source that it reads.
 struct Sources;
 
-impl VisitorMut for Sources {
-    type Break = ();
-
-    fn pre_visit_table_factor(&mut self, relation: &mut TableFactor) -> ControlFlow<()> {
+impl Rewrite for Sources {
+    fn before_relation(&mut self, relation: &mut TableFactor) -> Step {
         if let TableFactor::Table { name, args: Some(args), .. } = relation
             && function(name).is_some()
             && let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(first))) = args.args.first()
@@ -80,6 +75,6 @@ impl VisitorMut for Sources {
         {
             *relation = source;
         }
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 }

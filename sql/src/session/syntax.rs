@@ -18,13 +18,14 @@ mod named_windows;
 mod other_names;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Select, Statement as SqlStatement, VisitMut, VisitorMut};
+use datafusion::sql::sqlparser::ast::{Expr, Select};
+
+use crate::walk::{Rewrite, Step, walk};
 
 /// Returns the statement as DataFusion reads it. `tables` are the relations that it may name.
 ///
@@ -34,33 +35,34 @@ pub(super) fn read(statement: Statement, tables: &BTreeMap<String, Arc<dyn Table
     let Statement::Statement(mut statement) = statement else {
         return Ok(statement);
     };
-    let mut reader = Reader { tables };
-    match SqlStatement::visit(&mut statement, &mut reader) {
-        ControlFlow::Continue(()) => Ok(Statement::Statement(statement)),
-        ControlFlow::Break(error) => Err(error),
-    }
+    let mut reader = Reader { tables, wrong: None };
+    let _ = walk(&mut statement, &mut reader);
+    reader.wrong.map_or(Ok(Statement::Statement(statement)), Err)
 }
 
 struct Reader<'a> {
     tables: &'a BTreeMap<String, Arc<dyn TableSource>>,
+    /// What stopped the walk.
+    wrong: Option<DataFusionError>,
 }
 
-impl VisitorMut for Reader<'_> {
-    type Break = DataFusionError;
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<DataFusionError> {
+impl Rewrite for Reader<'_> {
+    fn before_select(&mut self, select: &mut Select) -> Step {
         named_windows::refine(select);
         members::name(select);
         match merged_keys::merge(select, self.tables) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+            Ok(()) => Step::Continue(()),
+            Err(error) => {
+                self.wrong = Some(error);
+                Step::Break(())
+            }
         }
     }
 
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<DataFusionError> {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
         arrows::bind(expression);
         members::dot(expression);
         other_names::translate(expression);
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 }

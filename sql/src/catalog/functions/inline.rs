@@ -1,35 +1,32 @@
 //! Replaces calls of functions by their bodies.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, Spanned, Visit,
-    VisitMut, Visitor, VisitorMut,
+    Expr, Function as Call, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Query, Select, SelectItem, Spanned, VisitMut,
 };
 
 use super::function::{Function, Functions, cast, place, read_name};
 use crate::error::Error;
 use crate::names::nearest;
 use crate::text::Text;
+use crate::walk::{Rewrite, Step, walk};
 
 /// Returns the names of the functions that an expression calls.
-pub(super) fn calls(expression: &impl Visit) -> BTreeSet<String> {
+pub(super) fn calls(expression: &Expr) -> BTreeSet<String> {
     let mut found = Calls(BTreeSet::new());
-    let _ = expression.visit(&mut found);
+    let _ = walk(&mut expression.clone(), &mut found);
     found.0
 }
 
 struct Calls(BTreeSet<String>);
 
-impl Visitor for Calls {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<()> {
+impl Rewrite for Calls {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
         if let Expr::Function(call) = expression {
             self.0.extend(called(call));
         }
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 }
 
@@ -43,32 +40,33 @@ fn called(call: &Call) -> Option<String> {
 
 /// Checks that a body names nothing but its parameters.
 pub(super) fn check_names(function: &Function) -> Result<(), Error> {
-    match function.body.visit(&mut OwnNames(function)) {
-        ControlFlow::Break(error) => Err(*error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    let mut names = OwnNames { function, wrong: None };
+    let _ = walk(&mut function.body.clone(), &mut names);
+    names.wrong.map_or(Ok(()), Err)
 }
 
-struct OwnNames<'a>(&'a Function);
+struct OwnNames<'a> {
+    function: &'a Function,
+    wrong: Option<Error>,
+}
 
 impl OwnNames<'_> {
-    fn refuse(&self, message: String, help: String, at: &impl Spanned) -> ControlFlow<Box<Error>> {
-        let text = &self.0.text;
-        ControlFlow::Break(Box::new(Error { message, help: Some(help), at: place(at, text).unwrap_or_else(|| text.head()) }))
+    fn refuse(&mut self, message: String, help: String, at: &impl Spanned) -> Step {
+        let text = &self.function.text;
+        self.wrong = Some(Error { message, help: Some(help), at: place(at, text).unwrap_or_else(|| text.head()) });
+        Step::Break(())
     }
 }
 
-impl Visitor for OwnNames<'_> {
-    type Break = Box<Error>;
-
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Box<Error>> {
+impl Rewrite for OwnNames<'_> {
+    fn before_query(&mut self, query: &mut Query) -> Step {
         let help = "join in the view, and give the function values".to_owned();
-        self.refuse(format!("the function {} cannot read relations", self.0.name), help, query)
+        self.refuse(format!("the function {} cannot read relations", self.function.name), help, query)
     }
 
-    fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Box<Error>> {
-        let function = self.0;
-        let name = match expression {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        let function = self.function;
+        let name = match &*expression {
             Expr::Identifier(name) => name,
             Expr::CompoundIdentifier(parts) => {
                 let message = format!("the function {} knows its parameters only, and not {expression}", function.name);
@@ -78,11 +76,11 @@ impl Visitor for OwnNames<'_> {
                 };
                 return self.refuse(message, help, expression);
             }
-            _ => return ControlFlow::Continue(()),
+            _ => return Step::Continue(()),
         };
         let read = read_name(name);
         if function.parameters.iter().any(|parameter| parameter.name == read) {
-            return ControlFlow::Continue(());
+            return Step::Continue(());
         }
         let known: Vec<&str> = function.parameters.iter().map(|parameter| parameter.name.as_str()).collect();
         let help = match nearest(&read, known.iter().copied()) {
@@ -96,7 +94,7 @@ impl Visitor for OwnNames<'_> {
 
 /// What stops a query from being inlined.
 enum Stop {
-    Wrong(Box<Error>),
+    Wrong(Error),
     /// It calls an invalid function, which has been reported already.
     CallsBroken,
 }
@@ -114,11 +112,13 @@ impl Functions {
     }
 
     fn run(&self, node: &mut impl VisitMut, text: &Text, errors: &mut Vec<Error>) -> bool {
-        match VisitMut::visit(node, &mut Inliner { functions: self, text }) {
-            ControlFlow::Continue(()) => true,
-            ControlFlow::Break(Stop::CallsBroken) => false,
-            ControlFlow::Break(Stop::Wrong(error)) => {
-                errors.push(*error);
+        let mut inliner = Inliner { functions: self, text, stop: None };
+        let _ = walk(node, &mut inliner);
+        match inliner.stop {
+            None => true,
+            Some(Stop::CallsBroken) => false,
+            Some(Stop::Wrong(error)) => {
+                errors.push(error);
                 false
             }
         }
@@ -128,13 +128,19 @@ impl Functions {
 struct Inliner<'a> {
     functions: &'a Functions,
     text: &'a Text,
+    stop: Option<Stop>,
 }
 
-impl VisitorMut for Inliner<'_> {
-    type Break = Stop;
+impl Inliner<'_> {
+    fn stop(&mut self, why: Stop) -> Step {
+        self.stop = Some(why);
+        Step::Break(())
+    }
+}
 
+impl Rewrite for Inliner<'_> {
     /// Names a column without an alias after the text that is written.
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Stop> {
+    fn before_select(&mut self, select: &mut Select) -> Step {
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expression) = item
                 && calls(expression).iter().any(|name| self.functions.ready.contains_key(name))
@@ -143,25 +149,25 @@ impl VisitorMut for Inliner<'_> {
                 *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
             }
         }
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<Stop> {
-        let Expr::Function(call) = expression else { return ControlFlow::Continue(()) };
-        let Some(name) = called(call) else { return ControlFlow::Continue(()) };
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        let Expr::Function(call) = expression else { return Step::Continue(()) };
+        let Some(name) = called(call) else { return Step::Continue(()) };
         if self.functions.broken.contains(&name) {
-            return ControlFlow::Break(Stop::CallsBroken);
+            return self.stop(Stop::CallsBroken);
         }
-        let Some(function) = self.functions.ready.get(&name) else { return ControlFlow::Continue(()) };
+        let Some(function) = self.functions.ready.get(&name) else { return Step::Continue(()) };
         match body_for(function, call) {
             Ok(body) => {
                 *expression = body;
-                ControlFlow::Continue(())
+                Step::Continue(())
             }
             Err(message) => {
                 let help = Some(format!("it is called as {}", function.usage()));
                 let at = place(&call.name, self.text).unwrap_or_else(|| self.text.head());
-                ControlFlow::Break(Stop::Wrong(Box::new(Error { message, help, at })))
+                self.stop(Stop::Wrong(Error { message, help, at }))
             }
         }
     }
@@ -195,7 +201,7 @@ fn body_for(function: &Function, call: &Call) -> Result<Expr, String> {
         }
     }
     let mut body = function.body.clone();
-    let _ = VisitMut::visit(&mut body, &mut Arguments { function, arguments });
+    let _ = walk(&mut body, &mut Arguments { function, arguments });
     Ok(cast(Expr::Nested(Box::new(body)), &function.returns))
 }
 
@@ -205,11 +211,9 @@ struct Arguments<'a> {
     arguments: Vec<Expr>,
 }
 
-impl VisitorMut for Arguments<'_> {
-    type Break = ();
-
+impl Rewrite for Arguments<'_> {
     // After the visit, so that an inserted argument is not searched for parameters again.
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
         if let Expr::Identifier(name) = expression {
             let name = read_name(name);
             let place = self.function.parameters.iter().position(|parameter| parameter.name == name);
@@ -218,6 +222,6 @@ impl VisitorMut for Arguments<'_> {
                 *expression = cast(Expr::Nested(Box::new(argument.clone())), &parameter.sql_type);
             }
         }
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 }

@@ -3,17 +3,17 @@
 //! and in `*`.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut, VisitorMut,
+    ObjectName, Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut,
 };
 
 use super::name::normalized;
+use crate::walk::{Rewrite, Step, walk};
 
 type Tables = BTreeMap<String, Arc<dyn TableSource>>;
 
@@ -211,7 +211,7 @@ fn key_of<'a>(name: &Ident, keys: &'a [(Ident, Expr)]) -> Option<&'a Expr> {
 
 /// Writes out the keys in an expression, but not in its subqueries, which may have columns of the same names.
 fn replace(part: &mut impl VisitMut, keys: &[(Ident, Expr)]) {
-    let _ = part.visit(&mut Replace { keys, depth: 0 });
+    let _ = walk(part, &mut Replace { keys, depth: 0 });
 }
 
 struct Replace<'a> {
@@ -219,26 +219,24 @@ struct Replace<'a> {
     depth: usize,
 }
 
-impl VisitorMut for Replace<'_> {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+impl Rewrite for Replace<'_> {
+    fn before_query(&mut self, _: &mut Query) -> Step {
         self.depth += 1;
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+    fn after_query(&mut self, _: &mut Query) -> Step {
         self.depth -= 1;
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
         if let Expr::Identifier(name) = expression
             && self.depth == 0
             && let Some(key) = key_of(name, self.keys)
         {
             *expression = key.clone();
         }
-        ControlFlow::Continue(())
+        Step::Continue(())
     }
 }

@@ -1,13 +1,11 @@
 //! `OVER (w ORDER BY x)` with `WINDOW w AS (PARTITION BY y)`: the named window, refined. DataFusion 55.2 ignores the name.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{
-    Expr, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType, visit_expressions_mut,
-};
+use datafusion::sql::sqlparser::ast::{Expr, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType};
 
 use super::name::normalized;
+use crate::walk::{Rewrite, Step, walk};
 
 /// Writes out the windows that a SELECT refines.
 pub(super) fn refine(select: &mut Select) {
@@ -26,14 +24,20 @@ pub(super) fn refine(select: &mut Select) {
         }
     }
     for item in &mut select.projection {
-        let _ = visit_expressions_mut(item, |expression| {
-            if let Expr::Function(function) = expression
-                && let Some(WindowType::WindowSpec(spec)) = &mut function.over
-            {
-                *spec = refined(spec, &known);
-            }
-            ControlFlow::<()>::Continue(())
-        });
+        let _ = walk(item, &mut Refine(&known));
+    }
+}
+
+struct Refine<'a>(&'a BTreeMap<String, WindowSpec>);
+
+impl Rewrite for Refine<'_> {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        if let Expr::Function(function) = expression
+            && let Some(WindowType::WindowSpec(spec)) = &mut function.over
+        {
+            *spec = refined(spec, self.0);
+        }
+        Step::Continue(())
     }
 }
 
