@@ -151,9 +151,7 @@ impl Project {
         let mut wrong = Vec::new();
         for view in &self.catalog.views {
             if let Err(error) = Projection::new(&view.plan).await {
-                let message = format!("view {} cannot run: {error}", view.name);
-                let help = Some("write the query differently; this form has no plan yet".to_owned());
-                wrong.push(alluvium_sql::Error { message, help, at: view.at.clone() });
+                wrong.push(alluvium_sql::plan_error(&error.to_string(), &view.at));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(Error::Sql(alluvium_sql::Errors(wrong))) }

@@ -305,8 +305,8 @@ fn did_you_mean(name: &str) -> String {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .map_err(|_| "write a length of time with its unit: \"1 second\", \"200ms\", \"5 minutes\"".into())
+    alluvium_sql::duration(text)
+        .ok_or_else(|| "write a length of time with its unit: \"1 second\", \"200ms\", \"5 minutes\"".into())
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -9,7 +9,8 @@
 //! | `order` | orders views so that each comes after those that it reads |
 //! | `statements` | splits a file into statements, and parses each |
 //! | `sources`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
-//! | `views` | `CREATE MATERIALIZED VIEW` |
+//! | `views` | `CREATE MATERIALIZED VIEW`, `CREATE VIEW` |
+//! | `named_queries` | plain views, as WITH in the queries that read them |
 //! | `statement_text` | the statement of a source as text that may be kept |
 //! | `functions` | `CREATE FUNCTION` |
 //! | `diagnose` | turns DataFusion's errors into ours |
@@ -20,6 +21,7 @@ mod contents;
 mod diagnose;
 mod functions;
 mod load;
+mod named_queries;
 mod order;
 mod read;
 mod relations;
@@ -31,7 +33,7 @@ mod views;
 mod watermarks;
 
 pub use contents::{Catalog, View};
-pub use diagnose::query_error;
+pub use diagnose::{plan_error, query_error};
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@
 //! | `declarations` | what statements declare, before planning |
 //! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
+//! | `durations` | lengths of time as people write them |
 //! | `cause` | what has to change so that an error of DataFusion does not come again |
 //! | [`wording`] | DataFusion's messages in the words of someone who writes SQL |
 //! | `type_names` | the names of types in SQL |
@@ -29,6 +30,7 @@ mod cause;
 mod declarations;
 pub mod describe;
 pub mod dialect;
+mod durations;
 pub mod error;
 mod file;
 mod names;
@@ -44,9 +46,10 @@ mod type_names;
 mod walk;
 pub mod wording;
 
-pub use catalog::{Catalog, View, query_error};
+pub use catalog::{Catalog, View, plan_error, query_error};
 pub use cause::{Cause, cause, cause_of_arrow};
 pub use declarations::{Emit, Source, ViewOptions, Watermark};
+pub use durations::duration;
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
 pub use names::{listed, nearest};

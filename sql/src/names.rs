@@ -1,10 +1,11 @@
 //! Names in messages: the nearest one to a misspelt name, and lists that stay short. The one place where this is decided.
 
 /// Returns the candidate that a user most likely meant, if one is near enough: at most a third of the letters differ (at least one
-/// may, at most three).
+/// may, at most three). A name of one letter has no near one: every other letter would be.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
-    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    let letters = name.chars().count();
+    let allowed = if letters < 2 { 0 } else { (letters / 3).clamp(1, 3) };
     candidates
         .into_iter()
         .map(|candidate| (distance(&name, &candidate.to_lowercase()), candidate))
@@ -65,6 +66,7 @@ mod tests {
             ("ordres", Some("orders")),
             ("custmers", Some("customers")),
             ("flights", None),
+            ("o", None),
         ] {
             assert_eq!(nearest(written, names), meant, "{written}");
         }

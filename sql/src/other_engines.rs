@@ -18,7 +18,10 @@ pub(crate) fn data_type(name: &str) -> Option<&'static str> {
 /// Returns the suggestions for functions that are SQL, each once.
 #[cfg(test)]
 pub(crate) fn suggestions() -> std::collections::BTreeSet<&'static str> {
-    const PROSE: [&str; 6] = [
+    const PROSE: [&str; 9] = [
+        TUMBLED,
+        HOPPED,
+        IN_SESSIONS,
         SECONDS_BETWEEN,
         TIME_OF_EVENT,
         AN_ID,
@@ -43,9 +46,24 @@ const ALL_VALUES: &str = "array_agg(x)";
 const EXTRACTED: &str = "regexp_match(text, pattern)[1]";
 const AN_ID: &str = "an id of the body, or _sequence";
 const UNNESTED_MEMBER: &str = "unnest(list), where the column is declared as a list";
+const TUMBLED: &str = "FROM TUMBLE(source, time_column, INTERVAL '1 hour'), which adds window_start and window_end";
+const HOPPED: &str =
+    "FROM HOP(source, time_column, INTERVAL '5 minutes', INTERVAL '1 hour'), which adds window_start and window_end";
+const IN_SESSIONS: &str =
+    "FROM SESSION(source, time_column, INTERVAL '30 minutes' PARTITION BY key), which adds window_start and window_end";
 const TIME_OF_EVENT: &str = "a time of the events: a column of the body, or _timestamp";
 
-const FUNCTIONS: [Pair; 69] = [
+const FUNCTIONS: [Pair; 79] = [
+    ("tumble", TUMBLED),
+    ("tumble_start", TUMBLED),
+    ("tumble_end", TUMBLED),
+    ("hop", HOPPED),
+    ("hop_start", HOPPED),
+    ("hop_end", HOPPED),
+    ("session_start", IN_SESSIONS),
+    ("session_end", IN_SESSIONS),
+    ("time_window", TUMBLED),
+    ("window", TUMBLED),
     ("age", "b - a"),
     ("approx_count_distinct", "approx_distinct(x)"),
     ("array_size", "cardinality(list)"),
@@ -169,6 +187,40 @@ pub(crate) fn statement(words: &[&str]) -> Option<(&'static str, &'static str)> 
             ("every view here is kept up to date", "write CREATE MATERIALIZED VIEW name AS SELECT ...")
         }
         ["CREATE", "INDEX" | "UNIQUE", ..] => ("a view has no indexes: its rows are in Parquet files", "leave the statement out"),
+        ["CREATE", "TEMPORARY" | "TEMP" | "RECURSIVE", "VIEW", ..] => {
+            ("a view is either kept or a name for a query", "write CREATE MATERIALIZED VIEW name AS SELECT ..., or CREATE VIEW")
+        }
+        ["CREATE", "MACRO" | "PROCEDURE" | "AGGREGATE", ..] => (
+            "functions here are SQL expressions over the values of one row",
+            "write CREATE FUNCTION name(a INT, b INT) RETURNS INT RETURN a + b",
+        ),
+        ["CREATE", "TYPE" | "DOMAIN", ..] => {
+            ("types have no names of their own", "write the type where it is used: STRUCT<a INT, b VARCHAR>")
+        }
+        ["CREATE", "SCHEMA" | "DATABASE" | "CATALOG", ..] | ["USE" | "ATTACH", ..] => {
+            ("names have no schema here: a folder is one catalog", "leave the statement out")
+        }
+        ["CREATE", "TASK" | "PIPE" | "TRIGGER" | "JOB" | "SUBSCRIPTION" | "PUBLICATION", ..] => {
+            ("every view here is kept up to date by itself", "write CREATE MATERIALIZED VIEW name AS SELECT ...")
+        }
+        ["CREATE", "SEQUENCE", ..] => {
+            ("events are numbered by their stream", "declare the column _sequence BIGINT UNSIGNED in the source")
+        }
+        ["REFRESH", ..] => {
+            ("every view here is kept up to date", "leave the statement out; `alluvium rebuild VIEW` computes one anew")
+        }
+        ["ALTER", ..] => {
+            ("the files are the whole truth", "change the statement that declares it; a view is rebuilt where it has to be")
+        }
+        ["SHOW" | "DESCRIBE" | "DESC" | "EXPLAIN", ..] => {
+            ("this asks, and these files declare", "run `alluvium check`, `alluvium explain VIEW` or `alluvium status`")
+        }
+        ["PRAGMA" | "DECLARE" | "VACUUM" | "ANALYZE" | "CALL" | "EXECUTE" | "DO", ..] => {
+            ("this statement is not for these files", "leave it out; settings stand in alluvium.toml")
+        }
+        ["BEGIN" | "COMMIT" | "ROLLBACK" | "START", ..] => {
+            ("each commit of Alluvium is one transaction by itself", "leave the statement out")
+        }
         _ => return None,
     })
 }

@@ -131,6 +131,38 @@ impl Text {
         found.map(|token| self.span(token.span))
     }
 
+    /// The ORDER BY with which a statement ends outside of all parentheses, where nothing says how many rows are wanted.
+    pub(crate) fn last_order(&self) -> Option<Location> {
+        let mut depth = 0usize;
+        let mut order = None;
+        for pair in self.tokens.windows(2) {
+            match pair[0].token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                _ if depth == 0 && is_word(&pair[0], "ORDER") && is_word(&pair[1], "BY") => order = Some(pair[0].span),
+                _ if depth == 0 && ["LIMIT", "FETCH", "OFFSET", "TOP"].iter().any(|word| is_word(&pair[0], word)) => return None,
+                _ if is_word(&pair[0], "DISTINCT") && is_word(&pair[1], "ON") => return None,
+                _ => {}
+            }
+        }
+        order.map(|span| self.span(span))
+    }
+
+    /// The last opening parenthesis that is not closed.
+    pub(crate) fn unclosed(&self) -> Option<Location> {
+        let mut open = Vec::new();
+        for token in &self.tokens {
+            match token.token {
+                Token::LParen => open.push(token.span),
+                Token::RParen => {
+                    open.pop();
+                }
+                _ => {}
+            }
+        }
+        open.pop().map(|span| self.span(span))
+    }
+
     /// Finds the first token that is this symbol.
     pub(crate) fn symbol(&self, symbol: &str) -> Option<Location> {
         let found = self.tokens.iter().find(|token| token.token.to_string() == symbol);

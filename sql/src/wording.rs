@@ -2,6 +2,7 @@
 
 use datafusion::common::DataFusionError;
 
+use crate::other_engines;
 use crate::type_names::{nearest_type, sql_types};
 
 /// What is wrong, and what to do.
@@ -24,7 +25,9 @@ pub(crate) fn of_message(message: &str) -> Wording {
     let message = without_kinds(message.trim());
     of_values(message)
         .or_else(|| of_types(message))
+        .or_else(|| of_calls(message))
         .or_else(|| of_grammar(message))
+        .or_else(|| of_shapes(message))
         .unwrap_or_else(|| Wording { message: first_lower(sql_types(message).trim()), help: None })
 }
 
@@ -73,7 +76,8 @@ fn of_values(message: &str) -> Option<Wording> {
 /// Rewords errors about types that do not fit.
 fn of_types(message: &str) -> Option<Wording> {
     if let Some(written) = message.strip_prefix("Unsupported SQL type ") {
-        return wording(format!("no type is named {written}"), nearest_type(written));
+        let here = other_engines::data_type(written).map(|here| format!("write {here}"));
+        return wording(format!("no type is named {written}"), here.unwrap_or_else(|| nearest_type(written)));
     }
     let pair = message
         .strip_prefix("Cannot coerce arithmetic expression ")
@@ -89,6 +93,38 @@ fn of_types(message: &str) -> Option<Wording> {
     if message.starts_with("Unexpected argument type to 'json_") && message.contains("got Struct(") {
         return wording("-> and ->> read JSON text, and this is a STRUCT", "write a dot: data.member");
     }
+    if let Some(rest) = message.strip_prefix("Cannot access field at argument ")
+        && let Some((_, data_type)) = rest.split_once(": type ")
+        && let Some(data_type) = data_type.strip_suffix(" is not Struct, Map, or Null")
+    {
+        let data_type = sql_types(data_type);
+        let help = match data_type.ends_with("[]") {
+            true => "write a number first, as in items[1].member, or make a row of each: FROM t, UNNEST(t.items) AS i(item)",
+            false => "only a STRUCT has members",
+        };
+        return wording(format!("this is of type {data_type}, which has no members"), help);
+    }
+    if let Some((from, _)) = message.strip_prefix("Cannot automatically convert ").and_then(|rest| rest.split_once(" to Boolean"))
+    {
+        return wording(
+            format!("a condition is true or false, and this is of type {}", sql_types(from)),
+            "compare it with something, or write IS NOT NULL after it",
+        );
+    }
+    if let Some(rest) = message.strip_prefix("Incompatible inputs for Union: Previous inputs were of type ")
+        && let Some((first, rest)) = rest.split_once(", but got incompatible type ")
+        && let Some((other, column)) = rest.split_once(" on column ")
+    {
+        return wording(
+            format!(
+                "the column {} of UNION is {} on one side and {} on the other",
+                column.trim_matches('\''),
+                sql_types(first),
+                sql_types(other)
+            ),
+            "cast one side: CAST(x AS type)",
+        );
+    }
     if let Some(rest) = message.strip_prefix("Cannot create filter with non-boolean predicate ")
         && let Some((predicate, data_type)) = rest.rsplit_once(" returning ")
     {
@@ -101,18 +137,51 @@ fn of_types(message: &str) -> Option<Wording> {
             "compare it with something, or write IS NOT NULL after it",
         );
     }
-    let call = message.split_once("No function matches the given name and argument types '");
-    if let Some((call, rest)) = call.and_then(|(_, rest)| rest.split_once('\'')) {
-        let mut known: Vec<String> = rest.lines().filter_map(|line| line.strip_prefix('\t')).map(sql_types).collect();
-        known.retain(|line| !line.starts_with("Candidate"));
-        known.truncate(6);
-        let help = match known.is_empty() {
-            true => "cast the arguments: CAST(x AS type)".to_owned(),
-            false => format!("there are {}; cast what does not fit: CAST(x AS type)", known.join(", ")),
-        };
-        return wording(format!("there is no {}", sql_types(call)), help);
-    }
     None
+}
+
+/// Calls of functions with arguments that they do not take.
+fn of_calls(message: &str) -> Option<Wording> {
+    let (_, call) = message.split_once("No function matches the given name and argument types '")?;
+    let (call, rest) = call.split_once('\'')?;
+    let call = sql_types(call);
+    let told = format!("there is no {call}");
+    if let Some((name @ ("date_part" | "date_trunc" | "date_bin"), arguments)) = call.split_once('(')
+        && ["TIMESTAMP", "DATE", "TIME"].iter().any(|time| arguments.starts_with(time))
+    {
+        let first = if name == "date_bin" { "INTERVAL '15 minutes'" } else { "'hour'" };
+        return wording(told, format!("the time comes last: {name}({first}, at)"));
+    }
+    let mut known: Vec<String> = Vec::new();
+    for line in rest.lines().filter_map(|line| line.strip_prefix('\t')).filter(|line| !line.starts_with("Candidate")) {
+        let line = classes_of_types(&sql_types(line));
+        // A function that checks its arguments by itself does not say which they are.
+        if !line.contains("UserDefined") && !known.contains(&line) {
+            known.push(line);
+        }
+    }
+    known.truncate(6);
+    let help = match known.is_empty() {
+        true => "cast the arguments, CAST(x AS type), or give it as many as it takes".to_owned(),
+        false => format!("there are {}; cast what does not fit: CAST(x AS type)", known.join(", ")),
+    };
+    wording(told, help)
+}
+
+/// The words of signatures for several types.
+fn classes_of_types(signature: &str) -> String {
+    let Some((name, arguments)) = signature.split_once('(') else { return signature.to_owned() };
+    let arguments = arguments.trim_end_matches(')').split(", ").map(|argument| match argument {
+        "String" => "VARCHAR",
+        "Integer" => "BIGINT",
+        "Float" => "DOUBLE",
+        "Numeric" => "DECIMAL",
+        "Date" => "DATE",
+        "Time" => "TIME",
+        "Interval" | "Duration" => "INTERVAL",
+        other => other,
+    });
+    format!("{name}({})", arguments.collect::<Vec<_>>().join(", "))
 }
 
 /// Rewords errors about something in a place where it is not allowed.
@@ -132,14 +201,68 @@ fn of_grammar(message: &str) -> Option<Wording> {
             "write CREATE MATERIALIZED VIEW name AS SELECT ...; to change rows, publish an event to the stream",
         );
     }
-    if message.contains("queries have different number of columns") {
-        return wording(first_lower(message), "select as many columns on each side; NULL AS name fills one in");
+    if let Some(operator) = message.strip_suffix(" queries have different number of columns") {
+        return wording(
+            format!("the sides of {operator} select different numbers of columns"),
+            "select as many columns on each side; NULL AS name fills one in",
+        );
+    }
+    if let Some((column, _)) = message.split_once("' must appear in GROUP BY clause") {
+        let column = sql_types(column.trim_start_matches('\''));
+        return wording(
+            format!("{column} is neither in GROUP BY nor in an aggregate"),
+            format!("add it to GROUP BY, or say which value of the group is meant: max({column}), any_value({column})"),
+        );
+    }
+    if let Some((condition, _)) =
+        message.strip_prefix("HAVING clause references: ").and_then(|rest| rest.split_once(" must appear in the GROUP BY"))
+    {
+        return wording(
+            format!(
+                "HAVING is asked of each group, and {} reads what is neither in GROUP BY nor in an aggregate",
+                sql_types(condition)
+            ),
+            "write WHERE for a condition of each row, or aggregate in it",
+        );
+    }
+    if message.starts_with("Too many columns! The subquery") {
+        return wording("a subquery that stands for a value has one column, and this one has more", "select one column");
+    }
+    if message.starts_with("Aggregate function calls cannot be nested") {
+        return wording(
+            "an aggregate cannot stand in the arguments of another one",
+            "aggregate in a subquery in FROM, and aggregate its rows around it",
+        );
     }
     None
 }
 
+/// Queries of a form that DataFusion reads and has no plan for. Its words for them are a syntax tree.
+fn of_shapes(message: &str) -> Option<Wording> {
+    const OTHERWISE: &str = "write it otherwise; what is not there yet stands in the README";
+    if message.contains("does not support logical expression OuterReferenceColumn") || message.contains("outer_ref(") {
+        return wording(
+            "a subquery reads a column of the query around it in a way that has no plan yet",
+            "join the relation of the subquery, and aggregate or rank its rows by what they are joined on",
+        );
+    }
+    if message.contains("does not support logical expression") {
+        return wording(
+            "EXISTS, IN (SELECT ...) and subqueries of one value have no plan where this one stands",
+            "compute it as a column of a subquery in FROM, and use the column",
+        );
+    }
+    let is_debug = ["Ident {", "Span(", "Field {", "Column {", "TokenWithSpan"].iter().any(|part| message.contains(part));
+    if !is_debug {
+        return None;
+    }
+    let said = message.split(['{', '[', '(']).next().unwrap_or_default().trim().trim_end_matches(':');
+    let said = said.replace("ast node", "part").replace("in sqltorel", "");
+    wording(format!("this form of a query has no plan: {}", first_lower(&said)), OTHERWISE)
+}
+
 /// Strips the kinds of error that DataFusion and Arrow put in front of their messages.
-fn without_kinds(mut message: &str) -> &str {
+pub(crate) fn without_kinds(mut message: &str) -> &str {
     const KINDS: [&str; 12] = [
         "Error during planning: ",
         "This feature is not implemented: ",

@@ -48,13 +48,24 @@ pub async fn views(catalog: &Catalog, events: &[Event]) -> Result<Vec<Bag>, Data
     Ok(bags)
 }
 
-/// Returns the rows of every view, computed from its text without Alluvium's planner.
-pub async fn plain(catalog: &Catalog, queries: &BTreeMap<String, String>, events: &[Event]) -> Result<Vec<Bag>, DataFusionError> {
+/// Returns the rows of every view, computed from its text without Alluvium's planner. `named` are plain views, each after those that it reads.
+pub async fn plain(
+    catalog: &Catalog,
+    queries: &BTreeMap<String, String>,
+    named: &[(String, String)],
+    events: &[Event],
+) -> Result<Vec<Bag>, DataFusionError> {
     let context = session();
     let mut tables: BTreeMap<String, Arc<dyn TableSource>> =
         source_tables(catalog, events).into_iter().map(|(name, table)| (name, provider_as_source(table))).collect();
     let mut bags = Vec::new();
     for view in &catalog.views {
+        for (name, query) in named {
+            // One over a view that is not there yet is planned before the next.
+            if let Ok(plan) = plan_query(&context.state(), dialect::parse(query)?, tables.clone()) {
+                tables.insert(name.clone(), provider_as_source(context.execute_logical_plan(plan).await?.into_view()));
+            }
+        }
         let plan = plan_query(&context.state(), dialect::parse(&queries[&view.name])?, tables.clone())?;
         let frame = context.execute_logical_plan(plan).await?;
         tables.insert(view.name.clone(), provider_as_source(frame.clone().into_view()));

@@ -24,6 +24,8 @@ struct Streams {
     runtime: tokio::runtime::Runtime,
     declarations: String,
     queries: BTreeMap<String, String>,
+    /// Plain views and their queries, in the order of the file.
+    named: Vec<(String, String)>,
     events: Vec<Event>,
     expected: Option<Class>,
     seed: u64,
@@ -50,6 +52,9 @@ impl DB for Streams {
             self.declarations.push_str(&format!("{sql};\n"));
             if let Some((head, query)) = sql.split_once(" AS ").filter(|_| upper.starts_with("CREATE MATERIALIZED VIEW")) {
                 self.queries.insert(head.split_whitespace().nth(3).unwrap().to_owned(), query.to_owned());
+            }
+            if let Some((head, query)) = sql.split_once(" AS ").filter(|_| upper.starts_with("CREATE VIEW")) {
+                self.named.push((head.split_whitespace().nth(2).unwrap().to_owned(), query.to_owned()));
             }
             self.catalog("")?;
         } else if upper.starts_with("INSERT INTO") {
@@ -109,7 +114,7 @@ impl Streams {
             if self.declarations.contains("CREATE FUNCTION") {
                 oracle::views(&catalog, &self.events).await
             } else {
-                oracle::plain(&catalog, &queries, &self.events).await
+                oracle::plain(&catalog, &queries, &self.named, &self.events).await
             }
         });
         let plain = plain.map_err(|error| Failure(error.to_string()))?;
@@ -158,7 +163,16 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn streams(seed: u64, failures: Arc<Mutex<Vec<String>>>) -> Streams {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    Streams { runtime, declarations: String::new(), queries: BTreeMap::new(), events: Vec::new(), expected: None, seed, failures }
+    Streams {
+        runtime,
+        declarations: String::new(),
+        queries: BTreeMap::new(),
+        named: Vec::new(),
+        events: Vec::new(),
+        expected: None,
+        seed,
+        failures,
+    }
 }
 
 #[test]

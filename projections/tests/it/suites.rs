@@ -52,7 +52,7 @@ async fn one(name: &str, declarations: &str, query: &str, events: &[Event], smal
     let catalog = Catalog::load(&[SqlFile { path: name.to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"));
     let asked = catalog.views.iter().position(|view| view.name == "asked").unwrap();
     let queries = BTreeMap::from([("asked".to_owned(), query.trim().trim_end_matches(';').to_owned())]);
-    let plain = oracle::plain(&catalog, &queries, events).await.unwrap();
+    let plain = oracle::plain(&catalog, &queries, &[], events).await.unwrap();
     let mut prefixes = Prefixes::default();
     for cut in [Cut::Every(usize::MAX), Cut::Every(1_000), Cut::Large(seed, events.len() / 4)] {
         let (kept, _) = hold(&catalog, events, &cut, &mut prefixes).await;

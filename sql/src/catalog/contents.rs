@@ -29,7 +29,7 @@ pub struct Catalog {
     pub sources: BTreeMap<String, Source>,
     /// The views, each after those that it reads.
     pub views: Vec<View>,
-    /// The statement of each function, by name, without the semicolon.
+    /// The statement of each function and of each plain view, by name, without the semicolon.
     pub functions: BTreeMap<String, String>,
 }
 

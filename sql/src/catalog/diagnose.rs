@@ -1,25 +1,36 @@
 //! Turns DataFusion's errors into ours: with a place in the file, and in words for someone who writes SQL, not Rust.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`columns`] | columns and members that are not known, or known twice |
+//! | [`expressions`] | where an expression stands in the syntax tree |
 
-use std::collections::BTreeSet;
+mod columns;
+mod expressions;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Fields};
-use datafusion::common::{Column, DataFusionError, Diagnostic, SchemaError};
-use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr};
+use datafusion::common::{DataFusionError, SchemaError};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan, Tokenizer};
 
+use self::columns::{qualified, twin_columns, unknown_column, unknown_member};
 use crate::catalog::statements::{parse_error, unreadable};
 use crate::catalog::types::normalized;
+use crate::dialect;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
-use crate::names::{nearest, written};
+use crate::names::nearest;
 use crate::other_engines;
 use crate::planner::Spot;
 use crate::session::session_state;
 use crate::text::Text;
 use crate::type_names::sql_types;
-use crate::wording::{Wording, first_lower, of_message};
+use crate::wording::{Wording, first_lower, of_message, without_kinds};
 
 /// The names that a misspelt name can mean.
 #[derive(Debug, Clone, Default)]
@@ -28,11 +39,21 @@ pub(crate) struct Known {
     pub(crate) functions: BTreeSet<String>,
     /// Names of members of structs.
     pub(crate) members: BTreeSet<String>,
+    /// Columns by name, with their types as SQL writes them.
+    pub(crate) types: BTreeMap<String, String>,
 }
 
 impl Known {
+    /// Adds the columns of a relation.
+    pub(crate) fn add_columns(&mut self, fields: &Fields) {
+        self.add_members(fields);
+        for field in fields {
+            self.types.insert(field.name().clone(), sql_types(&field.data_type().to_string()));
+        }
+    }
+
     /// Adds the members of all structs among some columns, at any depth.
-    pub(crate) fn add_members(&mut self, fields: &Fields) {
+    fn add_members(&mut self, fields: &Fields) {
         for field in fields {
             match field.data_type() {
                 DataType::Struct(inner) => {
@@ -61,12 +82,24 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
         Spot::Output(name) => output(query, name, text).or_else(|| text.word("SELECT")),
         Spot::Whole => None,
     };
-    Error { message, help: Some(help), at: at.unwrap_or_else(|| text.head()) }
+    let at = at.unwrap_or_else(|| text.head());
+    // The columns of a `*` have no AS.
+    let help = match (spot, at.file.text.as_bytes().get(at.offset)) {
+        (Spot::Output(name), Some(b'*')) => {
+            format!("write the columns in place of *, as in a.{name}, b.{name} AS other")
+        }
+        _ => help,
+    };
+    Error { message, help: Some(help), at }
 }
 
-/// Returns the place of the last column with this name in the outermost SELECT.
+/// Where the last column of this name stands in the outermost SELECT, or the `*` that gives it.
 fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
     let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let wildcard = select.projection.iter().rev().find_map(|item| match item {
+        SelectItem::Wildcard(options) => Some(options.wildcard_token.0.span),
+        _ => None,
+    });
     let mut spans = select.projection.iter().filter_map(|item| {
         let named = match item {
             SelectItem::ExprWithAlias { alias, .. } => alias,
@@ -76,7 +109,7 @@ fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
         };
         (normalized(named) == name).then_some(named.span)
     });
-    spans.next_back().map(|span| text.span(span))
+    spans.next_back().or(wildcard).map(|span| text.span(span))
 }
 
 /// Returns the error for a fault that nothing a user writes can cause.
@@ -108,7 +141,24 @@ pub fn query_error(error: &DataFusionError, sql: &str) -> Error {
         known.functions = state.scalar_functions().keys().chain(state.aggregate_functions().keys()).cloned().collect();
         known.functions.extend(state.window_functions().keys().cloned());
     }
-    from_datafusion(error, None, &text, &known)
+    let query = match dialect::parse(sql) {
+        Ok(Statement::Statement(statement)) => match *statement {
+            SqlStatement::Query(query) => Some(*query),
+            _ => None,
+        },
+        _ => None,
+    };
+    from_datafusion(error, query.as_ref(), &text, &known)
+}
+
+/// An error of planning a view down to the operators that run it, at what it is about in the view's statement.
+#[must_use]
+pub fn plan_error(told: &str, statement: &Location) -> Error {
+    let Wording { message, help } = of_message(told);
+    let help = help.or_else(|| Some("write the query otherwise; this form of it has no plan yet".to_owned()));
+    let text = Text::of(statement);
+    let at = text.and_then(|text| place_of(told, &text));
+    Error { message, help, at: at.unwrap_or_else(|| statement.clone()) }
 }
 
 /// Turns an error of parsing names and types, or of planning, into ours.
@@ -122,8 +172,7 @@ pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, te
         })
     });
     if let Some(SchemaError::FieldNotFound { field, valid_fields }) = schema_error(error) {
-        let at = at.or_else(|| text.word(field.name())).unwrap_or_else(|| text.head());
-        return Error { message: unknown_column(field), help: nearest_column(field, valid_fields), at };
+        return unknown_column(field, valid_fields, query, text, at);
     }
     if let (Some(SchemaError::AmbiguousReference { field }), None) = (schema_error(error), &at) {
         return twin_columns(field.name(), query, text);
@@ -156,16 +205,53 @@ pub(crate) fn from_datafusion(error: &DataFusionError, query: Option<&Query>, te
     if matches!(error.find_root(), DataFusionError::Internal(_)) {
         return internal(error, at.unwrap_or_else(|| text.head()));
     }
+    if let Some(name) = twin_expressions(message) {
+        return twin_columns(&name, query, text);
+    }
     let Wording { message: said, help } = of_message(message);
     let help =
         help.or_else(|| diagnostic.and_then(|found| found.helps.first()).map(|help| first_lower(&sql_types(&help.message))));
-    let at = json_operator(message, text).or(at).or_else(|| place_of(message, text)).unwrap_or_else(|| text.head());
+    let in_query = |message: &str| query.and_then(|query| place_in_query(message, query, &known.types));
+    let of_query = in_query(message).or_else(|| in_query(without_kinds(&root))).map(|span| text.span(span));
+    let at = json_operator(message, text).or(of_query).or(at).or_else(|| place_of(message, text)).unwrap_or_else(|| text.head());
     Error { message: said, help, at }
 }
 
 /// Returns the place of the operator that a message of the JSON functions is about. The span of the message is that of the member.
 fn json_operator(message: &str, text: &Text) -> Option<Location> {
     message.contains("Unexpected argument type to 'json_").then(|| text.symbol("->>").or_else(|| text.symbol("->")))?
+}
+
+/// Where the expression that a message is about stands.
+fn place_in_query(message: &str, query: &Query, types: &BTreeMap<String, String>) -> Option<SqlSpan> {
+    if let Some((left, operator, right)) = pair_of(message) {
+        return expressions::operation(query, &operator, (&left, &right), types);
+    }
+    if let Some((_, calls)) = message.split_once("function calls cannot be nested: '") {
+        let (inner, outer) = calls.split_once("' is nested inside '")?;
+        return expressions::nested_call(query, outer.split('(').next()?, inner.split('(').next()?);
+    }
+    if message.contains(" to Boolean") || message.contains("to BOOLEAN") {
+        return expressions::filter(query);
+    }
+    if message.starts_with("HAVING clause references") {
+        return expressions::having(query);
+    }
+    if message.starts_with("Cannot access field at argument") {
+        return expressions::member_of_list(query, types);
+    }
+    message.starts_with("Too many columns! The subquery").then(|| expressions::several_columns(query))?
+}
+
+/// The name that two expressions of a SELECT have, in a message about them.
+fn twin_expressions(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("require unique expression names but the expression \"")?;
+    let (first, rest) = rest.split_once("\" at position ")?;
+    rest.contains("have the same name").then(|| {
+        let name = first.rsplit_once(" AS ").map_or(first, |(_, alias)| alias);
+        let name = if name.contains('(') { name } else { name.rsplit('.').next().unwrap_or(name) };
+        sql_types(name.trim_matches('"'))
+    })
 }
 
 /// Returns the place in a statement of the words that a message mentions.
@@ -182,48 +268,21 @@ fn place_of(message: &str, text: &Text) -> Option<Location> {
     let word = WORDS.iter().find(|(part, _)| message.contains(part)).and_then(|(_, word)| text.word(word));
     let named = || message.rsplit_once("Unsupported SQL type ").and_then(|(_, name)| text.word(name.split('(').next()?));
     let place = word.or_else(named).or_else(|| text.quoted_in(message)).or_else(|| called(message, text));
-    place.or_else(|| if message.contains("Divide by zero") { text.symbol("/") } else { text.symbol(operator_of(message)?) })
+    place.or_else(|| if message.contains("Divide by zero") { text.symbol("/") } else { text.symbol(&pair_of(message)?.1) })
 }
 
-/// Returns the operator whose two types do not go together: the message has it between them.
-fn operator_of(message: &str) -> Option<&str> {
-    let is_pair = message.contains("Cannot coerce arithmetic") || message.contains("Cannot infer common argument type");
-    let mut words = message.split(' ').filter(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation()));
-    words.next().filter(|_| is_pair)
-}
-
-fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
-    let help = match nearest(name, known.members.iter().map(String::as_str)) {
-        Some(near) if near != name && near.eq_ignore_ascii_case(name) => {
-            Some(format!("did you mean {}? Quotes keep capital letters", written(near)))
-        }
-        Some(near) => Some(format!("did you mean {}?", written(near))),
-        None if known.members.is_empty() => None,
-        None => Some(format!("there are {}", known.members.iter().cloned().collect::<Vec<_>>().join(", "))),
+/// An operator whose two types do not go together, between them.
+fn pair_of(message: &str) -> Option<(String, String, String)> {
+    let pair = match message.split_once("Cannot coerce arithmetic expression ") {
+        Some((_, pair)) => pair.strip_suffix(" to valid types").unwrap_or(pair),
+        None => message.split_once("Cannot infer common argument type for ")?.1.split_once("operation ")?.1,
     };
-    let at = text.literal(name).or_else(|| text.word(name)).unwrap_or_else(|| text.head());
-    Error { message: format!("the struct has no member {name}"), help, at }
-}
-
-/// Returns the columns that an ambiguous name can mean, as they have to be written.
-fn qualified(diagnostic: Option<&Diagnostic>, name: &str) -> String {
-    let notes = diagnostic.map(|found| found.notes.as_slice()).unwrap_or_default();
-    let columns = notes.iter().filter_map(|note| note.message.strip_prefix("possible column "));
-    let columns: Vec<&str> =
-        columns.filter(|column| column.rsplit('.').next().is_some_and(|last| last.trim_matches('"') == name)).collect();
-    match columns.as_slice() {
-        [] => format!("relation.{name}"),
-        columns => columns.join(" or "),
-    }
-}
-
-/// Returns the error for two columns of one SELECT with the same name.
-fn twin_columns(name: &str, query: Option<&Query>, text: &Text) -> Error {
-    Error {
-        message: format!("two columns of the view are named {name}"),
-        help: Some("give one of them another name with AS".to_owned()),
-        at: query.and_then(|query| output(query, name, text)).or_else(|| text.word("SELECT")).unwrap_or_else(|| text.head()),
-    }
+    let pair = sql_types(pair);
+    let is_operator =
+        |word: &&str| matches!(*word, "AND" | "OR") || (!word.is_empty() && word.chars().all(|c| c.is_ascii_punctuation()));
+    let operator = pair.split(' ').find(is_operator)?.to_owned();
+    let (left, right) = pair.split_once(&format!(" {operator} "))?;
+    Some((left.to_owned(), operator.clone(), right.to_owned()))
 }
 
 fn schema_error(error: &DataFusionError) -> Option<&SchemaError> {
@@ -236,29 +295,7 @@ fn schema_error(error: &DataFusionError) -> Option<&SchemaError> {
     }
 }
 
-fn unknown_column(field: &Column) -> String {
-    match &field.relation {
-        Some(relation) => format!("{relation} has no column {}", field.name()),
-        None => format!("no column is named {}", field.name()),
-    }
-}
-
-fn nearest_column(field: &Column, valid: &[Column]) -> Option<String> {
-    let names: Vec<&str> = valid.iter().map(Column::name).collect();
-    if let Some(exact) = names.iter().find(|name| **name != field.name() && name.eq_ignore_ascii_case(field.name())) {
-        return Some(format!("did you mean {}? Quotes keep capital letters", written(exact)));
-    }
-    if let Some(other) = valid.iter().find(|column| column.name() == field.name()) {
-        return Some(format!("did you mean {}?", other.flat_name()));
-    }
-    match nearest(field.name(), names.iter().copied()) {
-        Some(near) => Some(format!("did you mean {}?", written(near))),
-        None if names.is_empty() => None,
-        None => Some(format!("there are {}", names.join(", "))),
-    }
-}
-
-/// Returns the first quoted word after a prefix.
+/// The first quoted word after a prefix.
 fn quoted_after(message: &str, prefix: &str) -> Option<String> {
     let (_, rest) = message.split_once(prefix)?;
     rest.split('\'').nth(1).map(str::to_owned)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::catalog::diagnose::{Known, from_datafusion, refused};
 use crate::catalog::functions::Functions;
+use crate::catalog::named_queries::NamedQueries;
 use crate::catalog::order;
 use crate::catalog::read::{Declarations, read};
 use crate::catalog::relations::relations_read_by;
@@ -37,7 +38,9 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
     let declared = std::mem::take(&mut declarations.functions);
     declarations.function_names.extend(declared.keys().cloned());
     let broken = std::mem::take(&mut declarations.broken_functions);
-    let statements = declared.iter().map(|(name, function)| (name.clone(), function.statement().to_owned())).collect();
+    let plain = declarations.views.values().filter(|view| !view.kept).map(|view| (view.name.clone(), view.text.sql().to_owned()));
+    let of_functions = declared.iter().map(|(name, function)| (name.clone(), function.statement().to_owned()));
+    let statements = plain.chain(of_functions).collect();
     let functions = Functions::new(declared, broken, &declarations.function_names, errors);
     let mut views = std::mem::take(&mut declarations.views);
     views.retain(|name, view| {
@@ -55,18 +58,21 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
     let mut relations: BTreeMap<String, Relation> =
         declarations.sources.iter().map(|(name, source)| (name.clone(), Relation::of_source(source))).collect();
     let mut catalog = Catalog { sources: declarations.sources, views: Vec::new(), functions: statements };
+    let mut named = NamedQueries::default();
     for name in order {
-        let (Some(view), Some(read)) = (declarations.views.get(&name), reads.get(&name)) else { continue };
-        if !read.iter().all(|read| relations.contains_key(read)) {
+        let (Some(view), Some(named_read)) = (declarations.views.get(&name), reads.get(&name)) else { continue };
+        if !named_read.iter().all(|read| relations.contains_key(read) || named.contains(read)) {
             continue;
         }
+        let (query, read) = named.written_out(&view.query, named_read);
         let mut known: BTreeMap<String, Relation> =
             relations.iter().filter(|(name, _)| read.contains(*name)).map(|(n, r)| (n.clone(), r.clone())).collect();
         let timed: BTreeSet<String> = known.values().flat_map(|relation| relation.timed.iter().cloned()).collect();
         if view.options.emit == Emit::Final || view.options.retain.is_some() {
             known.extend(timed.iter().filter_map(|name| Some((name.clone(), relations.get(name)?.clone()))));
         }
-        match plan_view(&view.query, &known, &view.options) {
+        match plan_view(&query, &known, &view.options) {
+            Ok(_) if !view.kept => named.add(view, named_read),
             Ok(plan) => {
                 let relation = Relation::of_view(&plan, timed, &relations);
                 relations.insert(name.clone(), relation);
@@ -81,7 +87,7 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
             Err(Refusal::DataFusion(error)) => {
                 let mut meant = Known { functions: declarations.function_names.clone(), ..Known::default() };
                 for relation in known.values() {
-                    meant.add_members(relation.schema.fields());
+                    meant.add_columns(relation.schema.fields());
                 }
                 errors.push(from_datafusion(&error, Some(&view.query), &view.text, &meant));
             }

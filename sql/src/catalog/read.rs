@@ -136,11 +136,11 @@ impl Declarations {
 
 fn declared_view(statement: &SqlStatement, parsed: &Parsed, errors: &mut Vec<Error>) -> Option<Declared> {
     match statement {
-        SqlStatement::CreateView(view) if view.materialized => views::declared(view, parsed, errors),
+        SqlStatement::CreateView(view) => views::declared(view, parsed, errors),
         _ => {
             errors.push(Error {
                 message: "this statement is not for these files".to_owned(),
-                help: Some("write CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW or CREATE FUNCTION".to_owned()),
+                help: Some("write CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW or CREATE FUNCTION".to_owned()),
                 at: parsed.text.head(),
             });
             None

@@ -21,8 +21,8 @@ use crate::other_engines;
 use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
 
-/// What a file may hold, for messages.
-const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW and CREATE FUNCTION statements";
+/// What may stand in a file, for messages.
+const ALLOWED: &str = "a file holds CREATE EXTERNAL TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW and CREATE FUNCTION statements";
 
 /// A statement with its tokens, which carry their places in the file.
 #[derive(Debug, Clone)]
@@ -121,13 +121,15 @@ fn refuse_other_statements(text: &Text) -> Result<(), Error> {
         ),
         ["CREATE", "EXTERNAL", "TABLE", "IF", ..]
         | ["CREATE", "MATERIALIZED", "VIEW", "IF", ..]
+        | ["CREATE", "VIEW", "IF", ..]
         | ["CREATE", "FUNCTION", "IF", ..] => {
             refuse("IF NOT EXISTS has no meaning here: each name is declared once", "leave out IF NOT EXISTS")
         }
-        ["CREATE", "EXTERNAL", "TABLE", ..] | ["CREATE", "MATERIALIZED", "VIEW", ..] | ["CREATE", "FUNCTION", ..] => Ok(()),
+        ["CREATE", "EXTERNAL", "TABLE", ..] | ["CREATE", "MATERIALIZED", "VIEW", ..] | ["CREATE", "VIEW" | "FUNCTION", ..] => {
+            Ok(())
+        }
         ["CREATE", "UNBOUNDED", ..] => refuse("every source is unbounded", "write CREATE EXTERNAL TABLE"),
         ["CREATE", "EXTERNAL", ..] => refuse("a source is a table", "write CREATE EXTERNAL TABLE"),
-        ["CREATE", "VIEW", ..] => refuse("a plain VIEW is not kept", "write CREATE MATERIALIZED VIEW name AS SELECT ..."),
         ["CREATE", "TABLE", ..] => refuse(
             "a table of its own cannot be made: rows come from events",
             "write CREATE EXTERNAL TABLE name (columns) STORED AS NATS LOCATION 'nats://host:port/STREAM'",
@@ -219,18 +221,40 @@ pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
             .iter()
             .find(|token| token.span.start.line == line && token.span.start.column == column)
             .map(|token| text.span(token.span)),
-        // The parser reached the end: something is missing after the last word.
-        None => text.tokens.last().map(|token| text.span(token.span)),
+        // The parser ran into the end: the last word is what something is missing after, if it does not say which is.
+        None => {
+            let named = message.rsplit_once(" after ").and_then(|(_, word)| text.word(word));
+            named.or_else(|| text.tokens.last().map(|token| text.span(token.span)))
+        }
     };
     let message = message.strip_prefix("Expected: ").map_or_else(|| first_lower(message), |rest| format!("expected {rest}"));
     let at = at.unwrap_or_else(|| text.head());
+    if let Some(expected) = message.strip_suffix(", found: EOF") {
+        return at_end(text, expected, at);
+    }
     if let Some((word, help)) = misspelt_clause(text, at.offset) {
         return Error { message, help: Some(help), at: word };
     }
     if let Some(hint) = hint(text, at.offset) {
         return Error { message: hint.message.unwrap_or(message), help: Some(hint.help), at: hint.at };
     }
-    Error { message, help: missing_clause(text), at }
+    let help = message.contains("or JOIN after").then(|| "write JOIN after it".to_owned());
+    Error { message, help: help.or_else(|| missing_clause(text)), at }
+}
+
+/// A statement that ends too early.
+fn at_end(text: &Text, expected: &str, at: Location) -> Error {
+    if expected == "expected )"
+        && let Some(open) = text.unclosed()
+    {
+        return Error {
+            message: "this parenthesis is not closed".to_owned(),
+            help: Some("write ) after what belongs in it".to_owned()),
+            at: open,
+        };
+    }
+    let help = missing_clause(text).unwrap_or_else(|| "write what is missing after it, or leave it out".to_owned());
+    Error { message: format!("{expected}, and the statement ends"), help: Some(help), at }
 }
 
 /// Returns a hint for the clauses that a source most often lacks.

@@ -7,6 +7,7 @@ mod errors;
 mod explain;
 mod functions;
 mod messages;
+mod mistakes;
 mod time_windows;
 mod types;
 mod watermarks;

@@ -1,8 +1,10 @@
-//! `CREATE MATERIALIZED VIEW`: its name, its options and its query, before planning.
+//! `CREATE MATERIALIZED VIEW` and `CREATE VIEW`: name, options and query, before planning.
 
 use std::time::Duration;
 
-use datafusion::sql::sqlparser::ast::{CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, Value};
+use datafusion::sql::sqlparser::ast::{
+    CreateTableOptions, CreateView, Expr, Query, Spanned, SqlOption, TableAliasColumnDef, Value,
+};
 
 use crate::catalog::sources::declared_name;
 use crate::catalog::statements::Parsed;
@@ -18,6 +20,10 @@ use crate::text::Text;
 pub(crate) struct Declared {
     pub(crate) name: String,
     pub(crate) name_at: Location,
+    /// Whether its rows are kept; else it is a name for its query.
+    pub(crate) kept: bool,
+    /// The names of a plain view's columns, where its statement gives them.
+    pub(crate) columns: Vec<TableAliasColumnDef>,
     pub(crate) options: ViewOptions,
     pub(crate) query: Query,
     pub(crate) text: Text,
@@ -28,11 +34,25 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
     let text = &parsed.text;
     let before = errors.len();
     let name = declared_name(&statement.name, text, errors);
-    if let Some(column) = statement.columns.first() {
+    if let Some(column) = statement.columns.first().filter(|_| statement.materialized) {
         errors.push(Error {
             message: "a view takes its columns' names from its SELECT".to_owned(),
             help: Some(format!("leave out the list and write SELECT ... AS {}", column.name)),
             at: text.span(column.name.span),
+        });
+    }
+    if let Some(target) = &statement.to {
+        errors.push(Error {
+            message: "a view holds its own rows: it is not written into a table".to_owned(),
+            help: Some(format!("leave out TO {target}")),
+            at: text.after("VIEW", &name_of(statement)).unwrap_or_else(|| text.head()),
+        });
+    }
+    if let Some(at) = text.pair("CLUSTER", "BY").filter(|_| !statement.cluster_by.is_empty()) {
+        errors.push(Error {
+            message: "the files of a view have no clusters".to_owned(),
+            help: Some("leave out CLUSTER BY".to_owned()),
+            at,
         });
     }
     if let Some(at) = text.pair("WITH", "RECURSIVE") {
@@ -42,9 +62,30 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
             at,
         });
     }
+    if !statement.materialized && !matches!(statement.options, CreateTableOptions::None) {
+        errors.push(Error {
+            message: "a plain view is a name for its query: it has no options".to_owned(),
+            help: Some("leave them out, or write CREATE MATERIALIZED VIEW for a view that is kept".to_owned()),
+            at: text.word("WITH").or_else(|| text.word("OPTIONS")).unwrap_or_else(|| text.head()),
+        });
+        return None;
+    }
     let options = view_options(&statement.options, text, errors);
     let (name, name_at) = name?;
-    (errors.len() == before).then(|| Declared { name, name_at, options, query: (*statement.query).clone(), text: text.clone() })
+    let columns = statement.columns.iter().map(|column| TableAliasColumnDef { name: column.name.clone(), data_type: None });
+    (errors.len() == before).then(|| Declared {
+        name,
+        name_at,
+        kept: statement.materialized,
+        columns: if statement.materialized { Vec::new() } else { columns.collect() },
+        options,
+        query: (*statement.query).clone(),
+        text: text.clone(),
+    })
+}
+
+fn name_of(statement: &CreateView) -> String {
+    statement.name.0.last().map(ToString::to_string).unwrap_or_default()
 }
 
 const OPTIONS: [&str; 4] = ["commit_interval", "snapshots_kept", "emit", "retain"];
@@ -126,7 +167,7 @@ fn set(options: &mut ViewOptions, name: &str, value: &Expr) -> Result<(), &'stat
             _ => return Err("emit = 'final' for windows that the watermark has passed, or emit = 'changes'"),
         },
         _ => {
-            let retain = literal(value).and_then(|text| humantime::parse_duration(text.trim()).ok());
+            let retain = literal(value).and_then(|text| crate::durations::duration(&text));
             options.retain = Some(retain.ok_or("retain = '7 days'")?);
         }
     }
@@ -145,6 +186,6 @@ fn literal(value: &Expr) -> Option<String> {
 }
 
 fn duration(value: &Expr) -> Option<Duration> {
-    let interval = humantime::parse_duration(literal(value)?.trim()).ok()?;
+    let interval = crate::durations::duration(&literal(value)?)?;
     (Duration::from_millis(1)..=Duration::from_secs(86_400)).contains(&interval).then_some(interval)
 }

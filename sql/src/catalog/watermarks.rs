@@ -6,8 +6,10 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Schema};
 
 use crate::declarations::Watermark;
+use crate::durations::duration;
 use crate::names::nearest;
 use crate::time_units::units;
+use crate::type_names::sql_types;
 
 /// What is wrong with a watermark, and what to write.
 pub(crate) struct Refused {
@@ -31,11 +33,11 @@ pub(crate) fn watermark(written: &str, schema: &Schema) -> Result<Watermark, Ref
     };
     let DataType::Timestamp(unit, _) = field.data_type() else {
         return Err(Refused {
-            message: format!("a watermark cannot be of {name}, which is {}", field.data_type()),
+            message: format!("a watermark cannot be of {name}, which is {}", sql_types(&field.data_type().to_string())),
             help: example.to_owned(),
         });
     };
-    let delay = delay.map_or(Some(Duration::ZERO), |delay| humantime::parse_duration(delay).ok());
+    let delay = delay.map_or(Some(Duration::ZERO), duration);
     let Some(delay) = delay.filter(|delay| units(*delay, *unit).is_some()) else {
         return Err(Refused { message: format!("{written} does not say how late events may come"), help: example.to_owned() });
     };

@@ -28,6 +28,7 @@ pub(super) fn warnings(view: &View) -> Vec<Warning> {
     let mut warnings = Warnings { view, text: Text::of(&view.at), found: Vec::new() };
     warnings.about(&view.plan.root);
     warnings.about_kept_rows(&view.plan.root);
+    warnings.about_order();
     warnings.found
 }
 
@@ -141,6 +142,17 @@ impl Warnings<'_> {
                 format!("{} without ORDER BY takes values in order of arrival", arrival.join(" and ")),
                 "say the order: array_agg(x ORDER BY _sequence)",
                 [self.call(first)],
+            );
+        }
+    }
+
+    /// ORDER BY that decides nothing.
+    fn about_order(&mut self) {
+        if let Some(order) = self.text.as_ref().and_then(Text::last_order) {
+            self.add(
+                "ORDER BY without LIMIT has no effect: the rows of a view have no order".to_owned(),
+                "leave it out, and order the rows where the view is read",
+                [Some(order)],
             );
         }
     }

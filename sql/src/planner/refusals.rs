@@ -51,7 +51,10 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
             "write the steps as views that read each other, without a cycle",
             Spot::Word("RECURSIVE"),
         ),
-        LogicalPlan::Dml(_) | LogicalPlan::Ddl(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+        LogicalPlan::Ddl(_) => {
+            refused("a view is a query: it cannot write", "leave out INTO: the view holds the rows", Spot::Word("INTO"))
+        }
+        LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
             refused("a view is a query: it cannot write", "write CREATE MATERIALIZED VIEW name AS SELECT ...", Spot::Whole)
         }
         LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::DescribeTable(_) => {

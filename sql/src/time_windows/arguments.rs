@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span as SqlSpan;
 
 use super::relations::relation;
+use crate::type_names::sql_types;
 
 /// A valid call.
 #[derive(Debug)]
@@ -189,7 +190,11 @@ fn time(
                 }
                 _ => "give a column of type TIMESTAMP or DATE".to_owned(),
             };
-            Err(refused(format!("the time of {function} cannot be {written}, which is {other}"), &help, written.span()))
+            Err(refused(
+                format!("the time of {function} cannot be {written}, which is {}", sql_types(&other.to_string())),
+                &help,
+                written.span(),
+            ))
         }
     }
 }

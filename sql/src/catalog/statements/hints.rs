@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::file::Location;
 use crate::text::{Text, is_word};
+use crate::type_names::TYPE_NAMES;
 
 /// What is wrong, where, and what to write.
 pub(super) struct Hint {
@@ -18,6 +19,9 @@ pub(super) struct Hint {
 pub(super) fn hint(text: &Text, offset: usize) -> Option<Hint> {
     let stopped = text.tokens.iter().position(|token| text.span(token.span).offset >= offset)?;
     of_other_engines(text, stopped)
+        .or_else(|| of_a_view(text, stopped))
+        .or_else(|| of_a_source(text, stopped))
+        .or_else(|| needless_comma(text, stopped))
         .or_else(|| unquoted_word(text, stopped))
         .or_else(|| missing_semicolon(text, stopped))
         .or_else(|| missing_comma(text, stopped))
@@ -27,23 +31,122 @@ fn at(text: &Text, index: usize, help: impl Into<String>) -> Option<Hint> {
     Some(Hint { at: text.span(text.tokens.get(index)?.span), message: None, help: help.into() })
 }
 
-/// Recognizes clauses of other engines at or shortly before the place.
+/// Clauses of other engines at or before the place.
 fn of_other_engines(text: &Text, stopped: usize) -> Option<Hint> {
     let two = |first: &str, second: &str| {
-        (stopped.saturating_sub(3)..=stopped).find(|index| {
-            is_word(&text.tokens[*index], first) && text.tokens.get(index + 1).is_some_and(|next| is_word(next, second))
+        (0..=stopped).rev().find(|index| {
+            let follows = |next: &TokenWithSpan| is_word(next, second) || next.token.to_string() == second;
+            is_word(&text.tokens[*index], first) && text.tokens.get(index + 1).is_some_and(follows)
         })
     };
-    if let Some(index) = two("EMIT", "CHANGES") {
-        return at(text, index, "leave it out: a view changes with each event");
+    CLAUSES.iter().find_map(|(first, second, message, help)| {
+        let hint = at(text, two(first, second)?, *help)?;
+        Some(Hint { message: Some((*message).to_owned()), ..hint })
+    })
+}
+
+/// Clauses of other engines by their first two words: what is wrong with them here, and what to write.
+const CLAUSES: [(&str, &str, &str, &str); 12] = [
+    ("EMIT", "CHANGES", "a view here always changes with its events", "leave it out"),
+    ("EMIT", "FINAL", "this is an option of the view", "write WITH (emit = 'final') after its name"),
+    ("EMIT", "ON", "this is an option of the view", "write WITH (emit = 'final') after its name"),
+    (
+        "WATERMARK",
+        "FOR",
+        "a watermark is an option of the source",
+        "write it after LOCATION: OPTIONS (watermark 'placed_at - 5 seconds')",
+    ),
+    ("WINDOW", "TUMBLING", "windows of time stand in FROM", TUMBLE),
+    ("WINDOW", "HOPPING", "windows of time stand in FROM", HOP),
+    ("WINDOW", "SESSION", "windows of time stand in FROM", SESSION),
+    ("EXCLUDE", "CURRENT", NO_EXCLUDE, "subtract the row itself from what the whole frame gives"),
+    ("EXCLUDE", "GROUP", NO_EXCLUDE, "leave the rows out with FILTER (WHERE ...), or join the rows to the others"),
+    ("EXCLUDE", "TIES", NO_EXCLUDE, "leave the rows out with FILTER (WHERE ...), or join the rows to the others"),
+    ("WITH", "NO", "a view holds its rows from its first commit", "leave it out"),
+    ("MATCH_RECOGNIZE", "(", "patterns over rows are not there", "compare rows with lag(x) OVER (PARTITION BY key ORDER BY at)"),
+];
+
+const NO_EXCLUDE: &str = "a frame has no EXCLUDE here";
+const TUMBLE: &str = "write FROM TUMBLE(source, time_column, INTERVAL '1 hour') and GROUP BY window_start";
+const HOP: &str = "write FROM HOP(source, time_column, INTERVAL '5 minutes', INTERVAL '1 hour') and GROUP BY window_start";
+const SESSION: &str = "write FROM SESSION(source, time_column, INTERVAL '30 minutes' PARTITION BY key) and GROUP BY window_start";
+
+/// What stands between a view's name and AS, or after its query, in other engines.
+fn of_a_view(text: &Text, stopped: usize) -> Option<Hint> {
+    const WITH: &str = "options are written WITH (commit_interval = '1 second')";
+    let clause = |word: &str| is_word(&text.tokens[stopped], word);
+    text.pair("MATERIALIZED", "VIEW").filter(|_| stopped <= 6)?;
+    let (message, help) = if clause("REFRESH") || clause("BUILD") {
+        (
+            "every view here is kept up to date",
+            "leave it out; WITH (commit_interval = '1 second') says how often its files change",
+        )
+    } else if clause("ENGINE") || clause("PARTITION") || clause("DISTRIBUTED") || clause("ORDER") || clause("CLUSTER") {
+        ("how a view is stored is not said in its statement", "leave it out")
+    } else if clause("IN") {
+        ("there are no clusters here", "leave out IN CLUSTER")
+    } else if matches!(text.tokens[stopped].token, Token::SingleQuotedString(_)) {
+        ("this is not how an option is written", WITH)
+    } else {
+        return None;
+    };
+    let hint = at(text, stopped, help)?;
+    Some(Hint { message: Some(message.to_owned()), ..hint })
+}
+
+/// What goes wrong in the columns and options of a source.
+fn of_a_source(text: &Text, stopped: usize) -> Option<Hint> {
+    text.pair("EXTERNAL", "TABLE")?;
+    let said = |index: usize, message: String, help: &str| {
+        let hint = at(text, index, help)?;
+        Some(Hint { message: Some(message), ..hint })
+    };
+    let before = stopped.checked_sub(1)?;
+    if is_word(&text.tokens[before], "WITH") && text.tokens[stopped].token == Token::LParen {
+        let message = "the options of a source are not written WITH".to_owned();
+        return said(before, message, "write OPTIONS (subject 'orders.>'), without =");
     }
-    if let Some(index) = two("EMIT", "FINAL") {
-        return at(text, index, "write WITH (emit = 'final') after the name of the view");
+    let in_columns = text.word_index("STORED").is_some_and(|stored| stopped < stored);
+    let Token::Word(name) = &text.tokens[before].token else { return None };
+    match &text.tokens[stopped].token {
+        Token::RParen | Token::Comma
+            if in_columns && ["ARRAY", "LIST"].iter().any(|word| name.value.eq_ignore_ascii_case(word)) =>
+        {
+            said(before, "a list says of what it is one".to_owned(), "write VARCHAR[] for a list of texts")
+        }
+        Token::RParen | Token::Comma if in_columns && name.value.eq_ignore_ascii_case("MAP") => {
+            said(before, "a map says the types of its keys and values".to_owned(), "write MAP<VARCHAR, BIGINT>")
+        }
+        Token::RParen | Token::Comma if in_columns && begins_item(text, before) => {
+            said(before, format!("the column {} has no type", name.value), "write one after its name, as in id BIGINT")
+        }
+        Token::Word(next) if in_columns && is_type_end(&text.tokens[before]) && next.keyword == Keyword::NoKeyword => {
+            said(stopped, "a column begins where the one before has not ended".to_owned(), "write a comma before it")
+        }
+        _ => None,
     }
-    if let Some(index) = two("WATERMARK", "FOR") {
-        return at(text, index, "write it as an option of the source: OPTIONS (watermark 'placed_at - 5 seconds')");
-    }
-    None
+}
+
+fn begins_item(text: &Text, index: usize) -> bool {
+    let before = index.checked_sub(1).map(|before| &text.tokens[before].token);
+    matches!(before, Some(Token::LParen | Token::Comma))
+}
+
+fn is_type_end(token: &TokenWithSpan) -> bool {
+    TYPE_NAMES.iter().any(|name| is_word(token, name)) || is_word(token, "NULL") || token.token == Token::RParen
+}
+
+/// A comma directly before a word that begins a clause, which was taken for a name.
+fn needless_comma(text: &Text, stopped: usize) -> Option<Hint> {
+    let is_one = |index: &usize| {
+        let begins = |word: &str| text.tokens.get(index + 1).is_some_and(|next| is_word(next, word));
+        text.tokens[*index].token == Token::Comma
+            && ["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION"].into_iter().any(begins)
+    };
+    text.word("EXTERNAL").is_none().then_some(())?;
+    let comma = (stopped.saturating_sub(3)..=stopped).rev().find(is_one)?;
+    let hint = at(text, comma, "leave it out, or write what it parts")?;
+    Some(Hint { message: Some("nothing stands behind this comma".to_owned()), ..hint })
 }
 
 /// Keywords that are names only in quotes.
@@ -117,7 +220,11 @@ fn missing_comma(text: &Text, stopped: usize) -> Option<Hint> {
         _ => false,
     };
     let in_select_list = clause_before(&text.tokens[..stopped]).is_some_and(|token| is_word(token, "SELECT"));
-    (begins_column && in_select_list).then(|| at(text, stopped, "write a comma before it"))?
+    if !(begins_column && in_select_list) {
+        return None;
+    }
+    let hint = at(text, stopped, "write one before it")?;
+    Some(Hint { message: Some("a comma is missing between two columns".to_owned()), ..hint })
 }
 
 /// Returns the word that begins the clause in which the tokens end, within their own query.

@@ -81,7 +81,7 @@ fn what_is_wrong_with_watermarks() {
     let mut each = Each::default();
     for (option, underlined, message, help) in [
         ("watermark 'at_s - 5 seconds'", "'at_s - 5 seconds'", "no column at_s", "did you mean at_"),
-        ("watermark 'day'", "'day'", "day, which is Date32", "TIMESTAMP"),
+        ("watermark 'day'", "'day'", "day, which is DATE", "TIMESTAMP"),
         ("watermark 'at_ms - soon'", "'at_ms - soon'", "how late events may come", "5 seconds"),
         ("watermark 'at_ms - 1 us'", "'at_ms - 1 us'", "how late events may come", "5 seconds"),
     ] {
