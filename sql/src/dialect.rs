@@ -5,6 +5,8 @@
 //! | --- | --- |
 //! | `body ? 'key'` | the operator, not a parameter |
 //! | `key VARCHAR` of a source, `body.user`, `SELECT interval,` | the same in quotes |
+//! | `a ASOF LEFT JOIN b ON ...` | `a ASOF JOIN b MATCH_CONDITION ("$nearest left") ON ...` |
+//! | `TABLE t` | `SELECT * FROM t` |
 //! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; likewise HOP and SESSION |
 //! | `STRUCT<a STRUCT<b INT>>[]` | two closing brackets, so that `[]` belongs to the outer type |
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
@@ -19,6 +21,10 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 /// The functions in FROM that cut time into windows.
 pub(crate) const TIME_WINDOWS: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
+
+/// What stands for MATCH_CONDITION in an ASOF JOIN that has none: only rows with a nearest one, or all of the left side.
+pub(crate) const NEAREST_INNER: &str = "$nearest inner";
+pub(crate) const NEAREST_LEFT: &str = "$nearest left";
 
 /// Parses the one statement that a text holds, with everything that views may use. `alluvium query` and the files of a folder share
 /// this grammar.
@@ -66,6 +72,51 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
             }
         }
         index += 1;
+    }
+    write_out_tables(tokens);
+    match_nearest(tokens);
+}
+
+/// Gives each ASOF JOIN its MATCH_CONDITION, without which the parser reads none.
+fn match_nearest(tokens: &mut Vec<TokenWithSpan>) {
+    let mut index = 0;
+    while index + 1 < tokens.len() {
+        index += 1;
+        if !is_word(&tokens[index - 1], "ASOF") {
+            continue;
+        }
+        let kept = is_word(&tokens[index], "LEFT");
+        while ["LEFT", "OUTER", "INNER"].iter().any(|word| is_word(&tokens[index], word)) && index + 1 < tokens.len() {
+            tokens.remove(index);
+        }
+        if !is_word(&tokens[index], "JOIN") {
+            continue;
+        }
+        let own = own_level(tokens, index + 1..tokens.len());
+        let ends =
+            |at: &usize| ["ON", "USING", "MATCH_CONDITION", "JOIN", "WHERE"].iter().any(|word| is_word(&tokens[*at], word));
+        let Some(on) = own.into_iter().find(ends).filter(|on| is_word(&tokens[*on], "ON")) else { continue };
+        let span = tokens[on].span;
+        let name = if kept { NEAREST_LEFT } else { NEAREST_INNER };
+        let condition = [Token::make_keyword("MATCH_CONDITION"), Token::LParen, Token::make_word(name, Some('"')), Token::RParen];
+        tokens.splice(on..on, condition.map(|token| TokenWithSpan { token, span }));
+    }
+}
+
+/// Writes `TABLE t` in the place of a query as `SELECT * FROM t`.
+fn write_out_tables(tokens: &mut Vec<TokenWithSpan>) {
+    for index in (0..tokens.len()).rev() {
+        let begins_query = match index.checked_sub(1).map(|before| &tokens[before]) {
+            None => true,
+            Some(before) if before.token == Token::LParen => true,
+            Some(before) => ["AS", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT"].iter().any(|word| is_word(before, word)),
+        };
+        if begins_query && is_word_before_name(tokens, index) {
+            let word = |keyword: Keyword| Token::make_keyword(&format!("{keyword:?}"));
+            let span = tokens[index].span;
+            let select = [word(Keyword::SELECT), Token::Mul, word(Keyword::FROM)].map(|token| TokenWithSpan { token, span });
+            tokens.splice(index..=index, select);
+        }
     }
 }
 
@@ -240,6 +291,8 @@ mod tests {
                 "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
                 "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
             ),
+            ("TABLE bid", "SELECT * FROM bid"),
+            ("(TABLE a) UNION ALL TABLE b", "(SELECT * FROM a) UNION ALL SELECT * FROM b"),
             (
                 "SELECT b ? 'k' FROM t WHERE session > 1 AND tumble = hop",
                 "SELECT b ? 'k' FROM t WHERE session > 1 AND tumble = hop",

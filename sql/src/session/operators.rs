@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use arrow::datatypes::{DataType, IntervalUnit};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
@@ -18,6 +18,7 @@ pub(super) struct Operators;
 
 impl ExprPlanner for Operators {
     fn plan_binary_op(&self, written: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let written = with_interval(written, schema);
         let Some(operator) = whole_number_operator(&written) else { return Ok(PlannerResult::Original(written)) };
         // The right side first: in a long chain it is short, and often decides.
         let integer = |side: &Expr| whole_number_type(side, schema).filter(DataType::is_integer);
@@ -33,6 +34,24 @@ impl ExprPlanner for Operators {
 
     fn plan_extract(&self, arguments: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(date_part().call(arguments)))
+    }
+}
+
+/// A time plus or minus a text that is a length of time, as in `at + '50 milliseconds'`: the text is an INTERVAL.
+fn with_interval(written: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+    let (BinaryOperator::Plus | BinaryOperator::Minus, Expr::Literal(text, _)) = (&written.op, &written.right) else {
+        return written;
+    };
+    let Some(Some(text)) = text.try_as_str().filter(|text| text.is_some_and(|text| text.contains(char::is_alphabetic))) else {
+        return written;
+    };
+    let is_time = |data_type: &DataType| matches!(data_type, DataType::Timestamp(_, _) | DataType::Date32);
+    if !written.left.get_type(schema).is_ok_and(|left| is_time(&left)) {
+        return written;
+    }
+    match ScalarValue::from(text).cast_to(&DataType::Interval(IntervalUnit::MonthDayNano)) {
+        Ok(interval) => RawBinaryExpr { right: Expr::Literal(interval, None), ..written },
+        Err(_) => written,
     }
 }
 

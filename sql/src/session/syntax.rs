@@ -3,19 +3,39 @@
 //!
 //! | module | what it reads |
 //! | --- | --- |
+//! | [`alike_calls`] | `sum(x)` beside `sum(CAST(x AS DOUBLE))` |
 //! | [`arrows`] | `->` and `->>` binding as in PostgreSQL |
 //! | [`members`] | `items[1].sku`; names a selected member after itself |
 //! | [`named_windows`] | `OVER (w ORDER BY x)` |
+//! | [`limits`] | `FETCH FIRST 3 ROWS ONLY`, `SELECT TOP 3` |
+//! | [`patterns`] | `LIKE 'a!%' ESCAPE '!'` |
+//! | [`unnests`] | UNNEST in FROM with ordinality, LATERAL, and names |
+//! | [`conditions`] | joins without ON or USING |
+//! | [`tuples`] | `(a, b) IN (SELECT ...)` |
+//! | [`defaults`] | `lag(x, 1, y)` |
+//! | [`nearest_joins`] | ASOF JOIN |
+//! | [`pivots`] | PIVOT |
+//! | [`pieces`] | pieces of syntax trees |
 //! | [`merged_keys`] | the key of FULL and RIGHT JOIN USING |
 //! | [`name`] | names in the form in which they are compared |
 //! | [`other_names`] | functions by the names that other engines give them |
 
+mod alike_calls;
 mod arrows;
+mod conditions;
+mod defaults;
+mod limits;
 mod members;
 mod merged_keys;
 mod name;
 mod named_windows;
+mod nearest_joins;
 mod other_names;
+mod patterns;
+mod pieces;
+mod pivots;
+mod tuples;
+mod unnests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +43,7 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Select};
+use datafusion::sql::sqlparser::ast::{Expr, Query, Select, TableFactor};
 
 use crate::walk::{Rewrite, Step, walk};
 
@@ -46,11 +66,9 @@ struct Reader<'a> {
     wrong: Option<DataFusionError>,
 }
 
-impl Rewrite for Reader<'_> {
-    fn before_select(&mut self, select: &mut Select) -> Step {
-        named_windows::refine(select);
-        members::name(select);
-        match merged_keys::merge(select, self.tables) {
+impl Reader<'_> {
+    fn go_on(&mut self, read: Result<()>) -> Step {
+        match read {
             Ok(()) => Step::Continue(()),
             Err(error) => {
                 self.wrong = Some(error);
@@ -59,10 +77,42 @@ impl Rewrite for Reader<'_> {
         }
     }
 
+    fn select(&self, select: &mut Select) -> Result<()> {
+        named_windows::refine(select);
+        alike_calls::tell_apart(select);
+        members::expand(select, self.tables);
+        members::name(select);
+        defaults::name(select);
+        other_names::name(select);
+        nearest_joins::write_out(select)?;
+        conditions::complete(select)?;
+        tuples::in_conditions(select)?;
+        merged_keys::merge(select, self.tables)
+    }
+}
+
+impl Rewrite for Reader<'_> {
+    fn before_query(&mut self, query: &mut Query) -> Step {
+        self.go_on(limits::read(query))
+    }
+
+    fn before_select(&mut self, select: &mut Select) -> Step {
+        let read = self.select(select);
+        self.go_on(read)
+    }
+
+    fn before_relation(&mut self, relation: &mut TableFactor) -> Step {
+        let read = pivots::write_out(relation, self.tables).and_then(|()| unnests::read(relation));
+        self.go_on(read)
+    }
+
     fn after_expression(&mut self, expression: &mut Expr) -> Step {
         arrows::bind(expression);
         members::dot(expression);
-        other_names::translate(expression);
-        Step::Continue(())
+        defaults::write_out(expression);
+        let read = other_names::translate(expression)
+            .and_then(|()| patterns::escape(expression))
+            .and_then(|()| tuples::anywhere(expression));
+        self.go_on(read)
     }
 }

@@ -1,8 +1,13 @@
-//! Members of structs: reads `items[1].sku` and `(items[1]).sku` as `items[1]['sku']`, and names a member that is selected without
-//! AS after itself.
+//! Members of structs: reads `items[1].sku` and `(items[1]).sku` as `items[1]['sku']`, names a member that is selected without AS
+//! after itself, and writes out `s.*`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Fields};
+use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, Expr, Ident, Select, SelectItem, Subscript, TableFactor, TableWithJoins, Value,
+    AccessExpr, Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, Subscript, TableFactor, TableWithJoins, Value,
 };
 
 use super::name::normalized;
@@ -22,6 +27,61 @@ pub(super) fn dot(expression: &mut Expr) {
             *access = AccessExpr::Subscript(Subscript::Index { index });
         }
     }
+}
+
+/// Writes out `s.*` and `t.s.*` where s is a STRUCT of a source or view.
+pub(super) fn expand(select: &mut Select, tables: &BTreeMap<String, Arc<dyn TableSource>>) {
+    let from: Vec<(String, Fields)> = select.from.iter().flat_map(|from| schemas(from, tables)).collect();
+    let known: Vec<String> = select.from.iter().flat_map(relations).collect();
+    let mut items = Vec::with_capacity(select.projection.len());
+    for item in std::mem::take(&mut select.projection) {
+        match members_of(&item, &known, &from) {
+            Some(members) => items.extend(members),
+            None => items.push(item),
+        }
+    }
+    select.projection = items;
+}
+
+fn members_of(item: &SelectItem, known: &[String], from: &[(String, Fields)]) -> Option<Vec<SelectItem>> {
+    let SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) = item else { return None };
+    let parts: Vec<Ident> = name.0.iter().map(|part| part.as_ident().cloned()).collect::<Option<_>>()?;
+    let (first, inner) = parts.split_first()?;
+    let of_relation = from.iter().find(|(relation, _)| !inner.is_empty() && *relation == normalized(first));
+    let fields = match of_relation {
+        Some((_, fields)) => within(fields, inner),
+        None if known.contains(&normalized(first)) => None,
+        None => from.iter().find_map(|(_, fields)| within(fields, &parts)),
+    };
+    let members = fields?.iter().map(|member| {
+        let alias = Ident::with_quote('"', member.name());
+        SelectItem::ExprWithAlias {
+            expr: Expr::CompoundIdentifier(parts.iter().cloned().chain([alias.clone()]).collect()),
+            alias,
+        }
+    });
+    Some(members.collect())
+}
+
+/// The members of the STRUCT at the end of a path.
+fn within<'a>(fields: &'a Fields, path: &[Ident]) -> Option<&'a Fields> {
+    let Some((first, rest)) = path.split_first() else { return Some(fields) };
+    let field = fields.iter().find(|field| *field.name() == normalized(first))?;
+    match field.data_type() {
+        DataType::Struct(inner) => within(inner, rest),
+        _ => None,
+    }
+}
+
+/// The relations of FROM with their columns, those that are sources and views.
+fn schemas(from: &TableWithJoins, tables: &BTreeMap<String, Arc<dyn TableSource>>) -> Vec<(String, Fields)> {
+    let joined = from.joins.iter().map(|join| &join.relation);
+    let schema = |relation: &TableFactor| {
+        let TableFactor::Table { name, args: None, .. } = relation else { return None };
+        let table = tables.get(&normalized(name.0.last()?.as_ident()?))?;
+        Some((known_as(relation).pop()?, table.schema().fields().clone()))
+    };
+    std::iter::once(&from.relation).chain(joined).filter_map(schema).collect()
 }
 
 /// Names the selected members, unless another column has the name.

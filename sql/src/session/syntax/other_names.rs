@@ -1,32 +1,48 @@
-//! Functions of PostgreSQL, DuckDB, Snowflake, BigQuery and Spark that have another name here.
+//! Functions of PostgreSQL, DuckDB, Snowflake, BigQuery and Spark that are here under another name. What has no counterpart, or several, is
+//! answered by [`other_engines`](crate::other_engines).
 //!
-//! | there | here |
-//! | --- | --- |
-//! | `arg_max(x, by)`, `max_by`, `arg_min`, `min_by` | `first_value(x ORDER BY by DESC)` over the rows that have both |
-//! | `count_if(c)`, `countif` | `count(*) FILTER (WHERE c)` |
-//! | `list(x)`, `list_agg` | `array_agg(x)` |
-//! | `listagg(x, d)`, `group_concat` | `string_agg(x, d)` |
-//! | `logical_and`, `every`, `logical_or`, `arbitrary`, `first`, `last` | `bool_and`, `bool_or`, `any_value`, `first_value`, `last_value` |
-//! | `strftime(t, f)`, `string_split`, `json_extract_path_text`, ... | `to_char`, `string_to_array`, `json_get_str`, ... |
-//! | `epoch(t)` | `date_part('epoch', t)` |
+//! | module | there | here |
+//! | --- | --- | --- |
+//! | here | `list(x)`, `logical_and`, `first`, `strftime`, ... | `array_agg(x)`, `bool_and`, `first_value`, `to_char`: the same arguments |
+//! | [`templates`] | `iff(c, a, b)`, `year(t)`, `safe_divide(x, y)`, ... | an expression over the arguments |
+//! | [`aggregates`] | `arg_max(x, by)`, `count_if(c)`, `listagg(x) WITHIN GROUP (ORDER BY y)`, ... | an aggregate with ORDER BY or FILTER |
+//! | [`dates`] | `date_diff('day', a, b)`, `dateadd(day, 1, t)`, `time_bucket(i, t)`, ... | arithmetic of times |
+//! | [`json_paths`] | `json_extract(body, '$.a.b')`, `json_value`, ... | `body -> 'a' -> 'b'` |
+//! | [`formats`] | `to_char(t, 'YYYY-MM-DD')`, `date_format(t, 'yyyy-MM-dd')` | the same with `'%Y-%m-%d'` |
 
-use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, OrderByExpr, OrderByOptions, Value,
-};
+mod aggregates;
+mod calls;
+mod dates;
+mod formats;
+mod json_paths;
+mod templates;
 
-/// Other names of functions that take the same arguments.
-const ALIASES: [(&str, &str); 23] = [
+use datafusion::common::Result;
+use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, Select, SelectItem};
+
+pub(super) use self::calls::also_where;
+use self::calls::{plain_name, rename};
+
+/// Names that stand for another one, with the same arguments.
+const ALIASES: [(&str, &str); 41] = [
     ("list", "array_agg"),
     ("list_agg", "array_agg"),
+    ("arrayagg", "array_agg"),
     ("listagg", "string_agg"),
-    ("group_concat", "string_agg"),
     ("every", "bool_and"),
     ("logical_and", "bool_and"),
+    ("booland_agg", "bool_and"),
     ("logical_or", "bool_or"),
+    ("boolor_agg", "bool_or"),
     ("arbitrary", "any_value"),
     ("first", "first_value"),
     ("last", "last_value"),
+    ("approx_count_distinct", "approx_distinct"),
+    ("approx_quantile", "approx_percentile_cont"),
+    ("approx_percentile", "approx_percentile_cont"),
+    ("percentile_approx", "approx_percentile_cont"),
+    ("variance", "var_samp"),
+    ("std", "stddev_samp"),
     ("strftime", "to_char"),
     ("string_split", "string_to_array"),
     ("str_split", "string_to_array"),
@@ -34,87 +50,60 @@ const ALIASES: [(&str, &str); 23] = [
     ("ucase", "upper"),
     ("lcase", "lower"),
     ("ceiling", "ceil"),
+    ("sign", "signum"),
+    ("truncate", "trunc"),
     ("startswith", "starts_with"),
-    ("json_extract_path_text", "json_get_str"),
-    ("jsonb_extract_path_text", "json_get_str"),
+    ("endswith", "ends_with"),
+    ("array_construct", "make_array"),
+    ("list_value", "make_array"),
+    ("array_size", "cardinality"),
+    ("size", "cardinality"),
+    ("explode", "unnest"),
+    ("json_extract_path_text", "json_as_text"),
+    ("jsonb_extract_path_text", "json_as_text"),
     ("json_extract_path", "json_get_json"),
     ("jsonb_extract_path", "json_get_json"),
-    ("approx_quantile", "approx_percentile_cont"),
+    ("json_array_length", "json_length"),
+    ("jsonb_array_length", "json_length"),
+    ("strptime", "to_timestamp"),
 ];
 
-/// Rewrites a call of another engine's function as it is written here.
-pub(super) fn translate(expression: &mut Expr) {
-    let Expr::Function(function) = expression else { return };
-    let Some(name) = plain_name(&function.name) else { return };
-    match name.as_str() {
-        "arg_max" | "argmax" | "max_by" => first_by(function, false),
-        "arg_min" | "argmin" | "min_by" => first_by(function, true),
-        "count_if" | "countif" => count_if(function),
-        "epoch" => of_epoch(function),
-        name => {
-            if let Some((_, here)) = ALIASES.iter().find(|(there, _)| *there == name) {
-                function.name = ObjectName::from(Ident::with_span(span(&function.name), *here));
-            }
+/// Gives columns that are such a call the name of the call as it is written.
+pub(super) fn name(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::UnnamedExpr(expression) = item
+            && matches!(expression, Expr::Function(call) if changes_its_form(call))
+        {
+            let alias = Ident::with_quote('"', expression.to_string());
+            *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
         }
     }
 }
 
-fn plain_name(name: &ObjectName) -> Option<String> {
-    let [part] = name.0.as_slice() else { return None };
-    part.as_ident().filter(|name| name.quote_style.is_none()).map(|name| name.value.to_lowercase())
+fn changes_its_form(call: &Function) -> bool {
+    let Some(name) = plain_name(&call.name) else { return false };
+    templates::knows(&name) || dates::knows(&name) || json_paths::knows(&name)
 }
 
-fn span(name: &ObjectName) -> datafusion::sql::sqlparser::tokenizer::Span {
-    datafusion::sql::sqlparser::ast::Spanned::span(name)
-}
-
-/// Returns the arguments of a call that has exactly `N` plain ones.
-fn plain_arguments<const N: usize>(function: &mut Function) -> Option<(&mut FunctionArgumentList, [Expr; N])> {
-    let FunctionArguments::List(list) = &mut function.args else { return None };
-    let plain = list.args.iter().map(|argument| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => Some(argument.clone()),
-        _ => None,
-    });
-    let plain: [Expr; N] = plain.collect::<Option<Vec<_>>>()?.try_into().ok()?;
-    Some((list, plain))
-}
-
-fn first_by(function: &mut Function, ascending: bool) {
-    let Some((list, [value, by])) = plain_arguments(function) else { return };
-    if !list.clauses.is_empty() || list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
-        return;
+/// Writes a function of another engine as it is called here.
+///
+/// # Errors
+/// A format of times that would be taken for a text.
+pub(super) fn translate(expression: &mut Expr) -> Result<()> {
+    let Expr::Function(function) = expression else { return Ok(()) };
+    let Some(name) = plain_name(&function.name) else { return Ok(()) };
+    formats::translate(&name, function)?;
+    if aggregates::translate(&name, function) {
+        return Ok(());
     }
-    let options = OrderByOptions { asc: Some(ascending), nulls_first: Some(false) };
-    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value.clone()))];
-    list.clauses = vec![FunctionArgumentClause::OrderBy(vec![OrderByExpr { expr: by.clone(), options, with_fill: None }])];
-    function.name = ObjectName::from(Ident::with_span(span(&function.name), "first_value"));
-    for there in [Expr::IsNotNull(Box::new(value)), Expr::IsNotNull(Box::new(by))] {
-        also_where(function, there);
-    }
-}
-
-fn count_if(function: &mut Function) {
-    let Some((list, [condition])) = plain_arguments(function) else { return };
-    list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Wildcard)];
-    function.name = ObjectName::from(Ident::with_span(span(&function.name), "count"));
-    also_where(function, condition);
-}
-
-fn of_epoch(function: &mut Function) {
-    let Some((list, [time])) = plain_arguments(function) else { return };
-    let part = Expr::value(Value::SingleQuotedString("epoch".to_owned()));
-    list.args = [part, time].map(|argument| FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))).to_vec();
-    function.name = ObjectName::from(Ident::with_span(span(&function.name), "date_part"));
-}
-
-fn also_where(function: &mut Function, condition: Expr) {
-    let condition = match function.filter.take() {
-        Some(filter) => Expr::BinaryOp {
-            left: Box::new(Expr::Nested(filter)),
-            op: BinaryOperator::And,
-            right: Box::new(Expr::Nested(Box::new(condition))),
-        },
-        None => condition,
+    let written = match templates::written(&name, function)? {
+        Some(written) => Some(written),
+        None => dates::written(&name, function)?,
     };
-    function.filter = Some(Box::new(condition));
+    if let Some(written) = written.or_else(|| json_paths::written(&name, function)) {
+        *expression = written;
+    } else if let Some((_, here)) = ALIASES.iter().find(|(there, _)| *there == name) {
+        rename(function, here);
+    }
+    Ok(())
 }

@@ -1,0 +1,85 @@
+//! Paths into JSON as texts: `json_extract(body, '$.user.tags[0]')`.
+
+use datafusion::sql::sqlparser::ast::{Expr, Function, Value};
+
+use super::calls::{argument, list, rename, scalar_arguments, text};
+
+/// The functions, and whether each gives a text; else JSON.
+const FUNCTIONS: [(&str, bool); 7] = [
+    ("json_extract", false),
+    ("json_query", false),
+    ("get_json_object", true),
+    ("json_extract_string", true),
+    ("json_extract_scalar", true),
+    ("json_extract_text", true),
+    ("json_value", true),
+];
+
+/// Whether a function of this name is among them.
+pub(super) fn knows(name: &str) -> bool {
+    FUNCTIONS.iter().any(|(known, _)| *known == name)
+}
+
+/// The call with the path as arguments; none where the path is not written out, or holds more than names and numbers.
+pub(super) fn written(name: &str, function: &Function) -> Option<Expr> {
+    let (_, as_text) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+    let arguments = scalar_arguments(function)?;
+    let [body, path] = arguments.as_slice() else { return None };
+    let steps = steps(text(path)?)?;
+    let mut function = function.clone();
+    rename(&mut function, if *as_text { "json_as_text" } else { "json_get_json" });
+    list(&mut function)?.args = std::iter::once(body.clone()).chain(steps).map(argument).collect();
+    Some(Expr::Function(function))
+}
+
+/// The steps of `$.a.b[0]['c d']`, or of a single name.
+fn steps(path: &str) -> Option<Vec<Expr>> {
+    let named = |name: &str| Expr::value(Value::SingleQuotedString(name.to_owned()));
+    let Some(mut rest) = path.strip_prefix('$') else {
+        let plain = !path.is_empty() && path.chars().all(|c| c.is_alphanumeric() || c == '_');
+        return plain.then(|| vec![named(path)]);
+    };
+    let mut steps = Vec::new();
+    while !rest.is_empty() {
+        if let Some(name) = rest.strip_prefix('.') {
+            let end = name.find(['.', '[']).unwrap_or(name.len());
+            let (name, after) = name.split_at(end);
+            let name = name.trim_matches('"');
+            if name.is_empty() || name.contains('*') {
+                return None;
+            }
+            steps.push(named(name));
+            rest = after;
+        } else {
+            let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
+            let quoted = index.strip_prefix(['\'', '"']).and_then(|index| index.strip_suffix(['\'', '"']));
+            steps.push(match quoted {
+                Some(name) => named(name),
+                None => Expr::value(Value::Number(index.parse::<u32>().ok()?.to_string(), false)),
+            });
+            rest = after;
+        }
+    }
+    (!steps.is_empty()).then_some(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_steps() {
+        let shown = |path: &str| steps(path).map(|steps| steps.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "));
+        for (path, written) in [
+            ("$.a.b", Some("'a' 'b'")),
+            ("$.a[0]['c d']", Some("'a' 0 'c d'")),
+            ("a", Some("'a'")),
+            ("$", None),
+            ("$..a", None),
+            ("$.a[*]", None),
+            ("/a/b", None),
+        ] {
+            assert_eq!(shown(path).as_deref(), written, "{path}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Functions that are an expression over their arguments, as a table of texts: `$1` is the first argument.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use datafusion::common::Result;
+use datafusion::sql::sqlparser::ast::{Expr, Function, SelectItem, SetExpr, Value};
+
+use super::super::pieces;
+use super::calls::scalar_arguments;
+use crate::walk::{Rewrite, Step, walk};
+
+/// By name and number of arguments.
+const TEMPLATES: [(&str, usize, &str); 34] = [
+    ("if", 3, "CASE WHEN $1 THEN $2 ELSE $3 END"),
+    ("iff", 3, "CASE WHEN $1 THEN $2 ELSE $3 END"),
+    ("isnull", 1, "$1 IS NULL"),
+    ("isnull", 2, "coalesce($1, $2)"),
+    ("isnotnull", 1, "$1 IS NOT NULL"),
+    ("zeroifnull", 1, "coalesce($1, 0)"),
+    ("nullifzero", 1, "nullif($1, 0)"),
+    ("equal_null", 2, "$1 IS NOT DISTINCT FROM $2"),
+    ("div0", 2, "CASE WHEN $2 = 0 THEN 0 ELSE $1 / $2 END"),
+    ("safe_divide", 2, "$1 / nullif($2, 0)"),
+    ("mod", 2, "$1 % $2"),
+    ("charindex", 2, "strpos($2, $1)"),
+    ("locate", 2, "strpos($2, $1)"),
+    ("split", 1, "string_to_array($1, ',')"),
+    ("split", 2, "string_to_array($1, $2)"),
+    ("to_varchar", 1, "CAST($1 AS VARCHAR)"),
+    ("to_string", 1, "CAST($1 AS VARCHAR)"),
+    ("date", 1, "CAST($1 AS DATE)"),
+    ("year", 1, "date_part('year', $1)"),
+    ("quarter", 1, "date_part('quarter', $1)"),
+    ("month", 1, "date_part('month', $1)"),
+    ("week", 1, "date_part('week', $1)"),
+    ("weekofyear", 1, "date_part('week', $1)"),
+    ("day", 1, "date_part('day', $1)"),
+    ("dayofmonth", 1, "date_part('day', $1)"),
+    ("dayofyear", 1, "date_part('doy', $1)"),
+    ("hour", 1, "date_part('hour', $1)"),
+    ("minute", 1, "date_part('minute', $1)"),
+    ("second", 1, "CAST(floor(date_part('second', $1)) AS INT)"),
+    ("epoch", 1, "date_part('epoch', $1)"),
+    ("unix_timestamp", 1, "CAST(floor(date_part('epoch', $1)) AS BIGINT)"),
+    ("last_day", 1, "CAST(date_trunc('month', $1) + INTERVAL '1 month' - INTERVAL '1 day' AS DATE)"),
+    ("parse_timestamp", 2, "to_timestamp($2, $1)"),
+    ("strcmp", 2, "CASE WHEN $1 = $2 THEN 0 WHEN $1 < $2 THEN -1 WHEN $1 > $2 THEN 1 END"),
+];
+
+/// Whether a function of this name is among them.
+pub(super) fn knows(name: &str) -> bool {
+    TEMPLATES.iter().any(|(known, _, _)| *known == name)
+}
+
+/// The expression that a call stands for.
+///
+/// # Errors
+/// Those of the parser: a template that is no expression, a bug.
+pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
+    let Some(arguments) = scalar_arguments(function) else { return Ok(None) };
+    let known = TEMPLATES.iter().find(|(known, count, _)| *known == name && *count == arguments.len());
+    known.map(|(_, _, template)| filled(template, arguments)).transpose()
+}
+
+/// A template with its arguments.
+///
+/// # Errors
+/// Those of the parser: a template that is no expression, a bug.
+pub(super) fn filled(template: &str, arguments: Vec<Expr>) -> Result<Expr> {
+    let mut expression = parsed(template)?;
+    let _ = walk(&mut expression, &mut Arguments(arguments));
+    Ok(Expr::Nested(Box::new(expression)))
+}
+
+/// The expression of a template, which is parsed once.
+fn parsed(template: &str) -> Result<Expr> {
+    static PARSED: LazyLock<HashMap<&str, Expr>> = LazyLock::new(|| {
+        let texts = TEMPLATES.iter().map(|(_, _, template)| *template);
+        texts.filter_map(|template| Some((template, expression(template).ok()?))).collect()
+    });
+    match PARSED.get(template) {
+        Some(expression) => Ok(expression.clone()),
+        None => expression(template),
+    }
+}
+
+fn expression(text: &str) -> Result<Expr> {
+    let query = pieces::query(&format!("SELECT {text}"))?;
+    if let SetExpr::Select(select) = *query.body
+        && let Some(SelectItem::UnnamedExpr(expression)) = select.projection.into_iter().next()
+    {
+        return Ok(expression);
+    }
+    datafusion::common::internal_err!("no expression: {text}")
+}
+
+struct Arguments(Vec<Expr>);
+
+impl Rewrite for Arguments {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        if let Expr::Value(value) = expression
+            && let Value::Placeholder(name) = &value.value
+            && let Some(index) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok())
+            && let Some(argument) = index.checked_sub(1).and_then(|index| self.0.get(index))
+        {
+            *expression = match argument {
+                plain @ (Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Value(_) | Expr::Function(_)) => plain.clone(),
+                other => Expr::Nested(Box::new(other.clone())),
+            };
+        }
+        Step::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_template_is_an_expression() {
+        for (name, _, template) in TEMPLATES {
+            assert!(expression(template).is_ok(), "{name}: {template}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Pieces of syntax trees that the other modules put together, and refusals with their place.
+
+use datafusion::common::{DataFusionError, Diagnostic, Span};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, Spanned, Statement as SqlStatement};
+
+use crate::dialect;
+
+/// What cannot be read, at its place, and what to write.
+pub(super) fn refused(message: impl Into<String>, help: impl Into<String>, at: &impl Spanned) -> DataFusionError {
+    let message = message.into();
+    let span = Span::try_from_sqlparser_span(at.span());
+    let diagnostic = Diagnostic::new_error(message.clone(), span).with_help(help, None);
+    DataFusionError::Plan(message).with_diagnostic(diagnostic)
+}
+
+/// A query from its text.
+///
+/// # Errors
+/// Those of the parser.
+pub(super) fn query(sql: &str) -> Result<Box<Query>, DataFusionError> {
+    if let Statement::Statement(statement) = dialect::parse(sql)?
+        && let SqlStatement::Query(query) = *statement
+    {
+        return Ok(query);
+    }
+    Err(DataFusionError::Internal(format!("no query: {sql}")))
+}
+
+/// An operation, each side in parentheses.
+pub(super) fn operation(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp { left: Box::new(Expr::Nested(Box::new(left))), op, right: Box::new(Expr::Nested(Box::new(right))) }
+}
+
+/// Several conditions that all hold; true for none.
+pub(super) fn all(conditions: impl IntoIterator<Item = Expr>) -> Expr {
+    conditions
+        .into_iter()
+        .reduce(|left, right| operation(left, BinaryOperator::And, right))
+        .unwrap_or_else(|| Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true)))
+}
