@@ -17,6 +17,8 @@ mod percentile;
 mod sliding;
 mod sums;
 
+use std::sync::Arc;
+
 use datafusion::functions_aggregate::array_agg::array_agg_udaf;
 use datafusion::functions_aggregate::average::avg_udaf;
 use datafusion::functions_aggregate::first_last::last_value_udaf;
@@ -25,6 +27,11 @@ use datafusion::functions_aggregate::percentile_cont::percentile_cont_udaf;
 use datafusion::functions_aggregate::string_agg::string_agg_udaf;
 use datafusion::functions_aggregate::sum::sum_udaf;
 use datafusion::logical_expr::AggregateUDF;
+
+/// `array_agg`.
+pub(super) fn array_agg() -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(gathered::Gathered::of(array_agg_udaf())))
+}
 
 /// Returns the functions, each of which replaces DataFusion's of the same name.
 pub(super) fn functions() -> Vec<AggregateUDF> {
@@ -35,7 +42,7 @@ pub(super) fn functions() -> Vec<AggregateUDF> {
         AggregateUDF::new_from_impl(sums::Average::of(avg_udaf())),
         AggregateUDF::new_from_impl(percentile::Interpolated::of(percentile_cont_udaf())),
         AggregateUDF::new_from_impl(last::Last::of(last_value_udaf())),
-        AggregateUDF::new_from_impl(gathered::Gathered::of(array_agg_udaf())),
+        Arc::unwrap_or_clone(array_agg()),
         AggregateUDF::new_from_impl(gathered::Gathered::of(string_agg_udaf())),
     ]
 }

@@ -7,6 +7,7 @@
 //! | [`float_key`] | float keys, which compare as SQL says |
 //! | [`date_part`] | `date_part`, with the seconds of a difference of times |
 //! | [`same`] | hides a value from the optimizer |
+//! | [`single`] | the one row of a subquery that stands for a value |
 //! | [`limited`] | a size check before functions whose result is as large as an event asks for |
 
 pub(crate) mod arithmetic;
@@ -15,3 +16,4 @@ pub(crate) mod float_key;
 pub(crate) mod limited;
 pub(crate) mod quotient;
 pub(crate) mod same;
+pub(crate) mod single;

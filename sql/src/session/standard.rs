@@ -15,15 +15,23 @@
 //! | [`unions`] | casts the inputs of a UNION to common types |
 //! | [`outer_columns`] | columns of outer queries whose types the other rules changed |
 //! | [`laterals`] | UNNEST of a column of the relation beside it |
+//! | [`first_rows`] | LATERAL of the first row of an order |
+//! | [`hoisted`] | subqueries inside aggregates and window functions |
+//! | [`one_value`] | subqueries of one value without an aggregate |
+//! | [`frames`] | window orders over TIME, BYTEA, STRUCT |
 
 mod by_comparison;
 mod copies;
 mod existence;
 mod filters;
+mod first_rows;
 mod floats;
+mod frames;
+mod hoisted;
 mod laterals;
 mod lists;
 mod one_row;
+mod one_value;
 mod outer_columns;
 mod unions;
 mod unknown;
@@ -41,6 +49,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 /// Those of DataFusion's builders: a bug.
 pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut number = 0;
+    let plan = plan.transform_up_with_subqueries(|plan| hoisted::below(plan, &mut number))?.data;
     let mut mended = once(plan, &mut number)?;
     // A column of a query may take its type from an outer query, so each round settles one more level.
     loop {
@@ -61,12 +70,15 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
         let plan = unions::of_common_types(plan)?.data;
         let plan = copies::counted(plan)?.data;
         let plan = laterals::unnested(plan)?.data;
+        let plan = first_rows::as_values(plan, number)?.data;
+        let plan = frames::of_peers(plan)?.data;
         let plan = each(plan, |expression, _| one_row::asked_of_its_value(expression))?.data;
         let plan = unknown::three_valued(plan)?.data;
         let plan = match plan {
             LogicalPlan::Projection(_) => each(plan, |expression, _| existence::counted(expression))?.data,
             other => other,
         };
+        let plan = each(plan, |expression, _| one_value::of_rows(expression))?.data;
         let plan = expressions(plan)?.data;
         let plan = by_comparison::joined(plan, number)?.data;
         Ok(Transformed::yes(floats::compared_by_key(plan)?.data))

@@ -2,8 +2,10 @@
 //! 55.2 has no physical plan for such a join. Here the chain is applied to the rows themselves, without a join.
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
+use datafusion::common::{Column, DFSchema, NullHandling, Result, UnnestOptions};
 use datafusion::logical_expr::{Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder};
+
+use super::first_rows::is_unconditional;
 
 /// Replaces a join whose right side is such a chain over one row by the chain over its left side.
 pub(super) fn unnested(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -19,8 +21,13 @@ fn over_left_side(join: &Join) -> Result<Option<LogicalPlan>> {
         LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
         other => other,
     };
-    let (JoinType::Inner, LogicalPlan::Subquery(chain)) = (join.join_type, chain) else { return Ok(None) };
-    let left = Laid { plan: join.left.as_ref().clone(), columns: Vec::new() };
+    let LogicalPlan::Subquery(chain) = chain else { return Ok(None) };
+    let kept = match join.join_type {
+        JoinType::Inner => false,
+        JoinType::Left if is_unconditional(join) && has_only_elements(&chain.subquery) => true,
+        _ => return Ok(None),
+    };
+    let left = Laid { plan: join.left.as_ref().clone(), columns: Vec::new(), kept };
     let mut number = 0;
     let Some(laid) = laid_over(&chain.subquery, left, &join.left, &mut number)? else { return Ok(None) };
     let of_left = join.left.schema().columns().into_iter().map(Expr::Column);
@@ -45,6 +52,8 @@ struct Laid {
     plan: LogicalPlan,
     /// The columns of the chain in `plan`.
     columns: Vec<Column>,
+    /// Whether rows stay of which the chain makes none.
+    kept: bool,
 }
 
 /// Applies the chain to the left side. `None` if the chain has another shape.
@@ -66,7 +75,7 @@ fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut u
                 columns.push(column);
             }
             let plan = LogicalPlanBuilder::from(below.plan).project(projected)?.build()?;
-            Ok(Some(Laid { plan, columns }))
+            Ok(Some(Laid { plan, columns, kept: below.kept }))
         }
         LogicalPlan::Filter(filter) => {
             let Some(below) = laid_over(&filter.input, left, rows, number)? else { return Ok(None) };
@@ -74,7 +83,7 @@ fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut u
                 return Ok(None);
             };
             let plan = LogicalPlanBuilder::from(below.plan).filter(predicate)?.build()?;
-            Ok(Some(Laid { plan, columns: below.columns }))
+            Ok(Some(Laid { plan, columns: below.columns, kept: below.kept }))
         }
         LogicalPlan::Unnest(unnest)
             if unnest.struct_type_columns.is_empty()
@@ -90,11 +99,28 @@ fn laid_over(chain: &LogicalPlan, left: Laid, rows: &LogicalPlan, number: &mut u
             let columns = unnest.dependency_indices.iter().map(|index| below.columns.get(*index).cloned());
             let Some(columns) = columns.collect::<Option<Vec<_>>>() else { return Ok(None) };
             // A column that is unnested once keeps its name here.
-            let options = UnnestOptions { recursions: Vec::new(), ..unnest.options.clone() };
+            let null_handling = if below.kept { NullHandling::PreserveAndExpandEmpty } else { unnest.options.null_handling };
+            let options = UnnestOptions { recursions: Vec::new(), null_handling };
             let plan = LogicalPlanBuilder::from(below.plan).unnest_columns_with_options(lists, options)?.build()?;
-            Ok(Some(Laid { plan, columns }))
+            Ok(Some(Laid { plan, columns, kept: below.kept }))
         }
         _ => Ok(None),
+    }
+}
+
+/// Whether a chain gives the elements of lists as they are, so that a row without any has NULL in their place.
+fn has_only_elements(chain: &LogicalPlan) -> bool {
+    match chain {
+        LogicalPlan::SubqueryAlias(alias) => has_only_elements(&alias.input),
+        LogicalPlan::Projection(projection) => {
+            let plain = |expression: &Expr| matches!(expression.clone().unalias(), Expr::Column(_));
+            projection.expr.iter().all(plain) && has_only_elements(&projection.input)
+        }
+        LogicalPlan::Unnest(unnest) => match unnest.input.as_ref() {
+            LogicalPlan::Projection(projection) => matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(_)),
+            _ => false,
+        },
+        _ => false,
     }
 }
 
