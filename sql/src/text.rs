@@ -148,6 +148,20 @@ impl Text {
         order.map(|span| self.span(span))
     }
 
+    /// The first name of several parts that is this one, as in `o.id`.
+    pub(crate) fn qualified(&self, name: &str) -> Option<Location> {
+        let parts: Vec<&str> = name.split('.').map(|part| part.trim_matches('"')).collect();
+        let length = 2 * parts.len() - 1;
+        let is_name = |tokens: &&[TokenWithSpan]| {
+            tokens.iter().enumerate().all(|(index, token)| match index % 2 {
+                0 => parts.get(index / 2).is_some_and(|part| is_word(token, part)),
+                _ => token.token == Token::Period,
+            })
+        };
+        let found = self.tokens.windows(length).find(is_name)?;
+        Some(self.between(found.first().map(|token| token.span), found.last().map(|token| token.span)))
+    }
+
     /// The last opening parenthesis that is not closed.
     pub(crate) fn unclosed(&self) -> Option<Location> {
         let mut open = Vec::new();

@@ -240,9 +240,14 @@ fn of_grammar(message: &str) -> Option<Wording> {
 /// Queries of a form that DataFusion reads and has no plan for. Its words for them are a syntax tree.
 fn of_shapes(message: &str) -> Option<Wording> {
     const OTHERWISE: &str = "write it otherwise; what is not there yet stands in the README";
-    if message.contains("does not support logical expression OuterReferenceColumn") || message.contains("outer_ref(") {
+    let unresolved =
+        message.starts_with("No field named ") && (message.contains("__correlated_sq") || message.contains("__scalar_sq"));
+    if unresolved
+        || message.contains("does not support logical expression OuterReferenceColumn")
+        || message.contains("outer_ref(")
+    {
         return wording(
-            "a subquery reads a column of the query around it in a way that has no plan yet",
+            "a subquery reads a column of a query around it in a way that has no plan yet",
             "join the relation of the subquery, and aggregate or rank its rows by what they are joined on",
         );
     }

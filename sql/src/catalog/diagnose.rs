@@ -157,7 +157,12 @@ pub fn plan_error(told: &str, statement: &Location) -> Error {
     let Wording { message, help } = of_message(told);
     let help = help.or_else(|| Some("write the query otherwise; this form of it has no plan yet".to_owned()));
     let text = Text::of(statement);
-    let at = text.and_then(|text| place_of(told, &text));
+    let told = without_kinds(told);
+    let unresolved = told.strip_prefix("No field named ").and_then(|rest| rest.split_once(". ")).map(|(name, _)| name);
+    let at = text.and_then(|text| match unresolved {
+        Some(name) => text.qualified(name),
+        None => place_of(told, &text),
+    });
     Error { message, help, at: at.unwrap_or_else(|| statement.clone()) }
 }
 

@@ -1,6 +1,7 @@
 //! Whole messages for common mistakes: what is underlined, what is wrong, and what to write.
 
 use super::*;
+use crate::file::Location;
 use crate::other_engines;
 
 /// Returns the first error: what it underlines, its message and its help.
@@ -193,4 +194,17 @@ fn json_operators_on_a_struct() {
             "write a dot: data.member",
         );
     }
+}
+
+/// What DataFusion says of a plan that it cannot run, which is about a column two queries up.
+#[test]
+fn a_plan_that_cannot_run() {
+    let text =
+        "CREATE MATERIALIZED VIEW v AS SELECT id FROM orders o\nWHERE id = (SELECT max(c.id) FROM customers c WHERE o.id = 1)";
+    let at = Location { file: Arc::new(file("views.sql", text)), offset: 0, length: text.len() };
+    let told = "Schema error: No field named o.id. Did you mean '__correlated_sq_1.id'?\nValid fields are __correlated_sq_1.id.";
+    let error = crate::plan_error(told, &at);
+    assert_eq!(&error.at.file.text[error.at.offset..error.at.offset + error.at.length], "o.id");
+    assert_eq!(error.message, "a subquery reads a column of a query around it in a way that has no plan yet");
+    assert!(error.help.is_some());
 }
