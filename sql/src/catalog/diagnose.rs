@@ -3,24 +3,28 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`columns`] | columns and members that are not known, or known twice |
+//! | [`known`] | what a name can have meant |
+//! | [`outputs`] | the columns of a SELECT |
 //! | [`expressions`] | where an expression stands in the syntax tree |
 
 mod columns;
 mod expressions;
+mod known;
+mod outputs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Fields};
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Query, SelectItem, SetExpr, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location as SqlLocation, Span as SqlSpan, Tokenizer};
 
 use self::columns::{qualified, twin_columns, unknown_column, unknown_member};
+pub(crate) use self::known::Known;
+use self::outputs::output;
 use crate::catalog::statements::{parse_error, unreadable};
-use crate::catalog::types::normalized;
 use crate::dialect;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
@@ -31,41 +35,6 @@ use crate::session::session_state;
 use crate::text::Text;
 use crate::type_names::sql_types;
 use crate::wording::{Wording, first_lower, of_message, without_kinds};
-
-/// The names that a misspelt name can mean.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Known {
-    /// Names of functions.
-    pub(crate) functions: BTreeSet<String>,
-    /// Names of members of structs.
-    pub(crate) members: BTreeSet<String>,
-    /// Columns by name, with their types as SQL writes them.
-    pub(crate) types: BTreeMap<String, String>,
-}
-
-impl Known {
-    /// Adds the columns of a relation.
-    pub(crate) fn add_columns(&mut self, fields: &Fields) {
-        self.add_members(fields);
-        for field in fields {
-            self.types.insert(field.name().clone(), sql_types(&field.data_type().to_string()));
-        }
-    }
-
-    /// Adds the members of all structs among some columns, at any depth.
-    fn add_members(&mut self, fields: &Fields) {
-        for field in fields {
-            match field.data_type() {
-                DataType::Struct(inner) => {
-                    self.members.extend(inner.iter().map(|member| member.name().clone()));
-                    self.add_members(inner);
-                }
-                DataType::List(item) | DataType::LargeList(item) => self.add_members(&Fields::from(vec![Arc::clone(item)])),
-                _ => {}
-            }
-        }
-    }
-}
 
 /// Returns the error for a query that Alluvium refuses.
 pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query, text: &Text) -> Error {
@@ -91,25 +60,6 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
         _ => help,
     };
     Error { message, help: Some(help), at }
-}
-
-/// Where the last column of this name stands in the outermost SELECT, or the `*` that gives it.
-fn output(query: &Query, name: &str, text: &Text) -> Option<Location> {
-    let SetExpr::Select(select) = query.body.as_ref() else { return None };
-    let wildcard = select.projection.iter().rev().find_map(|item| match item {
-        SelectItem::Wildcard(options) => Some(options.wildcard_token.0.span),
-        _ => None,
-    });
-    let mut spans = select.projection.iter().filter_map(|item| {
-        let named = match item {
-            SelectItem::ExprWithAlias { alias, .. } => alias,
-            SelectItem::UnnamedExpr(Expr::Identifier(column)) => column,
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last()?,
-            _ => return None,
-        };
-        (normalized(named) == name).then_some(named.span)
-    });
-    spans.next_back().or(wildcard).map(|span| text.span(span))
 }
 
 /// Returns the error for a fault that nothing a user writes can cause.

@@ -5,7 +5,8 @@ use datafusion::sql::sqlparser::ast::Query;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::expressions;
-use super::{Known, output};
+use super::known::Known;
+use super::outputs::output;
 use crate::error::Error;
 use crate::file::Location;
 use crate::names::{nearest, written};

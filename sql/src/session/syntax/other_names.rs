@@ -20,7 +20,6 @@ mod templates;
 use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, Select, SelectItem};
 
-pub(super) use self::calls::also_where;
 use self::calls::{plain_name, rename};
 
 /// Names that stand for another one, with the same arguments.

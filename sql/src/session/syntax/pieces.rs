@@ -2,7 +2,7 @@
 
 use datafusion::common::{DataFusionError, Diagnostic, Span};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Query, Spanned, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, Query, Spanned, Statement as SqlStatement};
 
 use crate::dialect;
 
@@ -38,4 +38,17 @@ pub(super) fn all(conditions: impl IntoIterator<Item = Expr>) -> Expr {
         .into_iter()
         .reduce(|left, right| operation(left, BinaryOperator::And, right))
         .unwrap_or_else(|| Expr::value(datafusion::sql::sqlparser::ast::Value::Boolean(true)))
+}
+
+/// Adds a condition to the FILTER of an aggregate.
+pub(super) fn also_where(function: &mut Function, condition: Expr) {
+    let condition = match function.filter.take() {
+        Some(filter) => Expr::BinaryOp {
+            left: Box::new(Expr::Nested(filter)),
+            op: BinaryOperator::And,
+            right: Box::new(Expr::Nested(Box::new(condition))),
+        },
+        None => condition,
+    };
+    function.filter = Some(Box::new(condition));
 }

@@ -11,8 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::name::normalized;
-use super::other_names::also_where;
-use super::pieces::{self, operation, refused};
+use super::pieces::{self, also_where, operation, refused};
 use crate::walk::{Rewrite, Step, walk};
 
 /// Writes a PIVOT as a subquery with GROUP BY.

@@ -4,7 +4,8 @@ use datafusion::sql::sqlparser::ast::{
     DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, OrderByExpr, OrderByOptions, Value,
 };
 
-use super::calls::{also_where, argument, list, plain_arguments, rename};
+use super::super::pieces::also_where;
+use super::calls::{argument, list, plain_arguments, rename};
 
 /// Writes such an aggregate as it is called here; whether it is one.
 pub(super) fn translate(name: &str, function: &mut Function) -> bool {

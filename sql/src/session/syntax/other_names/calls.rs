@@ -1,8 +1,7 @@
 //! The parts of a call that the other modules read and change.
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
-    Spanned, Value,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Spanned, Value,
 };
 
 /// The name of a function, in lower case; none where it is in quotes or has several parts.
@@ -47,19 +46,6 @@ pub(super) fn list(function: &mut Function) -> Option<&mut FunctionArgumentList>
         FunctionArguments::List(list) => Some(list),
         _ => None,
     }
-}
-
-/// Adds a condition to the FILTER of an aggregate.
-pub(in crate::session::syntax) fn also_where(function: &mut Function, condition: Expr) {
-    let condition = match function.filter.take() {
-        Some(filter) => Expr::BinaryOp {
-            left: Box::new(Expr::Nested(filter)),
-            op: BinaryOperator::And,
-            right: Box::new(Expr::Nested(Box::new(condition))),
-        },
-        None => condition,
-    };
-    function.filter = Some(Box::new(condition));
 }
 
 /// The text of a constant.
