@@ -9,7 +9,7 @@ use super::known::Known;
 use super::outputs::output;
 use crate::error::Error;
 use crate::file::Location;
-use crate::names::{nearest, written};
+use crate::names::{listed, nearest, written};
 use crate::text::Text;
 
 /// A name that is no column's.
@@ -49,7 +49,7 @@ fn meant(field: &Column, valid: &[Column], query: Option<&Query>, text: &Text, a
     if field.relation.is_none() && is_in_double_quotes(name, text, at) {
         return Some(format!("double quotes are for names: for a text write '{name}'"));
     }
-    (!names.is_empty()).then(|| format!("there are {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("there are {}", listed(&names)))
 }
 
 /// Whether a name was written in double quotes at a place.
@@ -68,7 +68,7 @@ pub(super) fn unknown_member(name: &str, text: &Text, known: &Known) -> Error {
         }
         Some(near) => Some(format!("did you mean {}?", written(near))),
         None if known.members.is_empty() => None,
-        None => Some(format!("there are {}", known.members.iter().cloned().collect::<Vec<_>>().join(", "))),
+        None => Some(format!("there are {}", listed(&known.members))),
     };
     let at = text.literal(name).or_else(|| text.word(name)).unwrap_or_else(|| text.head());
     Error { message: format!("the struct has no member {name}"), help, at }
