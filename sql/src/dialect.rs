@@ -82,7 +82,10 @@ fn match_nearest(tokens: &mut Vec<TokenWithSpan>) {
     let mut index = 0;
     while index + 1 < tokens.len() {
         index += 1;
-        if !is_word(&tokens[index - 1], "ASOF") {
+        let is_name = index >= 2 && is_word(&tokens[index - 2], "AS");
+        let joins = |token: &TokenWithSpan| ["LEFT", "OUTER", "INNER", "JOIN"].iter().any(|word| is_word(token, word));
+        let join = tokens[index..].iter().take_while(|token| joins(token)).any(|token| is_word(token, "JOIN"));
+        if !is_word(&tokens[index - 1], "ASOF") || is_name || !join {
             continue;
         }
         let kept = is_word(&tokens[index], "LEFT");
@@ -109,9 +112,15 @@ fn write_out_tables(tokens: &mut Vec<TokenWithSpan>) {
         let begins_query = match index.checked_sub(1).map(|before| &tokens[before]) {
             None => true,
             Some(before) if before.token == Token::LParen => true,
-            Some(before) => ["AS", "UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT"].iter().any(|word| is_word(before, word)),
+            // Elsewhere AS gives a name.
+            Some(before) if is_word(before, "AS") => {
+                is_word(&tokens[0], "CREATE") && !tokens[..index].iter().any(|token| is_word(token, "SELECT"))
+            }
+            Some(before) => ["UNION", "EXCEPT", "INTERSECT", "ALL", "DISTINCT"].iter().any(|word| is_word(before, word)),
         };
-        if begins_query && is_word_before_name(tokens, index) {
+        let ends_item = |word: &str| tokens.get(index + 1).is_some_and(|after| is_word(after, word));
+        let is_item = ["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "AS"].into_iter().any(ends_item);
+        if begins_query && !is_item && is_word_before_name(tokens, index) {
             let word = |keyword: Keyword| Token::make_keyword(&format!("{keyword:?}"));
             let span = tokens[index].span;
             let select = [word(Keyword::SELECT), Token::Mul, word(Keyword::FROM)].map(|token| TokenWithSpan { token, span });
@@ -292,6 +301,8 @@ mod tests {
                 "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
             ),
             ("TABLE bid", "SELECT * FROM bid"),
+            ("SELECT kind AS table FROM t", "SELECT kind AS table FROM t"),
+            ("SELECT 1 FROM t AS asof LEFT JOIN u ON a = b", "SELECT 1 FROM t AS asof LEFT JOIN u ON a = b"),
             ("(TABLE a) UNION ALL TABLE b", "(SELECT * FROM a) UNION ALL SELECT * FROM b"),
             (
                 "SELECT b ? 'k' FROM t WHERE session > 1 AND tumble = hop",

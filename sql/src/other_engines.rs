@@ -42,7 +42,7 @@ const LATER: &str = "at + INTERVAL '1 day'";
 const SECONDS_BETWEEN: &str = "date_part('epoch', b) - date_part('epoch', a) for seconds, or b - a for an INTERVAL";
 const FORMATTED: &str = "to_char(at, '%Y-%m-%d')";
 const PARSED: &str = "to_timestamp(text, '%Y-%m-%d')";
-const ALL_VALUES: &str = "array_agg(x)";
+const ALL_VALUES: &str = "array_agg(x) FILTER (WHERE x IS NOT NULL)";
 const EXTRACTED: &str = "regexp_match(text, pattern)[1]";
 const AN_ID: &str = "an id of the body, or _sequence";
 const UNNESTED_MEMBER: &str = "unnest(list), where the column is declared as a list";
@@ -66,10 +66,10 @@ const FUNCTIONS: [Pair; 79] = [
     ("window", TUMBLED),
     ("age", "b - a"),
     ("approx_count_distinct", "approx_distinct(x)"),
-    ("array_size", "cardinality(list)"),
+    ("array_size", "array_length(list)"),
     ("charindex", "strpos(text, part)"),
     ("collect_list", ALL_VALUES),
-    ("collect_set", "array_agg(DISTINCT x)"),
+    ("collect_set", "array_agg(DISTINCT x) FILTER (WHERE x IS NOT NULL)"),
     ("date_add", LATER),
     ("date_diff", SECONDS_BETWEEN),
     ("date_sub", "at - INTERVAL '1 day'"),
@@ -120,7 +120,7 @@ const FUNCTIONS: [Pair; 79] = [
     ("regexp_substr", EXTRACTED),
     ("safe_divide", "x / nullif(y, 0)"),
     ("second", "date_part('second', at)"),
-    ("size", "cardinality(list)"),
+    ("size", "array_length(list)"),
     ("split", "string_to_array(text, ',')"),
     ("strptime", PARSED),
     ("struct_extract", "a dot: data.member"),

@@ -46,6 +46,9 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
             _ => None,
         }),
         Spot::Word(word @ ("LIMIT" | "OFFSET")) => text.unordered(word),
+        Spot::Word("WHERE") if message.contains("window functions") => {
+            expressions::window_in_where(query).map(|span| text.span(span)).or_else(|| text.word("WHERE"))
+        }
         Spot::Word(word) => text.word(word),
         Spot::Literal(literal) => text.literal(literal),
         Spot::Output(name) => output(query, name, text).or_else(|| text.word("SELECT")),
@@ -188,6 +191,9 @@ fn place_in_query(message: &str, query: &Query, types: &BTreeMap<String, String>
     }
     if message.contains(" to Boolean") || message.contains("to BOOLEAN") {
         return expressions::filter(query);
+    }
+    if message.starts_with("Aggregate") && message.contains("WHERE clause") {
+        return expressions::aggregate_in_where(query);
     }
     if message.starts_with("HAVING clause references") {
         return expressions::having(query);

@@ -55,13 +55,15 @@ pub(super) fn read(statement: Statement, tables: &BTreeMap<String, Arc<dyn Table
     let Statement::Statement(mut statement) = statement else {
         return Ok(statement);
     };
-    let mut reader = Reader { tables, wrong: None };
+    let mut reader = Reader { tables, hidden: Vec::new(), wrong: None };
     let _ = walk(&mut statement, &mut reader);
     reader.wrong.map_or(Ok(Statement::Statement(statement)), Err)
 }
 
 struct Reader<'a> {
     tables: &'a BTreeMap<String, Arc<dyn TableSource>>,
+    /// Names of WITH in the queries around, which hide relations of the same names.
+    hidden: Vec<Vec<String>>,
     /// What stopped the walk.
     wrong: Option<DataFusionError>,
 }
@@ -77,10 +79,16 @@ impl Reader<'_> {
         }
     }
 
+    /// The relations whose columns are known here.
+    fn seen(&self) -> BTreeMap<String, Arc<dyn TableSource>> {
+        let hidden = |name: &String| self.hidden.iter().flatten().any(|hidden| hidden == name);
+        self.tables.iter().filter(|(name, _)| !hidden(name)).map(|(name, table)| (name.clone(), Arc::clone(table))).collect()
+    }
+
     fn select(&self, select: &mut Select) -> Result<()> {
         named_windows::refine(select);
         alike_calls::tell_apart(select);
-        members::expand(select, self.tables);
+        members::expand(select, &self.seen());
         members::name(select);
         defaults::name(select);
         other_names::name(select);
@@ -93,7 +101,14 @@ impl Reader<'_> {
 
 impl Rewrite for Reader<'_> {
     fn before_query(&mut self, query: &mut Query) -> Step {
+        let names = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| name::normalized(&cte.alias.name));
+        self.hidden.push(names.collect());
         self.go_on(limits::read(query))
+    }
+
+    fn after_query(&mut self, _: &mut Query) -> Step {
+        self.hidden.pop();
+        Step::Continue(())
     }
 
     fn before_select(&mut self, select: &mut Select) -> Step {
@@ -102,7 +117,7 @@ impl Rewrite for Reader<'_> {
     }
 
     fn before_relation(&mut self, relation: &mut TableFactor) -> Step {
-        let read = pivots::write_out(relation, self.tables).and_then(|()| unnests::read(relation));
+        let read = pivots::write_out(relation, &self.seen()).and_then(|()| unnests::read(relation));
         self.go_on(read)
     }
 

@@ -119,6 +119,45 @@ fn holds_call(expression: &Expr, name: &str) -> bool {
     calls.1
 }
 
+/// The aggregate in WHERE.
+pub(super) fn aggregate_in_where(query: &Query) -> Option<Span> {
+    const NAMES: [&str; 10] =
+        ["sum", "count", "avg", "min", "max", "array_agg", "string_agg", "median", "first_value", "last_value"];
+    in_where(query, |call| NAMES.iter().any(|name| call.name.to_string().eq_ignore_ascii_case(name)))
+}
+
+/// The window function in WHERE.
+pub(super) fn window_in_where(query: &Query) -> Option<Span> {
+    in_where(query, |call| call.over.is_some())
+}
+
+/// The first call in a WHERE of which something is true.
+fn in_where(query: &Query, is_it: fn(&Function) -> bool) -> Option<Span> {
+    struct Calls(fn(&Function) -> bool, Option<Span>);
+    impl Rewrite for Calls {
+        fn before_select(&mut self, select: &mut Select) -> Step {
+            struct Inner<'a>(&'a mut Calls);
+            impl Rewrite for Inner<'_> {
+                fn after_expression(&mut self, expression: &mut Expr) -> Step {
+                    if let Expr::Function(call) = expression
+                        && (self.0.0)(call)
+                    {
+                        self.0.1 = self.0.1.or_else(|| Some(expression.span()));
+                    }
+                    Step::Continue(())
+                }
+            }
+            if let Some(condition) = &mut select.selection {
+                let _ = walk(condition, &mut Inner(self));
+            }
+            Step::Continue(())
+        }
+    }
+    let mut calls = Calls(is_it, None);
+    let _ = walk(&mut query.clone(), &mut calls);
+    calls.1
+}
+
 /// The columns of a subquery that stands for a value and has several.
 pub(super) fn several_columns(query: &Query) -> Option<Span> {
     let mut columns = None;

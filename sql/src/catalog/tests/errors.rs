@@ -142,8 +142,8 @@ fn what_does_not_fit_together() {
         ("SELECT CAST('abc' AS INT) AS x", "'abc'", "the value 'abc' cannot be cast to INT", "TRY_CAST(... AS INT)"),
         ("SELECT substr(country) AS s FROM orders", "substr", "where to begin", "substr(text, from"),
         ("SELECT country, id, count(*) FROM orders GROUP BY country", "id", "neither in GROUP BY", "add it to GROUP BY"),
-        ("SELECT id FROM orders WHERE count(*) > 1", "WHERE", "before rows are aggregated", "HAVING"),
-        ("SELECT id FROM orders WHERE row_number() OVER (ORDER BY id) = 1", "WHERE", "before window functions", "subquery"),
+        ("SELECT id FROM orders WHERE count(*) > 1", "count", "before rows are aggregated", "HAVING"),
+        ("SELECT id FROM orders WHERE row_number() OVER (ORDER BY id) = 1", "row_number", "before window functions", "subquery"),
         ("SELECT id FROM orders WHERE id IN (SELECT id, name FROM customers)", "id, name", "has one column", "select one column"),
         (
             "SELECT id FROM orders WHERE placed_at > placed_at - INTERVAL '1 minte'",

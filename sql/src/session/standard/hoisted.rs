@@ -7,6 +7,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result};
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder, Window};
 
+use super::one_value;
+
 /// The operator over a projection that computes its subqueries. `number` tells the columns apart.
 pub(super) fn below(plan: LogicalPlan, number: &mut usize) -> Result<Transformed<LogicalPlan>> {
     let input = match &plan {
@@ -46,10 +48,21 @@ fn without_subqueries(expression: &Expr, computed: &mut Vec<Expr>, number: &mut 
         if !matches!(expression, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)) {
             return Ok(Transformed::no(expression));
         }
-        let name = format!("$asked{number}");
-        *number += 1;
-        computed.push(expression.alias(&name));
-        Ok(Transformed::new(Expr::Column(Column::new_unqualified(name)), true, TreeNodeRecursion::Jump))
+        let mut hoist = |subquery: Expr| {
+            let name = format!("$asked{number}");
+            *number += 1;
+            computed.push(subquery.alias(&name));
+            Expr::Column(Column::new_unqualified(name))
+        };
+        // What fails where there are several rows stays: CASE and FILTER may never ask for it.
+        let moved = match one_value::of_rows(expression)?.data {
+            Expr::ScalarFunction(mut call) => {
+                call.args = call.args.into_iter().map(&mut hoist).collect();
+                Expr::ScalarFunction(call)
+            }
+            subquery => hoist(subquery),
+        };
+        Ok(Transformed::new(moved, true, TreeNodeRecursion::Jump))
     })?;
     Ok(if replaced.transformed { replaced.data.alias(expression.schema_name().to_string()) } else { replaced.data })
 }

@@ -117,7 +117,12 @@ fn has_only_elements(chain: &LogicalPlan) -> bool {
             projection.expr.iter().all(plain) && has_only_elements(&projection.input)
         }
         LogicalPlan::Unnest(unnest) => match unnest.input.as_ref() {
-            LogicalPlan::Projection(projection) => matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(_)),
+            LogicalPlan::Projection(projection) => {
+                // What stands beside the lists would stay in a row without elements.
+                let is_list = |index: &usize| unnest.list_type_columns.iter().any(|(list, _)| list == index);
+                matches!(projection.input.as_ref(), LogicalPlan::EmptyRelation(_))
+                    && unnest.dependency_indices.iter().all(is_list)
+            }
             _ => false,
         },
         _ => false,

@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, Result};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr};
-use datafusion::logical_expr::{Expr, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery};
+use datafusion::logical_expr::{Expr, ExprSchemable, FetchType, LogicalPlan, LogicalPlanBuilder, SkipType, Subquery};
 
 use crate::session::aggregates::array_agg;
 use crate::session::functions::single::single;
@@ -53,11 +54,18 @@ pub(super) fn first_of(plan: &LogicalPlan, value: impl FnOnce(Vec<Expr>) -> Opti
                 (columns, below) = (moved, input);
             }
             LogicalPlan::Sort(sort) if limited && sort.fetch.is_none_or(|fetch| fetch == 1) => {
+                let order = sort.expr.iter().cloned().chain(deciding(&columns, &sort.input)).collect::<Vec<_>>();
                 let Some(value) = value(columns) else { return Ok(None) };
-                let keys = sort.expr.iter().map(|key| key.expr.clone());
+                let keys = order.iter().map(|key| key.expr.clone());
                 let (mut moved, rows) = below_projections(std::iter::once(value).chain(keys).collect(), &sort.input)?;
-                let keys = moved.split_off(1).into_iter().zip(&sort.expr);
-                let order_by = keys.map(|(expr, key)| SortExpr { expr, ..key.clone() }).collect();
+                let keys = moved.split_off(1).into_iter().zip(&order);
+                let mut order_by: Vec<SortExpr> = Vec::new();
+                for (expr, key) in keys {
+                    // A key that comes again decides nothing, and DataFusion miscounts the columns of its state.
+                    if order_by.iter().all(|other| other.expr != expr) {
+                        order_by.push(SortExpr { expr, ..key.clone() });
+                    }
+                }
                 let first = AggregateFunction::new_udf(first_value_udaf(), moved, false, None, order_by, None);
                 let first = Expr::AggregateFunction(first).alias("$first");
                 return Ok(Some(LogicalPlanBuilder::from(rows).aggregate(Vec::<Expr>::new(), vec![first])?.build()?));
@@ -65,6 +73,17 @@ pub(super) fn first_of(plan: &LogicalPlan, value: impl FnOnce(Vec<Expr>) -> Opti
             _ => return Ok(None),
         }
     }
+}
+
+/// What decides between rows that tie: their sequence where there is one, then what is asked of them, as far as it has an order.
+fn deciding(columns: &[Expr], input: &LogicalPlan) -> Vec<SortExpr> {
+    let schema = input.schema();
+    let sequence = schema.columns_with_unqualified_name("_sequence").into_iter().map(Expr::Column);
+    let in_order = |column: &Expr| {
+        column.get_type(schema.as_ref()).is_ok_and(|data_type| !data_type.is_nested() && data_type != DataType::Null)
+    };
+    let asked = columns.iter().filter(|column| in_order(column)).cloned();
+    sequence.chain(asked).map(|expr| expr.sort(true, false)).collect()
 }
 
 /// Whether a query has one row at most whatever it reads, or is refused for another reason.

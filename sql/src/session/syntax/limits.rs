@@ -18,7 +18,7 @@ pub(super) fn read(query: &mut Query) -> Result<()> {
         if fetch.with_ties || fetch.percent {
             return Err(refused_ties(query, fetch.percent));
         }
-        limit(query, fetch.quantity.unwrap_or_else(one));
+        limit(query, fetch.quantity.unwrap_or_else(one))?;
     }
     let top = match query.body.as_mut() {
         SetExpr::Select(select) => select.top.take(),
@@ -33,7 +33,7 @@ pub(super) fn read(query: &mut Query) -> Result<()> {
             Some(TopQuantity::Constant(quantity)) => Expr::value(Value::Number(quantity.to_string(), false)),
             None => one(),
         };
-        limit(query, quantity);
+        limit(query, quantity)?;
     }
     Ok(())
 }
@@ -43,12 +43,14 @@ fn one() -> Expr {
 }
 
 /// Adds LIMIT to what there is of OFFSET.
-fn limit(query: &mut Query, quantity: Expr) {
+fn limit(query: &mut Query, quantity: Expr) -> Result<()> {
     let (offset, limit_by) = match query.limit_clause.take() {
-        Some(LimitClause::LimitOffset { offset, limit_by, .. }) => (offset, limit_by),
-        _ => (None, Vec::new()),
+        None => (None, Vec::new()),
+        Some(LimitClause::LimitOffset { limit: None, offset, limit_by }) => (offset, limit_by),
+        Some(_) => return Err(refused("how many rows are wanted is said twice", "keep one of LIMIT, FETCH and TOP", &quantity)),
     };
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(quantity), offset, limit_by });
+    Ok(())
 }
 
 fn refused_ties(query: &Query, percent: bool) -> datafusion::common::DataFusionError {

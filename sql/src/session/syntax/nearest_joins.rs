@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::name::normalized;
 use super::pieces::{self, all, refused};
 use crate::dialect::{NEAREST_INNER, NEAREST_LEFT};
+use crate::walk::{Rewrite, Step, walk};
 
 /// Writes the nearest joins of a SELECT as lateral ones.
 ///
@@ -42,6 +43,13 @@ fn one(join: &mut Join, match_condition: Expr, constraint: JoinConstraint) -> Re
     if duckdb.is_none() {
         conditions.insert(0, match_condition.clone());
     }
+    let mut plain = PlainName(None);
+    for condition in &conditions {
+        let _ = walk(&mut condition.clone(), &mut plain);
+    }
+    if let Some(name) = plain.0 {
+        return Err(refused(format!("{name} in ASOF JOIN does not say of which side it is"), EXAMPLE, &Expr::Identifier(name)));
+    }
     let Some(right) = name_of(&join.relation) else {
         return Err(refused("the right side of ASOF JOIN has no name", "give it one with AS", &match_condition));
     };
@@ -64,6 +72,21 @@ fn one(join: &mut Join, match_condition: Expr, constraint: JoinConstraint) -> Re
     let on = JoinConstraint::On(Expr::value(Value::Boolean(true)));
     join.join_operator = if duckdb == Some(false) { JoinOperator::Inner(on) } else { JoinOperator::Left(on) };
     Ok(())
+}
+
+/// The first name without a relation.
+struct PlainName(Option<Ident>);
+
+impl Rewrite for PlainName {
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        match expression {
+            Expr::Identifier(name) => {
+                self.0 = Some(name.clone());
+                Step::Break(())
+            }
+            _ => Step::Continue(()),
+        }
+    }
 }
 
 fn conjuncts(condition: Expr, found: &mut Vec<Expr>) {

@@ -23,7 +23,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Function, Ident, Select, SelectItem}
 use self::calls::{plain_name, rename};
 
 /// Names that stand for another one, with the same arguments.
-const ALIASES: [(&str, &str); 41] = [
+const ALIASES: [(&str, &str); 35] = [
     ("list", "array_agg"),
     ("list_agg", "array_agg"),
     ("arrayagg", "array_agg"),
@@ -42,9 +42,6 @@ const ALIASES: [(&str, &str); 41] = [
     ("percentile_approx", "approx_percentile_cont"),
     ("variance", "var_samp"),
     ("std", "stddev_samp"),
-    ("strftime", "to_char"),
-    ("string_split", "string_to_array"),
-    ("str_split", "string_to_array"),
     ("len", "length"),
     ("ucase", "upper"),
     ("lcase", "lower"),
@@ -55,8 +52,6 @@ const ALIASES: [(&str, &str); 41] = [
     ("endswith", "ends_with"),
     ("array_construct", "make_array"),
     ("list_value", "make_array"),
-    ("array_size", "cardinality"),
-    ("size", "cardinality"),
     ("explode", "unnest"),
     ("json_extract_path_text", "json_as_text"),
     ("jsonb_extract_path_text", "json_as_text"),
@@ -64,7 +59,6 @@ const ALIASES: [(&str, &str); 41] = [
     ("jsonb_extract_path", "json_get_json"),
     ("json_array_length", "json_length"),
     ("jsonb_array_length", "json_length"),
-    ("strptime", "to_timestamp"),
 ];
 
 /// Gives columns that are such a call the name of the call as it is written.
@@ -95,11 +89,14 @@ pub(super) fn translate(expression: &mut Expr) -> Result<()> {
     if aggregates::translate(&name, function) {
         return Ok(());
     }
-    let written = match templates::written(&name, function)? {
-        Some(written) => Some(written),
-        None => dates::written(&name, function)?,
-    };
-    if let Some(written) = written.or_else(|| json_paths::written(&name, function)) {
+    let mut written = templates::written(&name, function)?;
+    if written.is_none() {
+        written = dates::written(&name, function)?;
+    }
+    if written.is_none() {
+        written = json_paths::written(&name, function)?;
+    }
+    if let Some(written) = written {
         *expression = written;
     } else if let Some((_, here)) = ALIASES.iter().find(|(there, _)| *there == name) {
         rename(function, here);

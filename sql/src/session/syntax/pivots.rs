@@ -51,7 +51,9 @@ pub(super) fn write_out(relation: &mut TableFactor, tables: &BTreeMap<String, Ar
             items.push(SelectItem::ExprWithAlias { expr: Expr::Function(call), alias });
         }
     }
-    let mut turned = pieces::query("SELECT 1 FROM t GROUP BY x")?;
+    // Of no rows there is no group.
+    let without_groups = if groups.is_empty() { "SELECT 1 FROM t HAVING count(*) > 0" } else { "SELECT 1 FROM t GROUP BY x" };
+    let mut turned = pieces::query(without_groups)?;
     if let SetExpr::Select(select) = turned.body.as_mut() {
         select.projection = items;
         select.group_by = GroupByExpr::Expressions(groups.into_iter().map(Expr::Identifier).collect(), Vec::new());

@@ -7,10 +7,12 @@ use datafusion::sql::sqlparser::ast::{
     helpers::attached_token::AttachedToken,
 };
 
-use super::pieces::{self, all, operation};
+use super::pieces::{self, all, operation, refused};
 
 /// The name of the subquery's rows.
 const ROWS: &str = "$rows";
+/// The longest subquery, as a text, that an expression may hold twice.
+const LONGEST: usize = 20_000;
 
 /// Writes the conditions of a SELECT, of which only counts whether they are true, so that they become semi and anti joins.
 ///
@@ -62,6 +64,11 @@ fn decided(value: &Expr, subquery: &Query, negated: bool) -> Result<Option<Expr>
 pub(super) fn anywhere(expression: &mut Expr) -> Result<()> {
     let Expr::InSubquery { expr, subquery, negated } = expression else { return Ok(()) };
     let Expr::Tuple(values) = expr.as_ref() else { return Ok(()) };
+    // It is written twice below, and so is one within it.
+    if subquery.to_string().len() > LONGEST {
+        let help = "write it in WHERE, or join its rows";
+        return Err(refused("this subquery is too long for IN over several columns here", help, subquery.as_ref()));
+    }
     let boolean = |value: bool| Expr::value(Value::Boolean(value));
     *expression = Expr::Case {
         case_token: AttachedToken::empty(),

@@ -10,13 +10,14 @@ use super::calls::{argument, list, plain_arguments, rename};
 /// Writes such an aggregate as it is called here; whether it is one.
 pub(super) fn translate(name: &str, function: &mut Function) -> bool {
     match name {
-        "arg_max" | "argmax" | "max_by" => first_by(function, false),
-        "arg_min" | "argmin" | "min_by" => first_by(function, true),
+        "arg_max" | "argmax" => first_by(function, false, true),
+        "arg_min" | "argmin" => first_by(function, true, true),
+        // These give the value of the row, also where it is NULL.
+        "max_by" => first_by(function, false, false),
+        "min_by" => first_by(function, true, false),
         "count_if" | "countif" => count_if(function),
         "sum_if" | "sumif" => of_those("sum", function),
         "avg_if" | "avgif" => of_those("avg", function),
-        "collect_list" => gathered(function, false),
-        "collect_set" => gathered(function, true),
         "group_concat" | "listagg" | "string_agg" => joined(function),
         "array_agg" | "arrayagg" if !function.within_group.is_empty() => {
             rename(function, "array_agg");
@@ -28,7 +29,10 @@ pub(super) fn translate(name: &str, function: &mut Function) -> bool {
     true
 }
 
-fn first_by(function: &mut Function, ascending: bool) {
+fn first_by(function: &mut Function, ascending: bool, without_null: bool) {
+    if function.over.is_some() {
+        return;
+    }
     let Some([value, by]) = plain_arguments(function).and_then(|plain| <[Expr; 2]>::try_from(plain).ok()) else { return };
     let Some(list) = list(function) else { return };
     if !list.clauses.is_empty() || list.duplicate_treatment == Some(DuplicateTreatment::Distinct) {
@@ -37,7 +41,7 @@ fn first_by(function: &mut Function, ascending: bool) {
     list.args = vec![argument(value.clone())];
     list.clauses = vec![FunctionArgumentClause::OrderBy(vec![ordered(by.clone(), ascending)])];
     rename(function, "first_value");
-    for there in [value, by] {
+    for there in [Some(by), without_null.then_some(value)].into_iter().flatten() {
         also_where(function, Expr::IsNotNull(Box::new(Expr::Nested(Box::new(there)))));
     }
 }
@@ -61,16 +65,6 @@ fn of_those(here: &str, function: &mut Function) {
     list.args = vec![argument(value)];
     rename(function, here);
     also_where(function, condition);
-}
-
-/// The values that are there, as Spark gathers them.
-fn gathered(function: &mut Function, distinct: bool) {
-    let Some([value]) = plain_arguments(function).and_then(|plain| <[Expr; 1]>::try_from(plain).ok()) else { return };
-    if distinct && let Some(list) = list(function) {
-        list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
-    }
-    rename(function, "array_agg");
-    also_where(function, Expr::IsNotNull(Box::new(Expr::Nested(Box::new(value)))));
 }
 
 /// Texts joined: the separator as an argument, the order in the parentheses.

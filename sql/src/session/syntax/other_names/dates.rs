@@ -11,15 +11,7 @@ use super::templates::filled;
 pub(super) fn knows(name: &str) -> bool {
     matches!(
         name,
-        "date_diff"
-            | "datediff"
-            | "dateadd"
-            | "date_add"
-            | "date_sub"
-            | "timestampadd"
-            | "datetrunc"
-            | "timestamp_trunc"
-            | "time_bucket"
+        "date_diff" | "datediff" | "dateadd" | "date_add" | "date_sub" | "timestampadd" | "timestamp_trunc" | "time_bucket"
     )
 }
 
@@ -36,11 +28,16 @@ pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
             Some(unit) => difference(unit, from, to),
             None => Ok(None),
         },
-        ("date_diff", [to, from, unit]) => match unit_of(unit) {
+        // Weeks of BigQuery, which alone has this order, begin on a Sunday.
+        ("date_diff", [to, from, unit]) if !is_week(unit) => match unit_of(unit) {
             Some(unit) => difference(unit, from, to),
             None => Ok(None),
         },
         ("dateadd" | "timestampadd", [unit, count, at]) => match (unit_of(unit), number(count)) {
+            (Some(unit @ ("hour" | "minute" | "second")), Some(count)) => {
+                // A DATE has no hours.
+                filled(&format!("CAST($1 AS TIMESTAMP) + INTERVAL '{count} {unit}'"), vec![at.clone()]).map(Some)
+            }
             (Some(unit), Some(count)) => sum(&format!("INTERVAL '{count} {unit}'"), "+", at),
             _ => Ok(None),
         },
@@ -48,13 +45,12 @@ pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
         ("date_sub", [at, interval @ Expr::Interval(_)]) => filled("$1 - $2", vec![at.clone(), interval.clone()]).map(Some),
         ("date_add", [at, days]) if number(days).is_some() => days_later(days, "+", at),
         ("date_sub", [at, days]) if number(days).is_some() => days_later(days, "-", at),
-        ("datetrunc", [unit, at]) | ("timestamp_trunc", [at, unit]) => match unit_of(unit) {
+        ("timestamp_trunc", [at, unit]) if !is_week(unit) => match unit_of(unit) {
             Some(unit) => filled(&format!("date_trunc('{unit}', $1)"), vec![at.clone()]).map(Some),
             None => Ok(None),
         },
         ("time_bucket", [width @ Expr::Interval(interval), at]) => {
-            let of_months = interval.to_string().to_lowercase();
-            if ["month", "year", "quarter"].iter().any(|unit| of_months.contains(unit)) {
+            if !has_short_units(&interval.to_string()) {
                 return Ok(None);
             }
             // Weeks begin on a Monday there.
@@ -66,7 +62,7 @@ pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
 
 fn days_later(days: &Expr, operator: &str, at: &Expr) -> Result<Option<Expr>> {
     match number(days) {
-        Some(days) => sum(&format!("INTERVAL '{days} day'"), operator, at),
+        Some(days) => filled(&format!("CAST($1 {operator} INTERVAL '{days} day' AS DATE)"), vec![at.clone()]).map(Some),
         None => Ok(None),
     }
 }
@@ -112,6 +108,22 @@ fn unit_of(expression: &Expr) -> Option<&'static str> {
         "quarter" | "qtr" => "quarter",
         "year" | "yyyy" | "yy" => "year",
         _ => return None,
+    })
+}
+
+/// Whether a unit is the week that begins on another day than here.
+fn is_week(unit: &Expr) -> bool {
+    word(unit).is_some_and(|unit| unit.starts_with("week"))
+}
+
+/// Whether an interval is made of units of one length.
+fn has_short_units(interval: &str) -> bool {
+    let words = interval.split(|c: char| !c.is_alphabetic()).filter(|word| !word.is_empty());
+    words.map(str::to_lowercase).all(|word| {
+        matches!(
+            word.trim_end_matches('s'),
+            "interval" | "microsecond" | "millisecond" | "second" | "sec" | "minute" | "min" | "hour" | "day" | "week"
+        )
     })
 }
 

@@ -1,33 +1,51 @@
 //! Paths into JSON as texts: `json_extract(body, '$.user.tags[0]')`.
 
+use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::{Expr, Function, Value};
 
 use super::calls::{argument, list, rename, scalar_arguments, text};
+use super::templates::filled;
 
-/// The functions, and whether each gives a text; else JSON.
-const FUNCTIONS: [(&str, bool); 7] = [
-    ("json_extract", false),
-    ("json_query", false),
-    ("get_json_object", true),
-    ("json_extract_string", true),
-    ("json_extract_scalar", true),
-    ("json_extract_text", true),
-    ("json_value", true),
+/// The functions. The first two give JSON, the others text.
+const FUNCTIONS: [&str; 7] = [
+    "json_extract",
+    "json_query",
+    "get_json_object",
+    "json_extract_string",
+    "json_extract_scalar",
+    "json_extract_text",
+    "json_value",
 ];
 
 /// Whether a function of this name is among them.
 pub(super) fn knows(name: &str) -> bool {
-    FUNCTIONS.iter().any(|(known, _)| *known == name)
+    FUNCTIONS.contains(&name)
 }
 
 /// The call with the path as arguments; none where the path is not written out, or holds more than names and numbers.
-pub(super) fn written(name: &str, function: &Function) -> Option<Expr> {
-    let (_, as_text) = FUNCTIONS.iter().find(|(known, _)| *known == name)?;
+///
+/// # Errors
+/// Those of the parser: a bug.
+pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
+    let Some(as_text) = called(name, function, true) else { return Ok(None) };
+    match (name, called(name, function, false)) {
+        // Of a list or an object these give NULL.
+        ("json_value" | "json_extract_scalar", Some(as_json)) => {
+            let template = "CASE WHEN substr(ltrim($2), 1, 1) NOT IN ('{', '[') THEN $1 END";
+            filled(template, vec![as_text, as_json]).map(Some)
+        }
+        ("json_extract" | "json_query", Some(as_json)) => Ok(Some(as_json)),
+        _ => Ok(Some(as_text)),
+    }
+}
+
+fn called(name: &str, function: &Function, as_text: bool) -> Option<Expr> {
+    knows(name).then_some(())?;
     let arguments = scalar_arguments(function)?;
     let [body, path] = arguments.as_slice() else { return None };
     let steps = steps(text(path)?)?;
     let mut function = function.clone();
-    rename(&mut function, if *as_text { "json_as_text" } else { "json_get_json" });
+    rename(&mut function, if as_text { "json_as_text" } else { "json_get_json" });
     list(&mut function)?.args = std::iter::once(body.clone()).chain(steps).map(argument).collect();
     Some(Expr::Function(function))
 }
@@ -42,12 +60,14 @@ fn steps(path: &str) -> Option<Vec<Expr>> {
     let mut steps = Vec::new();
     while !rest.is_empty() {
         if let Some(name) = rest.strip_prefix('.') {
-            let end = name.find(['.', '[']).unwrap_or(name.len());
-            let (name, after) = name.split_at(end);
-            let name = name.trim_matches('"');
-            if name.is_empty() || name.contains('*') {
-                return None;
-            }
+            let (name, after) = match name.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"')?,
+                None => {
+                    let (name, after) = name.split_at(name.find(['.', '[']).unwrap_or(name.len()));
+                    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+                    plain.then_some((name, after))?
+                }
+            };
             steps.push(named(name));
             rest = after;
         } else {
@@ -76,6 +96,8 @@ mod tests {
             ("a", Some("'a'")),
             ("$", None),
             ("$..a", None),
+            ("$.\"a.b\".c", Some("'a.b' 'c'")),
+            ("$.a ? (@ > 1)", None),
             ("$.a[*]", None),
             ("/a/b", None),
         ] {

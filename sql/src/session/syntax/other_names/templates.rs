@@ -7,11 +7,11 @@ use datafusion::common::Result;
 use datafusion::sql::sqlparser::ast::{Expr, Function, SelectItem, SetExpr, Value};
 
 use super::super::pieces;
-use super::calls::scalar_arguments;
+use super::calls::{scalar_arguments, text};
 use crate::walk::{Rewrite, Step, walk};
 
 /// By name and number of arguments.
-const TEMPLATES: [(&str, usize, &str); 34] = [
+const TEMPLATES: [(&str, usize, &str); 38] = [
     ("if", 3, "CASE WHEN $1 THEN $2 ELSE $3 END"),
     ("iff", 3, "CASE WHEN $1 THEN $2 ELSE $3 END"),
     ("isnull", 1, "$1 IS NULL"),
@@ -20,13 +20,17 @@ const TEMPLATES: [(&str, usize, &str); 34] = [
     ("zeroifnull", 1, "coalesce($1, 0)"),
     ("nullifzero", 1, "nullif($1, 0)"),
     ("equal_null", 2, "$1 IS NOT DISTINCT FROM $2"),
-    ("div0", 2, "CASE WHEN $2 = 0 THEN 0 ELSE $1 / $2 END"),
-    ("safe_divide", 2, "$1 / nullif($2, 0)"),
+    ("div0", 2, "CASE WHEN $2 = 0 THEN 0 ELSE CAST($1 AS DOUBLE) / $2 END"),
+    ("safe_divide", 2, "CAST($1 AS DOUBLE) / nullif($2, 0)"),
     ("mod", 2, "$1 % $2"),
     ("charindex", 2, "strpos($2, $1)"),
     ("locate", 2, "strpos($2, $1)"),
-    ("split", 1, "string_to_array($1, ',')"),
-    ("split", 2, "string_to_array($1, $2)"),
+    ("split", 1, "CASE WHEN $1 = '' THEN make_array('') ELSE string_to_array($1, ',') END"),
+    ("split", 2, SPLIT),
+    ("string_split", 2, SPLIT),
+    ("str_split", 2, SPLIT),
+    ("size", 1, LENGTH),
+    ("array_size", 1, LENGTH),
     ("to_varchar", 1, "CAST($1 AS VARCHAR)"),
     ("to_string", 1, "CAST($1 AS VARCHAR)"),
     ("date", 1, "CAST($1 AS DATE)"),
@@ -48,6 +52,13 @@ const TEMPLATES: [(&str, usize, &str); 34] = [
     ("strcmp", 2, "CASE WHEN $1 = $2 THEN 0 WHEN $1 < $2 THEN -1 WHEN $1 > $2 THEN 1 END"),
 ];
 
+/// An empty text has one part there.
+const SPLIT: &str = "CASE WHEN $1 = '' THEN make_array('') ELSE string_to_array($1, $2) END";
+/// Of the outer list; 0 of an empty one.
+const LENGTH: &str = "coalesce(array_length($1), CASE WHEN $1 IS NOT NULL THEN 0 END)";
+/// The longest argument, as a text, that an expression may hold more than once.
+const LONGEST: usize = 10_000;
+
 /// Whether a function of this name is among them.
 pub(super) fn knows(name: &str) -> bool {
     TEMPLATES.iter().any(|(known, _, _)| *known == name)
@@ -60,7 +71,18 @@ pub(super) fn knows(name: &str) -> bool {
 pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
     let Some(arguments) = scalar_arguments(function) else { return Ok(None) };
     let known = TEMPLATES.iter().find(|(known, count, _)| *known == name && *count == arguments.len());
+    if name.contains("split") && arguments.get(1).is_some_and(|separator| !is_separator(name, separator)) {
+        return Ok(None);
+    }
     known.map(|(_, _, template)| filled(template, arguments)).transpose()
+}
+
+/// Whether a separator is a text that all engines read alike: Spark reads patterns, and others split at each letter where it is empty.
+fn is_separator(name: &str, separator: &Expr) -> bool {
+    text(separator).is_some_and(|separator| {
+        let plain = separator.chars().count() == 1 || !separator.contains(|c| r"\[](){}.*+?^$|".contains(c));
+        !separator.is_empty() && (plain || name != "split")
+    })
 }
 
 /// A template with its arguments.
@@ -68,6 +90,10 @@ pub(super) fn written(name: &str, function: &Function) -> Result<Option<Expr>> {
 /// # Errors
 /// Those of the parser: a template that is no expression, a bug.
 pub(super) fn filled(template: &str, arguments: Vec<Expr>) -> Result<Expr> {
+    if let Some(long) = arguments.iter().find(|argument| argument.to_string().len() > LONGEST) {
+        let help = "name a part of it in a subquery in FROM";
+        return Err(pieces::refused("this expression is too long for the function that reads it", help, long));
+    }
     let mut expression = parsed(template)?;
     let _ = walk(&mut expression, &mut Arguments(arguments));
     Ok(Expr::Nested(Box::new(expression)))
