@@ -62,14 +62,17 @@ impl Text {
         self.tokens.iter().position(|token| is_word(token, word))
     }
 
-    /// Finds the token after the last one that is this word, quoted or not: the value of an option.
+    /// Finds the value of an option in `OPTIONS (name value, ...)`. A value may read like a name, so only what follows `(` or a comma is one.
     pub(crate) fn value_of(&self, option: &str) -> Option<Location> {
         let is_key = |token: &TokenWithSpan| match &token.token {
             Token::SingleQuotedString(text) => text.eq_ignore_ascii_case(option),
             _ => is_word(token, option),
         };
-        let value = self.tokens.iter().rposition(is_key).and_then(|index| self.tokens.get(index + 1));
-        value.map(|token| self.span(token.span))
+        let begins = |pair: &[TokenWithSpan]| is_word(&pair[0], "OPTIONS") && pair[1].token == Token::LParen;
+        let list = &self.tokens[self.tokens.windows(2).rposition(begins)? + 1..];
+        let is_entry = |pair: &[TokenWithSpan]| matches!(pair[0].token, Token::LParen | Token::Comma) && is_key(&pair[1]);
+        let key = list.windows(2).rposition(is_entry)?;
+        list.get(key + 2).map(|token| self.span(token.span))
     }
 
     /// Finds the second of two adjacent words.

@@ -67,4 +67,18 @@ mod tests {
         assert_eq!((source.options["password"].as_str(), source.options["user"].as_str()), ("", "me"));
         assert_eq!(catalog.functions["twice"], "CREATE FUNCTION twice(x BIGINT) RETURNS BIGINT RETURN 2 * x");
     }
+
+    #[test]
+    fn a_credential_that_reads_like_a_name_is_not_kept_either() {
+        for (options, kept) in [
+            ("user 'user', password 'password'", "user 'user', password ''"),
+            ("password 'token', token 'password'", "password '', token ''"),
+            ("'password' 'options'", "'password' ''"),
+        ] {
+            let text = format!("CREATE EXTERNAL TABLE t (x BIGINT) STORED AS NATS LOCATION 'nats://host/T' OPTIONS ({options});");
+            let catalog = Catalog::load(&[SqlFile { path: "a.sql".to_owned(), text }]).unwrap();
+            let statement = catalog.sources["t"].statement_without(|option| ["password", "token"].contains(&option)).unwrap();
+            assert!(statement.ends_with(&format!("OPTIONS ({kept})")), "{statement}");
+        }
+    }
 }
