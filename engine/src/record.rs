@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use crashed::{Crashed, payload_hash};
 pub use definition::Definition;
 pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
-pub use recovery::{drop_view, newest_records, read_records};
+pub use recovery::{drop_view, may_be_dropped, newest_records, read_records};
 pub use store::Store;
 pub use tally::Tally;
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::lock::{lock, running};
 use crate::project::Project;
-use crate::record::{Store, drop_view};
+use crate::record::{Store, drop_view, may_be_dropped};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,10 +65,16 @@ fn remove(global: &Global, layout: &Layout, view: &str) -> Result<(), Error> {
             "remove its statement first, or the next run creates it again; `alluvium rebuild` rebuilds a view",
         )),
         // A folder without any SQL file declares nothing.
-        Ok(_) => drop_view(layout, &Store::open(layout)?, view),
-        Err(_) if !has_sql(global) => drop_view(layout, &Store::open(layout)?, view),
+        Ok(_) => drop_unread(layout, view),
+        Err(_) if !has_sql(global) => drop_unread(layout, view),
         Err(error) => Err(error),
     }
+}
+
+fn drop_unread(layout: &Layout, view: &str) -> Result<(), Error> {
+    let store = Store::open(layout)?;
+    may_be_dropped(&store, view)?;
+    drop_view(layout, &store, view)
 }
 
 fn declares(project: &Project, view: &str) -> bool {

@@ -57,6 +57,22 @@ impl ViewStatus {
     }
 }
 
+/// Checks that the version that serves of no other view reads a view.
+///
+/// # Errors
+/// A configuration error that names the reader, and those of [`Store::records`].
+pub fn may_be_dropped(store: &Store, view: &str) -> Result<(), Error> {
+    let reads =
+        |record: &Record| record.definition.as_ref().is_some_and(|definition| definition.reads.iter().any(|read| read == view));
+    match store.records()?.into_iter().find(|record| record.view != view && reads(record)) {
+        None => Ok(()),
+        Some(reader) => Err(Error::config(
+            format!("view {view} is read by the version of view {} that serves", reader.view),
+            format!("drop it when {} has been rebuilt or dropped; `alluvium plan` shows what keeps it", reader.view),
+        )),
+    }
+}
+
 /// Removes a view: its records first, then its state and its Parquet files. The caller holds the lock of the data folder and has
 /// made sure that no SQL file declares the view.
 ///

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::Supervisor;
 use crate::error::Error;
-use crate::record::drop_view;
+use crate::record::{drop_view, may_be_dropped};
 use crate::runtime::request::{Accept, Command};
 
 impl Supervisor {
@@ -46,10 +46,16 @@ impl Supervisor {
         let Some(component) = self.components.iter().find(|component| component.name() == whole).cloned() else {
             return Err(Error::bug(format!("there is no pipeline {whole}")));
         };
+        let records = self.records()?;
+        if component.views.iter().all(|view| !records.contains_key(&view.name) && self.is_followed(&view.name)) {
+            return Err(Error::config(
+                format!("{whole} has not been committed yet: it is being made from the first event already"),
+                "wait for its first commit, or start the engine again",
+            ));
+        }
         for view in views {
             self.shared.store().request_rebuild(view)?;
         }
-        let records = self.records()?;
         self.start_component(&component, &records, views, false);
         Ok(())
     }
@@ -93,6 +99,7 @@ impl Supervisor {
         if self.shared.store().record(view)?.is_none() {
             return Err(Error::config(format!("there is no view {view}"), "`alluvium status` lists the views"));
         }
+        may_be_dropped(self.shared.store(), view)?;
         drop_view(self.shared.layout(), self.shared.store(), view)?;
         self.shared.board().remove(view);
         Ok(())
