@@ -96,9 +96,7 @@ pub(super) struct Supervisor {
     swaps: BTreeMap<String, Swap>,
     next_task: u64,
     until_caught_up: bool,
-    /// What views may lose that are made anew, whoever asks.
-    accept: Accept,
-    /// The same of components for which somebody has asked.
+    /// By the component's name: what the rebuild under way may lose. Each later request sets it again.
     accepted: BTreeMap<String, Accept>,
     commands: mpsc::Receiver<Command>,
     shutdown: CancellationToken,
@@ -154,7 +152,6 @@ impl Supervisor {
             swaps: BTreeMap::new(),
             next_task: 1,
             until_caught_up: request.until_caught_up,
-            accept: request.accept,
             accepted: BTreeMap::new(),
             commands: request.commands,
             shutdown: request.shutdown,
@@ -167,9 +164,9 @@ impl Supervisor {
         supervisor.keep_failures();
         let requested: BTreeSet<String> = supervisor.shared.store().rebuilds_requested()?.into_iter().collect();
         for component in supervisor.components.clone() {
-            if component.views.iter().any(|view| requested.contains(&view.name)) {
-                supervisor.accepted.insert(component.name().to_owned(), Accept::AnotherStream);
-            }
+            let is_requested = component.views.iter().any(|view| requested.contains(&view.name));
+            let asked = if is_requested { Accept::AnotherStream } else { Accept::default() };
+            supervisor.accepted.insert(component.name().to_owned(), request.accept.max(asked));
             supervisor.start_component(&component, &records, &requested, true);
         }
         Ok(supervisor)

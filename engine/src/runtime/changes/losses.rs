@@ -8,7 +8,7 @@ use alluvium_connectors::Error as Connector;
 use alluvium_connectors::source::{Held, Past, Source};
 
 use super::kept::Kept;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::record::Record;
 use crate::runtime::component::{Component, sources_read, views_read};
 use crate::runtime::request::Accept;
@@ -92,8 +92,13 @@ impl Change<'_> {
                             answer
                         }
                     }
-                } else {
+                } else if self.reads_through_upstream(&view.name, &source) {
                     self.not_in_upstream(&view.name, &source, &past).map(|what| (what, false))
+                } else if read_again.iter().any(|name| !record.positions.contains_key(name)) {
+                    // Another source takes its place, perhaps under another name.
+                    self.ask_replaced(&source, &past).await?
+                } else {
+                    None
                 };
                 losses.extend(what.map(|(what, of_stream)| Loss { view: view.name.clone(), what, of_stream }));
             }
@@ -114,6 +119,14 @@ impl Change<'_> {
         found
     }
 
+    /// Whether the view gets the source by way of a view that is not made anew.
+    fn reads_through_upstream(&self, view: &str, source: &str) -> bool {
+        let declared = self.component.views.iter().find(|declared| declared.name == view);
+        let stays = |upstream: &&str| !self.anew.contains(*upstream);
+        let has = |upstream: &str| self.records.get(upstream).is_some_and(|record| record.positions.contains_key(source));
+        declared.is_some_and(|declared| views_read(declared).filter(stays).any(has))
+    }
+
     /// The view has read a source itself, and would now see it by way of a view that has begun later.
     fn not_in_upstream(&self, view: &str, source: &str, past: &Past) -> Option<String> {
         let began = past.began?;
@@ -129,21 +142,56 @@ impl Change<'_> {
     async fn ask(&self, name: &str, past: &Past) -> Result<Answer, Error> {
         let new = self.sources.get(name);
         let old = self.kept.and_then(|kept| kept.sources.get(name));
-        let mut answer = None;
+        if let (Some(new), Some(old)) = (new, old)
+            && new.config().location != old.config().location
+        {
+            // What the other place holds decides: it is read from now on.
+            return ask_one(name, past, new).await;
+        }
         // The same stream may be reached by another way now, and another selection of it counts other events.
-        let alike = |new: &Arc<dyn Source>| old.is_none_or(|old| old.config().options == new.config().options);
-        for source in new.filter(|new| alike(new)).into_iter().chain(old) {
-            if source.promises().read_once {
-                return Ok(None);
-            }
-            match source.holds(past).await {
-                Ok(held) => return Ok(of_held(name, past, held).map(|what| (what, false))),
-                Err(Connector::StreamChanged { message, .. }) => answer = Some((message, true)),
-                Err(error) => return Err(error.into()),
+        let alike = old.is_none_or(|old| new.is_some_and(|new| old.config().options == new.config().options));
+        let mut answer = None;
+        if let Some(new) = new.filter(|_| alike) {
+            answer = ask_one(name, past, new).await?;
+            if !answer.as_ref().is_some_and(|(_, of_stream)| *of_stream) {
+                return Ok(answer);
             }
         }
-        Ok(answer)
+        let Some(old) = old else { return Ok(answer) };
+        match ask_one(name, past, old).await {
+            // The new source has answered.
+            Err(_) if answer.is_some() => Ok(answer),
+            Err(error) if error.kind() == Kind::Config => Ok(Some((unreadable(name, &error), true))),
+            other => other,
+        }
     }
+
+    /// What of a source's past is gone that the new version does not read under its name.
+    async fn ask_replaced(&self, name: &str, past: &Past) -> Result<Answer, Error> {
+        let Some(old) = self.kept.and_then(|kept| kept.sources.get(name)) else {
+            return Ok(Some((format!("{name} is not read any more, and whether it still has its events is not known"), true)));
+        };
+        match ask_one(name, past, old).await {
+            Err(error) if error.kind() == Kind::Config => Ok(Some((unreadable(name, &error), true))),
+            other => other,
+        }
+    }
+}
+
+/// Asks one source.
+async fn ask_one(name: &str, past: &Past, source: &Arc<dyn Source>) -> Result<Answer, Error> {
+    if source.promises().read_once {
+        return Ok(None);
+    }
+    match source.holds(past).await {
+        Ok(held) => Ok(of_held(name, past, held).map(|what| (what, false))),
+        Err(Connector::StreamChanged { message, .. }) => Ok(Some((message, true))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn unreadable(source: &str, error: &Error) -> String {
+    format!("{source} of the version that serves cannot be read any more: {error}")
 }
 
 /// What a record says that its view has read of each source, itself or by way of views that it is committed with.

@@ -8,7 +8,7 @@ use alluvium_connectors::source::Source;
 
 use super::kept::Kept;
 use super::losses::Change;
-use super::needs::{Needs, reads_once};
+use super::needs::{Needs, reads_once, usable_records};
 use crate::error::{Error, Kind};
 use crate::project::Project;
 use crate::record::Record;
@@ -78,8 +78,9 @@ pub async fn plan(project: &Project, records: &BTreeMap<String, Record>) -> Resu
         project.connect()?.into_iter().map(|source| (source.config().name.clone(), source)).collect();
     let read_once = sources.iter().filter(|(_, source)| source.promises().read_once).map(|(name, _)| name.clone()).collect();
     let mut changes = Vec::new();
-    for component in Component::all(&project.catalog, &read_once) {
-        changes.extend(of_component(project, &component, records, &sources, &read_once).await?);
+    let components = Component::all(&project.catalog, &read_once);
+    for component in &components {
+        changes.extend(of_component(project, (component, &components), records, &sources, &read_once).await?);
     }
     let order = |change: &ViewChange| project.catalog.views.iter().position(|view| view.name == change.view);
     changes.sort_by_key(order);
@@ -88,7 +89,7 @@ pub async fn plan(project: &Project, records: &BTreeMap<String, Record>) -> Resu
 
 async fn of_component(
     project: &Project,
-    component: &Component,
+    (component, all): (&Component, &[Component]),
     records: &BTreeMap<String, Record>,
     sources: &BTreeMap<String, Arc<dyn Source>>,
     read_once: &BTreeSet<String>,
@@ -108,8 +109,12 @@ async fn of_component(
     }
     let follows = |view: &str| {
         kept.as_ref().is_some_and(|kept| {
-            let parts = kept.components();
-            parts.iter().any(|part| super::needs::usable_records(part, records).contains_key(view))
+            // A view of another component has a pipeline of its own.
+            let elsewhere = |view: &str| !component.holds(view) && all.iter().any(|other| other.holds(view));
+            let goes_on = |part: &Component| {
+                usable_records(part, records).contains_key(view) && !part.views.iter().any(|view| elsewhere(&view.name))
+            };
+            kept.components().iter().any(goes_on)
         })
     };
     let mut changes = Vec::new();

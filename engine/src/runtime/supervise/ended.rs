@@ -153,7 +153,7 @@ impl Supervisor {
                 self.shared.board().rebuild_failed(&view.name, &reason);
             }
             if !followed && held {
-                let reason = format!("{reason}; no version of it follows new events");
+                let reason = format!("{reason}; no version of it follows new events until the engine is started again");
                 self.shared.board().failed(&view.name, &reason);
             } else if !followed {
                 self.shared.board().failed(&view.name, &reason);
@@ -172,12 +172,15 @@ impl Supervisor {
         }
     }
 
-    /// Restarts the pipelines whose wait is over.
+    /// Restarts the pipelines whose wait is over. Those that are still to be restarted stay among the waiting ones meanwhile, so that none
+    /// is started for another.
     pub(super) fn start_waiting(&mut self) {
         let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.waiting).into_iter().partition(|waiting| waiting.at <= now);
-        self.waiting = later;
-        for Waiting { task, pipeline, .. } in due {
+        let mut due: Vec<u64> = self.waiting.iter().filter(|waiting| waiting.at <= now).map(|waiting| waiting.task).collect();
+        due.sort_unstable();
+        for task in due {
+            let Some(index) = self.waiting.iter().position(|waiting| waiting.task == task) else { continue };
+            let Waiting { task, pipeline, .. } = self.waiting.remove(index);
             if let Err(error) = self.start_again(&pipeline) {
                 self.take_error(task, pipeline, error);
             }
@@ -196,7 +199,8 @@ impl Supervisor {
         let requested = self.shared.store().rebuilds_requested()?.into_iter().collect();
         let component = pipeline.component.clone();
         let usable = usable_records(&component, &records);
-        let alone = !self.running.values().any(|running| running.whole == pipeline.whole);
+        let waiting = self.waiting.iter().any(|waiting| waiting.pipeline.whole == pipeline.whole);
+        let alone = !waiting && !self.running.values().any(|running| running.whole == pipeline.whole);
         let recorded = component.views.iter().filter(|view| records.contains_key(&view.name)).count();
         if pipeline.rebuilds {
             // If the old pipelines ended for a swap that did not happen, restart them as well.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use alluvium_sql::listed;
+
 use super::{Ended, Running, Supervisor};
 use crate::error::Error;
 use crate::record::Record;
@@ -45,7 +47,7 @@ impl Supervisor {
             // A view whose rebuild was asked for stays at its last commit: its stream may no longer be that of its checkpoint.
             let named = |view: &&String| component.holds(view);
             let idle = self.broken.iter().chain(requested).filter(named).cloned().collect();
-            let followed = kept.as_ref().map(|kept| self.follow(kept, &whole, records, &anew, &idle)).unwrap_or_default();
+            let followed = kept.as_ref().map(|kept| self.follow(kept, component, records, &anew, &idle)).unwrap_or_default();
             let idle = component.downstream(&idle);
             let runs = |view: &&str| !anew.contains(*view) && !idle.contains(*view) && !followed.contains(*view);
             let views: BTreeSet<&str> = usable.keys().map(String::as_str).filter(runs).collect();
@@ -54,17 +56,18 @@ impl Supervisor {
             }
         }
         if !anew.is_empty() {
-            let accept = self.accept.max(accepted(shared.project())).max(self.accepted.get(&whole).copied().unwrap_or_default());
+            let accept = accepted(shared.project()).max(self.accepted.get(&whole).copied().unwrap_or_default());
             let guard = Guard { records: records.clone(), anew, kept, accept };
             self.spawn_rebuild(&shared, component.clone(), usable, guard);
         }
     }
 
-    /// Starts the pipelines in which versions go on that serve while the files say something else. Gives the views of these.
+    /// Starts the pipelines in which versions go on that serve while the files say something else. Gives the views of these. A version
+    /// that read a view of another component stays at its last commit: that view has a pipeline of its own, and two must never write it.
     fn follow(
         &mut self,
         kept: &Kept,
-        whole: &str,
+        declared: &Component,
         records: &BTreeMap<String, Record>,
         anew: &BTreeSet<String>,
         idle: &BTreeSet<String>,
@@ -77,15 +80,31 @@ impl Supervisor {
             let views = usable.keys().map(String::as_str).filter(|view| !idle.contains(*view)).collect();
             for part in component.parts_of(&views, &BTreeSet::new()) {
                 if part.views.iter().any(|view| anew.contains(&view.name)) {
+                    if let Some(other) = part.views.iter().find(|view| self.is_of_another(&view.name, declared)) {
+                        let views = listed(part.views.iter().map(|view| &view.name));
+                        tracing::warn!(
+                            views,
+                            reads = other.name,
+                            "the version that serves stays at its last commit: it reads a view that has a pipeline of its own now"
+                        );
+                        continue;
+                    }
                     followed.extend(part.views.iter().map(|view| view.name.clone()));
-                    self.spawn_main(&shared, part, whole, Some(usable.clone()));
+                    self.spawn_main(&shared, part, declared.name(), Some(usable.clone()));
                 }
             }
         }
         followed
     }
 
-    /// Starts a pipeline whose commits readers see: from its records, or from nothing.
+    /// Whether another pipeline writes the view, or is going to: one of another component, or one that runs already.
+    fn is_of_another(&self, view: &str, declared: &Component) -> bool {
+        let in_another = || self.components.iter().any(|component| component.holds(view));
+        !declared.holds(view) && in_another() || self.is_followed(view)
+    }
+
+    /// Starts a pipeline whose commits readers see: from its records, or from nothing. Does nothing if a pipeline writes one of its views
+    /// already.
     pub(super) fn spawn_main(
         &mut self,
         shared: &Arc<Shared>,
@@ -93,6 +112,10 @@ impl Supervisor {
         whole: &str,
         records: Option<BTreeMap<String, Record>>,
     ) {
+        if let Some(view) = component.views.iter().find(|view| self.is_followed(&view.name)) {
+            tracing::error!(view = view.name, "a second pipeline for the view is not started: this is a bug");
+            return;
+        }
         let (pieces, shared) = (component.clone(), Arc::clone(shared));
         self.spawn(component, whole, Role::Main, Arc::clone(&shared), async move {
             match records {
