@@ -12,13 +12,17 @@
 //! | `reading` | [`Reading`]: the source's options for reading a column |
 //! | `odd_times` | warns if times were probably read in a wrong unit |
 //! | `registry` | the formats by name |
+//! | `changes` | what the options of a source of changes say |
+//! | `csv` | CSV, as files give it |
 //! | [`json`] | JSON |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
 //! `_sequence`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
 
 mod bytes;
+mod changes;
 mod contract;
+mod csv;
 mod decoder;
 mod envelope;
 mod fault;
@@ -34,4 +38,16 @@ pub use decoder::{Decoded, Decoder};
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
 pub use message::{Headers, Message};
 pub use reading::Reading;
-pub(crate) use reading::{OPTIONS, is_option};
+
+/// Options that plans of views follow, and no payload.
+const OF_PLANS: [&str; 2] = ["deduplicate", "deduplicate_within"];
+
+/// The options of sources that decide how payloads are read, for messages.
+pub(crate) fn options() -> impl Iterator<Item = &'static str> {
+    reading::OPTIONS.into_iter().chain(changes::OPTIONS).chain(OF_PLANS)
+}
+
+/// Whether an option of a source is one of these.
+pub(crate) fn is_option(name: &str) -> bool {
+    reading::is_option(name) || changes::OPTIONS.contains(&name) || OF_PLANS.contains(&name)
+}

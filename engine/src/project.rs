@@ -41,6 +41,29 @@ impl fmt::Debug for Project {
     }
 }
 
+/// Options that decide which rows a source stands for. Its SQL has to say them: plans and rebuilds follow from it.
+const SAID_IN_SQL: [&str; 13] = [
+    "after",
+    "before",
+    "decimals",
+    "deduplicate",
+    "deduplicate_within",
+    "deleted",
+    "delimiter",
+    "envelope",
+    "header",
+    "key",
+    "op",
+    "quote",
+    "truncate",
+];
+
+/// An option of these that the settings or the environment give, and the SQL does not.
+fn said_elsewhere<'o>(source: &alluvium_sql::Source, options: &'o BTreeMap<String, String>) -> Option<&'o str> {
+    let decides = |name: &str| SAID_IN_SQL.contains(&name) || (name == "format" && source.changes.is_some());
+    options.iter().find(|(name, value)| decides(name) && source.options.get(*name) != Some(value)).map(|(name, _)| name.as_str())
+}
+
 impl Project {
     /// Loads the project in a folder.
     ///
@@ -81,6 +104,14 @@ impl Project {
                 return Err(Error::config(format!("alluvium.toml: [sources.{named}] names no source"), help));
             }
         }
+        for source in catalog.sources.values() {
+            let (_, options) = settings.sources.merge(source, names(), &dir);
+            if let Some(option) = said_elsewhere(source, &options) {
+                let help = "write it in OPTIONS of CREATE EXTERNAL TABLE: what a view holds depends on it";
+                let message = format!("source {}: option '{option}' is not given in its SQL", source.name);
+                return Err(Error::config(message, help.to_owned()));
+            }
+        }
         Ok(Project::over(dir, settings, catalog))
     }
 
@@ -112,6 +143,7 @@ impl Project {
                 name: source.name.clone(),
                 stored_as: source.stored_as.clone(),
                 location,
+                folder: dir.clone(),
                 options,
                 declared: source.schema.clone(),
                 columns: catalog.columns_read(&source.name).into_iter().collect(),

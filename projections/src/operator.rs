@@ -11,6 +11,7 @@
 //! | `top` | top n over input that retracts rows |
 //! | `ranks` | top n by key over insert-only input |
 //! | `sessions` | session windows over insert-only input |
+//! | `repeats` | the row before with the same key, over rows that only arrive in order |
 //! | `keyed` | plans that split by a key: recompute of the touched keys |
 //! | `watermark` | rows of windows that have ended, or have not expired |
 //! | `full` | everything else: full recompute |
@@ -36,6 +37,7 @@ mod kit;
 mod linear;
 mod merge;
 mod ranks;
+mod repeats;
 mod scan;
 mod semi;
 mod sessions;
@@ -56,6 +58,7 @@ use self::kit::stateful::{Flush, Stateful};
 use self::linear::Linear;
 use self::merge::Merge;
 use self::ranks::Ranks;
+use self::repeats::Repeats;
 pub(crate) use self::scan::Pushed;
 use self::scan::Scan;
 use self::semi::Semi;
@@ -102,6 +105,7 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Top { plan, skip, fetch } => staging(Top::new(node, plan, *skip, *fetch).await?, node),
         Op::Ranks { plan, key, function, bound } => staging(Ranks::new(node, plan, key, *function, *bound)?, node),
         Op::Sessions { key, time, gap, columns } => staging(Sessions::new(node, key, *time, *gap, columns)?, node),
+        Op::Repeats { key, at, within } => staging(Repeats::new(node, key, *at, *within)?, node),
         Op::Keyed { plan, keys, keep } => staging(Keyed::new(node, plan, keys, keep.as_ref()).await?, node),
         Op::Watermark { window_end, delays, emits_final, retain } => {
             let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain };

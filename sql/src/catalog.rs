@@ -8,7 +8,7 @@
 //! | `relations` | the relations that a query names |
 //! | `order` | orders views so that each comes after those that it reads |
 //! | `statements` | splits a file into statements, and parses each |
-//! | `sources`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
+//! | `sources`, `changes`, `once`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
 //! | `views` | `CREATE MATERIALIZED VIEW`, `CREATE VIEW` |
 //! | `named_queries` | plain views, as WITH in the queries that read them |
 //! | `statement_text` | the statement of a source as text that may be kept |
@@ -17,11 +17,13 @@
 //! | `contents` | what a catalog holds |
 
 mod bytes;
+mod changes;
 mod contents;
 mod diagnose;
 mod functions;
 mod load;
 mod named_queries;
+mod once;
 mod order;
 mod read;
 mod relations;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::file::Location;
 
@@ -13,8 +13,12 @@ use crate::file::Location;
 pub struct Source {
     /// The table's name.
     pub name: String,
-    /// All declared columns in order, including those filled from the message.
+    /// All declared columns in order, including those filled from the message. A source of changes then has the columns that only we read.
     pub schema: SchemaRef,
+    /// Where its events are changes of a table's rows: the source stands for the rows as they are now.
+    pub changes: Option<Changes>,
+    /// Where its producers may send an event more than once: the source stands for the first of each.
+    pub once: Option<Once>,
     /// The word after STORED AS, in upper case.
     pub stored_as: String,
     /// LOCATION.
@@ -37,6 +41,62 @@ impl fmt::Debug for Source {
             .field("at", &self.at)
             .finish_non_exhaustive()
     }
+}
+
+/// A source whose events are changes of a table's rows, which a key tells apart. The last change of a key is what counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Indexes into the source's schema: the key, NOT NULL.
+    pub key: Vec<usize>,
+    /// So many columns of the schema are the table's.
+    pub visible: usize,
+    /// The index of the column `_sequence`.
+    pub sequence: usize,
+    /// The index of the column that holds a [`ChangeKind`].
+    pub kind: usize,
+    /// Whether an event may empty the table.
+    pub truncates: bool,
+}
+
+/// The header by which NATS itself finds copies.
+pub(crate) const MESSAGE_ID: &str = "Nats-Msg-Id";
+
+/// A source whose events may come more than once. Of events with one identifier the first counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Once {
+    /// What identifies an event.
+    pub id: EventId,
+    /// So many columns of the schema are the declared ones.
+    pub visible: usize,
+    /// The index of the column `_sequence`.
+    pub sequence: usize,
+    /// An event is taken for a copy where so many sequences or fewer lie between it and the one before it; none: however many.
+    pub within: Option<u64>,
+}
+
+/// What identifies an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventId {
+    /// The column of this index. An event without it is no copy.
+    Column(usize),
+    /// The header `Nats-Msg-Id`, in the column of this index, a map.
+    MessageId(usize),
+}
+
+/// What an event does, as the column `_change` holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The row of the key is this one now.
+    Upsert = 0,
+    /// There is no row of the key any more.
+    Delete = 1,
+    /// There is no row any more.
+    Truncate = 2,
+}
+
+impl ChangeKind {
+    /// The type of the column.
+    pub const DATA_TYPE: DataType = DataType::Int8;
 }
 
 /// How far the time of a source's events has advanced: the latest time of a column so far, minus how late events may arrive. It

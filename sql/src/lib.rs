@@ -48,7 +48,7 @@ pub mod wording;
 
 pub use catalog::{Catalog, View, plan_error, query_error};
 pub use cause::{Cause, cause, cause_of_arrow};
-pub use declarations::{Emit, Source, ViewOptions, Watermark};
+pub use declarations::{ChangeKind, Changes, Emit, EventId, Once, Source, ViewOptions, Watermark};
 pub use durations::duration;
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};

@@ -8,6 +8,7 @@
 //! | [`optimize`] | the optimized plan of a query, and the relations that it reads |
 //! | [`ordering`] | breaks ties in orders, and drops orders without effect |
 //! | [`peers`] | refuses window functions that would pick one of several tied rows |
+//! | [`source_table`] | the rows that a source stands for, where these are not its events |
 //! | [`scalars`] | rewrites scalar subqueries as joins |
 //! | [`grouping_sets`] | splits GROUPING SETS, ROLLUP and CUBE into plain aggregates |
 //! | [`regions`] | cuts the optimized plan into nodes, each with the cheapest operator that is right |
@@ -38,6 +39,7 @@ mod refusals;
 mod regions;
 mod relation;
 mod scalars;
+mod source_table;
 mod split;
 mod subqueries;
 mod watermarks;
@@ -125,6 +127,8 @@ pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<()
     let relation = Relation {
         kind: RelationKind::Source,
         schema: Arc::clone(parameters),
+        changes: None,
+        once: None,
         retracts: false,
         key: None,
         by_arrival: true,
@@ -146,11 +150,14 @@ pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<()
 }
 
 fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan, DataFusionError> {
-    let tables = relations
-        .iter()
-        .map(|(name, relation)| (name.clone(), Arc::new(SchemaOnly::new(Arc::clone(&relation.schema))) as Arc<dyn TableSource>));
+    let state = session_state()?;
+    let tables = relations.iter().map(|(name, relation)| {
+        let events: Arc<dyn TableSource> = Arc::new(SchemaOnly::new(Arc::clone(&relation.schema)));
+        Ok((name.clone(), source_table::over(&state, name, relation, events)?))
+    });
+    let tables = tables.collect::<Result<_>>()?;
     let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
-    plan_query(&session_state()?, statement, tables.collect())
+    plan_query(&state, statement, tables)
 }
 
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {

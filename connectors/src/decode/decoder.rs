@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, RecordBatchOptions, UInt64Array, make_array}
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+use super::changes::KIND_COLUMN;
 use super::contract::{Format, Member, RowBuilder};
 use super::envelope::{self, Envelope, Part};
 use super::fault::{Fault, Faults, MemberFault, Unfit};
@@ -99,6 +100,12 @@ impl Decoder {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// Whether messages are changes of rows: then one without a body may say that a row is gone.
+    #[must_use]
+    pub fn reads_changes(&self) -> bool {
+        self.declared.iter().any(|field| field.name() == KIND_COLUMN)
     }
 
     /// Decodes about `capacity` messages. Each becomes a row or a dead letter.
@@ -197,11 +204,12 @@ impl Rows<'_> {
         self.payloads.append(payloads, &mut self.faults);
         self.append_envelopes(messages);
         let first = self.sequences.len();
-        let mut faults = self.faults.payloads.iter().peekable();
+        let mut counts = self.faults.row_counts();
         for (index, message) in messages.iter().enumerate() {
-            match faults.next_if(|(at, _)| *at == index) {
-                None => self.sequences.push(message.sequence),
-                Some((_, fault)) => self.dead_letters.push(self.decoder.letter(message, fault)),
+            match counts.of(index) {
+                Ok(1) => self.sequences.push(message.sequence),
+                Ok(rows) => self.sequences.extend(std::iter::repeat_n(message.sequence, rows)),
+                Err(fault) => self.dead_letters.push(self.decoder.letter(message, fault)),
             }
         }
         if !self.faults.members.is_empty() {
@@ -212,18 +220,17 @@ impl Rows<'_> {
     /// Fills the envelope columns for the messages whose payloads decode.
     fn append_envelopes(&mut self, messages: &[Message<'_>]) {
         for (column, envelope) in &mut self.envelopes {
-            let mut faults = self.faults.payloads.iter().peekable();
+            let mut counts = self.faults.row_counts();
             let mut row = self.sequences.len();
             for (index, message) in messages.iter().enumerate() {
-                if faults.next_if(|(at, _)| *at == index).is_some() {
-                    continue;
+                for _ in 0..counts.of(index).unwrap_or_default() {
+                    match envelope.append(message, row) {
+                        Err(_) if self.decoder.readings[*column].bad_is_null => self.nulled += 1,
+                        Err(fault) => self.unfit.push(fault.mark(row, *column, message.payload)),
+                        Ok(()) => {}
+                    }
+                    row += 1;
                 }
-                match envelope.append(message, row) {
-                    Err(_) if self.decoder.readings[*column].bad_is_null => self.nulled += 1,
-                    Err(fault) => self.unfit.push(fault.mark(row, *column, message.payload)),
-                    Ok(()) => {}
-                }
-                row += 1;
             }
         }
     }
@@ -231,14 +238,22 @@ impl Rows<'_> {
     /// Marks the members that did not fit. `first` is the first row of the chunk.
     #[cold]
     fn mark_members(&mut self, messages: &[Message<'_>], first: usize) {
+        let mut counts = self.faults.row_counts();
+        let mut next = first;
+        let rows: Vec<_> = (0..messages.len())
+            .map(|payload| {
+                let start = next;
+                next += counts.of(payload).unwrap_or_default();
+                start..next
+            })
+            .collect();
         for MemberFault { payload, member, fault } in &self.faults.members {
             let column = self.members[*member];
             if self.decoder.readings[column].bad_is_null {
                 self.nulled += 1;
                 continue;
             }
-            let failed_before = self.faults.payloads.partition_point(|(at, _)| at < payload);
-            self.unfit.push(fault.mark(first + payload - failed_before, column, messages[*payload].payload));
+            self.unfit.extend(rows[*payload].clone().map(|row| fault.mark(row, column, messages[*payload].payload)));
         }
     }
 
@@ -254,7 +269,7 @@ impl Rows<'_> {
                 Filling::Payload => payloads.next().ok_or_else(|| Error::Bug("a column to decode was not built".into()))?,
                 Filling::Envelope(index) => self.envelopes[*index].1.finish(&sequences).map_err(bug)?,
             };
-            let filled = !self.decoder.declared[*column].is_nullable() && self.unfit.iter().any(|unfit| unfit.column == *column);
+            let filled = !self.decoder.declared[*column].is_nullable() && array.null_count() > 0;
             arrays.push(if filled { without_nulls(&array).map_err(bug)? } else { array });
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

@@ -23,6 +23,9 @@ pub struct Faults {
     pub payloads: Vec<(usize, Fault)>,
     /// The members that do not fit their columns, of payloads that become rows.
     pub members: Vec<MemberFault>,
+    /// Payloads that give another number of rows than one: the index of each, rising, and how many. A member that does not fit concerns all
+    /// rows of its payload.
+    pub uneven: Vec<(usize, usize)>,
 }
 
 impl Faults {
@@ -30,6 +33,31 @@ impl Faults {
     pub fn clear(&mut self) {
         self.payloads.clear();
         self.members.clear();
+        self.uneven.clear();
+    }
+}
+
+/// How many rows each payload gives.
+pub(super) struct RowCounts<'f> {
+    failed: std::iter::Peekable<std::slice::Iter<'f, (usize, Fault)>>,
+    uneven: std::iter::Peekable<std::slice::Iter<'f, (usize, usize)>>,
+}
+
+impl Faults {
+    /// To be asked for each payload, in their order.
+    pub(super) fn row_counts(&self) -> RowCounts<'_> {
+        RowCounts { failed: self.payloads.iter().peekable(), uneven: self.uneven.iter().peekable() }
+    }
+}
+
+impl<'f> RowCounts<'f> {
+    /// How many rows a payload gives, or why it gives none.
+    #[inline]
+    pub(super) fn of(&mut self, payload: usize) -> Result<usize, &'f Fault> {
+        if let Some((_, fault)) = self.failed.next_if(|(at, _)| *at == payload) {
+            return Err(fault);
+        }
+        Ok(self.uneven.next_if(|(at, _)| *at == payload).map_or(1, |(_, rows)| *rows))
     }
 }
 
@@ -81,6 +109,14 @@ impl Fault {
     #[must_use]
     pub fn missing() -> Fault {
         Fault::of_payload("missing", "NOT NULL, but the value is missing or null".into())
+    }
+
+    /// A value that the writer of the payload did not know.
+    #[must_use]
+    pub fn unknown() -> Fault {
+        let message = "the database did not send the value, which it does not do with large values that have not changed; \
+                       ALTER TABLE ... REPLICA IDENTITY FULL makes it send them";
+        Fault::of_payload("not_sent", message.into())
     }
 
     /// Creates a fault for a value that a column of type `expected` refuses.

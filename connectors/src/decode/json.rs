@@ -26,6 +26,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `format` | [`JsonFormat`]: JSON as a [`Format`](super::Format) |
+//! | `changed_rows`, `change` | payloads that tell of a change of a row |
 //! | `fields` | the columns that an object fills: those of a body or of a STRUCT |
 //! | `make` | creates the column builder for a type |
 //! | `column` | column builders, by type |
@@ -34,6 +35,8 @@
 //! | `members` | finds the column of a member |
 //! | `depth`, `runs` | the nesting depth of a body; text without characters that JSON must escape |
 
+mod change;
+mod changed_rows;
 mod column;
 mod depth;
 mod fields;
@@ -46,4 +49,5 @@ mod runs;
 #[cfg(test)]
 mod tests;
 
+pub(super) use changed_rows::ChangeFormat;
 pub(crate) use format::JsonFormat;

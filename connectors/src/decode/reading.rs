@@ -8,6 +8,7 @@
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
+use super::changes::Changes;
 use super::envelope::Part;
 use crate::Error;
 use crate::source::SourceConfig;
@@ -15,12 +16,14 @@ use crate::source::SourceConfig;
 const ON_BAD_MEMBER: &str = "on_bad_member";
 const EPOCH: &str = "epoch";
 const NULL_TEXT: &str = "null_text";
+/// What Debezium writes for a value that the database did not send.
+const UNKNOWN: &str = "__debezium_unavailable_value";
 
 /// The names of the options, for error messages of sources.
-pub(crate) const OPTIONS: [&str; 3] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT];
+pub(super) const OPTIONS: [&str; 3] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT];
 
 /// Checks whether an option of a source is one of these, for all columns or for one.
-pub(crate) fn is_option(name: &str) -> bool {
+pub(super) fn is_option(name: &str) -> bool {
     OPTIONS.contains(&name.split_once('.').map_or(name, |(option, _)| option))
 }
 
@@ -34,6 +37,10 @@ pub struct Reading {
     pub epoch: Option<TimeUnit>,
     /// The text that is read as NULL.
     pub null_text: Option<String>,
+    /// Text in a DECIMAL is base64 of its unscaled value, as Debezium and Kafka Connect write it.
+    pub unscaled_decimals: bool,
+    /// The text that stands for a value which the writer did not know.
+    pub unknown_text: Option<&'static str>,
 }
 
 impl Reading {
@@ -54,7 +61,7 @@ impl Reading {
 /// [`Error::Config`] for an invalid value, an unknown column, or an option that does not apply to its column.
 pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
     let fields = config.declared.fields();
-    let mut readings = vec![Reading::default(); fields.len()];
+    let mut readings: Vec<_> = fields.iter().map(|field| before_options(config, field)).collect::<Result<_, _>>()?;
     let options = || config.options.iter().filter(|(name, _)| is_option(name));
     let wrong = |message: String, help: &str| Error::Config {
         message: format!("source {}: {message}", config.name),
@@ -90,6 +97,35 @@ pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
         })?;
     }
     Ok(readings)
+}
+
+/// How a column is read before its options are looked at: what Debezium writes has units and forms of its own.
+fn before_options(config: &SourceConfig, field: &Field) -> Result<Reading, Error> {
+    let mut reading = Reading::default();
+    if !Changes::of(config)?.is_some_and(|changes| changes.debezium) {
+        return Ok(reading);
+    }
+    let wrong = |message: String, help: &str| {
+        Err(Error::Config { message: format!("source {}: {message}", config.name), help: Some(help.to_owned()) })
+    };
+    reading.unknown_text = Some(UNKNOWN);
+    reading.unscaled_decimals = match config.options.get("decimals").map(|value| value.to_ascii_lowercase()).as_deref() {
+        None | Some("precise") => true,
+        Some("string" | "double") => false,
+        Some(other) => return wrong(format!("option 'decimals' is '{other}'"), "write 'precise', 'string' or 'double'"),
+    };
+    match field.data_type() {
+        // Debezium has no seconds: up to three digits it writes milliseconds.
+        DataType::Timestamp(TimeUnit::Second, _) => reading.epoch = Some(TimeUnit::Millisecond),
+        DataType::Time32(TimeUnit::Second) | DataType::Time64(TimeUnit::Nanosecond) => {
+            return wrong(
+                format!("column {} is a TIME whose unit Debezium does not write", field.name()),
+                "declare TIME(3) where the database has up to three digits of a second, else TIME(6)",
+            );
+        }
+        _ => {}
+    }
+    Ok(reading)
 }
 
 /// Checks whether an option applies to a column. The error says what to do.
@@ -154,6 +190,7 @@ mod tests {
             name: "events".into(),
             stored_as: "FILE".into(),
             location: "-".into(),
+            folder: Default::default(),
             options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             declared: Arc::new(Schema::new(fields)),
             columns: vec![0],

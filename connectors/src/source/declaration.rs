@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use arrow::datatypes::SchemaRef;
 pub struct SourceConfig {
     /// The table's name.
     pub name: String,
-    /// The kind of source: `NATS` or `FILE`.
+    /// The kind of source: `NATS`, `FILE`, or a kind of file (`JSON`, `CSV`, `PARQUET`, `ARROW`).
     pub stored_as: String,
     /// `nats://host:port/STREAM`, a path, a folder, a glob, or `-`.
     pub location: String,
+    /// The project's folder: a path in `location` that is not absolute starts there.
+    pub folder: PathBuf,
     /// `OPTIONS (...)`, merged with `alluvium.toml` and the environment; keys in lower case. Values may be secret.
     pub options: BTreeMap<String, String>,
     /// Every declared column. Those named `_sequence _subject _timestamp _headers _payload` are filled from the message.

@@ -1,9 +1,11 @@
-//! Files of JSON as a source: one line, one event, numbered from 1 over all files in the order of their names.
+//! Files as a source: JSON, CSV, Parquet and Arrow. One line or row, one event, numbered from 1 over all files in the order of their names.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `location` | what `LOCATION` may say, and the files that it names now |
+//! | `declared` | what `STORED AS` and the options say that files hold |
 //! | `text`, `values` | the lines of a file that is compressed, an array, or printed over several lines |
+//! | `records`, `columns` | the lines of CSV; of Parquet and Arrow |
 //! | `lines` | where lines begin and end, and the last one before a byte |
 //! | `line_counts` | how many lines files hold |
 //! | `file_position` | how far files were read |
@@ -16,20 +18,24 @@
 //! read. Files that come later in the order of names are read as they appear, and so are lines appended to the last file.
 //! Other changes to what has been read are not looked for.
 //!
-//! A file may be compressed with gzip or zstd, be one JSON array, or hold objects that are printed over several lines. Then its lines are
-//! those that `text` makes of it, one for each value, and a file that grows is read from its start again to where reading was.
+//! A file may be compressed with gzip or zstd, be one JSON array, hold objects that are printed over several lines, or be CSV, Parquet or Arrow.
+//! Then its lines are those that `text` makes of it, one for each value, record or row, and a file that grows is read from its start again to
+//! where reading was. A file that cannot be what it is declared as is refused, and those that are there are looked at before the first is read.
 //!
 //! A byte order mark at the start of a file is passed over. A blank line counts as a line and holds no event. What follows the
 //! last line end of a file is a line once a later file is there, at the end of standard input, or when it is one whole JSON
 //! object; only white space may then be appended to it before the next line end.
 
 mod chunk;
+mod columns;
+mod declared;
 mod file_position;
 mod follower;
 mod line_counts;
 mod lines;
 mod location;
 mod pipe;
+mod records;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -55,7 +61,7 @@ use crate::source::decoding::Decoding;
 use crate::source::position::Position;
 
 /// Every option.
-const KNOWN: &[&str] = &["format"];
+const KNOWN: &[&str] = &["delimiter", "format", "header", "quote"];
 
 /// A declared file, folder, glob or standard input. Clones share what is known of the lines that files hold.
 #[derive(Clone)]
@@ -77,21 +83,25 @@ impl FileSource {
     ///
     /// # Errors
     /// [`Error::Config`] with the option, column or pattern concerned.
-    pub fn new(config: SourceConfig) -> Result<FileSource, Error> {
+    pub fn new(mut config: SourceConfig) -> Result<FileSource, Error> {
         for name in config.options.keys() {
             if !KNOWN.contains(&name.as_str()) && !decode::is_option(name) {
-                let known = || KNOWN.iter().chain(&decode::OPTIONS);
+                let known = || KNOWN.iter().copied().chain(decode::options());
                 let near = known().find(|known| strsim::jaro_winkler(name, known) > 0.75);
                 return Err(Error::Config {
                     message: format!("source {}: option '{name}' is not known", config.name),
                     help: Some(match near {
                         Some(known) => format!("did you mean '{known}'?"),
-                        None => format!("a source STORED AS FILE takes: {}", known().copied().collect::<Vec<_>>().join(", ")),
+                        None => format!("a source STORED AS FILE takes: {}", known().collect::<Vec<_>>().join(", ")),
                     }),
                 });
             }
         }
-        let location = Location::parse(&config.name, &config.location)?;
+        let location = Location::parse(&config)?;
+        if location.holds_csv() {
+            // CSV has no other way to write NULL.
+            config.options.entry("null_text".into()).or_default();
+        }
         let decoder = Arc::new(Decoder::new(&config)?);
         Ok(FileSource { config: Arc::new(config), decoder, location, counts: Arc::default() })
     }
@@ -107,7 +117,7 @@ impl FileSource {
         }
         in_background(move || {
             let files = location.files()?;
-            let lines = counts.lines_of(&files)?;
+            let lines = counts.lines_of(&location, &files)?;
             Ok(Extent { first: 1, end: lines + 1 })
         })
         .await

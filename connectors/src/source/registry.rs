@@ -15,10 +15,10 @@ use crate::Error;
 pub fn open(config: SourceConfig) -> Result<Arc<dyn Source>, Error> {
     match config.stored_as.to_ascii_uppercase().as_str() {
         "NATS" => Ok(Arc::new(NatsSource::new(config)?)),
-        "FILE" => Ok(Arc::new(FileSource::new(config)?)),
+        "FILE" | "JSON" | "CSV" | "PARQUET" | "ARROW" => Ok(Arc::new(FileSource::new(config)?)),
         other => Err(Error::Config {
             message: format!("source {}: STORED AS {other} is not known", config.name),
-            help: Some("write STORED AS NATS or STORED AS FILE".into()),
+            help: Some("write STORED AS NATS for a stream, and FILE, JSON, CSV, PARQUET or ARROW for files".into()),
         }),
     }
 }

@@ -13,6 +13,7 @@
 //! #     name: "orders".into(),
 //! #     stored_as: "SCRIPTED".into(),
 //! #     location: "memory".into(),
+//! #     folder: Default::default(),
 //! #     options: Default::default(),
 //! #     declared: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
 //! #     columns: vec![0],

@@ -33,6 +33,7 @@ fn config(server: &Server, stream: &str, options: &[(&str, &str)]) -> SourceConf
         name: "orders".into(),
         stored_as: "NATS".into(),
         location: format!("{}/{stream}", server.url()),
+        folder: Default::default(),
         options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<BTreeMap<_, _>>(),
         declared: Arc::new(Schema::new(vec![
             Field::new("id", DataType::Int64, false),

@@ -111,7 +111,7 @@ impl SourceSettings {
             location = replace_server(&location, &url);
         }
         if !nats {
-            location = file_location(dir, &location);
+            location = file_location(&location);
         }
         (location, merged)
     }
@@ -171,12 +171,9 @@ fn beside(dir: &Path, path: &str) -> String {
     if path.is_empty() { String::new() } else { dir.join(path).to_string_lossy().into_owned() }
 }
 
-/// Resolves the location of a FILE source against the project's folder; `-` is standard input.
-fn file_location(dir: &Path, location: &str) -> String {
-    match location {
-        "-" => "-".into(),
-        location => beside(dir, location.strip_prefix("file://").unwrap_or(location)),
-    }
+/// Returns the location of a FILE source as it is written: files are known by their path from the project's folder.
+fn file_location(location: &str) -> String {
+    location.strip_prefix("file://").unwrap_or(location).to_owned()
 }
 
 /// Replaces the server of a location such as `nats://there:4222/ORDERS` by `url`, which may omit `nats://`.

@@ -104,6 +104,8 @@ fn source(name: &str, options: &[(&str, &str)]) -> alluvium_sql::Source {
         stored_as: "NATS".into(),
         location: "nats://there:4222/ORDERS".into(),
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        changes: None,
+        once: None,
         watermark: None,
         at: alluvium_sql::Location { file, offset: 0, length: 0 },
     }
@@ -153,12 +155,12 @@ fn a_stronger_place_names_the_only_way_to_prove_who_we_are() {
 }
 
 #[test]
-fn files_are_beside_the_sql_and_standard_input_stays() {
+fn files_are_named_as_they_are_written() {
     let settings = SourceSettings::default();
     let file =
         |location: &str| alluvium_sql::Source { stored_as: "FILE".into(), location: location.into(), ..source("orders", &[]) };
     for (location, expected) in
-        [("events.jsonl", "/views/events.jsonl"), ("-", "-"), ("/abs/*.jsonl", "/abs/*.jsonl"), ("file:///abs", "/abs")]
+        [("events.jsonl", "events.jsonl"), ("-", "-"), ("/abs/*.jsonl", "/abs/*.jsonl"), ("file:///abs", "/abs")]
     {
         assert_eq!(merged(&settings, &file(location)).0, expected);
     }

@@ -134,7 +134,7 @@ fn a_file_may_be_compressed() {
     assert_eq!(packed("zst"), packed("gz"));
 
     let dir = tempfile::tempdir().unwrap();
-    let sql = "CREATE EXTERNAL TABLE t (id BIGINT) STORED AS FILE LOCATION 'e.parquet'; CREATE MATERIALIZED VIEW v AS SELECT id FROM t;";
+    let sql = "CREATE EXTERNAL TABLE t (id BIGINT) STORED AS JSON LOCATION 'e.parquet'; CREATE MATERIALIZED VIEW v AS SELECT id FROM t;";
     std::fs::write(dir.path().join("views.sql"), sql).unwrap();
     duckdb::rows(&format!("COPY (SELECT 1 AS id) TO '{}/e.parquet'", dir.path().display())).unwrap();
     let (succeeded, log) = run(dir.path());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_sql::{Catalog, dialect, plan_query, session_state};
+use alluvium_sql::{Catalog, Changes, EventId, Once, Source, dialect, plan_query, session_state};
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -58,6 +58,17 @@ pub async fn plain(
     let context = session();
     let mut tables: BTreeMap<String, Arc<dyn TableSource>> =
         source_tables(catalog, events).into_iter().map(|(name, table)| (name, provider_as_source(table))).collect();
+    for (name, source) in &catalog.sources {
+        let query = match (&source.changes, &source.once) {
+            (Some(changes), _) => Some(as_they_are(name, source, changes)),
+            (None, Some(once)) => Some(first_of_each(name, source, once)),
+            (None, None) => None,
+        };
+        if let Some(query) = query {
+            let rows = context.execute_logical_plan(plan_query(&context.state(), dialect::parse(&query)?, tables.clone())?);
+            tables.insert(name.clone(), provider_as_source(rows.await?.into_view()));
+        }
+    }
     let mut bags = Vec::new();
     for view in &catalog.views {
         for (name, query) in named {
@@ -72,4 +83,32 @@ pub async fn plain(
         bags.push(Bag::of(&frame.collect().await?));
     }
     Ok(bags)
+}
+
+/// The rows of a source of changes, asked for in another way than by ranks.
+fn as_they_are(name: &str, source: &Source, changes: &Changes) -> String {
+    let column = |index: usize| source.schema.field(index).name().clone();
+    let columns: Vec<_> = (0..changes.visible).map(column).collect();
+    let same: Vec<_> = changes.key.iter().map(|index| format!("later.{0} = event.{0}", column(*index))).collect();
+    format!(
+        "SELECT {} FROM {name} event WHERE _change = 0
+         AND NOT EXISTS (SELECT 1 FROM {name} later WHERE {} AND later._change < 2 AND later._sequence > event._sequence)
+         AND _sequence > (SELECT coalesce(max(_sequence), 0) FROM {name} WHERE _change = 2)",
+        columns.join(", "),
+        same.join(" AND ")
+    )
+}
+
+/// The events of a source that are no copies, asked for in another way than by windows.
+fn first_of_each(name: &str, source: &Source, once: &Once) -> String {
+    let column = |index: usize| source.schema.field(index).name().clone();
+    let columns: Vec<_> = (0..once.visible).map(column).collect();
+    let EventId::Column(id) = once.id else { panic!("only columns are asked for here") };
+    let near = once.within.map_or_else(String::new, |within| format!(" AND event._sequence <= earlier._sequence + {within}"));
+    format!(
+        "SELECT {0} FROM {name} event WHERE NOT EXISTS
+         (SELECT 1 FROM {name} earlier WHERE earlier.{1} = event.{1} AND earlier._sequence < event._sequence{near})",
+        columns.join(", "),
+        column(id)
+    )
 }

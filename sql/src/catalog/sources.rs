@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType as SqlTy
 
 use crate::catalog::types::{arrow_type, normalized};
 use crate::catalog::watermarks::watermark;
+use crate::catalog::{changes, once};
 use crate::declarations::Source;
 use crate::error::Error;
 use crate::file::Location;
@@ -47,9 +48,11 @@ pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Err
 pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Source> {
     let before = errors.len();
     let name = declared_name(&statement.name, text, errors);
-    refuse_clauses(statement, text, errors);
     refuse_twin_columns(statement, text, errors);
-    let fields: Vec<Field> = statement.columns.iter().filter_map(|column| field(column, text, names, errors)).collect();
+    let mut options = options(statement, text, errors);
+    let keyed = changes::are_declared(&options);
+    let mut fields: Vec<Field> =
+        statement.columns.iter().filter_map(|column| field(column, keyed, text, names, errors)).collect();
     if statement.columns.is_empty() {
         errors.push(Error {
             message: format!("the source {} has no columns", statement.name),
@@ -60,25 +63,18 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
             at: text.span(statement.name.span()),
         });
     }
-    let mut options = BTreeMap::new();
-    for (key, value) in &statement.options {
-        let key_at =
-            || text.tokens.iter().rev().find(|token| token.token.to_string().trim_matches('\'').eq_ignore_ascii_case(key));
-        let value = match value {
-            Value::SingleQuotedString(value) | Value::DoubleQuotedString(value) | Value::EscapedStringLiteral(value) => {
-                value.clone()
-            }
-            other => other.to_string(),
-        };
-        if options.insert(key.to_lowercase(), value).is_some() {
-            errors.push(Error {
-                message: format!("the option {key} is given twice"),
-                help: Some("keep one of them".to_owned()),
-                at: key_at().map_or_else(|| text.head(), |token| text.span(token.span)),
-            });
-        }
-    }
     say_nanoseconds(statement, &mut options);
+    refuse_clauses(statement, keyed && changes::primary_key(statement).is_some(), text, errors);
+    let changes =
+        (keyed && errors.len() == before).then(|| changes::changes(statement, &mut options, &mut fields, text, errors)).flatten();
+    let once = once::once(&options, &mut fields, text, errors);
+    if once.is_some() && changes.is_some() {
+        errors.push(Error {
+            message: "a source of changes has no copies: the last change of a key counts, however often it comes".to_owned(),
+            help: Some("leave out deduplicate".to_owned()),
+            at: text.value_of("deduplicate").unwrap_or_else(|| text.head()),
+        });
+    }
     let location = match statement.locations.as_slice() {
         [location] => location.clone(),
         _ => {
@@ -106,12 +102,37 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
     Some(Source {
         name,
         schema: Arc::new(schema),
+        changes,
+        once,
         stored_as: statement.file_type.to_uppercase(),
         location,
         options,
         watermark,
         at: text.at(),
     })
+}
+
+/// The options, keys lower case.
+fn options(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) -> BTreeMap<String, String> {
+    let mut options = BTreeMap::new();
+    for (key, value) in &statement.options {
+        let key_at =
+            || text.tokens.iter().rev().find(|token| token.token.to_string().trim_matches('\'').eq_ignore_ascii_case(key));
+        let value = match value {
+            Value::SingleQuotedString(value) | Value::DoubleQuotedString(value) | Value::EscapedStringLiteral(value) => {
+                value.clone()
+            }
+            other => other.to_string(),
+        };
+        if options.insert(key.to_lowercase(), value).is_some() {
+            errors.push(Error {
+                message: format!("the option {key} is given twice"),
+                help: Some("keep one of them".to_owned()),
+                at: key_at().map_or_else(|| text.head(), |token| text.span(token.span)),
+            });
+        }
+    }
+    options
 }
 
 /// Adds the option that makes `TIMESTAMP(9)` read numbers as nanoseconds. `TIMESTAMP`, otherwise the same type, takes no numbers.
@@ -127,7 +148,8 @@ fn say_nanoseconds(statement: &CreateExternalTable, options: &mut BTreeMap<Strin
     }
 }
 
-fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {
+/// `keyed`: a PRIMARY KEY says which row a change is of.
+fn refuse_clauses(statement: &CreateExternalTable, keyed: bool, text: &Text, errors: &mut Vec<Error>) {
     let mut refuse = |present: bool, word: &str, message: &str, help: &str| {
         if present {
             let at = text.word(word).unwrap_or_else(|| text.head());
@@ -147,7 +169,7 @@ fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec
         "leave out WITH ORDER",
     );
     refuse(
-        !statement.constraints.is_empty(),
+        !statement.constraints.is_empty() && !keyed,
         statement.constraints.first().map_or("CONSTRAINT", |constraint| match constraint.to_string().split(' ').next() {
             Some("PRIMARY") => "PRIMARY",
             Some("UNIQUE") => "UNIQUE",
@@ -161,14 +183,15 @@ fn refuse_clauses(statement: &CreateExternalTable, text: &Text, errors: &mut Vec
     refuse(statement.temporary, "TEMPORARY", "a source is not temporary", "write CREATE EXTERNAL TABLE");
 }
 
-/// Returns one column. `None` if something is wrong with it.
-fn field(column: &ColumnDef, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Field> {
+/// Returns one column. `None` if something is wrong with it. `keyed`: a PRIMARY KEY says which row a change is of.
+fn field(column: &ColumnDef, keyed: bool, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Field> {
     let name = normalized(&column.name);
     let at = text.span(column.name.span);
     let mut nullable = true;
     for option in &column.options {
         match &option.option {
             ColumnOption::NotNull => nullable = false,
+            ColumnOption::PrimaryKey(_) if keyed => nullable = false,
             ColumnOption::Null | ColumnOption::Comment(_) => {}
             other => {
                 errors.push(Error {

@@ -51,12 +51,7 @@ pub(crate) fn arrow_type(sql_type: &SqlType, names: &Names<'_>) -> Result<DataTy
             }
             DataType::Struct(Fields::from(fields))
         }
-        SqlType::Map(key, value) => {
-            let key = Field::new("key", arrow_type(key, names)?, false);
-            let value = Field::new("value", arrow_type(value, names)?, true);
-            let entries = Field::new("entries", DataType::Struct(Fields::from(vec![key, value])), false);
-            DataType::Map(Arc::new(entries), false)
-        }
+        SqlType::Map(key, value) => map(arrow_type(key, names)?, arrow_type(value, names)?),
         SqlType::UTinyInt => DataType::UInt8,
         SqlType::USmallInt => DataType::UInt16,
         SqlType::UBigInt => DataType::UInt64,
@@ -106,4 +101,15 @@ fn simple(sql_type: &SqlType, names: &Names<'_>) -> Result<DataType, Refused> {
 /// Returns a name as SQL reads it: in lower case unless it is quoted.
 pub(crate) fn normalized(name: &Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+/// `MAP(VARCHAR, VARCHAR)`.
+pub(crate) fn map_of_texts() -> DataType {
+    map(DataType::Utf8, DataType::Utf8)
+}
+
+fn map(key: DataType, value: DataType) -> DataType {
+    let (key, value) = (Field::new("key", key, false), Field::new("value", value, true));
+    let entries = Field::new("entries", DataType::Struct(Fields::from(vec![key, value])), false);
+    DataType::Map(Arc::new(entries), false)
 }

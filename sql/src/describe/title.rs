@@ -30,6 +30,7 @@ pub(super) fn title(node: &Node) -> String {
             _ => "ranks".to_owned(),
         },
         Op::Sessions { .. } => "sessions".to_owned(),
+        Op::Repeats { .. } => "events that came before".to_owned(),
         Op::Watermark { emits_final, retain, .. } => match (emits_final, retain.is_some()) {
             (true, true) => "windows that are over, while they are retained",
             (true, false) => "windows that are over",

@@ -179,6 +179,7 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     for (index, input) in node.inputs.iter().enumerate() {
         let keeps_rows = match &node.op {
             Op::Join { .. } | Op::Top { .. } | Op::Sessions { .. } | Op::Keyed { keep: None, .. } => true,
+            Op::Repeats { within, .. } => within.is_none(),
             // Rows of the other side are only counted by key.
             Op::Semi { plan, .. } => given_leaf(plan) == index,
             _ => false,

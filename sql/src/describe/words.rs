@@ -42,7 +42,7 @@ pub(super) fn state_words(node: &Node) -> String {
 /// Returns what a change costs.
 pub(crate) fn cost(node: &Node) -> &'static str {
     match &node.op {
-        Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } => "O(changes)",
+        Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } | Op::Repeats { .. } => "O(changes)",
         Op::Join { keys, .. } if keys.iter().all(|key| key.columns.is_empty()) => "O(changes x rows of the other side)",
         Op::Join { .. } | Op::Semi { .. } => "O(changes + matches)",
         Op::Top { .. } => "O(changes x log rows + limit)",
@@ -69,6 +69,8 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Top { .. } => "all rows in their order".to_owned(),
         Op::Ranks { key, .. } => format!("the first rows by {}", columns(node, std::slice::from_ref(key), 0)),
         Op::Sessions { key, .. } => format!("rows by {}", columns(node, std::slice::from_ref(key), 0)),
+        Op::Repeats { within: None, .. } => "the identifier of each event".to_owned(),
+        Op::Repeats { within: Some(within), .. } => format!("the identifiers of the last {within} events"),
         Op::Keyed { keys, keep: Some(_), .. } => match columns(node, keys, 0) {
             names if names.is_empty() => "the first rows".to_owned(),
             names => format!("the first rows by {names}"),

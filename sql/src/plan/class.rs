@@ -37,6 +37,8 @@ pub enum OperatorKind {
     Ranks,
     /// Sessions over insert-only input.
     Sessions,
+    /// The row before with the same key, over insert-only input in the order of its positions.
+    Repeats,
     /// A plan that splits by a key or keeps the first rows, run again for the touched keys. Includes the linear operators above it.
     Keyed,
     /// A filter on windows by the watermark.
@@ -51,7 +53,7 @@ impl OperatorKind {
     pub fn class(self) -> Class {
         match self {
             OperatorKind::Scan | OperatorKind::Linear | OperatorKind::Watermark => Class::Linear,
-            OperatorKind::Merge | OperatorKind::Weighted => Class::Merge,
+            OperatorKind::Merge | OperatorKind::Weighted | OperatorKind::Repeats => Class::Merge,
             OperatorKind::Join | OperatorKind::Semi => Class::Join,
             OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Sessions | OperatorKind::Keyed => Class::KeyedRecompute,
             OperatorKind::Full => Class::FullRecompute,

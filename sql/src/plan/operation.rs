@@ -94,6 +94,16 @@ pub enum Op {
         /// of the row's session.
         columns: Vec<usize>,
     },
+    /// The rows of input 0, which is insert-only and comes in the order of its positions, each with the position of the row before it that has
+    /// the same key; NULL where there is none, or none that is near enough.
+    Repeats {
+        /// Where the key is; equal keys are alike bit for bit.
+        key: KeyedInput,
+        /// The column of the position, an Int64 without NULL.
+        at: usize,
+        /// How far away a row may be to be given. None: any distance.
+        within: Option<i64>,
+    },
     /// A plan over the leaves whose answer splits by a key: the answer over all rows is the union of the answers over the rows of
     /// each key. A key without rows has an empty answer.
     Keyed {
@@ -161,6 +171,7 @@ impl Op {
             Op::Top { .. } => OperatorKind::Top,
             Op::Ranks { .. } => OperatorKind::Ranks,
             Op::Sessions { .. } => OperatorKind::Sessions,
+            Op::Repeats { .. } => OperatorKind::Repeats,
             Op::Keyed { .. } => OperatorKind::Keyed,
             Op::Watermark { .. } => OperatorKind::Watermark,
             Op::Full { .. } => OperatorKind::Full,
@@ -171,7 +182,7 @@ impl Op {
     #[must_use]
     pub fn plan(&self) -> Option<&LogicalPlan> {
         match self {
-            Op::Scan { .. } | Op::Watermark { .. } | Op::Sessions { .. } => None,
+            Op::Scan { .. } | Op::Watermark { .. } | Op::Sessions { .. } | Op::Repeats { .. } => None,
             Op::Linear { plan }
             | Op::Merge { plan }
             | Op::Weighted { plan }
@@ -190,7 +201,7 @@ impl Op {
     pub fn shard_key(&self, input: usize) -> Option<&KeyedInput> {
         match self {
             Op::Join { keys, .. } | Op::Semi { keys, .. } | Op::Keyed { keys, .. } => keys.get(input),
-            Op::Ranks { key, .. } | Op::Sessions { key, .. } => (input == 0).then_some(key),
+            Op::Ranks { key, .. } | Op::Sessions { key, .. } | Op::Repeats { key, .. } => (input == 0).then_some(key),
             _ => None,
         }
     }

@@ -14,7 +14,26 @@ const STATE_FORMAT: u32 = 5;
 
 /// Source options that decide which events there are and how they are read, for all columns or as `option.column`. Other options
 /// say how to reach the events.
-const DECIDING_OPTIONS: [&str; 5] = ["subject", "format", "on_bad_member", "epoch", "null_text"];
+const DECIDING_OPTIONS: [&str; 18] = [
+    "subject",
+    "format",
+    "on_bad_member",
+    "epoch",
+    "null_text",
+    "delimiter",
+    "quote",
+    "header",
+    "envelope",
+    "key",
+    "op",
+    "before",
+    "after",
+    "deleted",
+    "decimals",
+    "truncate",
+    "deduplicate",
+    "deduplicate_within",
+];
 
 /// Returns the fingerprint of a view: its optimized plan, and each relation read, with its own fingerprint and the columns that
 /// have to fit.
@@ -41,6 +60,10 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
 /// them.
 pub(crate) fn of_source(source: &Source) -> String {
     let mut text = format!("{}\n{}\n", source.stored_as, source.location_without_user());
+    let relative = source.stored_as != "NATS" && !source.location.starts_with(['/', '-']) && !source.location.contains("://");
+    if relative && source.schema.field_with_name("_subject").is_ok() {
+        text.push_str("files are named from the project's folder\n");
+    }
     for (name, value) in &source.options {
         if DECIDING_OPTIONS.contains(&name.split_once('.').map_or(name.as_str(), |(option, _)| option)) {
             let _ = writeln!(text, "{name}: {value:?}");

@@ -12,6 +12,7 @@
 //! | `top` | the first rows of an order |
 //! | `ranks` | the first rows by key |
 //! | `sessions` | sessions |
+//! | `repeats` | the row before with the same key |
 //! | `extremes` | `min` and `max` as first rows |
 //! | `sorts` | reads sorts, limits and ranks |
 //! | `leaves` | leaves, and the names of their columns |
@@ -22,6 +23,7 @@ mod keyed;
 mod leaves;
 mod nodes;
 mod ranks;
+mod repeats;
 mod sessions;
 mod sorts;
 mod top;

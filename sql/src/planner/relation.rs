@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::fingerprint;
-use crate::declarations::{Source, Watermark};
+use crate::declarations::{Changes, Once, Source, Watermark};
 use crate::plan::{Node, Op, RelationKind, ViewPlan};
 
 /// A relation that a query can read: a source, or a view that has been planned already.
@@ -14,6 +14,10 @@ use crate::plan::{Node, Op, RelationKind, ViewPlan};
 pub(crate) struct Relation {
     pub(crate) kind: RelationKind,
     pub(crate) schema: SchemaRef,
+    /// Of a source: its events are changes of rows, and it stands for the rows as they are now.
+    pub(crate) changes: Option<Changes>,
+    /// Of a source: its events may come more than once, and it stands for the first of each.
+    pub(crate) once: Option<Once>,
     pub(crate) retracts: bool,
     pub(crate) key: Option<Vec<usize>>,
     /// Whether its rows come in the order of one source's events.
@@ -31,6 +35,8 @@ impl Relation {
         Relation {
             kind: RelationKind::Source,
             schema: Arc::clone(&source.schema),
+            changes: source.changes.clone(),
+            once: source.once.clone(),
             retracts: false,
             key: None,
             by_arrival: true,
@@ -51,6 +57,8 @@ impl Relation {
         Relation {
             kind: RelationKind::View,
             schema: Arc::clone(&plan.schema),
+            changes: None,
+            once: None,
             retracts: plan.root.retracts,
             key: plan.root.key.clone(),
             by_arrival: by_arrival(&plan.root, relations),

@@ -20,6 +20,7 @@ fn decoder() -> Decoder {
         name: "events".into(),
         stored_as: "FILE".into(),
         location: "-".into(),
+        folder: Default::default(),
         options: Default::default(),
         declared: Arc::new(Schema::new(fields)),
         columns: vec![0, 1, 2, 3, 4],

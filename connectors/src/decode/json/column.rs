@@ -2,6 +2,7 @@
 
 pub(super) mod bytes;
 pub(super) mod cast;
+pub(super) mod decimals;
 pub(super) mod nested;
 mod number;
 pub(super) mod scalar;

@@ -14,6 +14,8 @@ pub(super) struct Slot {
     nullable: bool,
     /// The JSON text that is read as NULL, in addition to `null`.
     null_text: Option<Box<str>>,
+    /// The text of a value that the writer did not know, without its quotes.
+    unknown_text: Option<&'static str>,
     column: Box<dyn Column>,
     seen: Seen,
     fault: Option<Fault>,
@@ -22,7 +24,15 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn new(field: &Field, reading: &Reading, column: Box<dyn Column>) -> Slot {
         let null_text = reading.null_text.as_deref().map(|text| serde_json::Value::from(text).to_string().into());
-        Slot { name: field.name().clone(), nullable: field.is_nullable(), null_text, column, seen: UNSEEN, fault: None }
+        Slot {
+            name: field.name().clone(),
+            nullable: field.is_nullable(),
+            null_text,
+            unknown_text: reading.unknown_text,
+            column,
+            seen: UNSEEN,
+            fault: None,
+        }
     }
 
     #[inline]
@@ -159,6 +169,12 @@ pub(super) enum Fit {
     Some,
 }
 
+/// Whether a value is just this text.
+#[inline]
+fn is_text(raw: &str, text: &str) -> bool {
+    raw.len() == text.len() + 2 && raw.as_bytes().first() == Some(&b'"') && raw.get(1..raw.len() - 1) == Some(text)
+}
+
 /// Takes a member's value into its slot. Sets `faulty` if it does not fit.
 #[inline(always)]
 fn take(slots: &mut [Slot], target: Target, raw: &str, length: usize, whole: bool, faulty: &mut bool) -> Result<(), Fault> {
@@ -196,6 +212,9 @@ impl Slot {
         }
         if self.seen.null {
             self.column.append_null();
+        } else if self.unknown_text.is_some_and(|text| is_text(raw, text)) {
+            self.fault = Some(Fault::unknown().at(raw.as_ptr().addr()));
+            return false;
         } else if let Err(fault) = self.column.append(raw) {
             self.fault = Some(fault);
             return false;

@@ -78,7 +78,7 @@ impl RowBuilder for JsonRows {
 }
 
 #[cold]
-fn not_utf8(payload: &[u8]) -> Fault {
+pub(super) fn not_utf8(payload: &[u8]) -> Fault {
     let valid = std::str::from_utf8(payload).map_or_else(|error| error.valid_up_to(), str::len);
     Fault::of_payload("not_json", "not UTF-8".into()).at(payload.as_ptr().addr() + valid)
 }

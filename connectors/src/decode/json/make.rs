@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::column::cast::Cast;
 use super::column::nested::{self, Elements};
-use super::column::{Column, bytes, scalar, temporal};
+use super::column::{Column, bytes, decimals, scalar, temporal};
 use crate::decode::reading::Reading;
 
 /// The expected number of array elements per row, for allocation.
@@ -18,6 +18,7 @@ const ELEMENTS: usize = 2;
 /// Says what is wrong with a type that cannot be read from JSON.
 pub(super) fn make(data_type: &DataType, capacity: usize, reading: &Reading) -> Result<Box<dyn Column>, String> {
     let plain = bytes::make(data_type, capacity)
+        .or_else(|| if reading.unscaled_decimals { decimals::make_unscaled(data_type, capacity) } else { None })
         .or_else(|| scalar::make(data_type, capacity))
         .or_else(|| temporal::make_plain(data_type, capacity));
     if let Some(column) = plain {

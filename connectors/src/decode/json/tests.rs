@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bodies;
+mod changes;
 mod oracle;
 mod plain;
 mod values;
@@ -24,6 +25,7 @@ fn config(fields: Vec<Field>, columns: Vec<usize>) -> SourceConfig {
         name: "events".into(),
         stored_as: "FILE".into(),
         location: "-".into(),
+        folder: Default::default(),
         options: BTreeMap::new(),
         declared: Arc::new(Schema::new(fields)),
         columns,

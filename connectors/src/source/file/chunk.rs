@@ -82,6 +82,11 @@ impl Sender {
         self.config.limits
     }
 
+    /// The source's name.
+    pub(super) fn source_name(&self) -> &str {
+        &self.config.name
+    }
+
     /// Returns the number of bytes to read before decoding.
     pub(super) fn chunk_bytes(&self) -> usize {
         CHUNK_BYTES.min(self.config.limits.max_bytes).max(1)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{self, Read};
-use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,24 +36,37 @@ pub(super) struct Follower {
     seen: u64,
     /// Whether the last line was taken without a line end.
     open_line: bool,
+    /// How long the current file was when the text made of it was read to its end, with nothing left over.
+    exhausted: Option<u64>,
 }
 
 impl Follower {
     /// Checks that the files match the position to begin at.
     pub(super) fn open(location: Location, counts: &LineCounts, sender: Sender) -> Result<Follower, Error> {
         let files = location.files()?;
-        let mut follower =
-            Follower { location, sender, passed: BTreeMap::new(), later: VecDeque::new(), seen: 0, open_line: false };
+        let mut follower = Follower {
+            location,
+            sender,
+            passed: BTreeMap::new(),
+            later: VecDeque::new(),
+            seen: 0,
+            open_line: false,
+            exhausted: None,
+        };
         let position = follower.sender.position.clone();
-        let Some(current) = position.file.as_deref() else {
+        let Some(recorded) = position.file.as_deref() else {
+            follower.check(&files)?;
             follower.later = files.into();
             return Ok(follower);
         };
+        let named = follower.location.name_of(recorded, &files);
+        let current = named.as_deref().unwrap_or(recorded);
+        follower.sender.position.file = Some(Arc::from(current));
         let Ok(index) = files.binary_search_by(|file| file.as_str().cmp(current)) else {
             return Err(follower.sender.changed(format!("{current}, in which reading was, is no longer there")));
         };
         let before = &files[..index];
-        let lines = counts.lines_of_passed(before)?;
+        let lines = counts.lines_of_passed(&follower.location, before)?;
         if lines != position.lines_before {
             let message = format!(
                 "the files before {current} held {} lines when they were read and hold {lines} now; \
@@ -63,12 +76,19 @@ impl Follower {
             return Err(follower.sender.changed(message));
         }
         for file in before {
-            let length = fs::metadata(file).map_err(io_error("looking at", Path::new(file)))?.len();
+            let path = follower.location.path(file);
+            let length = fs::metadata(&path).map_err(io_error("looking at", &path))?.len();
             follower.passed.insert(file.clone(), length);
         }
+        follower.check(&files[index + 1..])?;
         follower.later = files[index + 1..].iter().cloned().collect();
         follower.reopen(current)?;
         Ok(follower)
+    }
+
+    /// Checks that files can be what they are declared as, before anything of them is read.
+    fn check(&self, files: &[String]) -> Result<(), Error> {
+        files.iter().try_for_each(|file| self.location.open(file).map(|_| ()))
     }
 
     /// Reads until the reader is dropped or an error occurs.
@@ -99,6 +119,7 @@ impl Follower {
                 Some(next) => {
                     self.sender.begin(&next);
                     self.open_line = false;
+                    self.exhausted = None;
                     self.seen = 0;
                 }
                 None => self.wait_for_first()?,
@@ -130,14 +151,14 @@ impl Follower {
             }
         }
         for (file, length) in &self.passed {
-            let now = fs::metadata(file).map(|metadata| metadata.len()).ok();
+            let now = fs::metadata(self.location.path(file)).map(|metadata| metadata.len()).ok();
             if now != Some(*length) {
                 let now = now.map_or_else(|| "is gone".to_owned(), |now| format!("has {now} bytes"));
                 let message = format!("{file} had {length} bytes when reading moved on to {current}, but {now} now");
                 return Err(self.sender.changed(message));
             }
         }
-        let length = fs::metadata(current).ok().filter(|_| there).map(|metadata| metadata.len());
+        let length = fs::metadata(self.location.path(current)).ok().filter(|_| there).map(|metadata| metadata.len());
         match length {
             None => Err(self.sender.changed(format!("{current}, in which reading is, is gone"))),
             Some(length) => Ok(length != self.seen || !self.later.is_empty()),
@@ -165,7 +186,7 @@ impl Follower {
 
     /// The same before there is a file.
     fn wait_for_first(&mut self) -> Result<(), Stop> {
-        tracing::warn!(location = %self.location, "no file is there yet to be read");
+        tracing::warn!(source = self.sender.source_name(), location = %self.location, "no file matches LOCATION yet");
         self.sender.caught_up()?;
         let mut reported = Instant::now();
         while self.later.is_empty() {
@@ -184,8 +205,7 @@ impl Follower {
 
     /// The current file, its last line before the position reached being the one that was read.
     fn reopen(&mut self, current: &str) -> Result<Text, Error> {
-        let path = Path::new(current);
-        let mut text = match Text::open(path) {
+        let mut text = match self.location.open(current) {
             Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(self.sender.changed(format!("{current}, in which reading is, is gone")));
             }
@@ -198,7 +218,7 @@ impl Follower {
             return Err(self.sender.changed(message));
         }
         if byte > 0 {
-            let line = text.last_line_before(path, byte)?;
+            let line = text.last_line_before(byte)?;
             self.open_line = !line.ends_with(b"\n");
             if let Some(last) = &self.sender.position.last
                 && xxh3_64(lines::body(&line)) != last.payload_hash
@@ -213,10 +233,13 @@ impl Follower {
 
     /// Reads the current file to its end. What no line end follows is taken where `ended`, or where it is one whole object.
     fn read(&mut self, current: &str, ended: bool) -> Result<(), Stop> {
-        let path = Path::new(current);
+        let path = self.location.path(current);
+        if self.exhausted.is_some() && fs::metadata(&path).is_ok_and(|metadata| Some(metadata.len()) == self.exhausted) {
+            return Ok(());
+        }
         let mut text = self.reopen(current)?;
         let (plain, length, byte) = (text.is_plain(), text.file_length, self.sender.position.byte);
-        let Some(mut file) = text.reader_at(path, byte)? else {
+        let Some(mut file) = text.reader_at(byte)? else {
             return Err(self.sender.changed(format!("{current} ends before byte {byte} of its text, which was read")).into());
         };
         let mut buffer = self.sender.buffer();
@@ -229,13 +252,13 @@ impl Follower {
             let read = Read::by_ref(&mut file)
                 .take(wanted as u64)
                 .read_to_end(&mut buffer)
-                .map_err(|error| text::unreadable(error, path, plain))?;
+                .map_err(|error| text::unreadable(error, &path, plain))?;
             if read == 0 {
                 break;
             }
             if buffer.len() > MAX_LINE {
                 let message = format!("a line after byte {} is longer than {MAX_LINE} bytes", self.sender.position.byte);
-                return Err(Stop::Failed(Error::Corrupt { path: path.to_owned(), message }));
+                return Err(Stop::Failed(Error::Corrupt { path, message }));
             }
             if self.open_line && !self.close_line(&mut buffer, current)? {
                 continue;
@@ -247,13 +270,40 @@ impl Follower {
                 self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
             }
         }
+        let ended = ended || self.rests(&path, length, &buffer)?;
         self.seen = if plain { self.sender.position.byte + buffer.len() as u64 } else { length };
-        if !self.open_line && !buffer.is_empty() && (ended || lines::is_whole(&buffer, self.sender.position.byte)) {
+        if !self.open_line
+            && !buffer.is_empty()
+            && (ended || !self.location.holds_csv() && lines::is_whole(&buffer, self.sender.position.byte))
+        {
             let end = buffer.len();
-            self.sender.lines(buffer, 0..end)?;
+            self.sender.lines(std::mem::take(&mut buffer), 0..end)?;
             self.open_line = true;
         }
+        self.exhausted = (!plain && buffer.is_empty()).then_some(length);
         Ok(())
+    }
+
+    /// Whether the last record of a CSV file, which no line end follows, may be taken for whole: nothing is written to the file for a while.
+    fn rests(&self, path: &std::path::Path, length: u64, tail: &[u8]) -> Result<bool, Stop> {
+        if tail.is_empty() || self.open_line || !self.location.holds_csv() {
+            return Ok(false);
+        }
+        if !tail.ends_with(b"}") && !tail.ends_with(b"]") {
+            tracing::warn!(source = self.sender.source_name(), file = %path.display(), "a quote of the last record is open: it is not read");
+            return Ok(false);
+        }
+        let began = Instant::now();
+        while began.elapsed() < QUIET {
+            thread::sleep(POLL);
+            if self.sender.is_dropped() {
+                return Err(Stop::Dropped);
+            }
+            if !fs::metadata(path).is_ok_and(|metadata| metadata.len() == length) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Skips the rest of a line that was taken before its line end existed. Returns false while there still is no line end.

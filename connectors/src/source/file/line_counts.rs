@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use memchr::{memchr_iter, memrchr};
 
 use super::lines::is_whole;
-use super::text::{self, Text};
+use super::location::Location;
+use super::text;
 use crate::Error;
 
 /// The counts of a file, from which counting continues when it has grown.
@@ -32,32 +32,32 @@ pub(super) struct LineCounts {
 
 impl LineCounts {
     /// The lines of all files as a reader numbers them that has read all of them.
-    pub(super) fn lines_of(&self, files: &[String]) -> Result<u64, Error> {
-        let counts = self.count(files)?;
+    pub(super) fn lines_of(&self, location: &Location, files: &[String]) -> Result<u64, Error> {
+        let counts = self.count(location, files)?;
         let mut lines = 0;
         for (index, (file, counted)) in files.iter().zip(&counts).enumerate() {
             lines += counted.line_ends;
             if counted.tail < counted.bytes {
                 let later = index + 1 < files.len();
-                lines += u64::from(later || is_whole(&read_part(file, counted.tail, counted.bytes)?, counted.tail));
+                lines += u64::from(later || is_whole(&read_part(location, file, counted.tail, counted.bytes)?, counted.tail));
             }
         }
         Ok(lines)
     }
 
     /// The lines of files that others come after.
-    pub(super) fn lines_of_passed(&self, files: &[String]) -> Result<u64, Error> {
-        let counts = self.count(files)?;
+    pub(super) fn lines_of_passed(&self, location: &Location, files: &[String]) -> Result<u64, Error> {
+        let counts = self.count(location, files)?;
         Ok(counts.iter().map(|counted| counted.line_ends + u64::from(counted.tail < counted.bytes)).sum())
     }
 
-    fn count(&self, files: &[String]) -> Result<Vec<Counted>, Error> {
+    fn count(&self, location: &Location, files: &[String]) -> Result<Vec<Counted>, Error> {
         let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let next = AtomicUsize::new(0);
         let counts: Mutex<Vec<Counted>> = Mutex::new(vec![Counted::default(); files.len()]);
         let work = || -> Result<(), Error> {
             while let Some((index, file)) = Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|i| Some((i, files.get(i)?))) {
-                let counted = count_on(known.get(file).copied().unwrap_or_default(), Path::new(file))?;
+                let counted = count_on(known.get(file).copied().unwrap_or_default(), location, file)?;
                 counts.lock().unwrap_or_else(PoisonError::into_inner)[index] = counted;
             }
             Ok(())
@@ -80,8 +80,9 @@ impl LineCounts {
 }
 
 /// Counts what lies after what was counted before; all, where the file has become shorter, or is not plain and has changed its length.
-fn count_on(mut counted: Counted, path: &Path) -> Result<Counted, Error> {
-    let mut text = Text::open(path)?;
+fn count_on(mut counted: Counted, location: &Location, file: &str) -> Result<Counted, Error> {
+    let mut text = location.open(file)?;
+    let path = text.path().to_owned();
     let (plain, length) = (text.is_plain(), text.file_length);
     if !plain && counted.file_length == length {
         return Ok(counted);
@@ -89,14 +90,17 @@ fn count_on(mut counted: Counted, path: &Path) -> Result<Counted, Error> {
     if !plain || length < counted.bytes {
         counted = Counted::default();
     }
-    let Some(mut reader) = text.reader_at(path, counted.bytes)? else { return Ok(Counted::default()) };
+    if let Some(rows) = text.rows() {
+        return Ok(Counted { file_length: length, line_ends: rows, ..Counted::default() });
+    }
+    let Some(mut reader) = text.reader_at(counted.bytes)? else { return Ok(Counted::default()) };
     let mut buffer = vec![0; 256 << 10];
     loop {
         let part = match reader.read(&mut buffer) {
             Ok(0) => return Ok(Counted { file_length: length, ..counted }),
             Ok(length) => &buffer[..length],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(text::unreadable(error, path, plain)),
+            Err(error) => return Err(text::unreadable(error, &path, plain)),
         };
         counted.line_ends += memchr_iter(b'\n', part).count() as u64;
         if let Some(newline) = memrchr(b'\n', part) {
@@ -106,13 +110,12 @@ fn count_on(mut counted: Counted, path: &Path) -> Result<Counted, Error> {
     }
 }
 
-fn read_part(file: &str, start: u64, end: u64) -> Result<Vec<u8>, Error> {
-    let path = Path::new(file);
-    let mut text = Text::open(path)?;
-    let plain = text.is_plain();
+fn read_part(location: &Location, file: &str, start: u64, end: u64) -> Result<Vec<u8>, Error> {
+    let mut text = location.open(file)?;
+    let (plain, path) = (text.is_plain(), text.path().to_owned());
     let mut part = Vec::new();
-    if let Some(reader) = text.reader_at(path, start)? {
-        reader.take(end - start).read_to_end(&mut part).map_err(|error| text::unreadable(error, path, plain))?;
+    if let Some(reader) = text.reader_at(start)? {
+        reader.take(end - start).read_to_end(&mut part).map_err(|error| text::unreadable(error, &path, plain))?;
     }
     Ok(part)
 }

@@ -1,4 +1,7 @@
 //! `LOCATION` of a file source: what it may say, and the files that it names at a moment, in the order of their names.
+//!
+//! A file is known by its path from the project's folder on, or by its whole path where `LOCATION` is absolute: never by the folder that the
+//! program was started in.
 
 use std::fmt;
 use std::fs;
@@ -7,15 +10,21 @@ use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::declared::Declared;
+use super::text::Text;
 use crate::Error;
 use crate::durable::io_error;
+use crate::source::declaration::SourceConfig;
 
-/// Where the files are.
+/// Where the files are, and what they are declared as.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     source_name: String,
+    /// Where names of files start that are not absolute.
+    folder: PathBuf,
     text: String,
     kind: Kind,
+    declared: Declared,
 }
 
 impl fmt::Display for Location {
@@ -45,12 +54,15 @@ const PATTERN: [char; 4] = ['*', '?', '[', '{'];
 
 impl Location {
     /// Checks the text; a pattern must be one.
-    pub(super) fn parse(source_name: &str, text: &str) -> Result<Location, Error> {
+    pub(super) fn parse(config: &SourceConfig) -> Result<Location, Error> {
+        let source_name = &config.name;
+        let text = plainly(&config.location);
+        let text = text.as_str();
         let wrong = |message: String, help: &str| Error::Config {
             message: format!("source {source_name}: {message}"),
             help: Some(help.to_owned()),
         };
-        let kind = if text.is_empty() {
+        let kind = if config.location.is_empty() {
             return Err(wrong("LOCATION is empty".into(), "name a file, a folder, a pattern such as 'data/*.ndjson', or '-'"));
         } else if text == "-" {
             Kind::Stdin
@@ -70,7 +82,42 @@ impl Location {
         } else {
             Kind::Path
         };
-        Ok(Location { source_name: source_name.to_owned(), text: text.to_owned(), kind })
+        let declared = Declared::of(config)?;
+        if matches!(kind, Kind::Stdin) && !declared.is_json() {
+            return Err(wrong(
+                "standard input is read as lines of JSON".into(),
+                "name a file in LOCATION, or write STORED AS JSON",
+            ));
+        }
+        Ok(Location { source_name: source_name.clone(), folder: config.folder.clone(), text: text.to_owned(), kind, declared })
+    }
+
+    /// Whether the files are declared as CSV.
+    pub(super) fn holds_csv(&self) -> bool {
+        self.declared.is_csv()
+    }
+
+    /// Where a file of that name lies.
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As [`Text::open`].
+    pub(super) fn open(&self, file: &str) -> Result<Text, Error> {
+        Text::open(self.path(file), &self.declared)
+    }
+
+    /// The name among `files` of a file that a position calls by another path: earlier releases wrote the path from the folder that the program
+    /// was started in.
+    pub(super) fn name_of(&self, recorded: &str, files: &[String]) -> Option<String> {
+        if files.iter().any(|file| file == recorded) {
+            return Some(recorded.to_owned());
+        }
+        let named = files.iter().filter(|file| Path::new(recorded).ends_with(Path::new(file)));
+        named.max_by_key(|file| file.len()).cloned()
     }
 
     /// Checks whether this is standard input.
@@ -83,20 +130,19 @@ impl Location {
     /// # Errors
     /// [`Error::Config`] where there is no such file or folder; [`Error::Io`].
     pub(super) fn files(&self) -> Result<Vec<String>, Error> {
-        let path = Path::new(&self.text);
         let mut files = Vec::new();
         match &self.kind {
             Kind::Stdin => {}
             // A file may be called as a pattern is written.
-            Kind::Glob(_) if path.is_file() => files.push(self.text.clone()),
+            Kind::Glob(_) if self.path(&self.text).is_file() => files.push(self.text.clone()),
             Kind::Glob(glob) => {
                 self.is_there(&glob.folder)?;
                 self.collect(&glob.folder, glob.depth, &mut |file| glob.matcher.is_match(file), &mut files)?;
             }
             Kind::Path => {
-                let metadata = self.is_there(path)?;
+                let metadata = self.is_there(Path::new(&self.text))?;
                 if metadata.is_dir() {
-                    self.collect(path, 0, &mut |_| true, &mut files)?;
+                    self.collect(Path::new(&self.text), 0, &mut |_| true, &mut files)?;
                 } else if metadata.is_file() {
                     files.push(self.text.clone());
                 } else {
@@ -112,14 +158,20 @@ impl Location {
     }
 
     fn is_there(&self, path: &Path) -> Result<fs::Metadata, Error> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = &self.real(path);
         fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::Config {
                 message: format!("source {}: there is no file or folder {}", self.source_name, path.display()),
-                help: Some("LOCATION is relative to the folder that the program runs in".into()),
+                help: Some("LOCATION is relative to the project's folder".into()),
             },
             _ => io_error("looking at", path)(error),
         })
+    }
+
+    /// Where a path of `LOCATION` leads.
+    fn real(&self, path: &Path) -> PathBuf {
+        let path = self.folder.join(path);
+        if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }
     }
 
     fn collect(
@@ -129,9 +181,9 @@ impl Location {
         select: &mut dyn FnMut(&Path) -> bool,
         files: &mut Vec<String>,
     ) -> Result<(), Error> {
-        let real = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        for entry in fs::read_dir(real).map_err(io_error("reading the folder", real))? {
-            let entry = entry.map_err(io_error("reading the folder", real))?;
+        let real = self.real(folder);
+        for entry in fs::read_dir(&real).map_err(io_error("reading the folder", &real))? {
+            let entry = entry.map_err(io_error("reading the folder", &real))?;
             let name = entry.file_name();
             if name.as_encoded_bytes().starts_with(b".") {
                 continue;
@@ -143,7 +195,7 @@ impl Location {
                 continue;
             }
             if kind.is_symlink() {
-                match fs::metadata(&path) {
+                match fs::metadata(entry.path()) {
                     Ok(metadata) => kind = metadata.file_type(),
                     Err(_) => continue,
                 }
@@ -157,4 +209,13 @@ impl Location {
         }
         Ok(())
     }
+}
+
+/// A location without the steps that lead nowhere, so that each file has one name: `./in/*` is `in/*`, and `.` the folder itself.
+fn plainly(location: &str) -> String {
+    let mut plain = location.replace("/./", "/");
+    while let Some(rest) = plain.strip_prefix("./") {
+        plain = rest.trim_start_matches('/').to_owned();
+    }
+    if plain == "." { String::new() } else { plain }
 }

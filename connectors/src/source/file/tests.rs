@@ -14,11 +14,14 @@ use super::*;
 use crate::DeadLetter;
 use crate::source::declaration::BatchLimits;
 
+mod kinds;
+
 fn config(location: &str, max_events: usize) -> SourceConfig {
     SourceConfig {
         name: "flights".into(),
         stored_as: "FILE".into(),
         location: location.into(),
+        folder: Default::default(),
         options: Default::default(),
         declared: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
         columns: vec![0],
@@ -425,7 +428,7 @@ async fn what_cannot_be_read_says_so() {
             Err(error) => error.to_string(),
         }
     };
-    assert!(said(b"PAR1\x15\x04").await.contains("is a Parquet file"));
+    assert!(said(b"PAR1\x15\x04").await.contains("is no whole Parquet file"));
     assert!(said(b"BZh91AY").await.contains("is compressed with bzip2"));
     let packed = gzip(lines(0..100_000).as_bytes());
     assert!(said(&packed[..packed.len() - 100]).await.contains("cut off or damaged"));

@@ -1,12 +1,20 @@
-//! What a file's bytes are as lines of events: its own lines, or, where it is compressed, one JSON array, or printed over several lines,
-//! the lines that are made of it. The text of a file that is not plain is made anew from its first byte each time.
+//! What a file's bytes are as lines of events: its own lines, or, where it is compressed, one JSON array, printed over several lines, CSV, Parquet
+//! or Arrow, the lines that are made of it. The text of a file that is not plain is made anew from its first byte each time.
 //!
-//! Which it is, the beginning of the file tells, and goes on telling as the file grows.
+//! Which it is, the declaration and the beginning of the file tell, and go on telling as the file grows. A file that cannot be what it is
+//! declared as is refused when it is opened.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::ipc::reader::{FileReader, StreamReader};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::columns::Rows;
+use super::declared::{Declared, Dialect, Kind};
+use super::records::{self, Records};
 use super::values::Values;
 use crate::Error;
 use crate::durable::io_error;
@@ -16,14 +24,7 @@ const HEAD: usize = 64 << 10;
 /// The number of bytes to skip at once.
 const SKIPPED: usize = 256 << 10;
 
-/// How a file holds its events.
-#[derive(Debug, Clone, Copy)]
-struct Layout {
-    packed: Packed,
-    /// Events are JSON values wherever lines end, or the elements of an array.
-    values: bool,
-}
-
+/// How a file is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packed {
     Not,
@@ -31,11 +32,30 @@ enum Packed {
     Zstd,
 }
 
+/// What a file holds, once it is unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    /// Events are lines.
+    Lines,
+    /// Events are JSON values wherever lines end, or the elements of an array.
+    Values,
+    /// Events are the records of CSV; the names where there is no header.
+    Records(Dialect, Arc<[String]>),
+    /// Events are the rows of a Parquet file, so many.
+    Parquet(u64),
+    /// Events are the rows of an Arrow IPC file.
+    ArrowFile,
+    /// Events are the rows of an Arrow IPC stream.
+    ArrowStream,
+}
+
 /// An open file and its text.
 pub(super) struct Text {
     /// Of the file when it was opened, in bytes of the file.
     pub(super) file_length: u64,
-    layout: Layout,
+    path: PathBuf,
+    packed: Packed,
+    content: Content,
     file: File,
 }
 
@@ -43,50 +63,122 @@ impl Text {
     /// Opens a file and finds out how it holds its events.
     ///
     /// # Errors
-    /// The disk's; [`Error::Config`] for a file of a format that is not read.
-    pub(super) fn open(path: &Path) -> Result<Text, Error> {
-        let mut file = File::open(path).map_err(io_error("opening", path))?;
-        let file_length = file.metadata().map_err(io_error("looking at", path))?.len();
-        let head = head(&mut file).map_err(io_error("reading", path))?;
-        refuse_other_formats(&head, path)?;
+    /// The disk's; [`Error::Config`] for a file that cannot be what it is declared as.
+    pub(super) fn open(path: PathBuf, declared: &Declared) -> Result<Text, Error> {
+        let mut file = File::open(&path).map_err(io_error("opening", &path))?;
+        let file_length = file.metadata().map_err(io_error("looking at", &path))?.len();
+        let head = head(&mut file).map_err(io_error("reading", &path))?;
         let packed = match head.as_slice() {
             [0x1f, 0x8b, ..] => Packed::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Packed::Zstd,
             _ => Packed::Not,
         };
-        let mut text = Text { file_length, layout: Layout { packed, values: false }, file };
+        let mut text = Text { file_length, path, packed, content: Content::Lines, file };
         let head = match packed {
             Packed::Not => head,
-            _ => head_of(text.bytes(path)?, path)?,
+            _ => text.head_unpacked()?,
         };
-        text.layout.values = holds_values(&head);
+        text.content = text.content_of(&head, declared)?;
         Ok(text)
+    }
+
+    /// What a file holds that begins so.
+    fn content_of(&self, head: &[u8], declared: &Declared) -> Result<Content, Error> {
+        let refused = |what: String, help: &str| Error::Config {
+            message: format!("source {}: {} {what}", declared.source_name, self.path.display()),
+            help: Some(help.to_owned()),
+        };
+        let unpacked = self.packed == Packed::Not;
+        if head.is_empty() && matches!(declared.kind, Kind::Parquet | Kind::Arrow) {
+            // A writer has just opened it.
+            return Ok(Content::Lines);
+        }
+        let (parquet, arrow) = (unpacked && head.starts_with(b"PAR1"), unpacked && head.starts_with(b"ARROW1"));
+        match declared.kind {
+            Kind::Parquet if !parquet => Err(refused("is not a Parquet file".into(), DECLARE)),
+            Kind::Any | Kind::Parquet if parquet => match self.parquet() {
+                Ok(reader) => {
+                    Ok(Content::Parquet(u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default()))
+                }
+                Err(error) => Err(refused(format!("is no whole Parquet file: {error}"), RENAME)),
+            },
+            Kind::Arrow if unpacked && head.starts_with(&[0xff; 4]) => match self.arrow_stream() {
+                Ok(_) => Ok(Content::ArrowStream),
+                Err(error) => Err(refused(format!("is no whole Arrow stream: {error}"), RENAME)),
+            },
+            Kind::Arrow if !arrow => Err(refused("is not an Arrow IPC file".into(), DECLARE)),
+            Kind::Any | Kind::Arrow if arrow => match self.arrow_file() {
+                Ok(_) => Ok(Content::ArrowFile),
+                Err(error) => Err(refused(format!("is no whole Arrow file: {error}"), RENAME)),
+            },
+            Kind::Csv(dialect) => {
+                if let Some(what) = cannot_be_csv(head, dialect, &declared.columns) {
+                    return Err(refused(what, "declare what the file is, or the options 'delimiter', 'quote' and 'header'"));
+                }
+                Ok(Content::Records(dialect, Arc::clone(&declared.columns)))
+            }
+            _ => match cannot_be_json(head) {
+                Some(what) => Err(refused(what, DECLARE)),
+                None if holds_values(head) => Ok(Content::Values),
+                None => Ok(Content::Lines),
+            },
+        }
+    }
+
+    /// The beginning of what a packed file holds.
+    fn head_unpacked(&mut self) -> Result<Vec<u8>, Error> {
+        let path = self.path.clone();
+        head_of(self.bytes()?, &path)
+    }
+
+    /// Where the file lies.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Whether the file's bytes are the text.
     pub(super) fn is_plain(&self) -> bool {
-        self.layout.packed == Packed::Not && !self.layout.values
+        self.packed == Packed::Not && self.content == Content::Lines
+    }
+
+    /// How many lines the text has, where the file says it.
+    pub(super) fn rows(&self) -> Option<u64> {
+        match self.content {
+            Content::Parquet(rows) => Some(rows),
+            _ => None,
+        }
     }
 
     /// The text from its first byte on.
-    fn reader<'t>(&'t mut self, path: &Path) -> Result<Box<dyn Read + 't>, Error> {
-        let values = self.layout.values;
-        let bytes = self.bytes(path)?;
-        Ok(if values { Box::new(Values::new(bytes)) } else { bytes })
+    fn reader(&mut self) -> Result<Box<dyn Read + '_>, Error> {
+        let damaged =
+            |error: &dyn std::fmt::Display, path: &Path| Error::Corrupt { path: path.to_owned(), message: error.to_string() };
+        Ok(match self.content.clone() {
+            Content::Lines => self.bytes()?,
+            Content::Values => Box::new(Values::new(self.bytes()?)),
+            Content::Records(dialect, columns) => Box::new(Records::new(self.bytes()?, dialect, &columns)),
+            Content::Parquet(_) => {
+                let reader = self.parquet().and_then(|reader| reader.build());
+                Box::new(Rows::new(reader.map_err(|error| damaged(&error, &self.path))?))
+            }
+            Content::ArrowFile => Box::new(Rows::new(self.arrow_file().map_err(|error| damaged(&error, &self.path))?)),
+            Content::ArrowStream => Box::new(Rows::new(self.arrow_stream().map_err(|error| damaged(&error, &self.path))?)),
+        })
     }
 
     /// The text from a byte on; none where it ends before.
     ///
     /// # Errors
     /// The disk's; [`Error::Corrupt`] where it cannot be unpacked.
-    pub(super) fn reader_at<'t>(&'t mut self, path: &Path, byte: u64) -> Result<Option<Box<dyn Read + 't>>, Error> {
+    pub(super) fn reader_at(&mut self, byte: u64) -> Result<Option<Box<dyn Read + '_>>, Error> {
+        let path = self.path.clone();
         if self.is_plain() {
-            self.file.seek(SeekFrom::Start(byte)).map_err(io_error("reading", path))?;
+            self.file.seek(SeekFrom::Start(byte)).map_err(io_error("reading", &path))?;
             return Ok(Some(Box::new(&mut self.file)));
         }
-        let mut reader = self.reader(path)?;
+        let mut reader = self.reader()?;
         let skipped =
-            io::copy(&mut reader.by_ref().take(byte), &mut io::sink()).map_err(|error| unreadable(error, path, false))?;
+            io::copy(&mut reader.by_ref().take(byte), &mut io::sink()).map_err(|error| unreadable(error, &path, false))?;
         Ok((skipped == byte).then_some(reader))
     }
 
@@ -94,15 +186,16 @@ impl Text {
     ///
     /// # Errors
     /// As [`Text::reader_at`].
-    pub(super) fn last_line_before(&mut self, path: &Path, byte: u64) -> Result<Vec<u8>, Error> {
+    pub(super) fn last_line_before(&mut self, byte: u64) -> Result<Vec<u8>, Error> {
+        let path = self.path.clone();
         if self.is_plain() {
-            return super::lines::last_before(&mut self.file, byte).map_err(io_error("reading", path));
+            return super::lines::last_before(&mut self.file, byte).map_err(io_error("reading", &path));
         }
-        let mut reader = self.reader(path)?.take(byte);
+        let mut reader = self.reader()?.take(byte);
         let mut last = Vec::new();
         loop {
             let read =
-                reader.by_ref().take(SKIPPED as u64).read_to_end(&mut last).map_err(|error| unreadable(error, path, false))?;
+                reader.by_ref().take(SKIPPED as u64).read_to_end(&mut last).map_err(|error| unreadable(error, &path, false))?;
             let inner = last.strip_suffix(b"\n").unwrap_or(&last);
             if let Some(newline) = memchr::memrchr(b'\n', inner) {
                 last.drain(..=newline);
@@ -114,22 +207,36 @@ impl Text {
     }
 
     /// The file's bytes, unpacked, from the first on.
-    fn bytes<'t>(&'t mut self, path: &Path) -> Result<Box<dyn Read + 't>, Error> {
-        self.file.seek(SeekFrom::Start(0)).map_err(io_error("reading", path))?;
-        Ok(match self.layout.packed {
+    fn bytes(&mut self) -> Result<Box<dyn Read + '_>, Error> {
+        self.file.seek(SeekFrom::Start(0)).map_err(io_error("reading", &self.path))?;
+        Ok(match self.packed {
             Packed::Not => Box::new(BufReader::with_capacity(SKIPPED, &mut self.file)),
             Packed::Gzip => Box::new(flate2::read::MultiGzDecoder::new(BufReader::with_capacity(SKIPPED, &mut self.file))),
-            Packed::Zstd => Box::new(zstd::Decoder::new(&mut self.file).map_err(io_error("reading", path))?),
+            Packed::Zstd => Box::new(zstd::Decoder::new(&mut self.file).map_err(io_error("reading", &self.path))?),
         })
+    }
+
+    fn parquet(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, parquet::errors::ParquetError> {
+        ParquetRecordBatchReaderBuilder::try_new(self.file.try_clone()?)
+    }
+
+    fn arrow_file(&self) -> Result<FileReader<BufReader<File>>, arrow::error::ArrowError> {
+        FileReader::try_new_buffered(self.file.try_clone()?, None)
+    }
+
+    fn arrow_stream(&self) -> Result<StreamReader<BufReader<File>>, arrow::error::ArrowError> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        StreamReader::try_new_buffered(file, None)
     }
 }
 
-/// An error of reading a text: one that is not plain and cannot be unpacked is damaged.
+/// An error of reading a text: one that is not plain and cannot be read is damaged.
 pub(super) fn unreadable(error: io::Error, path: &Path, plain: bool) -> Error {
     match error.kind() {
         _ if plain => io_error("reading", path)(error),
         io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
-            Error::Corrupt { path: path.to_owned(), message: format!("it is compressed, and cut off or damaged: {error}") }
+            Error::Corrupt { path: path.to_owned(), message: format!("it is cut off or damaged: {error}") }
         }
         _ => io_error("reading", path)(error),
     }
@@ -162,24 +269,56 @@ fn holds_values(head: &[u8]) -> bool {
     }
 }
 
-/// Files that begin with these bytes are of a format that is not read.
-const OTHER_FORMATS: [(&[u8], &str); 6] = [
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"Obj\x01", "an Avro file"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"BZh", "compressed with bzip2"),
-    (b"\xfd7zXZ\x00", "compressed with xz"),
+/// What to do about a file of another kind.
+const DECLARE: &str = "write STORED AS JSON, CSV, PARQUET or ARROW as the files are, or leave the file out by a pattern";
+/// What to do about a file that is being written.
+const RENAME: &str = "write a file under a name that begins with a point, and rename it when it is whole";
+
+/// Files that begin with these bytes are of a kind that holds no JSON and no CSV.
+const OTHER_KINDS: [(&[u8], &str); 7] = [
+    (b"PAR1", "is a Parquet file"),
+    (b"ARROW1", "is an Arrow file"),
+    (&[0xff; 4], "is an Arrow stream"),
+    (b"Obj\x01", "is an Avro file"),
+    (b"PK\x03\x04", "is a zip archive"),
+    (b"BZh", "is compressed with bzip2"),
+    (b"\xfd7zXZ\x00", "is compressed with xz"),
 ];
 
-fn refuse_other_formats(head: &[u8], path: &Path) -> Result<(), Error> {
-    match OTHER_FORMATS.iter().find(|(bytes, _)| head.starts_with(bytes)) {
-        None => Ok(()),
-        Some((_, what)) => Err(Error::Config {
-            message: format!("{} is {what}", path.display()),
-            help: Some(
-                "events are read from JSON: a line each, an array, or printed over several lines; also with gzip or zstd".into(),
-            ),
-        }),
+fn other_kind(head: &[u8]) -> Option<String> {
+    OTHER_KINDS.iter().find(|(bytes, _)| head.starts_with(bytes)).map(|(_, what)| (*what).to_owned())
+}
+
+/// Why a text that begins so holds no JSON; none where it may. One line that is none proves nothing.
+fn cannot_be_json(head: &[u8]) -> Option<String> {
+    let text = super::lines::without_mark(head);
+    let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let first = lines.next().filter(|line| !matches!(line.first(), Some(b'{' | b'[')));
+    let none = |line: &[u8]| !line.contains(&b'{');
+    other_kind(head).or_else(|| {
+        let first = first?;
+        (none(first) && lines.next().is_some_and(none) && lines.all(none))
+            .then(|| format!("holds no JSON: its first line is {:?}", excerpt(first)))
+    })
+}
+
+/// Why a text that begins so is not that CSV; none where it may be.
+fn cannot_be_csv(head: &[u8], dialect: Dialect, columns: &[String]) -> Option<String> {
+    if let Some(what) = other_kind(head) {
+        return Some(what);
     }
+    if head.contains(&0) {
+        return Some("holds no text".into());
+    }
+    // A header that is not ended is being written.
+    let header = records::first_record(head, dialect).filter(|_| dialect.header && head.contains(&b'\n'))?;
+    let named = |column: &String| header.iter().any(|name| name.trim().eq_ignore_ascii_case(column));
+    let first = head.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+    (!columns.is_empty() && !columns.iter().any(named))
+        .then(|| format!("has a header that names no declared column: {:?}", excerpt(first)))
+}
+
+/// The beginning of a line.
+fn excerpt(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).chars().take(60).collect()
 }

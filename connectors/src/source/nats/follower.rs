@@ -233,7 +233,7 @@ impl Follower {
     async fn follow(&mut self) -> Stop {
         loop {
             let Ok(permit) = self.items.clone().reserve_owned().await else { return Stop::Unread };
-            let mut batch = Gathered::new(self.position.offset, self.filtered());
+            let mut batch = Gathered::new(self.position.offset, self.filtered(), self.decoder.reads_changes());
             let gathered = self.gather(&mut batch).await;
             if batch.end > batch.start
                 && let Err(stop) = self.hand_on(batch, permit).await

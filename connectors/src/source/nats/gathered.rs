@@ -29,7 +29,9 @@ pub(super) struct Gathered {
     events: Vec<Event>,
     messages: usize,
     bytes: usize,
-    /// The last message, if it was a marker.
+    /// Markers are events: they say that a row is gone.
+    keeps_markers: bool,
+    /// The last message, if it was a marker that is no event.
     last_marker: Option<LastEvent>,
     /// The last skipped event of the stream, if sequences were covered without a message.
     seen: Option<LastEvent>,
@@ -37,7 +39,7 @@ pub(super) struct Gathered {
 
 impl Gathered {
     /// Creates an empty batch that begins at `start`.
-    pub(super) fn new(start: u64, first_gap_only: bool) -> Gathered {
+    pub(super) fn new(start: u64, first_gap_only: bool, keeps_markers: bool) -> Gathered {
         Gathered {
             start,
             end: start,
@@ -47,6 +49,7 @@ impl Gathered {
             events: Vec::new(),
             messages: 0,
             bytes: 0,
+            keeps_markers,
             last_marker: None,
             seen: None,
         }
@@ -67,7 +70,7 @@ impl Gathered {
         self.end = event.sequence + 1;
         self.pending = pending;
         self.messages += 1;
-        if event.is_marker() {
+        if event.is_marker() && !self.keeps_markers {
             self.last_marker = Some(last_event(&event));
         } else {
             self.last_marker = None;

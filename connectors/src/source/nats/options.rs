@@ -158,14 +158,14 @@ impl NatsOptions {
 
 /// Suggests what to write instead of an unknown option.
 fn nearest(name: &str) -> String {
-    let known = || KNOWN.iter().chain(&decode::OPTIONS);
+    let known = || KNOWN.iter().copied().chain(decode::options());
     let best = known()
-        .map(|known| (strsim::jaro_winkler(name, known), *known))
+        .map(|known| (strsim::jaro_winkler(name, known), known))
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .filter(|(likeness, _)| *likeness > 0.75);
     match best {
         Some((_, known)) => format!("did you mean '{known}'?"),
-        None => format!("write one of: {}", known().copied().collect::<Vec<_>>().join(", ")),
+        None => format!("write one of: {}", known().collect::<Vec<_>>().join(", ")),
     }
 }
 

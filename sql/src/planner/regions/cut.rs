@@ -33,6 +33,7 @@ impl Cut<'_> {
         match plan {
             LogicalPlan::Filter(_) if self.bounded_ranks(plan).is_some() => OperatorKind::Ranks,
             LogicalPlan::Window(_) if self.sessions_of(plan).is_some() => OperatorKind::Sessions,
+            LogicalPlan::Window(_) if self.repeats_of(plan).is_some() => OperatorKind::Repeats,
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
                 match plan.inputs().first().map(|input| self.kind(input)) {
                     Some(OperatorKind::Full | OperatorKind::Keyed) if failing::may_fail(plan) && self.reads_relation(plan) => {
@@ -81,6 +82,7 @@ impl Cut<'_> {
             | LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Values(_)
             | LogicalPlan::TableScan(_) => true,
+            LogicalPlan::Window(_) => self.repeats_of(plan).is_some(),
             LogicalPlan::Join(join) => {
                 matches!(join.join_type, JoinType::Inner | JoinType::LeftSemi | JoinType::RightSemi)
             }

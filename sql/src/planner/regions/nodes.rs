@@ -21,6 +21,9 @@ impl Cut<'_> {
         if let Some(sessions) = self.sessions_of(plan) {
             return self.sessions(plan, &sessions);
         }
+        if let Some(repeats) = self.repeats_of(plan) {
+            return self.repeats(plan, &repeats);
+        }
         match (self.kind(plan), plan) {
             (OperatorKind::Scan, _) => self.scan(plan),
             (OperatorKind::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),

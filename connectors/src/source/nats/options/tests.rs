@@ -14,6 +14,7 @@ fn config(location: &str, options: &[(&str, &str)]) -> SourceConfig {
         name: "orders".into(),
         stored_as: "NATS".into(),
         location: location.into(),
+        folder: Default::default(),
         options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<BTreeMap<_, _>>(),
         declared: Arc::new(Schema::empty()),
         columns: vec![],
