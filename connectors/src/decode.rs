@@ -34,7 +34,7 @@ mod reading;
 mod registry;
 
 pub use contract::{Format, Member, RowBuilder};
-pub use decoder::{Decoded, Decoder};
+pub use decoder::{Absent, Decoded, Decoder};
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
 pub use message::{Headers, Message};
 pub use reading::Reading;

@@ -1,7 +1,8 @@
 //! The command line: its commands, one a file below, and its exit codes.
 //!
 //! Exit codes: 0 for success; 1 for an error, with a message that says what, where and what to do; 2 for wrong usage; 3 if
-//! `run --until-caught-up` has set events aside; 4 if `verify` cannot tell; 130 after a second Ctrl-C.
+//! `run --until-caught-up` has set events aside; 4 if `verify` cannot tell; 5 if a run found what looks like a mistake; 130 after a second
+//! Ctrl-C.
 
 mod check;
 mod client;

@@ -26,6 +26,8 @@ pub enum Kind {
 pub enum Finding {
     /// A run has caught up, and has set events aside.
     SetAside,
+    /// A run that has caught up has found what looks like a mistake, though nothing failed.
+    Warned,
     /// A view differs from its SQL.
     Differs,
     /// `verify` cannot tell whether a view equals its SQL.
@@ -130,6 +132,7 @@ impl Error {
         match self {
             Error::Found { finding: Finding::SetAside, .. } => 3,
             Error::Found { finding: Finding::Unknown, .. } => 4,
+            Error::Found { finding: Finding::Warned, .. } => 5,
             _ => 1,
         }
     }

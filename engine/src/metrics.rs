@@ -14,6 +14,7 @@ use crate::status::{Board, Committed, Phase, ViewStatus};
 const EVENTS: &str = "alluvium_events_total";
 const RECEIVED_BYTES: &str = "alluvium_received_bytes_total";
 const DEAD_LETTERS: &str = "alluvium_dead_letters_total";
+const SET_ASIDE: &str = "alluvium_view_set_aside_events_total";
 const MEMBERS_NULLED: &str = "alluvium_members_nulled_total";
 const ROWS_LEFT_OUT: &str = "alluvium_rows_left_out_total";
 const RESTARTS: &str = "alluvium_view_restarts_total";
@@ -38,6 +39,8 @@ const REBUILD: &str = "alluvium_rebuild_progress_ratio";
 const RETRYING: &str = "alluvium_view_retrying";
 const DISCONNECTED: &str = "alluvium_view_disconnected";
 const FAILED: &str = "alluvium_view_failed";
+const SET_ASIDE_RATIO: &str = "alluvium_view_set_aside_ratio";
+const WARNINGS: &str = "alluvium_view_warnings";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
@@ -45,7 +48,8 @@ const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
 const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad. A view with its own reader counts them again."),
     (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of the events read from a source."),
-    (DEAD_LETTERS, Unit::Count, "Events set aside because they could not be applied, by reason."),
+    (DEAD_LETTERS, Unit::Count, "Dead letters kept, by source, kind, and the views that could not apply the event (all, where none is named)."),
+    (SET_ASIDE, Unit::Count, "Events that a view has set aside, by source and kind; a rebuild counts them again."),
     (MEMBERS_NULLED, Unit::Count, "Values that did not fit their column and were read as NULL (option on_bad_member)."),
     (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, dead letters excluded."),
     (RESTARTS, Unit::Count, "Restarts of a pipeline after an error, by kind. The label view is its first view."),
@@ -80,6 +84,8 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (RETRYING, Unit::Count, "1 while a view waits to try again after an error, else 0."),
     (DISCONNECTED, Unit::Count, "1 while a source of a view is away, else 0."),
     (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
+    (SET_ASIDE_RATIO, Unit::Count, "Share of the events of a source that a view has read since its first one and set aside, from 0 to 1."),
+    (WARNINGS, Unit::Count, "What looks like a mistake though nothing fails: columns that no event has a member for, sources that select nothing."),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),
@@ -148,12 +154,19 @@ pub fn committed(committed: &Committed) {
         counter!(COMMITS, "view" => view.view.clone()).increment(1);
         counter!(STATE_WRITTEN, "view" => view.view.clone()).increment(view.state_written);
         counter!(VIEW_WRITTEN, "view" => view.view.clone()).increment(view.view_written);
+        for (source, read) in &view.read {
+            for (kind, count) in read.counts() {
+                let labels = [("view", view.view.clone()), ("source", source.clone()), ("kind", kind.to_owned())];
+                counter!(SET_ASIDE, &labels).increment(count);
+            }
+        }
         if view.left_out.rows > 0 {
             counter!(ROWS_LEFT_OUT, "view" => view.view.clone()).increment(view.left_out.rows);
         }
     }
-    for (source, kind) in &committed.dead_letters {
-        counter!(DEAD_LETTERS, "source" => source.clone(), "kind" => *kind).increment(1);
+    for letter in &committed.dead_letters {
+        let view = letter.view.clone().unwrap_or_default();
+        counter!(DEAD_LETTERS, "source" => letter.source.clone(), "view" => view, "kind" => letter.kind).increment(1);
     }
 }
 
@@ -178,7 +191,7 @@ pub fn refresh(board: &Board) {
     }
     let mut shown = SHOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for gone in shown.iter().filter(|name| !views.iter().any(|status| status.view == **name)) {
-        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, DISCONNECTED, FAILED] {
+        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, DISCONNECTED, FAILED, WARNINGS] {
             gauge!(name, "view" => gone.clone()).set(0.0);
         }
     }
@@ -195,6 +208,7 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
         gauge!(OFFSET, &labels).set(place.offset as f64);
         let known = !away.contains(source.as_str());
         gauge!(LAG_EVENTS, &labels).set(if known { place.end.saturating_sub(place.offset) as f64 } else { f64::NAN });
+        gauge!(SET_ASIDE_RATIO, &labels).set(place.set_aside as f64 / place.events.max(1) as f64);
         gauge!(LAG_SECONDS, &labels).set(status.staleness_seconds.unwrap_or(f64::NAN));
     }
     if let Some(committed_ms) = status.committed_ms {
@@ -209,6 +223,7 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
         (RETRYING, u64::from(status.phase == Phase::Retrying)),
         (DISCONNECTED, u64::from(status.phase == Phase::Disconnected)),
         (FAILED, u64::from(status.phase == Phase::Failed)),
+        (WARNINGS, status.warnings.len() as u64),
     ] {
         gauge!(name, "view" => view.clone()).set(value as f64);
     }

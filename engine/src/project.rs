@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_projections::Projection;
-use alluvium_sql::{Catalog, SqlFile, nearest};
+use alluvium_sql::{Catalog, SqlFile, View, nearest};
 
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::settings::set_aside::{OfSource, Tolerance};
 use crate::settings::{Overrides, Settings, is_credential};
 
 /// A loaded project.
@@ -26,6 +27,8 @@ pub struct Project {
     pub catalog: Catalog,
     /// By source: what to connect to, with options merged from the SQL text, `alluvium.toml` and the environment.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// For each declared source: how much of it may be set aside.
+    pub tolerances: BTreeMap<String, OfSource>,
 }
 
 /// Omits the options of sources, which may be secret.
@@ -112,7 +115,10 @@ impl Project {
                 return Err(Error::config(message, help.to_owned()));
             }
         }
-        Ok(Project::over(dir, settings, catalog))
+        match Project::over(dir, settings, catalog) {
+            (project, wrong) if wrong.is_empty() => Ok(project),
+            (_, wrong) => Err(Error::Sql(alluvium_sql::Errors(wrong))),
+        }
     }
 
     /// The same folder with SQL that was kept of it. Credentials, which are not kept, are those of the present sources.
@@ -127,18 +133,29 @@ impl Project {
                 source.location.clone_from(&present.location);
             }
         }
-        Project::over(self.dir.clone(), self.settings.clone(), catalog)
+        Project::over(self.dir.clone(), self.settings.clone(), catalog).0
     }
 
-    fn over(dir: PathBuf, settings: Settings, catalog: Catalog) -> Project {
+    /// The project, and options of its sources that are wrong, which then count as not given.
+    fn over(dir: PathBuf, settings: Settings, catalog: Catalog) -> (Project, Vec<alluvium_sql::Error>) {
         let names = || catalog.sources.keys().map(String::as_str);
         let limits = BatchLimits {
             max_events: settings.batch_events,
             max_bytes: settings.batch_bytes,
             max_wait: BatchLimits::default().max_wait,
         };
-        let sources = catalog.sources.values().map(|source| {
-            let (location, options) = settings.sources.merge(source, names(), &dir);
+        let (mut sources, mut tolerances, mut wrong) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for source in catalog.sources.values() {
+            let (location, mut options) = settings.sources.merge(source, names(), &dir);
+            match OfSource::take(&source.name, &mut options) {
+                Ok(of) => {
+                    tolerances.insert(source.name.clone(), of);
+                }
+                Err((message, help)) => {
+                    let at = source.at.of_what_is_named_in(&message);
+                    wrong.push(alluvium_sql::Error { message, help: Some(help), at });
+                }
+            }
             let config = SourceConfig {
                 name: source.name.clone(),
                 stored_as: source.stored_as.clone(),
@@ -149,10 +166,9 @@ impl Project {
                 columns: catalog.columns_read(&source.name).into_iter().collect(),
                 limits,
             };
-            (source.name.clone(), config)
-        });
-        let sources = sources.collect();
-        Project { dir, settings, catalog, sources }
+            sources.insert(source.name.clone(), config);
+        }
+        (Project { dir, settings, catalog, sources, tolerances }, wrong)
     }
 
     /// Makes every source and checks its declaration. Does not connect yet.
@@ -193,6 +209,13 @@ impl Project {
     #[must_use]
     pub fn layout(&self) -> Layout {
         Layout::new(&self.settings.data)
+    }
+
+    /// How much a view may set aside of some of the sources that it reads.
+    #[must_use]
+    pub fn tolerance<'a>(&self, view: &View, sources: impl Iterator<Item = &'a str>) -> Tolerance {
+        let sources = sources.filter_map(|source| self.tolerances.get(source));
+        Tolerance::of(&view.options, sources, self.settings.tolerance)
     }
 
     /// The commit interval of a view.

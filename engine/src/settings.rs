@@ -6,6 +6,7 @@
 pub mod keys;
 pub mod options;
 mod place;
+pub mod set_aside;
 #[cfg(test)]
 mod tests;
 
@@ -15,7 +16,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alluvium_sql::{Errors, nearest};
+use alluvium_sql::{Errors, MaxDeadLetters, OnError, nearest};
 use config::{Config, File, FileFormat, Source as _, Value, ValueKind};
 
 use crate::error::Error;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub http_chosen: bool,
     /// What to do when a stream is not that of the checkpoint, or has lost events that were not read yet.
     pub on_stream_change: OnStreamChange,
+    /// How much a view may set aside, where neither it nor its source says so.
+    pub tolerance: set_aside::Tolerance,
     /// How long a run may take to commit after it is told to stop.
     pub shutdown_timeout: Duration,
     /// How long a run that ends by itself waits for a source that does not answer.
@@ -101,6 +104,7 @@ impl fmt::Debug for Settings {
             .field("snapshots_min_age", &self.snapshots_min_age)
             .field("http", &self.http)
             .field("on_stream_change", &self.on_stream_change)
+            .field("tolerance", &self.tolerance)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("source_timeout", &self.source_timeout)
             .field("batch_events", &self.batch_events)
@@ -178,6 +182,13 @@ impl Settings {
                 "rebuild" => Ok(OnStreamChange::Rebuild),
                 _ => Err("write \"stop\" or \"rebuild\"".into()),
             })?,
+            tolerance: set_aside::Tolerance {
+                on_error: read
+                    .parsed("on_error", |text| OnError::parse(text).ok_or_else(|| format!("write {}", OnError::WRITE)))?,
+                max_dead_letters: read.parsed("max_dead_letters", |text| {
+                    MaxDeadLetters::parse(text).ok_or_else(|| format!("write {}", MaxDeadLetters::WRITE))
+                })?,
+            },
             shutdown_timeout: read.parsed("shutdown_timeout", duration)?,
             source_timeout: read.parsed("source_timeout", duration)?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,

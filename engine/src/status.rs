@@ -1,11 +1,13 @@
 //! What every view is doing now. The [`Board`] owns the status of all views, `health` tells whether sources answer, `staleness` how old
-//! a view may be, [`failures`] what stopped a view in the last run, and `set_aside` which events a run set aside.
+//! a view may be, [`failures`] what stopped a view in the last run, `set_aside` which events a run set aside, and `warnings` what looks like
+//! a mistake though nothing failed.
 
 mod board;
 pub mod failures;
 mod health;
 mod set_aside;
 mod staleness;
+mod warnings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -101,6 +103,9 @@ pub struct ViewStatus {
     /// How often its pipeline was restarted after an error since the start of this process.
     #[serde(default)]
     pub restarts: u64,
+    /// What looks like a mistake of the declaration though nothing fails.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// The progress of a rebuild that is under way, by source.
     pub rebuild: BTreeMap<String, SourceStatus>,
     /// The error that stopped its last rebuild, or after which the rebuild tries again. The old version goes on serving.
@@ -112,6 +117,11 @@ pub struct ViewStatus {
 }
 
 impl ViewStatus {
+    /// Says what looks like a mistake, by what the view has read of its sources, each up to an offset.
+    pub fn warn<'a>(&mut self, read: impl IntoIterator<Item = (&'a String, &'a Tally, u64)>) {
+        self.warnings = read.into_iter().flat_map(|(source, tally, offset)| warnings::warnings(source, tally, offset)).collect();
+    }
+
     /// The status of a view about which nothing is known yet.
     pub fn new(view: impl Into<String>, phase: Phase) -> ViewStatus {
         ViewStatus {
@@ -130,6 +140,7 @@ impl ViewStatus {
             left_out: 0,
             error: None,
             restarts: 0,
+            warnings: Vec::new(),
             rebuild: BTreeMap::new(),
             rebuild_error: None,
             held: None,
@@ -152,8 +163,19 @@ pub struct Committed {
     pub newest_ns: BTreeMap<String, i64>,
     /// Each view of the pipeline.
     pub views: Vec<CommittedView>,
-    /// The source and kind of each dead letter that was kept.
-    pub dead_letters: Vec<(String, &'static str)>,
+    /// Each dead letter that was kept.
+    pub dead_letters: Vec<KeptLetter>,
+}
+
+/// What is counted of a dead letter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptLetter {
+    /// Its source.
+    pub source: String,
+    /// The views that could not apply it, by `, `; none where no view of the source could.
+    pub view: Option<String>,
+    /// Its kind.
+    pub kind: &'static str,
 }
 
 /// What one commit did to one view.

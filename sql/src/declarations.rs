@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::file::Location;
+use crate::set_aside::{MaxDeadLetters, OnError};
 
 /// `CREATE EXTERNAL TABLE`. `Debug` leaves out its location and the values of its options, which may be credentials.
 #[derive(Clone)]
@@ -130,4 +131,8 @@ pub struct ViewOptions {
     pub emit: Emit,
     /// How long a window stays in the view after its end, by the watermark. `None` means for ever.
     pub retain: Option<Duration>,
+    /// What becomes of an event that the view cannot apply; none: what its source says.
+    pub on_error: Option<OnError>,
+    /// The share of events that may be set aside before the view stops; none: what its source says.
+    pub max_dead_letters: Option<MaxDeadLetters>,
 }

@@ -12,6 +12,7 @@
 //! | `text` | a statement's tokens with their places |
 //! | `walk` | the one walk over sqlparser's syntax tree |
 //! | `declarations` | what statements declare, before planning |
+//! | `set_aside` | what becomes of events that a view cannot apply |
 //! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
 //! | `durations` | lengths of time as people write them |
@@ -38,6 +39,7 @@ mod other_engines;
 pub mod plan;
 mod planner;
 pub mod session;
+mod set_aside;
 mod sizes;
 mod text;
 mod time_units;
@@ -58,5 +60,6 @@ pub use plan::{
     leaf_index, leaf_name, leaf_scan,
 };
 pub use session::{plan_query, session_config, session_state};
+pub use set_aside::{MaxDeadLetters, OnError};
 pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};
 pub use time_windows::relations_named;

@@ -41,6 +41,12 @@ pub trait RowBuilder: Send {
     /// in `payloads`.
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults);
 
+    /// Which wanted members, by their index in the list of all, no payload has had so far, whatever its value; and names that payloads have
+    /// had and that are no member's. Both empty where the format cannot tell.
+    fn absent(&self) -> (Vec<usize>, Vec<String>) {
+        (Vec::new(), Vec::new())
+    }
+
     /// Returns the decoded columns in the order of the members, with the members' types. A NOT NULL column contains NULL where a fault was
     /// reported, and where nobody reads it. The builder must not be used afterwards.
     ///

@@ -34,12 +34,23 @@ pub struct Decoded {
     pub unfit: Vec<Unfit>,
     /// The number of values that do not fit and became NULL because of option `on_bad_member`.
     pub nulled: u64,
+    /// Columns that none of the rows had a member for; none where there is no such column, or no row.
+    pub absent: Option<Arc<Absent>>,
     /// The messages that do not decode, in order.
     pub dead_letters: Vec<DeadLetter>,
     /// The number of messages, whether they decode or not.
     pub events: u64,
     /// The total size of their payloads in bytes.
     pub bytes: u64,
+}
+
+/// Columns that no payload of a batch had a member for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Absent {
+    /// Indexes into the declared columns, rising. Not those of which the source's options say that they may be absent.
+    pub columns: Vec<usize>,
+    /// Names that payloads have had and that are no column's.
+    pub unknown: Vec<String>,
 }
 
 /// Decodes the messages of one source. Shared between threads.
@@ -257,10 +268,18 @@ impl Rows<'_> {
         }
     }
 
+    fn absent(&self) -> Option<Arc<Absent>> {
+        let (members, unknown) = self.payloads.absent();
+        let columns = members.into_iter().map(|member| self.members[member]);
+        let columns: Vec<usize> = columns.filter(|column| !self.decoder.readings[*column].may_be_absent).collect();
+        (!columns.is_empty()).then(|| Arc::new(Absent { columns, unknown }))
+    }
+
     fn finish(mut self) -> Result<Decoded, Error> {
         let bug = |error: arrow::error::ArrowError| Error::Bug(format!("decoded rows: {error}"));
         let rows = self.sequences.len();
         self.unfit.sort_unstable_by_key(|unfit| (unfit.row, unfit.column));
+        let absent = if rows > 0 { self.absent() } else { None };
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.fillings.len());
         let sequences = UInt64Array::from(self.sequences);
         let mut payloads = self.payloads.finish().map_err(bug)?.into_iter();
@@ -280,6 +299,7 @@ impl Rows<'_> {
             sequences,
             unfit: self.unfit,
             nulled: self.nulled,
+            absent,
             dead_letters: self.dead_letters,
             events: self.events,
             bytes: self.bytes,

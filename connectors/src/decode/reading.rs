@@ -5,6 +5,7 @@
 //! | `on_bad_member` | what happens to a value that does not fit: `dead_letter` (readers of the column leave the event out) or `null` |
 //! | `epoch` | the unit of a time since 1970 that is written as a number: `s`, `ms`, `us` or `ns` |
 //! | `null_text` | the text that is read as NULL |
+//! | `on_absent_member` | what is said of a column that no event has a member for: `warn`, or `ignore` |
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
@@ -16,11 +17,12 @@ use crate::source::SourceConfig;
 const ON_BAD_MEMBER: &str = "on_bad_member";
 const EPOCH: &str = "epoch";
 const NULL_TEXT: &str = "null_text";
+const ON_ABSENT_MEMBER: &str = "on_absent_member";
 /// What Debezium writes for a value that the database did not send.
 const UNKNOWN: &str = "__debezium_unavailable_value";
 
 /// The names of the options, for error messages of sources.
-pub(super) const OPTIONS: [&str; 3] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT];
+pub(crate) const OPTIONS: [&str; 4] = [ON_BAD_MEMBER, EPOCH, NULL_TEXT, ON_ABSENT_MEMBER];
 
 /// Checks whether an option of a source is one of these, for all columns or for one.
 pub(super) fn is_option(name: &str) -> bool {
@@ -41,6 +43,8 @@ pub struct Reading {
     pub unscaled_decimals: bool,
     /// The text that stands for a value which the writer did not know.
     pub unknown_text: Option<&'static str>,
+    /// That no event has a member for the column is nothing to be told.
+    pub may_be_absent: bool,
 }
 
 impl Reading {
@@ -49,6 +53,7 @@ impl Reading {
         match option {
             ON_BAD_MEMBER => self.bad_is_null = bad_is_null(value)?,
             EPOCH => self.epoch = Some(unit(value)?),
+            ON_ABSENT_MEMBER => self.may_be_absent = may_be_absent(value)?,
             _ => self.null_text = Some(value.to_owned()),
         }
         Some(())
@@ -70,7 +75,11 @@ pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
     let not_a_value = |name: &str, option: &str, value: &str| {
         wrong(
             format!("option '{name}' is '{value}'"),
-            if option == EPOCH { "write 's', 'ms', 'us' or 'ns'" } else { "write 'dead_letter' or 'null'" },
+            match option {
+                EPOCH => "write 's', 'ms', 'us' or 'ns'",
+                ON_ABSENT_MEMBER => "write 'warn' or 'ignore'",
+                _ => "write 'dead_letter' or 'null'",
+            },
         )
     };
     for (name, value) in options().filter(|(name, _)| !name.contains('.')) {
@@ -133,7 +142,7 @@ fn fits(option: &str, field: &Field, reading: &Reading) -> Result<(), &'static s
     match option {
         ON_BAD_MEMBER if reading.bad_is_null && !field.is_nullable() => Err("declare the column without NOT NULL"),
         EPOCH if !holds_timestamp(field.data_type()) => Err("use it only for columns that contain a TIMESTAMP"),
-        EPOCH | NULL_TEXT if Part::of(field.name()).is_some() => Err("the column is filled from the message"),
+        EPOCH | NULL_TEXT | ON_ABSENT_MEMBER if Part::of(field.name()).is_some() => Err("the column is filled from the message"),
         _ => Ok(()),
     }
 }
@@ -153,6 +162,14 @@ fn bad_is_null(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "dead_letter" => Some(false),
         "null" => Some(true),
+        _ => None,
+    }
+}
+
+fn may_be_absent(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "warn" => Some(false),
+        "ignore" => Some(true),
         _ => None,
     }
 }
@@ -220,6 +237,7 @@ mod tests {
         for (option, value, said) in [
             ("on_bad_member", "skip", "option 'on_bad_member' is 'skip'; write 'dead_letter' or 'null'"),
             ("epoch.at", "days", "option 'epoch.at' is 'days'; write 's', 'ms', 'us' or 'ns'"),
+            ("on_absent_member.at", "no", "option 'on_absent_member.at' is 'no'; write 'warn' or 'ignore'"),
             ("epoch.then", "ms", "option 'epoch.then' names no column"),
             ("epoch.id", "ms", "column id of type Int64; use it only for"),
             ("on_bad_member.id", "null", "declare the column without NOT NULL"),

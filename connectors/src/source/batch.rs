@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::position::Position;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::decode::Unfit;
+use crate::decode::{Absent, Unfit};
 
 /// Decoded events of one partition of a source: those with sequences in `start..end` that the source selects.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct Batch {
     pub unfit: Vec<Unfit>,
     /// The number of values that do not fit and became NULL because of option `on_bad_member`.
     pub nulled: u64,
+    /// Columns that none of the rows had a member for, in the whole of what was decoded together; none where there is no such column.
+    pub absent: Option<Arc<Absent>>,
     /// The events that do not decode.
     pub dead_letters: Vec<DeadLetter>,
     /// When the newest event was stored, in nanoseconds since the epoch, if the source knows.

@@ -116,6 +116,7 @@ mod tests {
             bytes: 0,
             unfit: Vec::new(),
             nulled: 0,
+            absent: None,
             dead_letters: Vec::new(),
             newest_ns: None,
             position: position(end),

@@ -53,7 +53,7 @@ impl Rebuild {
         let only = vec![self.view.clone()];
         let accept = if self.accept_loss { Accept::Loss } else { Accept::AnotherStream };
         let work = Work { until_caught_up: true, rebuild: only.clone(), accept, only, serve: false };
-        for set_aside in run(&project, work, progress)? {
+        for set_aside in run(&project, work, progress)?.set_aside {
             tracing::warn!("{set_aside}");
         }
         print(&format!("rebuilt {}\n", self.view))

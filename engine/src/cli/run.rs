@@ -25,7 +25,8 @@ Examples:
   alluvium -C my-views run --http 127.0.0.1:9500    metrics on another port; `off` disables them
   alluvium -C my-views run --accept-loss            make changed views anew though events are gone (`alluvium plan`)
 
-With --until-caught-up the exit code is 3 if events were set aside (`alluvium dead-letters list`), 1 after an error, else 0.
+With --until-caught-up the exit code is 3 if events were set aside (`alluvium dead-letters list`), 5 if something looks like a mistake though
+nothing failed (a column that no event has a member for), 1 after an error, else 0.
 
 After Ctrl-C or SIGTERM it commits and exits with 0 within `shutdown_timeout`. A second Ctrl-C ends it at once. Commits are never lost.";
 
@@ -49,19 +50,31 @@ impl Run {
         let project = Arc::new(Project::load(&global.dir, &overrides)?);
         let accept = if self.accept_loss { Accept::Loss } else { Accept::Nothing };
         let work = Work { until_caught_up: self.until_caught_up, serve: true, accept, ..Work::default() };
-        let set_aside = run(&project, work, progress)?;
-        if set_aside.is_empty() || !self.until_caught_up {
+        let told = run(&project, work, progress)?;
+        if !self.until_caught_up {
             return Ok(());
         }
-        Err(Error::Found {
-            finding: Finding::SetAside,
-            message: set_aside.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
-            help: format!(
-                "`alluvium dead-letters list` shows them; they are kept in {}",
-                project.layout().dead_letters().display()
-            ),
-        })
+        let message = told.set_aside.iter().map(ToString::to_string).chain(told.warnings).collect::<Vec<_>>().join("\n");
+        if !told.set_aside.is_empty() {
+            let folder = project.layout().dead_letters();
+            let help = format!("`alluvium dead-letters list` shows them; they are kept in {}", folder.display());
+            return Err(Error::Found { finding: Finding::SetAside, message, help });
+        }
+        if !message.is_empty() {
+            let help = "all views are committed, and are what their SQL says of these events".to_owned();
+            return Err(Error::Found { finding: Finding::Warned, message, help });
+        }
+        Ok(())
     }
+}
+
+/// What a run has to tell besides its end.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The events that it has set aside.
+    pub(super) set_aside: Vec<SetAside>,
+    /// What looks like a mistake.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What to run, and whether to serve HTTP meanwhile.
@@ -74,8 +87,8 @@ pub(super) struct Work {
     pub(super) serve: bool,
 }
 
-/// Runs the engine under the data folder's lock, with signals, progress and the HTTP server. Returns the events that it has set aside.
-pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<Vec<SetAside>, Error> {
+/// Runs the engine under the data folder's lock, with signals, progress and the HTTP server.
+pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<Told, Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
     let runtime = runtime()?;
@@ -136,7 +149,7 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             tracing::warn!("{one}");
         }
     }
-    result.map(|_| set_aside)
+    result.map(|_| Told { set_aside, warnings: board.warnings() })
 }
 
 /// Binds the HTTP server. If the address is the default and taken, warns and goes on without it.

@@ -152,6 +152,9 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
                 view.view, place.set_aside, place.events
             ));
         }
+        for warning in &view.warnings {
+            text.push_str(&format!("{}: {warning}\n", view.view));
+        }
         if view.dead_letters > 0 {
             text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
         }

@@ -45,7 +45,7 @@ impl ViewStatus {
                 SourceStatus { offset, applied: offset, end: offset, newest_ns: None, current_ns: None, events, set_aside },
             )
         });
-        ViewStatus {
+        let mut status = ViewStatus {
             epoch: Some(record.epoch),
             sources: sources.collect(),
             rows: record.size.rows,
@@ -53,7 +53,9 @@ impl ViewStatus {
             bytes: record.size.bytes,
             committed_ms: Some(record.commit.committed_ms),
             ..ViewStatus::new(&record.view, Phase::Stopped)
-        }
+        };
+        status.warn(record.tallies.iter().filter_map(|(source, tally)| Some((source, tally, record.positions.get(source)?.offset))));
+        status
     }
 }
 

@@ -13,21 +13,25 @@ pub(super) mod state_files;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use alluvium_connectors::dead_letters::DeadLetter;
 use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged};
+use alluvium_projections::LeftOut;
+use alluvium_sql::OnError;
 
+use super::component::sources_read;
 use super::drive::pipeline::{Member, Pipeline};
 use super::shared::Shared;
 use crate::error::Error;
 use crate::record::{FORMAT, Record, Write};
-use crate::status::{Committed, CommittedView};
+use crate::status::{Committed, CommittedView, KeptLetter};
 
 impl Member {
     /// Writes the state and stages the rows of an epoch. Returns the view's part of the report on the commit.
-    fn commit(&mut self, epoch: u64, changes: &[Delta]) -> Result<CommittedView, Error> {
+    fn commit(&mut self, epoch: u64, changes: &[Delta], left_out: LeftOut) -> Result<CommittedView, Error> {
         let (state_written, staged) = self.write(epoch, changes)?;
         let view_written = staged.written_bytes;
         self.stage(staged);
@@ -42,7 +46,7 @@ impl Member {
             state_written,
             view_written,
             dead_letters: 0,
-            left_out: self.projection.take_left_out().unwrap_or_default(),
+            left_out,
             read: self.tallies.take_since_commit(),
             tallies: self.tallies.all.clone(),
         })
@@ -95,10 +99,11 @@ impl Pipeline {
         steps.done("flush");
         let epoch = self.epoch() + 1;
 
+        let left_out = self.left_out()?;
         failpoint::pass("before_state");
         let mut views = Vec::with_capacity(changes.len());
-        for (member, changes) in self.members_mut().iter_mut().zip(&changes) {
-            views.push(member.commit(epoch, changes)?);
+        for ((member, changes), left_out) in self.members_mut().iter_mut().zip(&changes).zip(left_out) {
+            views.push(member.commit(epoch, changes, left_out)?);
         }
         failpoint::pass("after_parts");
         steps.done("state and parts");
@@ -128,8 +133,33 @@ impl Pipeline {
             offsets: self.positions().iter().map(|(source, position)| (source.clone(), position.offset)).collect(),
             newest_ns: self.newest_ns().clone(),
             views,
-            dead_letters: letters.into_iter().map(|letter| (letter.source, letter.kind)).collect(),
+            dead_letters: letters
+                .into_iter()
+                .map(|letter| KeptLetter { source: letter.source, view: letter.view, kind: letter.kind })
+                .collect(),
         })
+    }
+
+    /// What each view has left out since the last commit.
+    ///
+    /// # Errors
+    /// A view of which nothing may be left out.
+    fn left_out(&mut self) -> Result<Vec<LeftOut>, Error> {
+        let shared = Arc::clone(self.shared());
+        let mut all = Vec::new();
+        for member in self.members_mut() {
+            let left_out = member.projection.take_left_out().unwrap_or_default();
+            let tolerance = shared.project().tolerance(&member.view, sources_read(&member.view));
+            if left_out.rows > 0 && tolerance.on_error == OnError::Stop {
+                let error = left_out.first_error.unwrap_or_default();
+                return Err(Error::config(
+                    format!("view {}: an expression fails on a row, and on_error is 'stop': {error}", member.view.name),
+                    "guard the expression, for instance with TRY_CAST, NULLIF or CASE, or have such rows left out with on_error = 'dead_letter'",
+                ));
+            }
+            all.push(left_out);
+        }
+        Ok(all)
     }
 
     /// Stages the dead letters, writes the records, and publishes the dead letters. Returns the records and the letters.

@@ -4,6 +4,7 @@ pub(super) mod aside;
 pub(super) mod assemble;
 pub(super) mod feed;
 pub(super) mod intake;
+mod limits;
 pub(super) mod pipeline;
 mod report;
 mod set_aside;

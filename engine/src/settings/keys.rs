@@ -50,6 +50,18 @@ pub const KEYS: &[Key] = &[
         help: "What to do when a stream was deleted and created again, or lost events that were not read yet: \"stop\" or \"rebuild\".",
     },
     Key {
+        name: "on_error",
+        default: "dead_letter",
+        quoted: true,
+        help: "What becomes of an event that a view cannot apply: \"dead_letter\" sets it aside, \"stop\" stops the view. Sources and views can say it, too.",
+    },
+    Key {
+        name: "max_dead_letters",
+        default: "50%",
+        quoted: true,
+        help: "A view stops where more than this share of the last 1,000 events of a source was set aside; \"off\" for never. Sources and views can say it, too.",
+    },
+    Key {
         name: "shutdown_timeout",
         default: "10 seconds",
         quoted: true,

@@ -271,6 +271,12 @@ impl Board {
                     let place = status.sources.entry(source.clone()).or_default();
                     (place.events, place.set_aside) = (tally.events, tally.set_aside);
                 }
+                let quiet = status.warnings.is_empty();
+                let offset = |source: &String| committed.offsets.get(source).copied();
+                status.warn(view.tallies.iter().filter_map(|(source, tally)| Some((source, tally, offset(source)?))));
+                for warning in status.warnings.iter().filter(|_| quiet) {
+                    tracing::warn!(view = view.view, "{warning}");
+                }
                 for (source, read) in &view.read {
                     entry.read.entry(source.clone()).or_default().add(read);
                 }
@@ -291,6 +297,19 @@ impl Board {
         let entries = self.entries();
         let read = entries.iter().flat_map(|(view, entry)| entry.read.iter().map(move |(source, read)| (view, source, read)));
         SetAside::of(read)
+    }
+
+    /// What looks like a mistake, with the views of which it is said; of those that some SQL file declares.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let entries = self.entries();
+        let mut said: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (view, entry) in entries.iter().filter(|(_, entry)| entry.serving != Phase::Orphaned) {
+            for warning in &entry.status.warnings {
+                said.entry(warning).or_default().push(view);
+            }
+        }
+        said.into_iter().map(|(warning, views)| format!("{}: {warning}", views.join(", "))).collect()
     }
 
     /// Whether the view or its rebuild has failed.

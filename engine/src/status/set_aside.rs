@@ -23,6 +23,11 @@ impl ReadEvents {
         }
     }
 
+    /// How many were set aside, by kind.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.set_aside.iter().map(|(kind, (count, _))| (kind.as_str(), *count))
+    }
+
     /// Adds the counts of a later period.
     pub fn add(&mut self, later: &ReadEvents) {
         self.events += later.events;

@@ -12,6 +12,7 @@ mod edits;
 mod file_kinds;
 mod files;
 mod many;
+mod mistakes;
 mod orders;
 mod outage;
 mod readers;

@@ -52,7 +52,7 @@ fn the_event_on_which_a_view_panics_is_set_aside() {
     wait_until("every view goes on", || VIEWS.iter().all(|(name, _)| orders.offset(name) == 5_101));
     wait_until("it is ready", || served.ready());
     let metrics = served.get("/metrics").1;
-    assert!(metrics.contains("alluvium_dead_letters_total{source=\"orders\",kind=\"crash\"} 1"), "{metrics}");
+    assert!(metrics.contains("alluvium_dead_letters_total{source=\"orders\",view=\"by_country\",kind=\"crash\"} 1"), "{metrics}");
     assert_eq!(served.running.end(), Some(0), "{}", orders.log());
     let letters = format!(
         "SELECT CAST(sequence AS BIGINT) AS sequence, view, kind FROM read_parquet('{}/data/dead_letters/*.parquet')",

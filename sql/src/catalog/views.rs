@@ -13,6 +13,7 @@ use crate::declarations::{Emit, ViewOptions};
 use crate::error::Error;
 use crate::file::Location;
 use crate::names::nearest;
+use crate::set_aside::{MaxDeadLetters, OnError};
 use crate::text::Text;
 
 /// A view that has not been planned yet.
@@ -88,7 +89,7 @@ fn name_of(statement: &CreateView) -> String {
     statement.name.0.last().map(ToString::to_string).unwrap_or_default()
 }
 
-const OPTIONS: [&str; 4] = ["commit_interval", "snapshots_kept", "emit", "retain"];
+const OPTIONS: [&str; 6] = ["commit_interval", "snapshots_kept", "emit", "retain", "on_error", "max_dead_letters"];
 
 fn view_options(options: &CreateTableOptions, text: &Text, errors: &mut Vec<Error>) -> ViewOptions {
     let mut found = ViewOptions::default();
@@ -166,6 +167,13 @@ fn set(options: &mut ViewOptions, name: &str, value: &Expr) -> Result<(), &'stat
             Some("final") => options.emit = Emit::Final,
             _ => return Err("emit = 'final' for windows that the watermark has passed, or emit = 'changes'"),
         },
+        "on_error" => {
+            options.on_error = Some(literal(value).and_then(|text| OnError::parse(&text)).ok_or(OnError::WRITE)?);
+        }
+        "max_dead_letters" => {
+            let share = literal(value).and_then(|text| MaxDeadLetters::parse(&text));
+            options.max_dead_letters = Some(share.ok_or(MaxDeadLetters::WRITE)?);
+        }
         _ => {
             let retain = literal(value).and_then(|text| crate::durations::duration(&text));
             options.retain = Some(retain.ok_or("retain = '7 days'")?);

@@ -77,6 +77,11 @@ impl Fields {
         self.slots.iter_mut().map(|slot| &mut slot.column)
     }
 
+    /// The slots that no object has had a member for, and names of members that belong to no column.
+    pub(super) fn absent(&self) -> (Vec<usize>, Vec<String>) {
+        self.members.absent(self.slots.len())
+    }
+
     /// Truncates every column to `length`.
     pub(super) fn truncate(&mut self, length: usize) {
         self.columns().for_each(|column| column.truncate(length));

@@ -72,6 +72,11 @@ impl RowBuilder for JsonRows {
         }
     }
 
+    fn absent(&self) -> (Vec<usize>, Vec<String>) {
+        let (slots, unknown) = self.fields.absent();
+        (slots.into_iter().map(|slot| self.members[slot]).collect(), unknown)
+    }
+
     fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
         self.fields.columns().map(|column| column.finish()).collect()
     }

@@ -93,6 +93,22 @@ impl Members {
         (word & quoted.mask == quoted.bytes).then_some((known.target, guess, known.name.len()))
     }
 
+    /// Which of the first `count` indexes no name has led to, and names that lead nowhere. Both empty where more names occurred than are
+    /// remembered.
+    pub(super) fn absent(&self, count: usize) -> (Vec<usize>, Vec<String>) {
+        let mut seen = vec![self.known.len() == REMEMBERED; count];
+        for index in self.known.iter().filter_map(|known| known.target.column) {
+            seen[index] = true;
+        }
+        let absent: Vec<usize> = (0..count).filter(|index| !seen[*index]).collect();
+        if absent.is_empty() {
+            return (absent, Vec::new());
+        }
+        let is_declared = |name: &str| self.columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
+        let unknown = self.known.iter().filter(|known| known.target.column.is_none() && !is_declared(&known.name));
+        (absent, unknown.map(|known| known.name.to_string()).collect())
+    }
+
     /// Returns an empty list. Give it back with [`Members::keep`].
     pub(super) fn list(&mut self) -> Vec<Found> {
         std::mem::take(&mut self.found)

@@ -228,6 +228,7 @@ impl Piece {
             bytes: decoded.bytes,
             unfit: decoded.unfit,
             nulled: decoded.nulled,
+            absent: decoded.absent,
             dead_letters: decoded.dead_letters,
             newest_ns: None,
             position: self.position.to_record()?,

@@ -130,6 +130,7 @@ impl Gathered {
             bytes: decoded.bytes,
             unfit: decoded.unfit,
             nulled: decoded.nulled,
+            absent: decoded.absent,
             dead_letters: decoded.dead_letters,
             newest_ns: self.events.last().map(|event| event.timestamp_ns),
             position,

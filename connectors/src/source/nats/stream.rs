@@ -95,7 +95,33 @@ impl OpenStream {
         let facts = Facts::of(stream.cached_info())?;
         let open = OpenStream { connection: Arc::clone(connection), stream, created: facts.created.clone() };
         open.check_retention(facts.retention)?;
+        open.check_subjects().await?;
         Ok(Some((open, facts)))
+    }
+
+    /// Refuses subjects that no event of the stream can have: none of its own match, and it holds no such event from before.
+    async fn check_subjects(&self) -> Result<(), Error> {
+        let held = &self.stream.cached_info().config;
+        // What comes from other streams has their subjects.
+        if held.subjects.is_empty() || held.mirror.is_some() || held.sources.is_some() || held.subject_transform.is_some() {
+            return Ok(());
+        }
+        for subject in &self.connection.options().subjects {
+            if held.subjects.iter().any(|held| overlap(held, subject)) || self.last_on(std::slice::from_ref(subject)).await?.is_some()
+            {
+                continue;
+            }
+            return Err(Error::Config {
+                message: format!(
+                    "source {}: option 'subject' names '{subject}', which no event of stream {} can have: its subjects are {}",
+                    self.connection.source(),
+                    self.connection.options().stream,
+                    held.subjects.join(", ")
+                ),
+                help: Some("write a subject of the stream, or leave the option out to read all of it".into()),
+            });
+        }
+        Ok(())
     }
 
     fn check_retention(&self, retention: RetentionPolicy) -> Result<(), Error> {
@@ -333,6 +359,18 @@ pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> E
         position.created,
         position.last.as_ref().map_or(position.offset.saturating_sub(1), |LastEvent { sequence, .. }| *sequence)
     ))
+}
+
+/// Whether a subject can match both of two patterns.
+fn overlap(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (one.split('.'), other.split('.'));
+    loop {
+        match (one.next(), other.next()) {
+            (Some(">"), Some(_)) | (Some(_), Some(">")) | (None, None) => return true,
+            (Some(one), Some(other)) if one == other || one == "*" || other == "*" => {}
+            _ => return false,
+        }
+    }
 }
 
 /// Converts a time to nanoseconds since the epoch.

@@ -179,7 +179,7 @@ impl Pipeline {
             let before = self.letters().len();
             self.push(source, &origin.config().columns, &batch, Some(views)).await?;
             self.add_letters_of(source, &batch, Some(views));
-            self.tally(source, &batch, Some(views), before);
+            self.tally(source, &batch, Some(views), before)?;
             since_flush += batch.events;
             if since_flush >= ALIGN_EVENTS {
                 since_flush = 0;

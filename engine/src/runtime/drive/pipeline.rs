@@ -217,12 +217,11 @@ impl Pipeline {
     /// Applies a batch of one source to every view that reads it. `columns` are the indices of the source's columns that the batch carries.
     ///
     /// # Errors
-    /// An operator fails. The caller has to drop the pipeline then.
+    /// An operator fails, or a view has set aside more than it may. The caller has to drop the pipeline then.
     pub(crate) async fn apply(&mut self, source: &str, columns: &[usize], batch: &Batch) -> Result<(), Error> {
         let before = self.letters.len();
         self.push(source, columns, batch, None).await?;
-        self.applied(source, batch, before);
-        Ok(())
+        self.applied(source, batch, before)
     }
 
     /// Adds the dead letters of a batch: one for each event that did not decode, and one for each value that does not fit a column that
@@ -250,13 +249,14 @@ impl Pipeline {
     }
 
     /// Books a batch that was pushed: its letters, tallies and position. There were `before` letters before it.
-    fn applied(&mut self, source: &str, batch: &Batch, before: usize) {
+    fn applied(&mut self, source: &str, batch: &Batch, before: usize) -> Result<(), Error> {
         self.add_letters_of(source, batch, None);
-        self.tally(source, batch, None, before);
+        self.tally(source, batch, None, before)?;
         if let Some(newest) = batch.newest_ns {
             self.newest_ns.insert(source.to_owned(), newest);
         }
         self.positions.insert(source.to_owned(), batch.position.clone());
+        Ok(())
     }
 
     /// Keeps events that this run has found from all views that read their source.

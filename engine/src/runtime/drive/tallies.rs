@@ -3,14 +3,16 @@
 //! `runtime::commit` decides which dead letters are kept. An event that is set aside again, for instance by a rebuild, is counted here
 //! but not kept twice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use alluvium_connectors::Batch;
 use alluvium_connectors::dead_letters::DeadLetter;
 
+use super::limits::{Covered, Recent, TooMany};
 use crate::record::Tally;
+use crate::settings::set_aside::Tolerance;
 use crate::status::ReadEvents;
 
 /// The shortest time between two warnings about the same source, view and kind.
@@ -25,6 +27,8 @@ pub(crate) struct Tallies {
     pub(crate) all: BTreeMap<String, Tally>,
     /// By source: counts since the last commit.
     since_commit: BTreeMap<String, ReadEvents>,
+    /// By source, what of its last events was set aside, in this process.
+    recent: BTreeMap<String, Recent>,
 }
 
 impl Tallies {
@@ -49,8 +53,16 @@ impl Tallies {
         self.all.entry(source.to_owned()).or_insert_with(|| Tally { began, ..Tally::default() })
     }
 
-    /// Counts events from `start` on. `letters` has one letter for each event that is set aside.
-    pub(super) fn add(&mut self, source: &str, start: u64, events: u64, letters: &[&DeadLetter]) {
+    /// Counts events from `start` on, with the letters of those that are set aside, one for each. Gives the event that was one too many.
+    pub(super) fn add(
+        &mut self,
+        source: &str,
+        start: u64,
+        covered: &Covered<'_>,
+        letters: &[&DeadLetter],
+        tolerance: Tolerance,
+    ) -> Option<TooMany> {
+        let events = covered.events();
         let tally = self.of(source, start);
         tally.events += events;
         tally.set_aside += letters.len() as u64;
@@ -65,6 +77,20 @@ impl Tallies {
         recent.events += events;
         for letter in letters {
             recent.set_aside(letter.kind, 1, &letter.error);
+        }
+        self.recent.entry(source.to_owned()).or_default().add(covered, letters, tolerance)
+    }
+
+    /// Notes of the columns that the view reads which of them the rows of a batch have no member for.
+    pub(super) fn look(&mut self, source: &str, columns: &[&str], absent: &[&str], unknown: &[String]) {
+        let Some(tally) = self.all.get_mut(source) else { return };
+        if tally.events == 0 && tally.began.is_some() {
+            tally.unseen = Some(columns.iter().map(|column| ((*column).to_owned(), None)).collect());
+        }
+        let Some(unseen) = &mut tally.unseen else { return };
+        unseen.retain(|column, _| absent.contains(&column.as_str()));
+        for (column, like) in unseen.iter_mut().filter(|(_, like)| like.is_none()) {
+            *like = alluvium_sql::nearest(column, unknown.iter().map(String::as_str)).map(str::to_owned);
         }
     }
 }
@@ -83,12 +109,9 @@ pub(crate) fn events_before(batch: &Batch, offset: u64) -> u64 {
     events(&before, &before.dead_letters)
 }
 
-/// Counts the events of a batch, good and bad. An event with a row may have letters as well, and counts once.
-pub(super) fn events(batch: &Batch, letters: &[DeadLetter]) -> u64 {
-    let sequences = batch.sequences.values();
-    let without_row: BTreeSet<u64> =
-        letters.iter().map(|letter| letter.sequence).filter(|sequence| sequences.binary_search(sequence).is_err()).collect();
-    sequences.len() as u64 + without_row.len() as u64
+/// How many events a batch covers, good and bad.
+fn events(batch: &Batch, letters: &[DeadLetter]) -> u64 {
+    Covered::of(batch, letters).events()
 }
 
 /// What a warning is about: a source, a view and a kind of letter.

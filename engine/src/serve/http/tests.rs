@@ -3,7 +3,7 @@
 use alluvium_projections::LeftOut;
 
 use super::*;
-use crate::status::{Committed, CommittedView};
+use crate::status::{Committed, CommittedView, KeptLetter};
 
 struct Running {
     base: String,
@@ -66,7 +66,7 @@ async fn metrics_can_be_scraped() {
         offsets: [("orders".to_owned(), 11)].into(),
         newest_ns: [("orders".to_owned(), 1)].into(),
         views: vec![view],
-        dead_letters: vec![("scraped_source".to_owned(), "not_json")],
+        dead_letters: vec![KeptLetter { source: "scraped_source".to_owned(), view: None, kind: "not_json" }],
         ..Committed::default()
     };
     running.board.applied("scraped", "orders", 11, Some(21));

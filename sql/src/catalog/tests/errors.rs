@@ -204,6 +204,8 @@ fn statements_that_are_refused() {
         ),
         ("CREATE MATERIALIZED VIEW v WITH (commit_interval = 'soon') AS SELECT 1", "'soon'", "cannot be 'soon'", "1 second"),
         ("CREATE MATERIALIZED VIEW v WITH (snapshots_kept = 0) AS SELECT 1", "0", "cannot be 0", "at least 1"),
+        ("CREATE MATERIALIZED VIEW v WITH (on_error = 'halt') AS SELECT 1", "'halt'", "cannot be 'halt'", "or 'stop'"),
+        ("CREATE MATERIALIZED VIEW v WITH (max_dead_letters = 5) AS SELECT 1", "5", "cannot be 5", "max_dead_letters = '1%'"),
         ("CREATE EXTERNAL TABLE t STORED AS FILE LOCATION '-'", "t", "no columns", "id BIGINT"),
         ("CREATE EXTERNAL TABLE t (a INT)", ")", "STORED AS", "STORED AS NATS"),
         ("CREATE EXTERNAL TABLE t (a INT, a INT) STORED AS FILE LOCATION '-'", "a", "declared twice", "keep one"),

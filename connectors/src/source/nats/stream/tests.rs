@@ -56,3 +56,13 @@ fn holes_cover_ranges() {
     assert_eq!(holes.first_not_in(&(9..11)), Some(10));
     assert_eq!(holes.first_not_in(&(10..11)), Some(10));
 }
+
+#[test]
+fn patterns_overlap_where_a_subject_matches_both() {
+    for (one, other) in [("orders.>", "orders.placed"), ("*.placed", "orders.*"), ("a.*.c", "a.b.>"), (">", "x"), ("a", "a")] {
+        assert!(overlap(one, other) && overlap(other, one), "{one} {other}");
+    }
+    for (one, other) in [("orders.>", "orders"), ("orders.>", "order.>"), ("a.*", "a.b.c"), ("a.b", "a.c"), ("*", "a.b")] {
+        assert!(!overlap(one, other) && !overlap(other, one), "{one} {other}");
+    }
+}
