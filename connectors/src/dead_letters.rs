@@ -9,7 +9,7 @@
 //! Each letter is kept exactly once, despite crashes. The engine calls [`DeadLetterFolder::stage`] before a commit, records the names of
 //! the files in the commit, and calls [`DeadLetterFolder::publish`] after it. At start, [`DeadLetterFolder::recover`] publishes the names
 //! that the last commit recorded, and removes all others. So a record holds only the names of its own commit. Which letters belong to a
-//! commit is not decided here.
+//! commit is not decided here. Each file is sealed by a checksum ([`seal`]).
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -30,6 +30,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use crate::Error;
 use crate::durable::{self, io_error};
 
+pub mod seal;
 #[cfg(test)]
 mod tests;
 
@@ -113,10 +114,10 @@ impl DeadLetterFolder {
                 (letters.first().map_or(0, |letter| letter.sequence), letters.last().map_or(0, |letter| letter.sequence));
             let name = format!("{}-{first}-{last}-{}.parquet", file_name(source), durable::unique());
             let path = self.staged(&name);
-            durable::write_new(
-                &path,
-                &encode(&letters).map_err(|error| Error::Bug(format!("writing {}: {error}", path.display())))?,
-            )?;
+            let encoded = encode(&letters).map_err(|error| Error::Bug(format!("writing {}: {error}", path.display())));
+            let mut bytes = encoded?;
+            seal::seal(&mut bytes)?;
+            durable::write_new(&path, &bytes)?;
             names.push(name);
         }
         if !names.is_empty() {
@@ -153,7 +154,7 @@ impl DeadLetterFolder {
     /// published letter with the same sequence but another body does not count: it is from an earlier stream of that name.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Corrupt`] for a file that does not hold dead letters.
+    /// [`Error::Io`]. A damaged file counts as one without letters, with a warning.
     pub fn kept(&self, letters: &[&DeadLetter]) -> Result<BTreeSet<(u64, String)>, Error> {
         let wanted: Wanted<'_> = letters.iter().map(|letter| ((letter.sequence, letter.error.as_str()), *letter)).collect();
         let mut kept = BTreeSet::new();
@@ -165,6 +166,8 @@ impl DeadLetterFolder {
                 match kept_in(&self.folder.join(&name), &wanted, &mut kept) {
                     // The file was dropped after the folder was listed.
                     Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
+                    // What it held may be kept once more; no view is to stop for it.
+                    Err(error @ Error::Corrupt { .. }) => tracing::warn!(%error, "passed over"),
                     read => read?,
                 }
             }
@@ -218,6 +221,7 @@ type Wanted<'l> = BTreeMap<(u64, &'l str), &'l DeadLetter>;
 /// Adds to `kept` those of `wanted` that a file contains.
 fn kept_in(path: &Path, wanted: &Wanted<'_>, kept: &mut BTreeSet<(u64, String)>) -> Result<(), Error> {
     let corrupt = |message: String| Error::Corrupt { path: path.to_owned(), message };
+    seal::check(path)?;
     let file = fs::File::open(path).map_err(io_error("opening", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| corrupt(error.to_string()))?;
     let columns = ProjectionMask::columns(reader.parquet_schema(), ["sequence", "payload", "error"]);
@@ -248,6 +252,7 @@ fn encode(letters: &[&DeadLetter]) -> Result<Vec<u8>, parquet::errors::ParquetEr
         // Bodies differ, so a dictionary would not pay off.
         .set_column_dictionary_enabled("payload".into(), false)
         .set_column_statistics_enabled("payload".into(), EnabledStatistics::None)
+        .set_key_value_metadata(Some(seal::metadata()))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties))?;
     let mut rest = letters;

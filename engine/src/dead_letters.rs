@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use alluvium_connectors::dead_letters::seal;
 use alluvium_connectors::durable;
 use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::common::{DataFusionError, ScalarValue};
@@ -120,12 +121,28 @@ pub async fn drop(layout: &Layout, selection: &Selection) -> Result<u64, Error> 
     Ok(dropped)
 }
 
-/// Returns the files that readers see: those in the folder itself.
-fn files(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
+/// What readers see: the files in the folder itself, in the order of their names.
+///
+/// # Errors
+/// The disk's.
+pub fn all_files(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
     let folder = layout.dead_letters();
     let mut files: Vec<PathBuf> = durable::names(&folder)?.into_iter().map(|name| folder.join(name)).collect();
     files.retain(|file| is_letters(file));
     files.sort();
+    Ok(files)
+}
+
+/// Those that are what was written; a damaged one is passed over with a warning.
+fn files(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
+    let mut files = all_files(layout)?;
+    files.retain(|file| match seal::check(file) {
+        Err(error @ alluvium_connectors::Error::Corrupt { .. }) => {
+            tracing::warn!(%error, "passed over; `alluvium doctor --repair` moves it away");
+            false
+        }
+        _ => true,
+    });
     // DataFusion needs absolute paths to make URLs of them.
     let absolute = |file: PathBuf| fs::canonicalize(&file).map_err(|error| Error::io("finding", file, error));
     files.into_iter().map(absolute).collect()
@@ -150,10 +167,15 @@ fn options() -> ParquetReadOptions<'static> {
 
 fn encode(rows: &[RecordBatch]) -> Result<Vec<u8>, Error> {
     let Some(first) = rows.first() else { return Ok(Vec::new()) };
-    let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_key_value_metadata(Some(seal::metadata()))
+        .build();
     let written = ArrowWriter::try_new(Vec::new(), first.schema(), Some(properties)).and_then(|mut writer| {
         rows.iter().try_for_each(|rows| writer.write(rows))?;
         writer.into_inner()
     });
-    written.map_err(|error| DataFusionError::from(error).into())
+    let mut bytes = written.map_err(DataFusionError::from)?;
+    seal::seal(&mut bytes)?;
+    Ok(bytes)
 }

@@ -91,3 +91,29 @@ fn many_large_bodies_and_a_missing_file() {
     assert_eq!(letters.recover(&HashSet::new()).unwrap(), 1);
     assert!(matches!(letters.publish(&given_up).unwrap_err(), Error::Corrupt { .. }));
 }
+
+#[test]
+fn a_sealed_file_proves_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters = DeadLetterFolder::open(folder.path()).unwrap();
+    // A body that looks like a seal.
+    let names = letters.stage(&[letter("orders", 1, b"alluvium-crc32-12345678")]).unwrap();
+    letters.publish(&names).unwrap();
+    let path = folder.path().join(&names[0]);
+    seal::check(&path).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        std::fs::write(&path, changed).unwrap();
+        // A flip in the mark hides the seal, and changes nothing else.
+        assert!(seal::check(&path).is_err() || is_mark(&bytes, at), "{at}");
+    }
+}
+
+/// Whether a byte belongs to the mark of the seal.
+fn is_mark(bytes: &[u8], at: usize) -> bool {
+    let mark = b"alluvium-crc32-";
+    let start = bytes.windows(mark.len()).rposition(|window| window == mark).unwrap();
+    (start..start + mark.len()).contains(&at)
+}

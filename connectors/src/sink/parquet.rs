@@ -16,6 +16,7 @@
 //! | `hashed` | finds the parts that a change touches, and rewrites, splits and merges them |
 //! | `cost` | computes the cheapest number of parts |
 //! | `append` | chooses the small parts to merge in an insert-only view |
+//! | `checked` | checksums of files: taken while they are written, compared while they are read |
 //! | `part_file` | names, writes and reads one Parquet file |
 //! | `row_groups` | encodes the row groups of a large part in parallel |
 //! | `shape` | the stored types of a view's rows, the equality of rows and their hash |
@@ -27,6 +28,7 @@
 //! reads a clock.
 
 mod append;
+mod checked;
 mod cost;
 mod hashed;
 mod parallel;
@@ -41,6 +43,7 @@ mod target;
 mod tests;
 mod writer;
 
+pub use checked::CheckedFile;
 pub use parts::{Part, PartLayout};
 pub use snapshots::{Manifest, read_manifest, read_snapshot};
 pub use sweep::Retention;

@@ -115,10 +115,25 @@ fn help_of_io(kind: io::ErrorKind) -> Option<&'static str> {
     })
 }
 
+/// The damaged file that a query has met.
+fn damage(error: &DataFusionError) -> Option<Connector> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(Connector::Corrupt { path, message }) = error.downcast_ref() {
+            return Some(Connector::Corrupt { path: path.clone(), message: message.clone() });
+        }
+        cause = error.source();
+    }
+    None
+}
+
 /// Sorts an error of DataFusion in a user's query. The crate `projections` sorts those of a view's operators.
 impl From<DataFusionError> for Error {
     fn from(error: DataFusionError) -> Error {
         use DataFusionError as D;
+        if let Some(error) = damage(&error) {
+            return Error::Connector(error);
+        }
         let (message, help) = match error.find_root() {
             D::SQL(parser, _) => {
                 (format!("the statement does not parse: {}", parser.to_string().trim_start_matches("sql parser error: ")), None)

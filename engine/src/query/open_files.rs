@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::Path as FilePath;
-use std::sync::Arc;
 
-use alluvium_connectors::sink::parquet::Manifest;
+use alluvium_connectors::sink::parquet::{CheckedFile, Manifest};
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
@@ -34,7 +31,7 @@ pub fn url() -> Url {
 /// The open files, by their path in the store.
 #[derive(Debug, Default)]
 pub struct OpenFiles {
-    files: BTreeMap<Path, (Arc<File>, ObjectMeta)>,
+    files: BTreeMap<Path, (CheckedFile, ObjectMeta)>,
     views: BTreeMap<String, Vec<Path>>,
 }
 
@@ -50,8 +47,8 @@ impl OpenFiles {
         for part in &manifest.parts {
             // The manifest also holds absolute paths, which are wrong once the folder has moved.
             let path = folder.join("parts").join(&part.file);
-            let file = File::open(&path).map_err(|error| Error::io("opening", &path, error))?;
-            let metadata = file.metadata().map_err(|error| Error::io("reading", &path, error))?;
+            let file = CheckedFile::open(&path, part)?;
+            let metadata = file.file().metadata().map_err(|error| Error::io("reading", &path, error))?;
             let modified = metadata.modified().map_err(|error| Error::io("reading", &path, error))?;
             let location = Path::from_iter([prefix.as_str(), part.file.as_str()]);
             let meta = ObjectMeta {
@@ -61,7 +58,7 @@ impl OpenFiles {
                 e_tag: None,
                 version: None,
             };
-            self.files.insert(location.clone(), (Arc::new(file), meta));
+            self.files.insert(location.clone(), (file, meta));
             paths.push(location);
         }
         Ok(())
@@ -93,7 +90,7 @@ impl ObjectStore for OpenFiles {
         let payload = if options.head {
             GetResultPayload::Stream(stream::empty().boxed())
         } else {
-            let (file, range) = (Arc::clone(file), range.clone());
+            let (file, range) = (file.clone(), range.clone());
             let read = async move { tokio::task::spawn_blocking(move || read(&file, range)).await? };
             GetResultPayload::Stream(stream::once(read).boxed())
         };
@@ -132,11 +129,8 @@ impl ObjectStore for OpenFiles {
     }
 }
 
-fn read(file: &File, range: std::ops::Range<u64>) -> Result<Bytes> {
-    let length = usize::try_from(range.end - range.start).map_err(generic)?;
-    let mut bytes = vec![0; length];
-    file.read_exact_at(&mut bytes, range.start).map_err(generic)?;
-    Ok(bytes.into())
+fn read(file: &CheckedFile, range: std::ops::Range<u64>) -> Result<Bytes> {
+    file.range(range).map_err(generic)
 }
 
 fn generic(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {

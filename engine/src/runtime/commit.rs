@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 use alluvium_connectors::dead_letters::DeadLetter;
 use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged};
 use alluvium_projections::LeftOut;
-use alluvium_sql::OnError;
+use alluvium_sql::{OnError, View};
 
 use super::component::sources_read;
 use super::drive::pipeline::{Member, Pipeline};
@@ -63,7 +63,7 @@ impl Member {
             written
         };
         if checkpoint.iter().all(|table| table.added.is_empty()) {
-            return Ok((write_state()?, writer.prepare(epoch, changes)?));
+            return Ok((write_state()?, writer.prepare(epoch, changes).map_err(|error| damaged_view(&self.view, error))?));
         }
         let (state, staged) = thread::scope(|scope| {
             let name = thread::current().name().unwrap_or("state").to_owned();
@@ -75,7 +75,18 @@ impl Member {
             Error::unavailable(format!("starting a thread that writes state: {error}"), "see the limits of this user (ulimit -u)")
         })?;
         let state = state.map_err(|_| Error::bug("the thread that writes state panicked"))?;
-        Ok((state?, staged?))
+        Ok((state?, staged.map_err(|error| damaged_view(&self.view, error))?))
+    }
+}
+
+/// Damage of a view's files is the matter of that view.
+fn damaged_view(view: &View, error: alluvium_connectors::Error) -> Error {
+    match error {
+        alluvium_connectors::Error::Corrupt { .. } => Error::corrupt(
+            format!("view {}: {error}", view.name),
+            format!("`alluvium rebuild {}` makes it anew from the first event; `alluvium doctor` checks all files", view.name),
+        ),
+        other => other.into(),
     }
 }
 

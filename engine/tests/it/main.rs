@@ -7,6 +7,7 @@ mod changes;
 mod cli;
 mod crash;
 mod crash_deep;
+mod damage;
 mod duckdb;
 mod edits;
 mod file_kinds;

@@ -10,13 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::record_batch::RecordBatch;
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
 
+use super::checked::{CheckedFile, Checksummed, checksums};
 use super::parts::Part;
 use super::row_groups::{self, ROW_GROUP_BYTES, write_error};
 use super::shape::Shape;
@@ -104,18 +104,19 @@ impl PartFiles {
             return self.write_from(epoch, 0, 0, count, stored);
         }
         self.make(epoch, 0, 0, |path| {
-            let file = row_groups::write(path, durable::create_new(path)?, &self.shape, &self.packed, rows)?;
-            Ok((count as u64, synced(path, &file)?))
+            let file = Checksummed::new(durable::create_new(path)?);
+            let (file, crc32) = row_groups::write(path, file, &self.shape, &self.packed, rows)?.finish();
+            Ok(Written { rows: count as u64, bytes: synced(path, &file)?, crc32 })
         })
     }
 
-    /// Creates a part. `write` writes the new file and returns its number of rows and bytes. If it fails, the file is removed.
+    /// Creates a part. `write` writes the new file and returns what it wrote. If it fails, the file is removed.
     fn make(
         &self,
         epoch: u64,
         prefix: u32,
         bits: u8,
-        write: impl FnOnce(&Path) -> Result<(u64, u64), Error>,
+        write: impl FnOnce(&Path) -> Result<Written, Error>,
     ) -> Result<Part, Error> {
         let name = format!("{epoch:010}-{}-{}.parquet", self.writer, self.next.fetch_add(1, Ordering::Relaxed));
         let path = self.folder.join(&name);
@@ -123,8 +124,8 @@ impl PartFiles {
         if written.is_err() {
             let _ = fs::remove_file(&path);
         }
-        let (rows, bytes) = written?;
-        Ok(Part { file: name, rows, bytes, prefix, bits })
+        let Written { rows, bytes, crc32 } = written?;
+        Ok(Part { file: name, rows, bytes, prefix, bits, crc32 })
     }
 
     fn write_file(
@@ -132,17 +133,18 @@ impl PartFiles {
         path: &Path,
         expected: usize,
         rows: impl Iterator<Item = Result<RecordBatch, Error>>,
-    ) -> Result<(u64, u64), Error> {
+    ) -> Result<Written, Error> {
         if expected > PLAIN_ROWS {
-            let file = durable::create_new(path)?;
-            let (file, count) = self.encode(path, file, &self.packed, rows)?;
-            return Ok((count, synced(path, &file)?));
+            let file = Checksummed::new(durable::create_new(path)?);
+            let (file, rows) = self.encode(path, file, &self.packed, rows)?;
+            let (file, crc32) = file.finish();
+            return Ok(Written { rows, bytes: synced(path, &file)?, crc32 });
         }
-        let (bytes, count) = self.encode(path, Vec::with_capacity(16 << 10), &self.plain, rows)?;
+        let (bytes, rows) = self.encode(path, Vec::with_capacity(16 << 10), &self.plain, rows)?;
         let mut file = durable::create_new(path)?;
         file.write_all(&bytes).map_err(io_error("writing", path))?;
         file.sync_all().map_err(io_error("syncing", path))?;
-        Ok((count, bytes.len() as u64))
+        Ok(Written { rows, bytes: bytes.len() as u64, crc32: checksums(&bytes) })
     }
 
     fn encode<W: Write + Send>(
@@ -164,19 +166,14 @@ impl PartFiles {
         Ok((writer.into_inner().map_err(failed)?, count))
     }
 
-    /// Returns the stored rows of a part, in order.
+    /// Returns the stored rows of a part, in order. They are checked against the part's checksums.
     pub(super) fn read(&self, part: &Part) -> Result<StoredRows, Error> {
         let path = self.path(part);
-        let file = File::open(&path).map_err(io_error("opening", &path))?;
-        let length = file.metadata().map_err(io_error("reading", &path))?.len();
-        if length != part.bytes {
-            return Err(Error::Corrupt { path, message: format!("it has {length} bytes, but was written with {}", part.bytes) });
-        }
+        let file = CheckedFile::open(&path, part)?;
         let damaged = |error: ParquetError| Error::Corrupt { path: path.clone(), message: error.to_string() };
         let options = ArrowReaderOptions::new();
-        let reader = if length <= READ_WHOLE_BYTES {
-            let bytes = Bytes::from(fs::read(&path).map_err(io_error("reading", &path))?);
-            ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options)
+        let reader = if part.bytes <= READ_WHOLE_BYTES {
+            ParquetRecordBatchReaderBuilder::try_new_with_options(file.whole()?, options)
                 .map_err(damaged)?
                 .with_batch_size(READ_ROWS)
                 .build()
@@ -189,6 +186,13 @@ impl PartFiles {
         let reader = reader.map_err(damaged)?;
         Ok(StoredRows { shape: Arc::clone(&self.shape), path, reader, left: part.rows, ended: false })
     }
+}
+
+/// What was put into a new file.
+struct Written {
+    rows: u64,
+    bytes: u64,
+    crc32: Vec<u32>,
 }
 
 /// Syncs a file and returns its length in bytes.

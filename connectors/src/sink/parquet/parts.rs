@@ -31,6 +31,9 @@ pub struct Part {
     pub prefix: u32,
     /// The length of the prefix in bits. Zero for `Append`.
     pub bits: u8,
+    /// The CRC-32 of each 256 KiB of it, the last one shorter; empty where a release wrote it that took none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub crc32: Vec<u32>,
 }
 
 /// The content of a view at one commit.

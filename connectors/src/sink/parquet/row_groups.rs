@@ -11,6 +11,7 @@ use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 use rayon::prelude::*;
 
+use super::checked::Checksummed;
 use super::shape::Shape;
 use crate::Error;
 use crate::durable::io_error;
@@ -31,11 +32,11 @@ pub(super) fn are_several(rows: usize) -> bool {
 /// Writes rows of the view into an empty file.
 pub(super) fn write(
     path: &Path,
-    file: File,
+    file: Checksummed<File>,
     shape: &Shape,
     properties: &WriterPropertiesPtr,
     rows: &[RecordBatch],
-) -> Result<File, Error> {
+) -> Result<Checksummed<File>, Error> {
     let failed = |error| write_error(path, error);
     let (mut writer, factory) = ArrowWriter::try_new(file, shape.stored().clone(), Some(properties.as_ref().clone()))
         .and_then(ArrowWriter::into_serialized_writer)
@@ -50,7 +51,7 @@ pub(super) fn write(
         // Writes and syncs the encoded row groups while the next ones are encoded.
         let (next, appended) = rayon::join(encode, || {
             append(path, &mut writer, before)?;
-            writer.flush().and_then(|()| writer.inner().sync_data()).map_err(io_error("syncing", path))
+            writer.flush().and_then(|()| writer.inner().inner().sync_data()).map_err(io_error("syncing", path))
         });
         appended?;
         encoded = next?.into_iter().flatten().collect();
@@ -63,7 +64,7 @@ pub(super) fn write(
 type Encoded = Vec<ArrowColumnChunk>;
 
 /// Appends row groups to the file.
-fn append(path: &Path, writer: &mut SerializedFileWriter<File>, groups: Vec<Encoded>) -> Result<(), Error> {
+fn append(path: &Path, writer: &mut SerializedFileWriter<Checksummed<File>>, groups: Vec<Encoded>) -> Result<(), Error> {
     let failed = |error| write_error(path, error);
     for group in groups {
         let mut row_group = writer.next_row_group().map_err(failed)?;

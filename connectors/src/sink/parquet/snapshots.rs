@@ -54,7 +54,7 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    fn of(root: &Path, snapshot: &Snapshot) -> Result<Manifest, Error> {
+    pub(super) fn of(root: &Path, snapshot: &Snapshot) -> Result<Manifest, Error> {
         let parts = std::path::absolute(root).map_err(io_error("finding", root))?.join(PARTS);
         let folder = parts.to_str().ok_or_else(|| Error::Config {
             message: format!("the path {} is not UTF-8, so JSON cannot hold it", parts.display()),
@@ -126,12 +126,33 @@ pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let name = FolderName::of(snapshot).name;
     let folder = snapshots.join(&name);
     link_parts(root, &folder, &snapshot.parts)?;
-    let bytes = serde_json::to_vec(&manifest).map_err(|error| Error::Bug(format!("writing a manifest: {error}")))?;
+    let bytes = encode(&manifest)?;
     let own = folder.join(MANIFEST);
     // Also syncs the folder: from here on it has all of its links, even after a power failure.
     durable::write_atomically(&own, &bytes)?;
     durable::replace_link(&root.join(CURRENT), &Path::new(SNAPSHOTS).join(&name))?;
     durable::replace_by_hard_link(&root.join(MANIFEST), &own)
+}
+
+/// The member that holds the CRC-32 of all that stands before it. It is the last one.
+const CHECKSUM: &str = ",\"crc32\":";
+
+fn encode(manifest: &Manifest) -> Result<Vec<u8>, Error> {
+    let mut bytes = serde_json::to_vec(manifest).map_err(|error| Error::Bug(format!("writing a manifest: {error}")))?;
+    // The closing bracket.
+    bytes.pop();
+    let checksum = crc32fast::hash(&bytes);
+    bytes.extend_from_slice(format!("{CHECKSUM}{checksum}}}").as_bytes());
+    Ok(bytes)
+}
+
+/// Whether the checksum holds; a release that wrote none is believed.
+fn is_as_written(bytes: &[u8]) -> bool {
+    let mark = CHECKSUM.as_bytes();
+    let Some(at) = bytes.windows(mark.len()).rposition(|window| window == mark) else { return true };
+    let (before, after) = (&bytes[..at], &bytes[at + mark.len()..]);
+    let recorded = after.strip_suffix(b"}").and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+    recorded == Some(crc32fast::hash(before))
 }
 
 /// Links the parts into a snapshot's folder, which may already have some of the links.
@@ -196,6 +217,9 @@ fn read(path: &PathBuf) -> Result<Option<Manifest>, Error> {
     };
     let damaged = |message| Error::Corrupt { path: path.clone(), message };
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    if !is_as_written(&bytes) {
+        return Err(damaged("its checksum does not hold".to_owned()));
+    }
     if manifest.format > FORMAT {
         return Err(damaged(format!("it has format {}, but this program supports at most {FORMAT}", manifest.format)));
     }

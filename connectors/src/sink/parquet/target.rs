@@ -8,10 +8,11 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::parts::{Part, PartLayout, Snapshot};
-use super::snapshots::{CURRENT, publish, read_manifest};
+use super::snapshots::{CURRENT, Manifest, publish, read_manifest};
 use super::sweep::{Retention, sweep, sweep_orphans};
 use super::writer::{PartRows, ViewWriter, read_parts};
 use crate::Error;
+use crate::durable;
 use crate::sink::contract::{CommitFacts, Delta, Sink, SinkWriter, Size, Staged, Token, ViewRows};
 
 /// The sink of one view's folder.
@@ -95,9 +96,11 @@ impl Sink for ParquetSink {
             Err(Error::Corrupt { .. }) => None,
             shown => shown?,
         };
-        let is_shown = shown.is_some_and(|shown| shown.epoch == commit.epoch && shown.fingerprint == commit.fingerprint);
-        if !is_shown || !self.root.join(CURRENT).exists() {
-            publish(&self.root, &snapshot(commit, parts.clone()))?;
+        let snapshot = snapshot(commit, parts.clone());
+        // The folder may also have been moved, or a link been lost.
+        let links: HashSet<String> = durable::names(&self.root.join(CURRENT))?.into_iter().collect();
+        if shown != Some(Manifest::of(&self.root, &snapshot)?) || !parts.iter().all(|part| links.contains(&part.file)) {
+            publish(&self.root, &snapshot)?;
         }
         sweep_orphans(&self.root, &parts).map(drop)
     }

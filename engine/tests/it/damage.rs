@@ -1,0 +1,120 @@
+//! One flipped bit, in any file that a record names: it is never served and never carried on, it concerns its view alone, and a rebuild of
+//! that view heals it.
+
+use std::path::{Path, PathBuf};
+
+use crate::duckdb;
+use crate::orders::{Orders, VIEWS};
+
+/// Flips one bit of a file, anywhere in it.
+fn flip(path: &Path, rng: &mut fastrand::Rng) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let (at, bit) = (rng.usize(..bytes.len()), rng.u8(..8));
+    bytes[at] ^= 1 << bit;
+    println!("bit {bit} of byte {at} of {} in {} is flipped", bytes.len(), path.display());
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// The parts of a view's last commit.
+fn parts(view: &Path) -> Vec<PathBuf> {
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(view.join("manifest.json")).unwrap()).unwrap();
+    let parts = manifest["parts"].as_array().unwrap().iter();
+    parts.map(|part| view.join("parts").join(part["file"].as_str().unwrap())).collect()
+}
+
+/// What a command printed, in one line: a report breaks long paths.
+fn joined(output: &std::process::Output) -> String {
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    text.chars().filter(|character| !character.is_whitespace() && *character != '\u{2502}').collect()
+}
+
+#[test]
+fn a_flipped_bit_in_a_part_is_neither_served_nor_carried_on() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(20_000);
+    orders.catch_up();
+    for _ in 0..4 {
+        let parts = parts(&orders.view("by_customer"));
+        let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+        let damaged = &parts[rng.usize(..parts.len())];
+        let name = damaged.file_name().unwrap().to_str().unwrap();
+        flip(damaged, &mut rng);
+        let served = orders.ask(&["query", "SELECT sum(n), sum(revenue), max(newest), count(DISTINCT customer) FROM by_customer"]);
+        let said = joined(&served);
+        assert!(served.status.code() == Some(1) && said.contains(name) && said.contains("damaged"), "{said}");
+
+        // So many customers that each part changes.
+        orders.publish(1_000);
+        let run = orders.ask(&["run", "--until-caught-up"]);
+        let said = joined(&run);
+        assert!(run.status.code() == Some(1) && said.contains(name) && !said.contains("internalerror"), "{said}");
+        assert!(said.contains("viewby_customer:") && said.contains("alluviumrebuildby_customer"), "{said}");
+        let status = orders.succeed(&["status"]);
+        assert!(status.lines().any(|line| line.contains("by_customer") && line.contains("failed")), "{status}");
+        let others: Vec<_> = VIEWS.iter().copied().filter(|(view, _)| *view != "by_customer").collect();
+        orders.assert_equal(&others);
+        orders.succeed(&["rebuild", "by_customer"]);
+        orders.assert_equal(VIEWS);
+        orders.succeed(&["query", "SELECT sum(n) FROM by_customer"]);
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_what_says_where_things_are_is_mended_from_the_record() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    orders.catch_up();
+    for file in ["manifest.json", "checkpoint.json"] {
+        for _ in 0..4 {
+            let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+            let path = orders.view("by_bucket").join(file);
+            let expected = orders.succeed(&["query", "SELECT sum(n), sum(revenue) FROM by_bucket"]);
+            flip(&path, &mut rng);
+            let output = orders.ask(&["query", "SELECT sum(n), sum(revenue) FROM by_bucket"]);
+            let said = joined(&output);
+            assert!(
+                output.stdout == expected.as_bytes() || (output.status.code() == Some(1) && said.contains(file)),
+                "{file}: {said}"
+            );
+            orders.publish(500);
+            let output = orders.ask(&["run", "--until-caught-up"]);
+            assert!(output.status.success(), "{file}: {}", joined(&output));
+            orders.assert_equal(VIEWS);
+        }
+    }
+}
+
+#[test]
+fn a_damaged_file_of_dead_letters_is_passed_over_and_stops_nothing() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish_bodies(vec![b"no order".to_vec()]);
+    orders.catch_up_with_letters();
+    orders.publish_bodies(vec![b"no order either".to_vec()]);
+    orders.catch_up_with_letters();
+    let mut files: Vec<PathBuf> = std::fs::read_dir(orders.dir().join("data/dead_letters"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+    flip(&files[0], &mut rng);
+    let listed = orders.ask(&["dead-letters", "list"]);
+    let said = joined(&listed);
+    let name = files[0].file_name().unwrap().to_str().unwrap();
+    assert!(listed.status.success() && said.contains(name) && said.contains("damaged"), "{said}");
+    let shown = orders.succeed(&["dead-letters", "show"]);
+    assert!(shown.contains("no order either") && !shown.contains("no order\n"), "{shown}");
+    // One that is written again, since a letter of it was dropped, is sealed again.
+    orders.publish_bodies(vec![b"third".to_vec(), b"fourth".to_vec()]);
+    orders.catch_up_with_letters();
+    orders.succeed(&["dead-letters", "drop", "--sequence", "3", "--yes"]);
+    let shown = orders.succeed(&["dead-letters", "show", "--sequence", "4"]);
+    assert!(shown.contains("fourth"), "{shown}");
+    orders.publish(100);
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+    let rows = duckdb::rows(&format!("SELECT count(*) AS n FROM read_parquet('{}')", files[1].display())).unwrap();
+    assert_eq!(rows[0]["n"], 1);
+}
