@@ -209,7 +209,8 @@ fn file_name(source: &str) -> String {
 }
 
 /// Returns the range from the first to the last sequence of a file, by its name. Returns `None` if the file has no letters of `source`.
-fn span_of(name: &str, source: &str) -> Option<RangeInclusive<u64>> {
+#[must_use]
+pub fn span_of(name: &str, source: &str) -> Option<RangeInclusive<u64>> {
     let rest = name.strip_prefix(&file_name(source))?.strip_prefix('-')?;
     let mut parts = rest.split('-');
     Some(parts.next()?.parse().ok()?..=parts.next()?.parse().ok()?)

@@ -4,9 +4,11 @@
 //! `run --until-caught-up` has set events aside; 4 if `verify` cannot tell; 5 if a run found what looks like a mistake; 130 after a second
 //! Ctrl-C.
 
+mod backup;
 mod check;
 mod client;
 mod dead_letters;
+mod doctor;
 mod drop;
 mod explain;
 mod global;
@@ -73,6 +75,10 @@ enum Command {
     Verify(verify::Verify),
     /// Rebuild a view from the first event; the old version serves until the new one has caught up
     Rebuild(rebuild::Rebuild),
+    /// Check every file against its checksum, and mend what is damaged
+    Doctor(doctor::Doctor),
+    /// Take a consistent copy of the data folder, of a running engine or a stopped one
+    Backup(backup::Backup),
     /// Restart a failed view from its last commit
     Restart(restart::Restart),
     /// Remove a view whose SQL file is gone
@@ -124,6 +130,8 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Query(command) => command.run(global),
         Command::DeadLetters(command) => command.run(global),
         Command::Verify(command) => command.run(global),
+        Command::Doctor(command) => command.run(global),
+        Command::Backup(command) => command.run(global),
         Command::Rebuild(command) => command.run(global, &progress),
         Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),

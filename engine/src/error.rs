@@ -30,6 +30,8 @@ pub enum Finding {
     Warned,
     /// A view differs from its SQL.
     Differs,
+    /// Files are not as they were written.
+    Damaged,
     /// `verify` cannot tell whether a view equals its SQL.
     Unknown,
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// What the names of folders with hard links begin with.
+const HELD: &str = ".held-";
+
 /// The paths below a data folder.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -66,6 +69,20 @@ impl Layout {
     #[must_use]
     pub fn failures(&self) -> PathBuf {
         self.root.join("failures.json")
+    }
+
+    /// Where a process holds files of commits by hard links; removed with what it does.
+    #[must_use]
+    pub fn held(&self, process: u32, unique: &str) -> PathBuf {
+        self.root.join(format!("{HELD}{process}-{unique}"))
+    }
+
+    /// Every such folder that is there, with its process.
+    #[must_use]
+    pub fn all_held(&self) -> Vec<(PathBuf, u32)> {
+        let names = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let process = |path: &Path| path.file_name()?.to_str()?.strip_prefix(HELD)?.split('-').next()?.parse().ok();
+        names.filter_map(|entry| process(&entry.path()).map(|process| (entry.path(), process))).collect()
     }
 
     /// The folder of dead letters.

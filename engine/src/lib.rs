@@ -11,6 +11,9 @@
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
+//! | [`doctor`] | every file against its checksum, records against files; mends what can be mended |
+//! | [`backup`] | a consistent copy of a data folder |
+//! | [`held`] | the files of commits, held by hard links |
 //! | [`layout`] | the paths of the data folder |
 //! | [`lock`] | lets one process at a time write there |
 //! | [`status`] | what every view is doing, for the HTTP server, the progress bars and `status` |
@@ -20,8 +23,11 @@
 //! | [`error`] | the program's error, sorted by what its operator has to do |
 
 pub mod cli;
+pub mod backup;
 pub mod dead_letters;
+pub mod doctor;
 pub mod error;
+pub mod held;
 pub mod layout;
 pub mod lock;
 pub mod logging;

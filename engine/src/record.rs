@@ -7,6 +7,7 @@
 mod crashed;
 mod database;
 mod definition;
+mod examine;
 mod files;
 mod letters;
 mod recovery;
@@ -23,10 +24,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crashed::{Crashed, payload_hash};
 pub use definition::Definition;
+pub use examine::{copy_folder, records_beside, records_in_database};
 pub use letters::{DeadLetterOffset, column_key, dead_letter_key, lowered};
 pub use recovery::{drop_view, may_be_dropped, newest_records, read_records};
 pub use store::Store;
 pub use tally::Tally;
+pub use twin::write as write_beside;
 
 /// The version of the format of records and state files. A view whose record has another version is rebuilt.
 pub const FORMAT: u32 = 1;

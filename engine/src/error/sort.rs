@@ -38,7 +38,7 @@ fn kind(error: &Error) -> Kind {
         Error::Panic { .. } => Kind::Bug,
         Error::Found { finding: Finding::SetAside | Finding::Unknown, .. } => Kind::BadData,
         Error::Found { finding: Finding::Warned, .. } => Kind::Config,
-        Error::Found { finding: Finding::Differs, .. } => Kind::Corrupt,
+        Error::Found { finding: Finding::Differs | Finding::Damaged, .. } => Kind::Corrupt,
         Error::Held { .. } => Kind::Config,
         Error::Other { kind, .. } => *kind,
     }

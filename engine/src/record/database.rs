@@ -92,6 +92,15 @@ impl Database {
         Ok(store)
     }
 
+    /// The records of a database in another folder, or what is wrong with it.
+    pub(super) fn read_only(layout: &Layout, folder: &Path) -> Result<Vec<Record>, String> {
+        let opened = Self::try_open(layout, folder).map_err(|unopened| match unopened {
+            Unopened::Outside(error) => error.to_string(),
+            Unopened::Damaged(reason) => reason,
+        });
+        opened?.records().map_err(|error| error.to_string())
+    }
+
     /// Takes each record from its twin if the twin is newer. sled is behind a twin only if it has lost something.
     fn adopt(&self, twins: Vec<Commit>) -> Result<(), Error> {
         let mut newest: BTreeMap<String, Record> = BTreeMap::new();

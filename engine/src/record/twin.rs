@@ -1,6 +1,7 @@
 //! The JSON twins of records: `checkpoint.json` beside each view.
 
 use std::fs;
+use std::path::Path;
 
 use super::files::io;
 use super::{Commit, FORMAT, Record};
@@ -16,7 +17,10 @@ struct Twin {
 }
 
 /// Writes the twin of each record's view. Each twin holds all records. Creates missing folders of views.
-pub(super) fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
+///
+/// # Errors
+/// The disk's.
+pub fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let bug = |error: serde_json::Error| Error::bug(format!("a checkpoint record does not encode: {error}"));
     let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
     let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
@@ -40,19 +44,24 @@ pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
     for entry in entries {
         let entry = entry.map_err(|error| io("reading", &folder, &error))?;
         let path = layout.record(&entry.file_name().to_string_lossy());
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => continue,
-            Err(error) => return Err(io("reading", &path, &error)),
-        };
-        match parse(&bytes) {
-            Ok(commit) => commits.extend(commit),
-            Err(reason) => {
+        match read(&path)? {
+            None => {}
+            Some(Ok(commit)) => commits.extend(commit),
+            Some(Err(reason)) => {
                 tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is ignored")
             }
         }
     }
     Ok(commits)
+}
+
+/// The commit of a twin, where this format wrote it, or what is wrong with it; none where there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<Result<Option<Commit>, String>>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(parse(&bytes))),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(io("reading", path, &error)),
+    }
 }
 
 /// Parses a twin. Returns `None` if its records have another format.

@@ -7,7 +7,7 @@ use crate::duckdb;
 use crate::orders::{Orders, VIEWS};
 
 /// Flips one bit of a file, anywhere in it.
-fn flip(path: &Path, rng: &mut fastrand::Rng) {
+pub(crate) fn flip(path: &Path, rng: &mut fastrand::Rng) {
     let mut bytes = std::fs::read(path).unwrap();
     let (at, bit) = (rng.usize(..bytes.len()), rng.u8(..8));
     bytes[at] ^= 1 << bit;
@@ -16,16 +16,24 @@ fn flip(path: &Path, rng: &mut fastrand::Rng) {
 }
 
 /// The parts of a view's last commit.
-fn parts(view: &Path) -> Vec<PathBuf> {
+pub(crate) fn parts(view: &Path) -> Vec<PathBuf> {
     let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(view.join("manifest.json")).unwrap()).unwrap();
     let parts = manifest["parts"].as_array().unwrap().iter();
     parts.map(|part| view.join("parts").join(part["file"].as_str().unwrap())).collect()
 }
 
 /// What a command printed, in one line: a report breaks long paths.
-fn joined(output: &std::process::Output) -> String {
+pub(crate) fn joined(output: &std::process::Output) -> String {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     text.chars().filter(|character| !character.is_whitespace() && *character != '\u{2502}').collect()
+}
+
+/// The files of dead letters, in order.
+pub(crate) fn letter_files(orders: &Orders) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(orders.dir().join("data/dead_letters")).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
 }
 
 #[test]
@@ -91,12 +99,7 @@ fn a_damaged_file_of_dead_letters_is_passed_over_and_stops_nothing() {
     orders.catch_up_with_letters();
     orders.publish_bodies(vec![b"no order either".to_vec()]);
     orders.catch_up_with_letters();
-    let mut files: Vec<PathBuf> = std::fs::read_dir(orders.dir().join("data/dead_letters"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_file())
-        .collect();
-    files.sort();
+    let files = letter_files(&orders);
     assert_eq!(files.len(), 2, "{files:?}");
     let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
     flip(&files[0], &mut rng);
@@ -112,7 +115,7 @@ fn a_damaged_file_of_dead_letters_is_passed_over_and_stops_nothing() {
     orders.succeed(&["dead-letters", "drop", "--sequence", "3", "--yes"]);
     let shown = orders.succeed(&["dead-letters", "show", "--sequence", "4"]);
     assert!(shown.contains("fourth"), "{shown}");
-    orders.publish(100);
+    orders.publish(5_000);
     orders.catch_up();
     orders.assert_equal(VIEWS);
     let rows = duckdb::rows(&format!("SELECT count(*) AS n FROM read_parquet('{}')", files[1].display())).unwrap();

@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod crash_deep;
 mod damage;
+mod doctor;
 mod duckdb;
 mod edits;
 mod file_kinds;

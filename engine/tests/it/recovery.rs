@@ -53,7 +53,7 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
 }
 
 /// Returns a state file of the view.
-fn state_file(orders: &Orders, view: &str) -> PathBuf {
+pub(crate) fn state_file(orders: &Orders, view: &str) -> PathBuf {
     let incarnations = std::fs::read_dir(orders.dir().join("data/state").join(view)).unwrap();
     let files = incarnations.flat_map(|incarnation| std::fs::read_dir(incarnation.unwrap().path()).unwrap());
     files.map(|file| file.unwrap().path()).max_by_key(|path| path.metadata().unwrap().len()).unwrap()

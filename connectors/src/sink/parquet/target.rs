@@ -7,6 +7,8 @@ use std::time::SystemTime;
 use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
+use super::checked::CheckedFile;
+use super::part_file::PARTS;
 use super::parts::{Part, PartLayout, Snapshot};
 use super::snapshots::{CURRENT, Manifest, publish, read_manifest};
 use super::sweep::{Retention, sweep, sweep_orphans};
@@ -43,6 +45,45 @@ impl ParquetSink {
     /// [`Error::Io`] and [`Error::Corrupt`].
     pub fn rows(&self, schema: SchemaRef, token: &Token) -> Result<PartRows, Error> {
         read_parts(&self.root, schema, &self.named(token)?.parts)
+    }
+
+    /// The files that a token names.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a token that is not ours.
+    pub fn files(&self, token: &Token) -> Result<Vec<PathBuf>, Error> {
+        Ok(self.named(token)?.parts.iter().map(|part| self.root.join(PARTS).join(&part.file)).collect())
+    }
+
+    /// Reads all files that a token names, and compares them with their checksums. Gives the files and bytes that were read, and what is
+    /// wrong.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a token that is not ours.
+    pub fn check(&self, token: &Token) -> Result<(Size, Vec<Error>), Error> {
+        let mut wrong = Vec::new();
+        let parts = self.named(token)?.parts;
+        for part in &parts {
+            let path = self.root.join(PARTS).join(&part.file);
+            wrong.extend(CheckedFile::open(&path, part).and_then(|file| file.check()).err());
+        }
+        Ok((size(&parts), wrong))
+    }
+
+    /// Whether readers see a commit: its manifest, `current` and the links in it.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Corrupt`] for a token that is not ours.
+    pub fn is_shown(&self, commit: &CommitFacts, token: &Token) -> Result<bool, Error> {
+        let snapshot = snapshot(commit, self.named(token)?.parts);
+        let shown = match read_manifest(&self.root) {
+            Err(Error::Corrupt { .. }) => None,
+            shown => shown?,
+        };
+        // The folder may also have been moved, or a link been lost.
+        let links: HashSet<String> = durable::names(&self.root.join(CURRENT))?.into_iter().collect();
+        let is_whole = snapshot.parts.iter().all(|part| links.contains(&part.file));
+        Ok(is_whole && shown == Some(Manifest::of(&self.root, &snapshot)?))
     }
 
     fn named(&self, token: &Token) -> Result<Named, Error> {
@@ -92,15 +133,8 @@ impl Sink for ParquetSink {
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
         let parts = self.named(token)?.parts;
         // A damaged manifest is rewritten like a missing one, from the token.
-        let shown = match read_manifest(&self.root) {
-            Err(Error::Corrupt { .. }) => None,
-            shown => shown?,
-        };
-        let snapshot = snapshot(commit, parts.clone());
-        // The folder may also have been moved, or a link been lost.
-        let links: HashSet<String> = durable::names(&self.root.join(CURRENT))?.into_iter().collect();
-        if shown != Some(Manifest::of(&self.root, &snapshot)?) || !parts.iter().all(|part| links.contains(&part.file)) {
-            publish(&self.root, &snapshot)?;
+        if !self.is_shown(commit, token)? {
+            publish(&self.root, &snapshot(commit, parts.clone()))?;
         }
         sweep_orphans(&self.root, &parts).map(drop)
     }

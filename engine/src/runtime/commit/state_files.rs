@@ -45,6 +45,8 @@ impl StateFiles {
     /// # Errors
     /// [`Error::Corrupt`] if a file is missing or does not hold what was written.
     pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, TableBatches), Error> {
+        // It may hold nothing, and have been lost by a copy.
+        fs::create_dir_all(&folder).map_err(|error| io_error("making", &folder, error))?;
         let mut tables = BTreeMap::new();
         let mut batches = HashMap::new();
         let mut checksums = HashMap::new();

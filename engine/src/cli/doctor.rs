@@ -1,0 +1,94 @@
+//! `alluvium doctor`.
+
+use clap::Args;
+
+use super::global::{Global, print};
+use super::table;
+use crate::doctor::{Report, examine, repair};
+use crate::error::{Error, Finding};
+use crate::layout::Layout;
+use crate::lock::{lock, running};
+
+const EXAMPLES: &str = "\
+Examples:
+  alluvium -C my-views doctor              reads every file of the last commits, also beside a running engine
+  alluvium -C my-views doctor --repair     mends what it finds; the engine must be stopped
+
+It ends with 0 where all files are as they were written, or have been mended, and with 1 where something is wrong.";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Doctor {
+    /// Do what it says, not only say it
+    #[arg(long)]
+    repair: bool,
+}
+
+impl Doctor {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let layout = global.layout()?;
+        if !layout.root().is_dir() {
+            return Err(Error::config(
+                format!("there is no data folder {}", layout.root().display()),
+                "`alluvium run` makes it; --data names another one",
+            ));
+        }
+        if self.repair {
+            let _guard = lock(&layout, None)?;
+            let report = examine(&layout, false)?;
+            print(&text(&report, true))?;
+            return if report.faults.is_empty() { Ok(()) } else { mend(&layout, &report) };
+        }
+        let (report, live) = match running(&layout)? {
+            Some(_) => (examine(&layout, true)?, true),
+            None => {
+                let _guard = lock(&layout, None)?;
+                (examine(&layout, false)?, false)
+            }
+        };
+        print(&text(&report, false))?;
+        if report.faults.is_empty() {
+            return Ok(());
+        }
+        let stop = if live { "stop the engine; then " } else { "" };
+        Err(Error::Found {
+            finding: Finding::Damaged,
+            message: format!("{} faults in {}", report.faults.len(), layout.root().display()),
+            help: format!("{stop}`alluvium doctor --repair` does what is said above"),
+        })
+    }
+}
+
+/// Does what the report says, and looks whether that was enough.
+fn mend(layout: &Layout, report: &Report) -> Result<(), Error> {
+    repair(layout, report)?;
+    let again = examine(layout, false)?;
+    // Damaged rows and state stay until the next run has replaced them.
+    let left: Vec<String> = again
+        .faults
+        .iter()
+        .filter(|fault| !matches!(fault.remedy, crate::doctor::Remedy::Rebuild(_)))
+        .map(|fault| fault.what.clone())
+        .collect();
+    if left.is_empty() {
+        return print("done\n");
+    }
+    Err(Error::corrupt(
+        format!("this could not be mended: {}", left.join("; ")),
+        "see the disk; restore a backup, or remove the data folder and have all views made anew by `alluvium run`",
+    ))
+}
+
+fn text(report: &Report, does: bool) -> String {
+    let mut text = String::new();
+    for fault in &report.faults {
+        text.push_str(&format!("{}\n  {}: {}\n", fault.what, if does { "does" } else { "would" }, fault.remedy));
+    }
+    if report.unnamed > 0 {
+        text.push_str(&format!("{} files and folders that nothing names: the next start removes them\n", report.unnamed));
+    }
+    let (files, views, bytes) = (report.files, report.records.len(), table::bytes(report.bytes));
+    let verdict = if report.faults.is_empty() { "all as written".to_owned() } else { format!("{} faults", report.faults.len()) };
+    text.push_str(&format!("{files} files of {views} views read, {bytes}: {verdict}\n"));
+    text
+}

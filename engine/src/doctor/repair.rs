@@ -1,0 +1,53 @@
+//! Does what a report says. The caller holds the lock of the data folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use alluvium_connectors::durable;
+use alluvium_connectors::sink::Sink;
+use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
+
+use super::{Remedy, Report};
+use crate::error::Error;
+use crate::layout::Layout;
+use crate::record::Store;
+
+/// Mends what can be mended, and has the rest rebuilt by the next run.
+///
+/// # Errors
+/// The disk's, and those of [`Store::open`]. What was done before stays done; it can be begun again.
+pub fn repair(layout: &Layout, report: &Report) -> Result<(), Error> {
+    // Opening it sets a damaged database aside and makes it anew, and writes records beside views that are missing or behind.
+    let store = Store::open(layout)?;
+    let remedies: BTreeSet<&Remedy> = report.faults.iter().map(|fault| &fault.remedy).collect();
+    for remedy in remedies {
+        match remedy {
+            Remedy::RestoreDatabase => {}
+            Remedy::WriteRecord(view) => {
+                if let Some(record) = store.record(view)? {
+                    let together: Vec<_> = store.records()?.into_iter().filter(|one| is_of_commit(one, &record)).collect();
+                    store.write_twins(&together)?;
+                }
+            }
+            Remedy::Show(view) => {
+                if let Some(record) = report.records.get(view) {
+                    ParquetSink::new(layout.view(view), Retention::default()).publish(&record.commit, &record.sink)?;
+                }
+            }
+            Remedy::Rebuild(view) => store.request_rebuild(view)?,
+            Remedy::MoveAway(file) => {
+                let folder = layout.dead_letters().join(".damaged");
+                durable::create_folder(&folder)?;
+                if let Some(name) = file.file_name() {
+                    fs::rename(file, folder.join(name)).map_err(|error| Error::io("moving away", file, error))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether two records are of one commit.
+fn is_of_commit(one: &crate::record::Record, other: &crate::record::Record) -> bool {
+    one.epoch == other.epoch && one.commit.committed_with == other.commit.committed_with
+}
