@@ -128,7 +128,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Explain(command) => command.run(global),
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),
-        Command::DeadLetters(command) => command.run(global),
+        Command::DeadLetters(command) => command.run(global, &progress),
         Command::Verify(command) => command.run(global),
         Command::Doctor(command) => command.run(global),
         Command::Backup(command) => command.run(global),

@@ -5,12 +5,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use alluvium_connectors::dead_letters::seal;
 use alluvium_connectors::durable;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::empty::EmptyTable;
 use datafusion::functions::expr_fn::{concat, strpos};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::{Expr, col, lit};
@@ -37,6 +40,8 @@ pub struct Selection {
     pub since_ns: Option<i64>,
     /// The event was stored before this time, in nanoseconds since the Unix epoch.
     pub until_ns: Option<i64>,
+    /// What it says of views is just this, or nothing.
+    pub named: Option<Option<String>>,
 }
 
 impl Selection {
@@ -54,6 +59,10 @@ impl Selection {
             self.sequence.map(|sequence| col("sequence").eq(lit(sequence))),
             self.since_ns.map(|since| col("timestamp").gt_eq(time(since))),
             self.until_ns.map(|until| col("timestamp").lt(time(until))),
+            self.named.as_ref().map(|named| match named {
+                Some(named) => col("view").eq(lit(named.clone())),
+                None => col("view").is_null(),
+            }),
         ];
         all.into_iter().flatten().fold(lit(true), Expr::and).is_true()
     }
@@ -64,14 +73,29 @@ impl Selection {
 /// # Errors
 /// The disk fails, or a file is damaged or not ours.
 pub async fn select(layout: &Layout, selection: &Selection) -> Result<Option<DataFrame>, Error> {
+    let Some(all) = all(layout).await? else { return Ok(None) };
+    let order = ["source", "sequence", "view"].map(|name| col(name).sort(true, true));
+    Ok(Some(all.filter(selection.condition())?.sort(order.to_vec())?))
+}
+
+/// All letters as a table.
+///
+/// # Errors
+/// As [`select`].
+pub async fn table(layout: &Layout) -> Result<Arc<dyn TableProvider>, Error> {
+    match all(layout).await? {
+        Some(letters) => Ok(letters.into_view()),
+        None => Ok(Arc::new(EmptyTable::new(alluvium_connectors::dead_letters::schema()))),
+    }
+}
+
+async fn all(layout: &Layout) -> Result<Option<DataFrame>, Error> {
     let files = files(layout)?;
     if files.is_empty() {
         return Ok(None);
     }
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    let all = context().read_parquet(names, options()).await?;
-    let order = ["source", "sequence", "view"].map(|name| col(name).sort(true, true));
-    Ok(Some(all.filter(selection.condition())?.sort(order.to_vec())?))
+    Ok(Some(context().read_parquet(names, options()).await?))
 }
 
 /// Counts the selected letters.

@@ -276,4 +276,17 @@ mod tests {
         }
         assert!(HISTOGRAMS.iter().all(|(name, _)| name.ends_with("_seconds")));
     }
+
+    #[test]
+    fn the_alerts_ask_for_metrics_that_are_there() {
+        let rules = include_str!("../../examples/alerts/alluvium.rules.yml");
+        let known: Vec<&str> = COUNTERS.iter().chain(GAUGES).map(|(name, ..)| *name).collect();
+        let words = rules.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("alluvium_")).collect();
+        assert!(asked.len() > 8 && asked.iter().all(|name| known.contains(name)), "{asked:?}");
+        let alerts = rules.lines().filter(|line| line.trim_start().starts_with("- alert:")).count();
+        for part in ["expr:", "labels:", "summary:", "description:"] {
+            assert_eq!(rules.lines().filter(|line| line.trim_start().starts_with(part)).count(), alerts, "{part}");
+        }
+    }
 }

@@ -33,6 +33,9 @@ use crate::layout::Layout;
 use open_files::OpenFiles;
 use snapshot::Snapshots;
 
+/// The name of the table of events that were set aside, where no view has it.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
 /// A planned query. It keeps the files that it reads open.
 pub struct Answer {
     frame: DataFrame,
@@ -69,12 +72,15 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let named = alluvium_sql::relations_named(&statement).map_err(wrong)?;
     let there = snapshot::views(layout)?;
     let mut wanted = BTreeSet::new();
+    let mut letters = reads == Reads::Catalog && !there.contains(DEAD_LETTERS);
     for reference in &named {
         let name = reference.table();
         if reference.schema() == Some("information_schema") {
             wanted.extend(there.iter().cloned());
         } else if there.contains(name) {
             wanted.insert(name.to_owned());
+        } else if name == DEAD_LETTERS && reference.schema().is_none() {
+            letters = true;
         } else if reference.schema().is_none() && !context.state().table_functions().contains_key(name) {
             return Err(missing(name, &there, layout));
         }
@@ -83,9 +89,12 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
         wanted.extend(there.iter().cloned());
     }
     register(&context, layout, &wanted).await?;
+    if letters {
+        context.register_table(DEAD_LETTERS, crate::dead_letters::table(layout).await?)?;
+    }
     let plan = if reads == Reads::Tables && named.iter().all(|reference| reference.schema().is_none()) {
         let mut tables = BTreeMap::new();
-        for view in wanted {
+        for view in wanted.into_iter().chain(letters.then(|| DEAD_LETTERS.to_owned())) {
             let provider = context.table_provider(view.as_str()).await?;
             tables.insert(view, provider_as_source(provider));
         }

@@ -28,6 +28,8 @@ mod tests;
 
 pub use changes::{Step, ViewChange, plan};
 pub use commit::failpoint::COMMIT_POINTS;
+pub(crate) use component::sources_read;
+pub(crate) use drive::aside::CRASH;
 pub(crate) use drive::tallies::events_before;
 pub use request::{Accept, Command, Outcome, RunRequest};
 

@@ -1,5 +1,7 @@
 //! `alluvium dead-letters`: lists, shows and drops events that were set aside.
 
+mod retry;
+
 use std::fmt::Write as _;
 use std::io::{self, BufWriter};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,15 +18,19 @@ use super::query::{Format, write};
 use crate::dead_letters::{self, Selection};
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views dead-letters list                              counts by source, view and kind, and the first letters
   alluvium -C my-views dead-letters list --kind wrong_type --since '1 day'
   alluvium -C my-views dead-letters show --source orders --sequence 17
+  alluvium -C my-views dead-letters retry --view revenue              after the query or the program has been mended
+  alluvium -C my-views query 'SELECT kind, count(*) FROM dead_letters GROUP BY kind'
   alluvium -C my-views dead-letters drop --source orders --until 2026-11-01T00:00:00Z --yes
 
-`drop` removes only the letters: no view changes.";
+`retry` rebuilds the views that could not apply the events, since each event belongs where its sequence puts it, and removes the letters of
+those that are applied then. A change of a view's query or of its source rebuilds it by itself. `drop` removes the letters and nothing else.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -56,6 +62,11 @@ enum Action {
         /// The format of the letters
         #[arg(long, value_enum, default_value_t = Shape::Table)]
         format: Shape,
+    },
+    /// Apply events that were set aside, after what kept them out has been mended: rebuilds the views that they concern
+    Retry {
+        #[command(flatten)]
+        which: Which,
     },
     /// Remove dead letters that are no longer needed
     Drop {
@@ -112,18 +123,23 @@ impl Which {
             sequence: self.sequence,
             since_ns: self.since.map(ns),
             until_ns: self.until.map(ns),
+            named: None,
         }
     }
 }
 
 impl DeadLetters {
-    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+    pub(super) fn run(&self, global: &Global, progress: &Progress) -> Result<(), Error> {
         let layout = global.layout()?;
+        if let Action::Retry { which } = &self.action {
+            return retry::retry(global, &which.selection(), progress);
+        }
         runtime()?.block_on(async {
             match &self.action {
                 Action::List { which, limit, format } => list(&layout, &which.selection(), *limit, *format).await,
                 Action::Show { which, limit, format } => show(&layout, &which.selection(), *limit, *format).await,
                 Action::Drop { which, yes } => drop(&layout, &which.selection(), *yes).await,
+                Action::Retry { .. } => Ok(()),
             }
         })
     }

@@ -20,6 +20,7 @@ mod outage;
 mod readers;
 mod rebuild;
 mod recovery;
+mod retry;
 mod served;
 #[path = "../../../connectors/tests/it/server.rs"]
 mod server;
