@@ -38,7 +38,10 @@ pub struct Copied {
 pub fn backup(layout: &Layout, target: &Path, running: bool) -> Result<Copied, Error> {
     let target = std::path::absolute(target).map_err(|error| Error::io("finding", target, error))?;
     if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) || target.is_file() {
-        return Err(Error::config(format!("{} is there already", target.display()), "name a folder that is not there, or an empty one"));
+        return Err(Error::config(
+            format!("{} is there already", target.display()),
+            "name a folder that is not there, or an empty one",
+        ));
     }
     let above = target.parent().unwrap_or(Path::new("/"));
     durable::create_folder(above)?;

@@ -14,6 +14,7 @@ mod explain;
 mod global;
 mod init;
 mod plan;
+mod masked;
 mod query;
 mod rebuild;
 mod report;
@@ -25,6 +26,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod words;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;

@@ -22,8 +22,8 @@
 //! | [`progress`], [`logging`] | progress bars and log lines |
 //! | [`error`] | the program's error, sorted by what its operator has to do |
 
-pub mod cli;
 pub mod backup;
+pub mod cli;
 pub mod dead_letters;
 pub mod doctor;
 pub mod error;

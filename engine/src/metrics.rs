@@ -48,7 +48,11 @@ const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
 const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad. A view with its own reader counts them again."),
     (RECEIVED_BYTES, Unit::Bytes, "Bytes of the bodies of the events read from a source."),
-    (DEAD_LETTERS, Unit::Count, "Dead letters kept, by source, kind, and the views that could not apply the event (all, where none is named)."),
+    (
+        DEAD_LETTERS,
+        Unit::Count,
+        "Dead letters kept, by source, kind, and the views that could not apply the event (all, where none is named).",
+    ),
     (SET_ASIDE, Unit::Count, "Events that a view has set aside, by source and kind; a rebuild counts them again."),
     (MEMBERS_NULLED, Unit::Count, "Values that did not fit their column and were read as NULL (option on_bad_member)."),
     (ROWS_LEFT_OUT, Unit::Count, "Rows that a view left out because an expression failed on them, dead letters excluded."),
@@ -84,8 +88,16 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (RETRYING, Unit::Count, "1 while a view waits to try again after an error, else 0."),
     (DISCONNECTED, Unit::Count, "1 while a source of a view is away, else 0."),
     (FAILED, Unit::Count, "1 when an error has stopped a view, else 0."),
-    (SET_ASIDE_RATIO, Unit::Count, "Share of the events of a source that a view has read since its first one and set aside, from 0 to 1."),
-    (WARNINGS, Unit::Count, "What looks like a mistake though nothing fails: columns that no event has a member for, sources that select nothing."),
+    (
+        SET_ASIDE_RATIO,
+        Unit::Count,
+        "Share of the events of a source that a view has read since its first one and set aside, from 0 to 1.",
+    ),
+    (
+        WARNINGS,
+        Unit::Count,
+        "What looks like a mistake though nothing fails: columns that no event has a member for, sources that select nothing.",
+    ),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),

@@ -39,9 +39,10 @@ pub fn seal(bytes: &mut [u8]) -> Result<(), Error> {
 pub fn check(path: &Path) -> Result<(), Error> {
     let bytes = fs::read(path).map_err(io_error("reading", path))?;
     match digits(&bytes) {
-        Some(digits) if !holds(&bytes, digits) => {
-            Err(Error::Corrupt { path: path.to_owned(), message: format!("its {} bytes are not those that were written", bytes.len()) })
-        }
+        Some(digits) if !holds(&bytes, digits) => Err(Error::Corrupt {
+            path: path.to_owned(),
+            message: format!("its {} bytes are not those that were written", bytes.len()),
+        }),
         _ => Ok(()),
     }
 }

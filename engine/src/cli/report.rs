@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
+use super::masked::Masked;
 use crate::error::{Error, Kind};
 
 /// The style of the terminal.
@@ -70,13 +71,14 @@ struct Shown {
 
 impl Shown {
     fn at_place(error: &alluvium_sql::Error) -> Shown {
-        let text = &error.at.file.text;
+        let masked = Masked::new(&error.at.file.path, &error.at.file.text);
+        let text = &masked.text;
         // Clamp the place: one at or beyond the end of the text must not keep the message from being shown.
         let start = text.floor_char_boundary(error.at.offset.min(text.len()));
         let end = text.ceil_char_boundary((start + error.at.length).min(text.len()));
         Shown {
-            message: error.message.clone(),
-            help: error.help.clone(),
+            message: masked.message(&error.message),
+            help: error.help.as_deref().map(|help| masked.message(help)),
             source: Some(NamedSource::new(&error.at.file.path, text.clone())),
             label: Some(LabeledSpan::new(None, start, end - start)),
         }

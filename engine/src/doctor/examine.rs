@@ -28,7 +28,9 @@ pub fn examine(layout: &Layout, running: bool) -> Result<Report, Error> {
     for (view, record) in &beside {
         match record {
             Ok(commit) => commit.iter().for_each(|record| newest(&mut records, record)),
-            Err(reason) => report.fault(format!("{}: {reason}", layout.record(view).display()), Remedy::WriteRecord(view.clone())),
+            Err(reason) => {
+                report.fault(format!("{}: {reason}", layout.record(view).display()), Remedy::WriteRecord(view.clone()))
+            }
         }
     }
     // Where nothing was committed yet, there need be no database.

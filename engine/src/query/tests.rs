@@ -22,7 +22,14 @@ fn commit(layout: &Layout, view: &str, pipeline: &[&str], epoch: u64, rows: Reco
     let mut writer = ArrowWriter::try_new(fs::File::create(&path).unwrap(), rows.schema(), None).unwrap();
     writer.write(&rows).unwrap();
     writer.close().unwrap();
-    let part = Part { file, rows: rows.num_rows() as u64, bytes: fs::metadata(&path).unwrap().len(), prefix: 0, bits: 0, crc32: Vec::new() };
+    let part = Part {
+        file,
+        rows: rows.num_rows() as u64,
+        bytes: fs::metadata(&path).unwrap().len(),
+        prefix: 0,
+        bits: 0,
+        crc32: Vec::new(),
+    };
     let manifest = Manifest {
         format: 1,
         view: view.into(),

@@ -54,7 +54,9 @@ impl ViewStatus {
             committed_ms: Some(record.commit.committed_ms),
             ..ViewStatus::new(&record.view, Phase::Stopped)
         };
-        status.warn(record.tallies.iter().filter_map(|(source, tally)| Some((source, tally, record.positions.get(source)?.offset))));
+        status.warn(
+            record.tallies.iter().filter_map(|(source, tally)| Some((source, tally, record.positions.get(source)?.offset))),
+        );
         status
     }
 }

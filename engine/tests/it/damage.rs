@@ -47,7 +47,8 @@ fn a_flipped_bit_in_a_part_is_neither_served_nor_carried_on() {
         let damaged = &parts[rng.usize(..parts.len())];
         let name = damaged.file_name().unwrap().to_str().unwrap();
         flip(damaged, &mut rng);
-        let served = orders.ask(&["query", "SELECT sum(n), sum(revenue), max(newest), count(DISTINCT customer) FROM by_customer"]);
+        let served =
+            orders.ask(&["query", "SELECT sum(n), sum(revenue), max(newest), count(DISTINCT customer) FROM by_customer"]);
         let said = joined(&served);
         assert!(served.status.code() == Some(1) && said.contains(name) && said.contains("damaged"), "{said}");
 

@@ -21,6 +21,7 @@ mod readers;
 mod rebuild;
 mod recovery;
 mod retry;
+mod secrets;
 mod served;
 #[path = "../../../connectors/tests/it/server.rs"]
 mod server;

@@ -130,7 +130,8 @@ fn what_a_view_may_set_aside_is_said_by_view_source_or_folder() {
     declare(&orders, ", max_dead_letters 'few'", "");
     std::fs::write(orders.dir().join("alluvium.toml"), "on_error = \"stop\"\n").unwrap();
     stops(&orders, "on_error is 'stop'");
-    let text = format!("CREATE MATERIALIZED VIEW revenue WITH (on_error = 'dead_letter', max_dead_letters = 'off') AS {};", REVENUE.1);
+    let text =
+        format!("CREATE MATERIALIZED VIEW revenue WITH (on_error = 'dead_letter', max_dead_letters = 'off') AS {};", REVENUE.1);
     std::fs::write(orders.dir().join("revenue.sql"), text).unwrap();
     orders.publish(200);
     orders.catch_up_with_letters();

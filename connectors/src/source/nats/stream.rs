@@ -107,7 +107,8 @@ impl OpenStream {
             return Ok(());
         }
         for subject in &self.connection.options().subjects {
-            if held.subjects.iter().any(|held| overlap(held, subject)) || self.last_on(std::slice::from_ref(subject)).await?.is_some()
+            if held.subjects.iter().any(|held| overlap(held, subject))
+                || self.last_on(std::slice::from_ref(subject)).await?.is_some()
             {
                 continue;
             }

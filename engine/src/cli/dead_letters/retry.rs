@@ -89,8 +89,13 @@ async fn groups(project: &Project, layout: &Layout, selection: &Selection) -> Re
     let of = |((source, named), count): ((String, Option<String>), Count)| {
         let is_named = |view: &str| named.as_ref().is_none_or(|named| named.split(", ").any(|one| one == view));
         let reads = |view: &alluvium_sql::View| sources_read(view).any(|read| read == source);
-        let views: Vec<String> =
-            project.catalog.views.iter().filter(|view| is_named(&view.name) && reads(view)).map(|view| view.name.clone()).collect();
+        let views: Vec<String> = project
+            .catalog
+            .views
+            .iter()
+            .filter(|view| is_named(&view.name) && reads(view))
+            .map(|view| view.name.clone())
+            .collect();
         let first = count.first.unwrap_or_default();
         Group { source, named, views, letters: count.letters, first, crashed: count.crashed }
     };
@@ -114,7 +119,9 @@ fn still_there(project: &Project, layout: &Layout, groups: &[Group]) -> Result<(
                         group.source,
                         extent.first - 1
                     ),
-                    format!("`alluvium rebuild {view}` makes it of what the source still holds; `dead-letters drop` removes the letters"),
+                    format!(
+                        "`alluvium rebuild {view}` makes it of what the source still holds; `dead-letters drop` removes the letters"
+                    ),
                 ));
             }
         }
@@ -215,7 +222,11 @@ fn tell(layout: &Layout, selection: &Selection, groups: &[Group]) -> Result<(), 
         }
         let these = Selection { source: Some(group.source.clone()), named: Some(group.named.clone()), ..selection.clone() };
         let dropped = runtime()?.block_on(dead_letters::drop(layout, &these))?;
-        print(&format!("{}: {dropped} events of {} are applied, and are dead letters no more\n", group.views.join(", "), group.source))?;
+        print(&format!(
+            "{}: {dropped} events of {} are applied, and are dead letters no more\n",
+            group.views.join(", "),
+            group.source
+        ))?;
     }
     if left.is_empty() {
         return Ok(());

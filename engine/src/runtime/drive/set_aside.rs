@@ -7,8 +7,8 @@ use alluvium_connectors::Batch;
 use alluvium_connectors::dead_letters::DeadLetter;
 use alluvium_connectors::source::SourceConfig;
 
-use super::pipeline::{Member, Pipeline};
 use super::limits::Covered;
+use super::pipeline::{Member, Pipeline};
 use super::tallies::concerns;
 use crate::error::Error;
 
