@@ -50,7 +50,7 @@ impl Held {
         let root = layout.held(std::process::id(), &durable::unique());
         fs::create_dir_all(&root).map_err(|error| Error::io("making", &root, error))?;
         let mut held = Held { layout: Layout::new(root), records: BTreeMap::new(), missing: Vec::new() };
-        let together: BTreeSet<Vec<String>> = records.values().map(|record| together(record)).collect();
+        let together: BTreeSet<Vec<String>> = records.values().map(together).collect();
         for views in together {
             held.pipeline(layout, records, &views)?;
         }

@@ -14,6 +14,7 @@ mod edits;
 mod file_kinds;
 mod files;
 mod many;
+mod guarantees;
 mod mistakes;
 mod orders;
 mod outage;

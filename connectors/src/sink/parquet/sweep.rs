@@ -80,8 +80,11 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
         remove_snapshot(root, &folder.name)?;
     }
     let removed = parallel::run(candidates.into_iter().collect(), THREADS, |name| {
-        let path = root.join(PARTS).join(name);
-        let remove = !is_linked_elsewhere(&path)?;
+        let path = root.join(PARTS).join(&name);
+        // A link may also be that of someone who holds the file and removes it when done with it.
+        let is_kept = is_linked_elsewhere(&path)?
+            && kept.iter().any(|(_, folder)| root.join(SNAPSHOTS).join(&folder.name).join(&name).exists());
+        let remove = !is_kept;
         if remove {
             durable::remove_file(&path)?;
         }
