@@ -180,6 +180,8 @@ impl Driver {
                     self.show_live();
                 }
                 if self.until_caught_up {
+                    // No event comes any more that could be the one to set aside.
+                    sources.iter_mut().for_each(|source| source.held = false);
                     break;
                 }
             }
