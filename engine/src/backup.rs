@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use alluvium_connectors::dead_letters::{seal, span_of};
+use alluvium_connectors::dead_letters::{DeadLetterFolder, seal, span_of};
 use alluvium_connectors::durable;
 use alluvium_connectors::sink::Sink;
 use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
@@ -17,7 +17,7 @@ use crate::dead_letters::all_files;
 use crate::error::Error;
 use crate::held::{Held, files, together};
 use crate::layout::Layout;
-use crate::record::{Record, Store, copy_folder, write_beside};
+use crate::record::{Record, Store, copy_folder, records_beside, write_beside};
 
 /// What a copy holds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,11 +63,29 @@ pub fn backup(layout: &Layout, target: &Path, running: bool) -> Result<Copied, E
 fn copy(layout: &Layout, target: &Layout, running: bool) -> Result<Copied, Error> {
     if !running {
         // As at a start: a kill may have left a commit in the database of which the records beside the views do not know.
-        drop(Store::open(layout)?);
+        let store = Store::open(layout)?;
+        let staged = store.records()?.into_iter().flat_map(|record| record.dead_letters).collect();
+        DeadLetterFolder::open(&layout.dead_letters())?.recover(&staged)?;
     }
-    // Before the commits: a letter that is kept later belongs to none of them.
-    let letters = all_files(layout)?;
+    for (view, record) in records_beside(layout)? {
+        if let Err(reason) = record {
+            return Err(damaged(format!("the record of view {view}: {reason}")));
+        }
+    }
+    let mut letters = all_files(layout)?;
     let held = Held::take(layout)?;
+    if held.records.is_empty() {
+        return Err(Error::config(
+            format!("nothing has been committed in {}", layout.root().display()),
+            "`alluvium run` commits; -C and --data name another folder",
+        ));
+    }
+    // Of letters that were kept meanwhile, those that the commits know of.
+    for file in all_files(layout)? {
+        if !letters.contains(&file) && is_of(&file, held.records.values()) {
+            letters.push(file);
+        }
+    }
     if let Some((view, path)) = held.missing.first() {
         return Err(damaged(format!("view {view}: {} is missing", path.display())));
     }
@@ -81,7 +99,7 @@ fn copy(layout: &Layout, target: &Layout, running: bool) -> Result<Copied, Error
         write_beside(target, &records)?;
     }
     durable::create_folder(&target.dead_letters())?;
-    for file in letters.iter().filter(|file| is_of(file, held.records.values())) {
+    for file in &letters {
         copy_letters(file, target, &mut copied)?;
     }
     durable::sync_folder(&target.dead_letters())?;

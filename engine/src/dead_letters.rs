@@ -40,8 +40,6 @@ pub struct Selection {
     pub since_ns: Option<i64>,
     /// The event was stored before this time, in nanoseconds since the Unix epoch.
     pub until_ns: Option<i64>,
-    /// What it says of views is just this, or nothing.
-    pub named: Option<Option<String>>,
 }
 
 impl Selection {
@@ -59,10 +57,6 @@ impl Selection {
             self.sequence.map(|sequence| col("sequence").eq(lit(sequence))),
             self.since_ns.map(|since| col("timestamp").gt_eq(time(since))),
             self.until_ns.map(|until| col("timestamp").lt(time(until))),
-            self.named.as_ref().map(|named| match named {
-                Some(named) => col("view").eq(lit(named.clone())),
-                None => col("view").is_null(),
-            }),
         ];
         all.into_iter().flatten().fold(lit(true), Expr::and).is_true()
     }

@@ -60,7 +60,10 @@ impl fmt::Display for Remedy {
             Remedy::RestoreDatabase => f.write_str("set the database aside and make it anew from the records beside the views"),
             Remedy::WriteRecord(view) => write!(f, "write the record of {view} again from the checkpoint database"),
             Remedy::Show(view) => write!(f, "make the manifest and the links of {view} again from its record"),
-            Remedy::Rebuild(view) => write!(f, "have {view} rebuilt from the first event by the next run"),
+            Remedy::Rebuild(view) => write!(
+                f,
+                "have {view} rebuilt by the next run, from what its sources still hold (where they hold less than it was made from, restore a backup)"
+            ),
             Remedy::MoveAway(_) => f.write_str("move the file to dead_letters/.damaged"),
         }
     }

@@ -29,6 +29,12 @@ pub(super) struct Backup {
 impl Backup {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let layout = global.layout()?;
+        if !layout.root().is_dir() {
+            return Err(Error::config(
+                format!("there is no data folder {}", layout.root().display()),
+                "`alluvium run` makes it; -C and --data name another one",
+            ));
+        }
         let copied = match running(&layout)? {
             Some(_) => backup(&layout, &self.target, true)?,
             None => {

@@ -29,8 +29,8 @@ Examples:
   alluvium -C my-views query 'SELECT kind, count(*) FROM dead_letters GROUP BY kind'
   alluvium -C my-views dead-letters drop --source orders --until 2026-11-01T00:00:00Z --yes
 
-`retry` rebuilds the views that could not apply the events, since each event belongs where its sequence puts it, and removes the letters of
-those that are applied then. A change of a view's query or of its source rebuilds it by itself. `drop` removes the letters and nothing else.";
+`retry` rebuilds the views that could not apply the events, since each event belongs where its sequence puts it, and says what is
+still set aside. A change of a view's query or of its source rebuilds it by itself. `drop` removes the letters and nothing else.";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -123,7 +123,6 @@ impl Which {
             sequence: self.sequence,
             since_ns: self.since.map(ns),
             until_ns: self.until.map(ns),
-            named: None,
         }
     }
 }

@@ -81,7 +81,10 @@ fn of_sql(text: &str) -> Vec<(usize, usize)> {
             }
         }
         match word {
-            Word::Name(word) => {
+            Word::Name { word, start } if depth > 0 && !name.is_empty() && !is_harmless(&name) => {
+                spans.push((start, start + word.len()))
+            }
+            Word::Name { word, .. } => {
                 awaits_bracket = depth == 0 && (word.eq_ignore_ascii_case("options") || word.eq_ignore_ascii_case("with"));
                 name = word.to_ascii_lowercase();
             }
@@ -132,6 +135,11 @@ fn of_toml(text: &str) -> Vec<(usize, usize)> {
                 spans.push((from, from + inner.len()));
             }
         }
+        let first = line.trim_start();
+        if !line.contains('=') && !first.is_empty() && !first.starts_with(['[', '#']) {
+            // No key, or what follows a key of a line before.
+            spans.push((start, end));
+        }
         start = (start + line.len()).max(text.get(end..).and_then(|rest| rest.find('\n')).map_or(text.len(), |at| end + at + 1));
     }
     spans
@@ -142,15 +150,16 @@ fn is_harmless(name: &str) -> bool {
     HARMLESS.iter().any(|harmless| harmless.eq_ignore_ascii_case(option))
 }
 
-/// What stands between `://` and `@`.
+/// What stands before an `@`, from the quote, the space or the `://` before it on.
 fn users(text: &str) -> Vec<(usize, usize)> {
     let mut spans = Vec::new();
-    for (at, _) in text.match_indices("://") {
-        let start = at + 3;
-        let rest = text.get(start..).unwrap_or_default();
-        let end = rest.find(|character: char| character.is_whitespace() || "'\"/,".contains(character)).unwrap_or(rest.len());
-        if let Some(user) = rest.get(..end).and_then(|authority| authority.rfind('@')) {
-            spans.push((start, start + user));
+    for (at, _) in text.match_indices('@') {
+        let before = text.get(..at).unwrap_or_default();
+        let ends = |character: char| character.is_whitespace() || "'\"(".contains(character);
+        let word = before.rfind(ends).map_or(0, |end| end + 1);
+        let start = before.get(word..).and_then(|word| word.find("://")).map_or(word, |scheme| word + scheme + 3);
+        if start < at {
+            spans.push((start, at));
         }
     }
     spans
@@ -173,6 +182,10 @@ mod tests {
             ("SELECT 1 FROM t WHERE country = 'DE' AND f('x')", "SELECT 1 FROM t WHERE country = 'DE' AND f('x')"),
             ("OPTIONS ('hunter2')", "OPTIONS ('*******')"),
             ("OPTIONS (format 'json', 'hunter2', 'a'", "OPTIONS (format 'json', '*******', '*'"),
+            ("OPTIONS (password hunter2)", "OPTIONS (password *******)"),
+            ("OPTIONS (password $$hunter2$$)", "OPTIONS (password $$*******$$)"),
+            ("LOCATION 'nats://me:hun/t,r2@h/S'", "LOCATION 'nats://***********@h/S'"),
+            ("LOCATION 'me:hunter2@h/S'", "LOCATION '**********@h/S'"),
             ("PASSWORD 'hunter2'", "PASSWORD '*******'"),
             ("-- password 'it\nSELECT 'x'", "-- password 'it\nSELECT 'x'"),
             ("OPTIONS (password 'hünter')", "OPTIONS (password '*******')"),

@@ -3,7 +3,12 @@
 /// A word.
 pub(super) enum Word<'t> {
     /// Letters, digits, `_` and `.`.
-    Name(&'t str),
+    Name {
+        /// The word.
+        word: &'t str,
+        /// Its first byte.
+        start: usize,
+    },
     /// What stands between quotes, from byte to byte; to the end of the text where they are not closed.
     Quoted {
         /// Its first byte.
@@ -39,7 +44,7 @@ pub(super) fn words(text: &str) -> Vec<Word<'_>> {
             length
         } else if is_name(first) {
             let length = rest.find(|character| !is_name(character)).unwrap_or(rest.len());
-            words.push(Word::Name(rest.get(..length).unwrap_or(rest)));
+            words.push(Word::Name { word: rest.get(..length).unwrap_or(rest), start: at });
             length
         } else {
             match first {

@@ -33,8 +33,8 @@ pub fn examine(layout: &Layout, running: bool) -> Result<Report, Error> {
             }
         }
     }
-    // Where nothing was committed yet, there need be no database.
-    if !running && (layout.checkpoints().is_dir() || !beside.is_empty()) {
+    // One that is not there is made of the records: a backup of a running engine has none.
+    if !running && layout.checkpoints().is_dir() {
         match records_in_database(layout)? {
             Ok(recorded) => {
                 for record in &recorded {
@@ -77,16 +77,17 @@ impl Report {
     }
 
     /// Takes an error of a file that is there; a missing one has been told.
-    fn take(&mut self, layout: &Layout, held: &Held, error: &Connector, remedy: Remedy) {
+    fn take(&mut self, layout: &Layout, held: &Held, error: Connector, remedy: Remedy) -> Result<(), Error> {
         let (path, message) = match error {
-            Connector::Io { error, .. } if error.kind() == ErrorKind::NotFound => return,
-            Connector::Corrupt { path, message } => (path, message.clone()),
-            Connector::Io { path, error, .. } => (path, error.to_string()),
-            other => return self.fault(other.to_string(), remedy),
+            Connector::Io { error, .. } if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Connector::Corrupt { path, message } => (path, message),
+            // That a file cannot be read says nothing of what it holds.
+            other => return Err(other.into()),
         };
         // The path that the user knows, not that of the link.
         let path = path.strip_prefix(held.layout().root()).map_or_else(|_| path.clone(), |rest| layout.root().join(rest));
         self.fault(format!("{} is damaged: {message}", path.display()), remedy);
+        Ok(())
     }
 }
 
@@ -98,21 +99,21 @@ fn of_view(layout: &Layout, held: &Held, record: &Record, running: bool, report:
     let (size, wrong) = sink.check(&record.sink)?;
     report.files += size.parts;
     report.bytes += size.bytes;
-    for error in &wrong {
-        report.take(layout, held, error, rebuild());
+    for error in wrong {
+        report.take(layout, held, error, rebuild())?;
     }
     let folder = held.layout().state(view, &record.incarnation);
     for table in &record.state {
         for (index, file) in table.files.iter().enumerate() {
             match check_state(&folder.join(file), table.checksums.get(index).copied()) {
                 Ok(bytes) => (report.files, report.bytes) = (report.files + 1, report.bytes + bytes),
-                Err(error) => report.take(layout, held, &error, rebuild()),
+                Err(error) => report.take(layout, held, error, rebuild())?,
             }
         }
     }
     if !running && held.missing.iter().all(|(missing, _)| missing != view) {
         let sink = ParquetSink::new(layout.view(view), Retention::default());
-        if !sink.is_shown(&record.commit, &record.sink)? {
+        if !sink.is_shown(&record.commit, &record.sink, true)? {
             let what = format!("{}: the manifest or current/ do not show the last commit", layout.view(view).display());
             report.fault(what, Remedy::Show(view.clone()));
         }
@@ -139,6 +140,7 @@ fn dead_letters(layout: &Layout, report: &mut Report) -> Result<(), Error> {
             }
             // Dropped meanwhile.
             Err(Connector::Io { error, .. }) if error.kind() == ErrorKind::NotFound => {}
+            Err(error @ Connector::Io { .. }) => return Err(error.into()),
             Err(error) => report.fault(error.to_string(), Remedy::MoveAway(file)),
         }
     }

@@ -110,7 +110,7 @@ impl Pipeline {
         steps.done("flush");
         let epoch = self.epoch() + 1;
 
-        let left_out = self.left_out()?;
+        let left_out = self.left_out(options)?;
         failpoint::pass("before_state");
         let mut views = Vec::with_capacity(changes.len());
         for ((member, changes), left_out) in self.members_mut().iter_mut().zip(&changes).zip(left_out) {
@@ -155,13 +155,14 @@ impl Pipeline {
     ///
     /// # Errors
     /// A view of which nothing may be left out.
-    fn left_out(&mut self) -> Result<Vec<LeftOut>, Error> {
+    fn left_out(&mut self, options: CommitOptions) -> Result<Vec<LeftOut>, Error> {
         let shared = Arc::clone(self.shared());
         let mut all = Vec::new();
         for member in self.members_mut() {
             let left_out = member.projection.take_left_out().unwrap_or_default();
             let tolerance = shared.project().tolerance(&member.view, sources_read(&member.view));
-            if left_out.rows > 0 && tolerance.on_error == OnError::Stop {
+            // What a rebuild has left out, the version that it replaces had left out before.
+            if left_out.rows > 0 && tolerance.on_error == OnError::Stop && !options.ends_rebuild {
                 let error = left_out.first_error.unwrap_or_default();
                 return Err(Error::config(
                     format!("view {}: an expression fails on a row, and on_error is 'stop': {error}", member.view.name),

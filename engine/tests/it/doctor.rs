@@ -97,6 +97,29 @@ fn doctor_and_backup_work_beside_an_engine_and_a_copy_goes_on() {
     }
 }
 
+#[test]
+fn a_copy_after_a_kill_within_a_commit_is_of_one_commit() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(2_000);
+    orders.catch_up();
+    orders.publish(1_000);
+    orders.publish_bodies(vec![b"no order".to_vec()]);
+    // The database knows of the commit, the records beside the views do not.
+    let mut killed = orders.alluvium(&["run", "--until-caught-up"]);
+    let output = killed.env("ALLUVIUM_FAILPOINT", "after_commit:7").output().unwrap();
+    assert!(!output.status.success(), "{}", joined(&output));
+    let copy = orders.dir().join("copy");
+    orders.succeed(&["backup", copy.to_str().unwrap()]);
+    restore(&copy, &orders.dir().join("data"));
+    orders.succeed(&["doctor"]);
+    orders.catch_up_perhaps_with_letters();
+    orders.assert_equal(VIEWS);
+    assert_eq!(letters(&orders), [3_001]);
+
+    let typo = orders.ask(&["--data", orders.dir().join("typo").to_str().unwrap(), "backup", "never"]);
+    assert!(typo.status.code() == Some(1) && !orders.dir().join("typo").exists(), "{}", joined(&typo));
+}
+
 /// As the help says.
 fn restore(copy: &Path, data: &Path) {
     std::fs::remove_dir_all(data).unwrap();

@@ -136,6 +136,11 @@ fn what_a_view_may_set_aside_is_said_by_view_source_or_folder() {
     orders.publish(200);
     orders.catch_up_with_letters();
     orders.assert_equal(&[COUNTRIES]);
+
+    // An edit of its SQL is not stopped by what the version that serves has set aside.
+    orders.declare(REVENUE.0, "SELECT max(total) AS most, count(total) AS n FROM orders");
+    orders.catch_up_with_letters();
+    assert!(orders.succeed(&["query", "SELECT * FROM revenue"]).contains("most"));
 }
 
 #[test]

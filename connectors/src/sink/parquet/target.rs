@@ -70,11 +70,12 @@ impl ParquetSink {
         Ok((size(&parts), wrong))
     }
 
-    /// Whether readers see a commit: its manifest, `current` and the links in it.
+    /// Whether readers see a commit: its manifest, `current` and the links in it. `anywhere`: the manifest may name the files by paths of
+    /// a folder that this one was copied from.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Corrupt`] for a token that is not ours.
-    pub fn is_shown(&self, commit: &CommitFacts, token: &Token) -> Result<bool, Error> {
+    pub fn is_shown(&self, commit: &CommitFacts, token: &Token, anywhere: bool) -> Result<bool, Error> {
         let snapshot = snapshot(commit, self.named(token)?.parts);
         let shown = match read_manifest(&self.root) {
             Err(Error::Corrupt { .. }) => None,
@@ -83,7 +84,11 @@ impl ParquetSink {
         // The folder may also have been moved, or a link been lost.
         let links: HashSet<String> = durable::names(&self.root.join(CURRENT))?.into_iter().collect();
         let is_whole = snapshot.parts.iter().all(|part| links.contains(&part.file));
-        Ok(is_whole && shown == Some(Manifest::of(&self.root, &snapshot)?))
+        let mut expected = Manifest::of(&self.root, &snapshot)?;
+        if let Some(shown) = shown.as_ref().filter(|_| anywhere) {
+            expected.files.clone_from(&shown.files);
+        }
+        Ok(is_whole && shown == Some(expected))
     }
 
     fn named(&self, token: &Token) -> Result<Named, Error> {
@@ -133,7 +138,7 @@ impl Sink for ParquetSink {
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
         let parts = self.named(token)?.parts;
         // A damaged manifest is rewritten like a missing one, from the token.
-        if !self.is_shown(commit, token)? {
+        if !self.is_shown(commit, token, false)? {
             publish(&self.root, &snapshot(commit, parts.clone()))?;
         }
         sweep_orphans(&self.root, &parts).map(drop)

@@ -1,7 +1,7 @@
 //! `alluvium dead-letters retry`: applies events that were set aside, after what kept them out has been mended.
 //!
 //! An event belongs where its sequence puts it, and what came after it may depend on it. So the views that it concerns are made anew from
-//! the first event; each serves as it is until then. Letters that no view has set aside again are removed.
+//! the first event; each serves as it is until then. No letter is removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ pub(super) fn retry(global: &Global, selection: &Selection, progress: &Progress)
     ))?;
     let crashed: Vec<&Group> = groups.iter().filter(|group| group.crashed).collect();
     rebuild(&project, &layout, &views, &crashed, progress)?;
-    tell(&layout, selection, &groups)
+    tell(&layout, &groups)
 }
 
 /// The selected letters, by the views that they name.
@@ -111,7 +111,15 @@ fn still_there(project: &Project, layout: &Layout, groups: &[Group]) -> Result<(
         let extent = runtime()?.block_on(source.extent(0))?;
         for view in &group.views {
             let tally = records.get(view).and_then(|record| record.tallies.get(&group.source));
-            let began = tally.and_then(|tally| tally.began).unwrap_or(group.first);
+            let Some(began) = tally.map_or(Some(group.first), |tally| tally.began) else {
+                return Err(Error::config(
+                    format!(
+                        "it is not known from which event on {view} has read {}, so that a rebuild may lose some",
+                        group.source
+                    ),
+                    format!("`alluvium rebuild {view}` makes it of what the source still holds, or refuses where it holds less"),
+                ));
+            };
             if extent.first > began {
                 return Err(Error::config(
                     format!(
@@ -204,27 +212,27 @@ fn remember(layout: &Layout, crashed: BTreeMap<String, Crashed>) {
     }
 }
 
-/// Removes the letters of events that are applied now, and says what is left.
-fn tell(layout: &Layout, selection: &Selection, groups: &[Group]) -> Result<(), Error> {
+/// Says of which views the events are applied now, and what is left. No letter is removed: one may be of an event that is gone.
+fn tell(layout: &Layout, groups: &[Group]) -> Result<(), Error> {
     let records = newest_records(layout)?;
     let mut left = Vec::new();
     for group in groups {
         let set_aside: u64 = group
             .views
             .iter()
-            .filter_map(|view| records.get(view)?.tallies.get(&group.source))
-            .map(|tally| tally.set_aside)
+            // Of a view of which nothing is known, it cannot be told.
+            .map(|view| records.get(view).and_then(|record| record.tallies.get(&group.source)).map_or(1, |tally| tally.set_aside))
             .max()
             .unwrap_or(0);
         if group.views.is_empty() || set_aside > 0 {
             left.push(format!("{set_aside} events of {} are still set aside in {}", group.source, group.views.join(", ")));
             continue;
         }
-        let these = Selection { source: Some(group.source.clone()), named: Some(group.named.clone()), ..selection.clone() };
-        let dropped = runtime()?.block_on(dead_letters::drop(layout, &these))?;
+        let named = group.named.as_ref().map_or_else(String::new, |_| format!(" --view {}", group.views.join(" or ")));
         print(&format!(
-            "{}: {dropped} events of {} are applied, and are dead letters no more\n",
+            "{}: no event of {} is set aside any more; the letters are kept until `alluvium dead-letters drop --source {}{named}`\n",
             group.views.join(", "),
+            group.source,
             group.source
         ))?;
     }

@@ -61,6 +61,11 @@ pub(super) struct TooMany {
 }
 
 impl Recent {
+    /// After so many events, of which none counts as set aside.
+    pub(super) fn after(read: u64) -> Recent {
+        Recent { read, ..Recent::default() }
+    }
+
     /// Takes the events of a batch, with one letter for each that is set aside, rising. Gives the first that was one too many.
     pub(super) fn add(&mut self, covered: &Covered<'_>, letters: &[&DeadLetter], tolerance: Tolerance) -> Option<TooMany> {
         let read_before = self.read;

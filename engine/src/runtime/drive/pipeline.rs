@@ -60,7 +60,10 @@ impl Member {
             incarnation,
             token: None,
             size: Size::default(),
-            tallies: Tallies::new(),
+            tallies: match shared.store().record(&view.name)? {
+                Some(served) => Tallies::beside(&served.tallies),
+                None => Tallies::new(),
+            },
             definition: Definition::of(&shared.project().catalog, view),
             view: view.clone(),
         })

@@ -29,12 +29,20 @@ pub(crate) struct Tallies {
     since_commit: BTreeMap<String, ReadEvents>,
     /// By source, what of its last events was set aside, in this process.
     recent: BTreeMap<String, Recent>,
+    /// By source, how many events the version that serves has set aside: a rebuild that sets aside no more is as good as it.
+    accepted: BTreeMap<String, u64>,
 }
 
 impl Tallies {
     /// The counts of a view that has read nothing.
     pub(super) fn new() -> Tallies {
         Tallies { began_here: true, ..Tallies::default() }
+    }
+
+    /// The counts of a view that is made anew beside the version of a record.
+    pub(super) fn beside(served: &BTreeMap<String, Tally>) -> Tallies {
+        let accepted = served.iter().map(|(source, tally)| (source.clone(), tally.set_aside)).collect();
+        Tallies { accepted, ..Tallies::new() }
     }
 
     /// The counts in a record.
@@ -64,6 +72,7 @@ impl Tallies {
     ) -> Option<TooMany> {
         let events = covered.events();
         let tally = self.of(source, start);
+        let read_before = tally.events;
         tally.events += events;
         tally.set_aside += letters.len() as u64;
         for letter in letters {
@@ -78,13 +87,16 @@ impl Tallies {
         for letter in letters {
             recent.set_aside(letter.kind, 1, &letter.error);
         }
-        self.recent.entry(source.to_owned()).or_default().add(covered, letters, tolerance)
+        let set_aside = self.all.get(source).map_or(0, |tally| tally.set_aside);
+        let recent = self.recent.entry(source.to_owned()).or_insert_with(|| Recent::after(read_before));
+        let too_many = recent.add(covered, letters, tolerance);
+        too_many.filter(|_| set_aside > self.accepted.get(source).copied().unwrap_or(0))
     }
 
     /// Notes of the columns that the view reads which of them the rows of a batch have no member for.
     pub(super) fn look(&mut self, source: &str, columns: &[&str], absent: &[&str], unknown: &[String]) {
         let Some(tally) = self.all.get_mut(source) else { return };
-        if tally.events == 0 && tally.began.is_some() {
+        if tally.unseen.is_none() && tally.events == tally.set_aside && tally.began.is_some() {
             tally.unseen = Some(columns.iter().map(|column| ((*column).to_owned(), None)).collect());
         }
         let Some(unseen) = &mut tally.unseen else { return };
