@@ -243,6 +243,7 @@ mod tests {
             name: "t".to_owned(),
             stored_as: "FILE".to_owned(),
             location: path.display().to_string(),
+            folder: Default::default(),
             options: Default::default(),
             declared: Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)])),
             columns: vec![0],
