@@ -12,8 +12,8 @@
 //! | `reading` | [`Reading`]: the source's options for reading a column |
 //! | `odd_times` | warns if times were probably read in a wrong unit |
 //! | `registry` | the formats by name |
-//! | `changes` | what the options of a source of changes say |
-//! | `csv` | CSV, as files give it |
+//! | `changes` | the options of a source of changes |
+//! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
@@ -42,12 +42,12 @@ pub use reading::Reading;
 /// Options that plans of views follow, and no payload.
 const OF_PLANS: [&str; 2] = ["deduplicate", "deduplicate_within"];
 
-/// The options of sources that decide how payloads are read, for messages.
+/// Returns the names of the options that affect decoding, for error messages.
 pub(crate) fn options() -> impl Iterator<Item = &'static str> {
     reading::OPTIONS.into_iter().chain(changes::OPTIONS).chain(OF_PLANS)
 }
 
-/// Whether an option of a source is one of these.
+/// Checks whether an option of a source is one of these.
 pub(crate) fn is_option(name: &str) -> bool {
     reading::is_option(name) || changes::OPTIONS.contains(&name) || OF_PLANS.contains(&name)
 }

@@ -1,56 +1,56 @@
-//! Sources whose events are changes of a table's rows: what their options say.
+//! The options of sources whose events are changes of a table's rows (change data capture).
 //!
-//! | option | says |
+//! | option | meaning |
 //! | --- | --- |
-//! | `format 'debezium'` | a change as Debezium writes it, with or without its schema |
-//! | `envelope 'upsert'` | a payload is a row as it is now; an empty one, that there is none |
-//! | `envelope 'change'` | a payload has the row before and after, and what was done |
-//! | `op`, `before`, `after` | the names of its members |
-//! | `deleted` | the member of an upsert that says that the row is gone |
-//! | `key` | the columns that tell rows apart |
-//! | `truncate` | `apply`: a payload may say that all rows are gone |
+//! | `format 'debezium'` | payloads are changes as Debezium writes them, with or without schema |
+//! | `envelope 'upsert'` | a payload is the current row; an empty payload deletes the row |
+//! | `envelope 'change'` | a payload has the row before and after the change, and the operation |
+//! | `op`, `before`, `after` | the names of these members |
+//! | `deleted` | the member of an upsert that marks the row as deleted |
+//! | `key` | the key columns of a row |
+//! | `truncate` | `apply`: a payload may delete all rows |
 //! | `decimals` | how Debezium writes decimals: `precise`, `string` or `double` |
 
 use super::envelope::Part;
 use crate::Error;
 use crate::source::SourceConfig;
 
-/// The options of a source of changes.
+/// The names of the options.
 pub(super) const OPTIONS: [&str; 8] = ["after", "before", "decimals", "deleted", "envelope", "key", "op", "truncate"];
 
-/// The column that says what an event does to the row of its key.
+/// The column that holds the kind of change of a row.
 pub(super) const KIND_COLUMN: &str = "_change";
 
 /// Columns of a key whose change can be noticed.
 const MOST_COLUMNS: usize = 4;
 
-/// How a payload tells of a change.
+/// How a payload describes a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// It is the row as it is now.
+    /// It is the current row.
     Row {
-        /// The member that says that the row is gone.
+        /// The member that marks the row as deleted.
         deleted: Option<String>,
-        /// The key is in the message around the payload: an empty payload says that its row is gone.
+        /// Whether all key columns are filled from the message. An empty payload then deletes the row.
         key_outside: bool,
     },
-    /// It has the row before and after.
+    /// It has the row before and after the change, and the operation, in members of these names.
     BeforeAfter { before: String, after: String, op: String },
 }
 
-/// What a source of changes declares.
+/// The declaration of a source of changes.
 #[derive(Debug, Clone)]
 pub(super) struct Changes {
     pub(super) shape: Shape,
-    /// The columns of the key.
+    /// The names of the key columns.
     pub(super) key: Vec<String>,
     pub(super) truncates: bool,
-    /// As Debezium writes them.
+    /// Whether Debezium writes the changes.
     pub(super) debezium: bool,
 }
 
 impl Changes {
-    /// Of a source's options; none where its events are no changes.
+    /// Reads the options of a source. Returns `None` if its events are not changes.
     ///
     /// # Errors
     /// [`Error::Config`] with the option concerned.

@@ -33,7 +33,7 @@ pub trait Format: fmt::Debug + Send + Sync {
 /// Builds the rows of one batch from payloads. Each call takes many payloads, so that dynamic dispatch costs one call for all of them.
 ///
 /// # Contract
-/// - A payload becomes one row, or as many as [`Faults::uneven`] says, or leaves nothing behind (checked by `bodies` in the tests of JSON).
+/// - A payload becomes one row or as many as [`Faults::uneven`] says, or leaves nothing behind (checked by `bodies` in the tests of JSON).
 /// - A member that does not fit becomes NULL in its own column, even if that is NOT NULL. The other members of its payload are unaffected
 ///   (checked by `bodies` and `oracle`).
 pub trait RowBuilder: Send {

@@ -1,5 +1,5 @@
-//! CSV as a format: files give each record as a JSON object of texts, which is read by the rules of JSON. One that has not as many fields as the
-//! header comes as an array.
+//! Implements [`Format`] for CSV. Files pass each record on as a JSON object of texts, which is decoded by the rules of JSON. A record with
+//! another number of fields than the header is passed on as an array and refused.
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::Field;
@@ -10,7 +10,7 @@ use super::contract::{Format, Member, RowBuilder};
 use super::fault::{Fault, Faults};
 use super::json::JsonFormat;
 
-/// Records of CSV, as files give them.
+/// The format CSV.
 #[derive(Debug)]
 pub(super) struct CsvFormat;
 

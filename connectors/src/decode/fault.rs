@@ -23,8 +23,8 @@ pub struct Faults {
     pub payloads: Vec<(usize, Fault)>,
     /// The members that do not fit their columns, of payloads that become rows.
     pub members: Vec<MemberFault>,
-    /// Payloads that give another number of rows than one: the index of each, rising, and how many. A member that does not fit concerns all
-    /// rows of its payload.
+    /// The payloads that become zero or several rows: index and number of rows, in ascending order of the index. A member that does not fit
+    /// marks all rows of its payload.
     pub uneven: Vec<(usize, usize)>,
 }
 
@@ -37,21 +37,21 @@ impl Faults {
     }
 }
 
-/// How many rows each payload gives.
+/// The number of rows of each payload.
 pub(super) struct RowCounts<'f> {
     failed: std::iter::Peekable<std::slice::Iter<'f, (usize, Fault)>>,
     uneven: std::iter::Peekable<std::slice::Iter<'f, (usize, usize)>>,
 }
 
 impl Faults {
-    /// To be asked for each payload, in their order.
+    /// Returns the number of rows of each payload. Query it for every payload, in order.
     pub(super) fn row_counts(&self) -> RowCounts<'_> {
         RowCounts { failed: self.payloads.iter().peekable(), uneven: self.uneven.iter().peekable() }
     }
 }
 
 impl<'f> RowCounts<'f> {
-    /// How many rows a payload gives, or why it gives none.
+    /// Returns the number of rows of a payload, or its fault.
     #[inline]
     pub(super) fn of(&mut self, payload: usize) -> Result<usize, &'f Fault> {
         if let Some((_, fault)) = self.failed.next_if(|(at, _)| *at == payload) {
@@ -111,7 +111,7 @@ impl Fault {
         Fault::of_payload("missing", "NOT NULL, but the value is missing or null".into())
     }
 
-    /// A value that the writer of the payload did not know.
+    /// Creates a fault for a value that the writer of the payload did not have.
     #[must_use]
     pub fn unknown() -> Fault {
         let message = "the database did not send the value, which it does not do with large values that have not changed; \

@@ -26,7 +26,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | `format` | [`JsonFormat`]: JSON as a [`Format`](super::Format) |
-//! | `changed_rows`, `change` | payloads that tell of a change of a row |
+//! | `changed_rows`, `change` | payloads that describe changes of rows |
 //! | `fields` | the columns that an object fills: those of a body or of a STRUCT |
 //! | `make` | creates the column builder for a type |
 //! | `column` | column builders, by type |

@@ -18,7 +18,7 @@ const ON_BAD_MEMBER: &str = "on_bad_member";
 const EPOCH: &str = "epoch";
 const NULL_TEXT: &str = "null_text";
 const ON_ABSENT_MEMBER: &str = "on_absent_member";
-/// What Debezium writes for a value that the database did not send.
+/// The text that Debezium writes for a value that the database did not send.
 const UNKNOWN: &str = "__debezium_unavailable_value";
 
 /// The names of the options, for error messages of sources.
@@ -39,9 +39,9 @@ pub struct Reading {
     pub epoch: Option<TimeUnit>,
     /// The text that is read as NULL.
     pub null_text: Option<String>,
-    /// Text in a DECIMAL is base64 of its unscaled value, as Debezium and Kafka Connect write it.
+    /// Whether text in a DECIMAL is the base64 of its unscaled value, as Debezium and Kafka Connect write it.
     pub unscaled_decimals: bool,
-    /// The text that stands for a value which the writer did not know.
+    /// The text that stands for a value that the writer did not have.
     pub unknown_text: Option<&'static str>,
     /// That no event has a member for the column is nothing to be told.
     pub may_be_absent: bool,
@@ -108,7 +108,7 @@ pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
     Ok(readings)
 }
 
-/// How a column is read before its options are looked at: what Debezium writes has units and forms of its own.
+/// Returns the reading of a column without its options. Debezium writes values in its own units and forms.
 fn before_options(config: &SourceConfig, field: &Field) -> Result<Reading, Error> {
     let mut reading = Reading::default();
     if !Changes::of(config)?.is_some_and(|changes| changes.debezium) {
@@ -124,7 +124,7 @@ fn before_options(config: &SourceConfig, field: &Field) -> Result<Reading, Error
         Some(other) => return wrong(format!("option 'decimals' is '{other}'"), "write 'precise', 'string' or 'double'"),
     };
     match field.data_type() {
-        // Debezium has no seconds: up to three digits it writes milliseconds.
+        // Debezium has no unit of seconds: it writes times with up to three digits as milliseconds.
         DataType::Timestamp(TimeUnit::Second, _) => reading.epoch = Some(TimeUnit::Millisecond),
         DataType::Time32(TimeUnit::Second) | DataType::Time64(TimeUnit::Nanosecond) => {
             return wrong(

@@ -12,7 +12,7 @@ use crate::source::SourceConfig;
 /// The names, for error messages.
 const FORMATS: &[&str] = &["json", "debezium", "kv"];
 
-/// Returns the format of a source: the declared one, else JSON. Files of other kinds are read as lines of JSON.
+/// Returns the format of a source: the declared one, else JSON. Parquet and Arrow files are read as lines of JSON.
 ///
 /// # Errors
 /// [`Error::Config`] for an unknown name.

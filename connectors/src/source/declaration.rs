@@ -13,23 +13,23 @@ use arrow::datatypes::SchemaRef;
 pub struct SourceConfig {
     /// The table's name.
     pub name: String,
-    /// The kind of source: `NATS`, `FILE`, or a kind of file (`JSON`, `CSV`, `PARQUET`, `ARROW`).
+    /// The kind of source: `NATS`, `FILE` or a kind of file (`JSON`, `CSV`, `PARQUET`, `ARROW`).
     pub stored_as: String,
     /// `nats://host:port/STREAM`, a path, a folder, a glob, or `-`.
     pub location: String,
-    /// The project's folder: a path in `location` that is not absolute starts there.
+    /// The project's folder. Relative paths in `location` start there.
     pub folder: PathBuf,
-    /// `OPTIONS (...)`, merged with `alluvium.toml` and the environment; keys in lower case. Values may be secret.
+    /// `OPTIONS (...)`, merged with `alluvium.toml` and the environment. Keys are in lower case. Values may be secret.
     pub options: BTreeMap<String, String>,
-    /// Every declared column. Those named `_sequence _subject _timestamp _headers _payload` are filled from the message.
+    /// All declared columns. Those named `_sequence _subject _timestamp _headers _payload` are filled from the message.
     pub declared: SchemaRef,
-    /// Indexes into `declared`, rising: the columns to decode. Nothing is asked of the others.
+    /// The columns to decode: indexes into `declared`, ascending. The other columns are not read.
     pub columns: Vec<usize>,
-    /// Bounds of a micro-batch.
+    /// The limits of a micro-batch.
     pub limits: BatchLimits,
 }
 
-/// The names of the options only: values may be secret.
+/// Shows only the names of the options, since values may be secret.
 impl fmt::Debug for SourceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SourceConfig")

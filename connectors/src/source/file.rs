@@ -1,30 +1,31 @@
-//! Files as a source: JSON, CSV, Parquet and Arrow. One line or row, one event, numbered from 1 over all files in the order of their names.
+//! The source for files of JSON, CSV, Parquet and Arrow. Each line or row is one event. Events are numbered from 1 over all files in the
+//! order of their names.
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `location` | what `LOCATION` may say, and the files that it names now |
-//! | `declared` | what `STORED AS` and the options say that files hold |
-//! | `text`, `values` | the lines of a file that is compressed, an array, or printed over several lines |
-//! | `records`, `columns` | the lines of CSV; of Parquet and Arrow |
-//! | `lines` | where lines begin and end, and the last one before a byte |
-//! | `line_counts` | how many lines files hold |
-//! | `file_position` | how far files were read |
-//! | `chunk` | whole lines on their way to becoming a batch |
-//! | `follower` | the thread that reads files, and goes on as they grow |
-//! | `pipe` | the same of standard input |
+//! | `location` | parses `LOCATION` and lists the files that it names |
+//! | `declared` | the declared kind of the files |
+//! | `text`, `values` | the lines of a file that is compressed, a JSON array, or has values that span several lines |
+//! | `records`, `columns` | the lines of CSV files, and of Parquet and Arrow files |
+//! | `lines` | the parts of lines, and the last line before a byte |
+//! | `line_counts` | counts the lines of files |
+//! | `file_position` | the position in files |
+//! | `chunk` | turns whole lines into batches |
+//! | `follower` | the thread that reads files, and follows them as they grow |
+//! | `pipe` | the thread that reads standard input |
 //!
-//! Sequences hang on names: the files before the one being read must stay as they were when they were read. A file that
-//! appears among them, one that changes or goes is [`Error::StreamChanged`]; so is a last line that is not the one that was
-//! read. Files that come later in the order of names are read as they appear, and so are lines appended to the last file.
-//! Other changes to what has been read are not looked for.
+//! Sequences depend on the names of files. The files before the current one must not change after they were read: if one appears among
+//! them, changes or disappears, reading fails with [`Error::StreamChanged`]. It also fails if the last line read is no longer the same.
+//! Files that come later in the order of names are read when they appear, and so are lines appended to the last file. Other changes to
+//! text that was read are not detected.
 //!
-//! A file may be compressed with gzip or zstd, be one JSON array, hold objects that are printed over several lines, or be CSV, Parquet or Arrow.
-//! Then its lines are those that `text` makes of it, one for each value, record or row, and a file that grows is read from its start again to
-//! where reading was. A file that cannot be what it is declared as is refused, and those that are there are looked at before the first is read.
+//! A file may be compressed with gzip or zstd, be one JSON array, hold objects that span several lines, or be CSV, Parquet or Arrow. `text`
+//! then converts each value, record or row to a line. When such a file grows, it is read again from its start up to the position. A file
+//! that does not match its declared kind is refused. All existing files are checked before the first is read.
 //!
-//! A byte order mark at the start of a file is passed over. A blank line counts as a line and holds no event. What follows the
-//! last line end of a file is a line once a later file is there, at the end of standard input, or when it is one whole JSON
-//! object; only white space may then be appended to it before the next line end.
+//! A byte order mark at the start of a file is skipped. A blank line counts as a line but holds no event. Text after the last line end of a
+//! file is a line once a later file exists, at the end of standard input, or if it is one whole JSON object. After that, only white space
+//! may be appended to it before the next line end.
 
 mod chunk;
 mod columns;
@@ -63,7 +64,7 @@ use crate::source::position::Position;
 /// Every option.
 const KNOWN: &[&str] = &["delimiter", "format", "header", "quote"];
 
-/// A declared file, folder, glob or standard input. Clones share what is known of the lines that files hold.
+/// A declared file, folder, glob or standard input. Clones share the line counts of files.
 #[derive(Clone)]
 pub struct FileSource {
     config: Arc<SourceConfig>,
@@ -99,7 +100,7 @@ impl FileSource {
         }
         let location = Location::parse(&config)?;
         if location.holds_csv() {
-            // CSV has no other way to write NULL.
+            // An empty field is the only way to write NULL in CSV.
             config.options.entry("null_text".into()).or_default();
         }
         let decoder = Arc::new(Decoder::new(&config)?);

@@ -1,33 +1,33 @@
-//! What a payload says of a change: which row it is of, as JSON text, and what becomes of that row.
+//! Reads the change that a payload describes: the row, as JSON text, and what happens to it.
 
 use super::members::{Members, Target};
 use super::{depth, object, plain};
 use crate::decode::changes::{Changes, Shape};
 use crate::decode::fault::Fault;
 
-/// What is left of a row of which nothing is read but its key, which stands outside.
+/// The text of a deleted row whose key is in the message.
 const NO_ROW: &str = "{}";
 
-/// What a payload says.
+/// The change that a payload describes.
 pub(super) enum Change<'p> {
-    /// Nothing of a row.
+    /// No change of a row.
     Nothing,
-    /// The row is this one now.
+    /// Inserts or updates this row.
     Upsert(&'p str),
-    /// The row with this key is gone.
+    /// Deletes the row with the key of this row.
     Delete(&'p str),
-    /// A row has got another key: the first is gone, the second is there.
+    /// Changes the key of a row: deletes the first and inserts the second.
     Moved(&'p str, &'p str),
-    /// All rows are gone.
+    /// Deletes all rows.
     Truncate,
 }
 
-/// Finds out what payloads say.
+/// Reads the changes that payloads describe.
 pub(super) struct Changed {
     changes: Changes,
-    /// Of a payload: before, after, op, and what may be around them. Or the one that says that a row is gone.
+    /// The members of a payload to read: before, after, op, and the `payload` around them; or the one that marks a row as deleted.
     members: Members,
-    /// The columns of the key.
+    /// The key columns.
     key: Members,
 }
 
@@ -44,7 +44,7 @@ impl Changed {
         Changed { changes: changes.clone(), members, key: named(&key) }
     }
 
-    /// What a payload says.
+    /// Reads the change that a payload describes.
     pub(super) fn read<'p>(&mut self, payload: &'p str) -> Result<Change<'p>, Fault> {
         let is_empty = payload.len() <= 4 && matches!(payload.trim_ascii(), "" | "null");
         match &self.changes.shape {
@@ -92,12 +92,12 @@ impl Changed {
         }
     }
 
-    /// The values of the members that matter.
+    /// Returns the values of `members` in a payload.
     fn parts<'p>(&mut self, text: &'p str) -> Result<[Option<&'p str>; 4], Fault> {
         values(text, &mut self.members)
     }
 
-    /// Whether the key of a row has changed. Members that only one side has say nothing.
+    /// Checks whether the key of a row has changed. Ignores members that only one side has.
     fn is_moved(&mut self, before: &str, after: &str) -> Result<bool, Fault> {
         let [old, new] = [values(before, &mut self.key)?, values(after, &mut self.key)?];
         let moved = old.iter().zip(&new).any(|(old, new)| old.is_some() && new.is_some() && old != new);
@@ -126,7 +126,7 @@ fn is_gone(deleted: Option<&str>) -> Result<bool, Fault> {
     }
 }
 
-/// The values of up to four members of an object.
+/// Returns the values of up to four members of an object.
 fn values<'p>(text: &'p str, members: &mut Members) -> Result<[Option<&'p str>; 4], Fault> {
     let mut found = [None; 4];
     let mut each = |target: Target, raw: &'p str| {
@@ -142,7 +142,7 @@ fn values<'p>(text: &'p str, members: &mut Members) -> Result<[Option<&'p str>; 
     Ok(found)
 }
 
-/// What was done to a row.
+/// The operation on a row.
 enum Op {
     Upsert,
     Delete,
@@ -151,7 +151,7 @@ enum Op {
 }
 
 impl Op {
-    /// By the words of Debezium, Maxwell and others; where there is none, by the rows.
+    /// Parses the words of Debezium, Maxwell and others. Without a word, derives the operation from the rows that are present.
     fn of(op: Option<&str>, before: bool, after: bool) -> Option<Op> {
         let Some(word) = op.filter(|op| *op != "null") else {
             return match (before, after) {

@@ -1,6 +1,6 @@
-//! Payloads that tell of changes as rows: each a row of the table with its key, and what becomes of it in the column `_change`.
+//! Decodes payloads that describe changes. Each change becomes a row of the table, with the kind of change in the column `_change`.
 //!
-//! Of a row that is gone only the key is read: whatever else its payload says, or does not, is no fault.
+//! Only the key of a deleted row is read: other members of its payload may be missing or not fit.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::decode::changes::{Changes, KIND_COLUMN};
 use crate::decode::contract::{Format, Member, RowBuilder};
 use crate::decode::fault::{Faults, MemberFault};
 
-/// What becomes of a row, as the column `_change` says it.
+/// The kinds of change in the column `_change`.
 const UPSERT: i8 = 0;
 const DELETE: i8 = 1;
 const TRUNCATE: i8 = 2;
 
-/// JSON that tells of changes.
+/// The format for JSON that describes changes.
 #[derive(Debug)]
 pub(in crate::decode) struct ChangeFormat {
     changes: Changes,
@@ -59,22 +59,22 @@ impl Format for ChangeFormat {
 
 struct ChangedRows {
     changed: Changed,
-    /// The columns but `_change`.
+    /// The builder of all columns except `_change`.
     rows: Box<dyn RowBuilder>,
     /// The index of `_change` among the members.
     kind: usize,
-    /// Its index among the columns that are made; none where it is not.
+    /// The index of `_change` among the decoded columns; `None` if it is not decoded.
     kind_at: Option<usize>,
-    /// Of each member but `_change`: whether it is of the key.
+    /// Whether each member except `_change` is a key column.
     is_key: Vec<bool>,
     kinds: Vec<i8>,
-    /// Memory for the next payloads.
+    /// The faults of the current rows. The memory is reused.
     faults: Faults,
 }
 
 impl RowBuilder for ChangedRows {
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults) {
-        // Of each row: its payload, its text and what becomes of it.
+        // The payload, the text and the kind of change of each row.
         let mut rows: Vec<(usize, &[u8], i8)> = Vec::with_capacity(payloads.len());
         let mut failed = Vec::new();
         for (index, payload) in payloads.iter().enumerate() {

@@ -14,7 +14,7 @@ pub(super) struct Slot {
     nullable: bool,
     /// The JSON text that is read as NULL, in addition to `null`.
     null_text: Option<Box<str>>,
-    /// The text of a value that the writer did not know, without its quotes.
+    /// The text that stands for a value that the writer did not have, without quotes.
     unknown_text: Option<&'static str>,
     column: Box<dyn Column>,
     seen: Seen,
@@ -174,7 +174,7 @@ pub(super) enum Fit {
     Some,
 }
 
-/// Whether a value is just this text.
+/// Checks whether a value is exactly this text.
 #[inline]
 fn is_text(raw: &str, text: &str) -> bool {
     raw.len() == text.len() + 2 && raw.as_bytes().first() == Some(&b'"') && raw.get(1..raw.len() - 1) == Some(text)

@@ -1,5 +1,5 @@
-//! Rows of Arrow and Parquet files as lines: each becomes a JSON object with every column of the file, so that it is read by the rules of JSON.
-//! Nothing is lost: floats are written to the last digit, NaN and infinities as text, bytes as base64.
+//! Converts the rows of Arrow and Parquet files to lines. Each row becomes a JSON object with all columns of the file, and is decoded by
+//! the rules of JSON. Nothing is lost: floats are written with all digits, NaN and infinities as text, bytes as base64.
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
@@ -19,12 +19,12 @@ use super::records::write_text;
 /// Rows that are made to lines at once.
 const AT_ONCE: usize = 4096;
 
-/// Reads batches of rows as lines of one object each.
+/// Reads batches of rows as lines with one JSON object each.
 pub(super) struct Rows<I> {
     batches: I,
     /// Rows that are not made to lines yet.
     rest: Option<RecordBatch>,
-    /// Made of a batch and not yet given.
+    /// The converted batch. The first `given` bytes have been returned.
     output: Vec<u8>,
     given: usize,
 }
@@ -96,7 +96,7 @@ fn write_object(members: &Members<'_>, row: usize, json: &mut Vec<u8>) -> Result
     Ok(())
 }
 
-/// A column in the types that [`cell`] writes.
+/// Casts a column to a type that [`cell`] can write.
 fn written_as(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     let data_type = written_type(column.data_type());
     if data_type == *column.data_type() { Ok(Arc::clone(column)) } else { cast(column, &data_type) }
@@ -233,7 +233,7 @@ fn write_float(value: f64, json: &mut Vec<u8>) {
 }
 
 fn write_as(json: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
-    /// Texts of numbers and times, which hold nothing that JSON escapes.
+    /// Writes numbers and times, whose text needs no escapes in JSON.
     struct Bytes<'v>(&'v mut Vec<u8>);
     impl std::fmt::Write for Bytes<'_> {
         fn write_str(&mut self, text: &str) -> std::fmt::Result {
@@ -241,7 +241,7 @@ fn write_as(json: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
             Ok(())
         }
     }
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     let _ = Bytes(json).write_fmt(value);
 }
 

@@ -1,17 +1,17 @@
-//! What files are declared to hold: the kind that `STORED AS` or option `format` names, with the options of CSV.
+//! The declared kind of files, from `STORED AS` or option `format`, and the options of CSV.
 
 use std::sync::Arc;
 
 use crate::Error;
 use crate::source::declaration::SourceConfig;
 
-/// Options of CSV alone.
+/// The options that only CSV has.
 const OF_CSV: [&str; 3] = ["delimiter", "header", "quote"];
 
 /// Columns that are filled from the message, or say what a change is.
 const FROM_ELSEWHERE: [&str; 6] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload", "_change"];
 
-/// What the files of a source are declared to hold.
+/// The declaration of a source's files.
 #[derive(Debug, Clone)]
 pub(super) struct Declared {
     /// The source's name, for messages.
@@ -24,7 +24,7 @@ pub(super) struct Declared {
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// JSON, Parquet or Arrow, as the file's first bytes say.
+    /// JSON, Parquet or Arrow, detected by the file's first bytes.
     Any,
     Json,
     Csv(Dialect),
@@ -32,18 +32,18 @@ pub(super) enum Kind {
     Arrow,
 }
 
-/// How a CSV file is written.
+/// The dialect of a CSV file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
-    /// None: quotes are bytes like others.
+    /// The quote character. If `None`, quotes are ordinary characters.
     pub(super) quote: Option<u8>,
-    /// Whether the first record names the columns. Without it they are the declared ones, in their order.
+    /// Whether the first record names the columns. Otherwise they are the declared columns in order.
     pub(super) header: bool,
 }
 
 impl Declared {
-    /// Of a declaration.
+    /// Reads the declaration.
     ///
     /// # Errors
     /// [`Error::Config`] with the option concerned.
@@ -90,7 +90,7 @@ impl Declared {
         matches!(self.kind, Kind::Csv(_))
     }
 
-    /// Whether the files may hold JSON.
+    /// Checks whether the files may hold JSON.
     pub(super) fn is_json(&self) -> bool {
         matches!(self.kind, Kind::Any | Kind::Json)
     }

@@ -34,9 +34,9 @@ pub(super) struct Follower {
     later: VecDeque<String>,
     /// The length in bytes up to which the current file was read.
     seen: u64,
-    /// Whether the last line was taken without a line end.
+    /// Whether the last line was taken before its line end existed.
     open_line: bool,
-    /// How long the current file was when the text made of it was read to its end, with nothing left over.
+    /// The length of the current file when its converted text was last read to the end, with nothing left over.
     exhausted: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ impl Follower {
         let current = named.as_deref().unwrap_or(recorded);
         follower.sender.position.file = Some(Arc::from(current));
         let Ok(index) = files.binary_search_by(|file| file.as_str().cmp(current)) else {
-            return Err(follower.sender.changed(format!("{current}, in which reading was, is no longer there")));
+            return Err(follower.sender.changed(format!("the current file {current} no longer exists")));
         };
         let before = &files[..index];
         let lines = counts.lines_of_passed(&follower.location, before)?;
@@ -86,7 +86,7 @@ impl Follower {
         Ok(follower)
     }
 
-    /// Checks that files can be what they are declared as, before anything of them is read.
+    /// Checks that files match their declared kind, before any of them is read.
     fn check(&self, files: &[String]) -> Result<(), Error> {
         files.iter().try_for_each(|file| self.location.open(file).map(|_| ()))
     }
@@ -160,7 +160,7 @@ impl Follower {
         }
         let length = fs::metadata(self.location.path(current)).ok().filter(|_| there).map(|metadata| metadata.len());
         match length {
-            None => Err(self.sender.changed(format!("{current}, in which reading is, is gone"))),
+            None => Err(self.sender.changed(format!("the current file {current} is gone"))),
             Some(length) => Ok(length != self.seen || !self.later.is_empty()),
         }
     }
@@ -184,7 +184,7 @@ impl Follower {
         }
     }
 
-    /// The same before there is a file.
+    /// Reports the end, and waits until there is a first file.
     fn wait_for_first(&mut self) -> Result<(), Stop> {
         tracing::warn!(source = self.sender.source_name(), location = %self.location, "no file matches LOCATION yet");
         self.sender.caught_up()?;
@@ -203,11 +203,11 @@ impl Follower {
         Ok(())
     }
 
-    /// The current file, its last line before the position reached being the one that was read.
+    /// Opens the current file again. Checks that its last line before the position is the one that was read.
     fn reopen(&mut self, current: &str) -> Result<Text, Error> {
         let mut text = match self.location.open(current) {
             Err(Error::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(self.sender.changed(format!("{current}, in which reading is, is gone")));
+                return Err(self.sender.changed(format!("the current file {current} is gone")));
             }
             opened => opened?,
         };
@@ -231,7 +231,7 @@ impl Follower {
         Ok(text)
     }
 
-    /// Reads the current file to its end. What no line end follows is taken where `ended`, or where it is one whole object.
+    /// Reads the current file to its end. Takes a last line without a line end if `ended` or if it is one whole JSON object.
     fn read(&mut self, current: &str, ended: bool) -> Result<(), Stop> {
         let path = self.location.path(current);
         if self.exhausted.is_some() && fs::metadata(&path).is_ok_and(|metadata| Some(metadata.len()) == self.exhausted) {
@@ -240,7 +240,10 @@ impl Follower {
         let mut text = self.reopen(current)?;
         let (plain, length, byte) = (text.is_plain(), text.file_length, self.sender.position.byte);
         let Some(mut file) = text.reader_at(byte)? else {
-            return Err(self.sender.changed(format!("{current} ends before byte {byte} of its text, which was read")).into());
+            return Err(self
+                .sender
+                .changed(format!("the text of {current} ends before byte {byte}, up to which it was read"))
+                .into());
         };
         let mut buffer = self.sender.buffer();
         loop {
@@ -284,7 +287,8 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether the last record of a CSV file, which no line end follows, may be taken for whole: nothing is written to the file for a while.
+    /// Whether the last record of a CSV file, which no line end follows, may be taken for whole: nothing is written to the file for a
+    /// while.
     fn rests(&self, path: &std::path::Path, length: u64, tail: &[u8]) -> Result<bool, Stop> {
         if tail.is_empty() || self.open_line || !self.location.holds_csv() {
             return Ok(false);

@@ -31,7 +31,7 @@ pub(super) struct LineCounts {
 }
 
 impl LineCounts {
-    /// The lines of all files as a reader numbers them that has read all of them.
+    /// Returns the number of lines that a reader finds in all files.
     pub(super) fn lines_of(&self, location: &Location, files: &[String]) -> Result<u64, Error> {
         let counts = self.count(location, files)?;
         let mut lines = 0;
@@ -45,7 +45,7 @@ impl LineCounts {
         Ok(lines)
     }
 
-    /// The lines of files that others come after.
+    /// Returns the number of lines of files that other files follow.
     pub(super) fn lines_of_passed(&self, location: &Location, files: &[String]) -> Result<u64, Error> {
         let counts = self.count(location, files)?;
         Ok(counts.iter().map(|counted| counted.line_ends + u64::from(counted.tail < counted.bytes)).sum())
@@ -79,7 +79,7 @@ impl LineCounts {
     }
 }
 
-/// Counts what lies after what was counted before; all, where the file has become shorter, or is not plain and has changed its length.
+/// Continues a count. Counts the whole file again if it has become shorter, or if it is not plain and its length has changed.
 fn count_on(mut counted: Counted, location: &Location, file: &str) -> Result<Counted, Error> {
     let mut text = location.open(file)?;
     let path = text.path().to_owned();

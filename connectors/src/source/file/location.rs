@@ -1,7 +1,7 @@
-//! `LOCATION` of a file source: what it may say, and the files that it names at a moment, in the order of their names.
+//! Parses `LOCATION` of a file source, and lists the files that it names, in the order of their names.
 //!
-//! A file is known by its path from the project's folder on, or by its whole path where `LOCATION` is absolute: never by the folder that the
-//! program was started in.
+//! The name of a file is its path relative to the project's folder, or its whole path if `LOCATION` is absolute. It never depends on the
+//! working directory of the program.
 
 use std::fmt;
 use std::fs;
@@ -16,11 +16,11 @@ use crate::Error;
 use crate::durable::io_error;
 use crate::source::declaration::SourceConfig;
 
-/// Where the files are, and what they are declared as.
+/// The location and the declared kind of the files.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     source_name: String,
-    /// Where names of files start that are not absolute.
+    /// The folder in which relative names of files start.
     folder: PathBuf,
     text: String,
     kind: Kind,
@@ -53,7 +53,7 @@ struct Glob {
 const PATTERN: [char; 4] = ['*', '?', '[', '{'];
 
 impl Location {
-    /// Checks the text; a pattern must be one.
+    /// Parses the text. A pattern must be valid.
     pub(super) fn parse(config: &SourceConfig) -> Result<Location, Error> {
         let source_name = &config.name;
         let text = plainly(&config.location);
@@ -92,12 +92,12 @@ impl Location {
         Ok(Location { source_name: source_name.clone(), folder: config.folder.clone(), text: text.to_owned(), kind, declared })
     }
 
-    /// Whether the files are declared as CSV.
+    /// Checks whether the files are declared as CSV.
     pub(super) fn holds_csv(&self) -> bool {
         self.declared.is_csv()
     }
 
-    /// Where a file of that name lies.
+    /// Returns the path of a file by its name.
     pub(super) fn path(&self, file: &str) -> PathBuf {
         self.folder.join(file)
     }
@@ -110,8 +110,8 @@ impl Location {
         Text::open(self.path(file), &self.declared)
     }
 
-    /// The name among `files` of a file that a position calls by another path: earlier releases wrote the path from the folder that the program
-    /// was started in.
+    /// Returns the name in `files` of the file that a position names `recorded`. Earlier releases recorded the path relative to the working
+    /// directory of the program.
     pub(super) fn name_of(&self, recorded: &str, files: &[String]) -> Option<String> {
         if files.iter().any(|file| file == recorded) {
             return Some(recorded.to_owned());
@@ -125,15 +125,15 @@ impl Location {
         matches!(self.kind, Kind::Stdin)
     }
 
-    /// The files that are there now, in the order of their names, hidden ones left out.
+    /// Returns the existing files in the order of their names, without hidden ones.
     ///
     /// # Errors
-    /// [`Error::Config`] where there is no such file or folder; [`Error::Io`].
+    /// [`Error::Config`] if the file or folder does not exist; [`Error::Io`].
     pub(super) fn files(&self) -> Result<Vec<String>, Error> {
         let mut files = Vec::new();
         match &self.kind {
             Kind::Stdin => {}
-            // A file may be called as a pattern is written.
+            // The name of a file can look like a pattern.
             Kind::Glob(_) if self.path(&self.text).is_file() => files.push(self.text.clone()),
             Kind::Glob(glob) => {
                 self.is_there(&glob.folder)?;
@@ -168,7 +168,7 @@ impl Location {
         })
     }
 
-    /// Where a path of `LOCATION` leads.
+    /// Returns the actual path of a path in `LOCATION`.
     fn real(&self, path: &Path) -> PathBuf {
         let path = self.folder.join(path);
         if path.as_os_str().is_empty() { PathBuf::from(".") } else { path }

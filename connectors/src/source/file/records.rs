@@ -1,5 +1,5 @@
-//! CSV records as lines: each becomes a JSON object of texts, with the names of the header. A record with more or fewer fields than the header
-//! becomes an array, which the decoder refuses.
+//! CSV records as lines: each becomes a JSON object of texts, with the names of the header. A record with more or fewer fields than the
+//! header becomes an array, which the decoder refuses.
 //!
 //! A record that no line end follows is given without a line end too; one whose quotes are open, without its closing bracket.
 
@@ -10,10 +10,10 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 use super::declared::Dialect;
 use super::lines;
 
-/// Bytes of lines that are made at once.
+/// The number of bytes of lines to convert at once.
 const MADE: usize = 64 << 10;
 
-/// Reads CSV as lines of one object each.
+/// Reads CSV as lines with one JSON object each.
 pub(super) struct Records<R> {
     reader: Reader<Ending<R>>,
     /// `"name":` of each column.
@@ -25,7 +25,7 @@ pub(super) struct Records<R> {
     open: Option<u8>,
     /// The last line has no line end yet.
     unended: bool,
-    /// Made of records and not yet given.
+    /// The converted records. The first `given` bytes have been returned.
     output: Vec<u8>,
     given: usize,
 }
@@ -89,7 +89,7 @@ impl<R: Read> Read for Ending<R> {
 }
 
 impl<R: Read> Records<R> {
-    /// `columns`: the names where there is no header.
+    /// Creates the reader. `columns` are the names if there is no header.
     pub(super) fn new(input: R, dialect: Dialect, columns: &[String]) -> Records<R> {
         let names = if dialect.header { Vec::new() } else { columns.iter().map(|name| named(name.as_bytes())).collect() };
         Records {
@@ -104,7 +104,7 @@ impl<R: Read> Records<R> {
         }
     }
 
-    /// Makes lines of the next records.
+    /// Converts the next records to lines.
     fn make(&mut self) -> io::Result<()> {
         self.output.clear();
         self.given = 0;
@@ -145,7 +145,7 @@ impl<R: Read> Read for Records<R> {
     }
 }
 
-/// The fields of the first record of a text that begins so; none where it has none.
+/// Returns the fields of the first record, given the beginning of a text. Returns `None` if there is no record.
 pub(super) fn first_record(head: &[u8], dialect: Dialect) -> Option<Vec<String>> {
     let mut record = ByteRecord::new();
     let read = reader(head, dialect).read_byte_record(&mut record).ok()?;
@@ -188,7 +188,7 @@ fn write(names: &[Vec<u8>], record: &ByteRecord, line: &mut Vec<u8>) -> u8 {
     if whole { b'}' } else { b']' }
 }
 
-/// A text as JSON writes it. Bytes that are not UTF-8 stay, for the decoder to refuse.
+/// Writes a text as a JSON string. Bytes that are not UTF-8 are kept, so that the decoder refuses them.
 pub(super) fn write_text(text: &[u8], json: &mut Vec<u8>) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     json.push(b'"');

@@ -1,8 +1,8 @@
-//! What a file's bytes are as lines of events: its own lines, or, where it is compressed, one JSON array, printed over several lines, CSV, Parquet
-//! or Arrow, the lines that are made of it. The text of a file that is not plain is made anew from its first byte each time.
+//! Reads a file as lines of events. A plain file has its own lines. The text of a file that is compressed, a JSON array, has values that
+//! span several lines, or is CSV, Parquet or Arrow is converted to lines, from its first byte each time.
 //!
-//! Which it is, the declaration and the beginning of the file tell, and go on telling as the file grows. A file that cannot be what it is
-//! declared as is refused when it is opened.
+//! The declaration and the beginning of the file decide which kind it is, so the kind does not change as the file grows. A file that does
+//! not match its declared kind is refused when it is opened.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -24,7 +24,7 @@ const HEAD: usize = 64 << 10;
 /// The number of bytes to skip at once.
 const SKIPPED: usize = 256 << 10;
 
-/// How a file is packed.
+/// How a file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Packed {
     Not,
@@ -32,16 +32,16 @@ enum Packed {
     Zstd,
 }
 
-/// What a file holds, once it is unpacked.
+/// The content of a file after decompression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Content {
     /// Events are lines.
     Lines,
-    /// Events are JSON values wherever lines end, or the elements of an array.
+    /// Events are JSON values regardless of line ends, or the elements of an array.
     Values,
-    /// Events are the records of CSV; the names where there is no header.
+    /// Events are the records of a CSV file. Holds the names of the columns for a file without a header.
     Records(Dialect, Arc<[String]>),
-    /// Events are the rows of a Parquet file, so many.
+    /// Events are the rows of a Parquet file. Holds their number.
     Parquet(u64),
     /// Events are the rows of an Arrow IPC file.
     ArrowFile,
@@ -51,7 +51,7 @@ enum Content {
 
 /// An open file and its text.
 pub(super) struct Text {
-    /// Of the file when it was opened, in bytes of the file.
+    /// The length of the file in bytes when it was opened.
     pub(super) file_length: u64,
     path: PathBuf,
     packed: Packed,
@@ -60,10 +60,10 @@ pub(super) struct Text {
 }
 
 impl Text {
-    /// Opens a file and finds out how it holds its events.
+    /// Opens a file and detects how it holds its events.
     ///
     /// # Errors
-    /// The disk's; [`Error::Config`] for a file that cannot be what it is declared as.
+    /// [`Error::Io`]; [`Error::Config`] for a file that does not match its declared kind.
     pub(super) fn open(path: PathBuf, declared: &Declared) -> Result<Text, Error> {
         let mut file = File::open(&path).map_err(io_error("opening", &path))?;
         let file_length = file.metadata().map_err(io_error("looking at", &path))?.len();
@@ -82,7 +82,7 @@ impl Text {
         Ok(text)
     }
 
-    /// What a file holds that begins so.
+    /// Determines the content of a file by its beginning.
     fn content_of(&self, head: &[u8], declared: &Declared) -> Result<Content, Error> {
         let refused = |what: String, help: &str| Error::Config {
             message: format!("source {}: {} {what}", declared.source_name, self.path.display()),
@@ -125,23 +125,23 @@ impl Text {
         }
     }
 
-    /// The beginning of what a packed file holds.
+    /// Returns the beginning of a compressed file's content.
     fn head_unpacked(&mut self) -> Result<Vec<u8>, Error> {
         let path = self.path.clone();
         head_of(self.bytes()?, &path)
     }
 
-    /// Where the file lies.
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file's bytes are the text.
+    /// Checks whether the text is the file's bytes, unchanged.
     pub(super) fn is_plain(&self) -> bool {
         self.packed == Packed::Not && self.content == Content::Lines
     }
 
-    /// How many lines the text has, where the file says it.
+    /// Returns the number of lines of the text, if the file's metadata holds it.
     pub(super) fn rows(&self) -> Option<u64> {
         match self.content {
             Content::Parquet(rows) => Some(rows),
@@ -149,7 +149,7 @@ impl Text {
         }
     }
 
-    /// The text from its first byte on.
+    /// Reads the text from its first byte on.
     fn reader(&mut self) -> Result<Box<dyn Read + '_>, Error> {
         let damaged =
             |error: &dyn std::fmt::Display, path: &Path| Error::Corrupt { path: path.to_owned(), message: error.to_string() };
@@ -166,10 +166,10 @@ impl Text {
         })
     }
 
-    /// The text from a byte on; none where it ends before.
+    /// Reads the text from a byte on. Returns `None` if the text ends before it.
     ///
     /// # Errors
-    /// The disk's; [`Error::Corrupt`] where it cannot be unpacked.
+    /// [`Error::Io`]; [`Error::Corrupt`] if the file cannot be decompressed.
     pub(super) fn reader_at(&mut self, byte: u64) -> Result<Option<Box<dyn Read + '_>>, Error> {
         let path = self.path.clone();
         if self.is_plain() {
@@ -206,7 +206,7 @@ impl Text {
         }
     }
 
-    /// The file's bytes, unpacked, from the first on.
+    /// Reads the decompressed bytes of the file from the first on.
     fn bytes(&mut self) -> Result<Box<dyn Read + '_>, Error> {
         self.file.seek(SeekFrom::Start(0)).map_err(io_error("reading", &self.path))?;
         Ok(match self.packed {
@@ -231,7 +231,7 @@ impl Text {
     }
 }
 
-/// An error of reading a text: one that is not plain and cannot be read is damaged.
+/// Converts an error of reading a text. A file that is not plain and cannot be converted is damaged.
 pub(super) fn unreadable(error: io::Error, path: &Path, plain: bool) -> Error {
     match error.kind() {
         _ if plain => io_error("reading", path)(error),
@@ -269,12 +269,12 @@ fn holds_values(head: &[u8]) -> bool {
     }
 }
 
-/// What to do about a file of another kind.
+/// The hint for a file of another kind.
 const DECLARE: &str = "write STORED AS JSON, CSV, PARQUET or ARROW as the files are, or leave the file out by a pattern";
-/// What to do about a file that is being written.
+/// The hint for a file that is still being written.
 const RENAME: &str = "write a file under a name that begins with a point, and rename it when it is whole";
 
-/// Files that begin with these bytes are of a kind that holds no JSON and no CSV.
+/// The first bytes of files that are neither JSON nor CSV.
 const OTHER_KINDS: [(&[u8], &str); 7] = [
     (b"PAR1", "is a Parquet file"),
     (b"ARROW1", "is an Arrow file"),
@@ -289,7 +289,7 @@ fn other_kind(head: &[u8]) -> Option<String> {
     OTHER_KINDS.iter().find(|(bytes, _)| head.starts_with(bytes)).map(|(_, what)| (*what).to_owned())
 }
 
-/// Why a text that begins so holds no JSON; none where it may. One line that is none proves nothing.
+/// Returns why a text with this beginning cannot be JSON, or `None` if it may be. A single line that is not JSON proves nothing.
 fn cannot_be_json(head: &[u8]) -> Option<String> {
     let text = super::lines::without_mark(head);
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
@@ -302,7 +302,7 @@ fn cannot_be_json(head: &[u8]) -> Option<String> {
     })
 }
 
-/// Why a text that begins so is not that CSV; none where it may be.
+/// Returns why a text with this beginning cannot be CSV of this dialect, or `None` if it may be.
 fn cannot_be_csv(head: &[u8], dialect: Dialect, columns: &[String]) -> Option<String> {
     if let Some(what) = other_kind(head) {
         return Some(what);
@@ -318,7 +318,7 @@ fn cannot_be_csv(head: &[u8], dialect: Dialect, columns: &[String]) -> Option<St
         .then(|| format!("has a header that names no declared column: {:?}", excerpt(first)))
 }
 
-/// The beginning of a line.
+/// Returns the beginning of a line.
 fn excerpt(line: &[u8]) -> String {
     String::from_utf8_lossy(line).chars().take(60).collect()
 }

@@ -1,5 +1,5 @@
-//! Decimals as Debezium and Kafka Connect write them: text is base64 of the unscaled value, its most significant byte first, with the scale of
-//! the column; an object has a scale of its own. Numbers are read as they are written.
+//! Decimals as Debezium and Kafka Connect write them. Text is the base64 of the big-endian unscaled value, with the scale of the column. An
+//! object has its own scale. Numbers are read as written.
 
 use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, i256};
 use base64::Engine;
@@ -10,17 +10,17 @@ use super::scalar::primitive;
 use super::{Column, number, text};
 use crate::decode::fault::Refusal;
 
-/// Bytes of the largest unscaled value.
+/// The maximum size of an unscaled value in bytes.
 const LARGEST: usize = 32;
 
-/// A value that has its scale beside it.
+/// A value with its own scale.
 #[derive(Deserialize)]
 struct Scaled<'a> {
     scale: i32,
     value: &'a str,
 }
 
-/// A column of decimals; none for other types.
+/// Creates a column for a decimal type; returns `None` for other types.
 pub(in crate::decode::json) fn make_unscaled(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
     match *data_type {
         DataType::Decimal128(precision, scale) => {
@@ -39,7 +39,7 @@ pub(in crate::decode::json) fn make_unscaled(data_type: &DataType, capacity: usi
     }
 }
 
-/// The number that a value in this form stands for; none where it is a number already.
+/// Converts a value in this form to the text of a number. Returns `None` if it is a JSON number.
 fn written(raw: &str, scale: i8) -> Result<Option<String>, Refusal> {
     if raw.starts_with('{') {
         let Scaled { scale, value } = serde_json::from_str(raw).map_err(|_| Refusal::WrongType)?;

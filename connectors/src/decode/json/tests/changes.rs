@@ -1,11 +1,11 @@
-//! Changes of rows: as Debezium writes them, as others do, and as rows that come and go.
+//! Changes of rows as Debezium and others write them, and as plain rows.
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int8Type, TimeUnit};
 
 use super::*;
 
-/// A source of changes with these options and columns, and the column of kinds behind them.
+/// A source of changes with these options and columns, followed by the column `_change`.
 fn of(options: &[(&str, &str)], mut fields: Vec<Field>) -> SourceConfig {
     fields.push(Field::new("_change", DataType::Int8, false));
     let columns = (0..fields.len()).collect();
@@ -17,7 +17,7 @@ fn customers() -> Vec<Field> {
     vec![Field::new("id", DataType::Int64, false), Field::new("name", DataType::Utf8, false)]
 }
 
-/// Sequence, kind and the other columns of each row, then the dead letters' kinds by sequence and what does not fit.
+/// The sequence, kind and other columns of each row, then the kinds of dead letters by sequence, then the values that do not fit.
 fn read(config: SourceConfig, bodies: &[&str]) -> (Vec<String>, Vec<String>) {
     let decoder = Decoder::new(&config).unwrap();
     let messages = bodies.iter().enumerate().map(|(index, body)| Message {
@@ -35,7 +35,7 @@ fn read(config: SourceConfig, bodies: &[&str]) -> (Vec<String>, Vec<String>) {
     let shown: Vec<_> = others.iter().map(|column| ArrayFormatter::try_new(column, &format).unwrap()).collect();
     let line = |row: usize| {
         let kind = ["upsert", "delete", "truncate"][kinds.value(row) as usize];
-        // Of a row that is gone only the key is read.
+        // Only the key of a deleted row is read.
         let read = if kind == "upsert" { shown.len() } else { 1 };
         let values: Vec<_> = shown[..read].iter().map(|values| values.value(row).to_string()).collect();
         format!("{} {kind} {}", decoded.sequences.value(row), values.join(" "))
@@ -56,7 +56,7 @@ fn debezium_tells_of_rows() {
             r#"{"before":null,"after":{"id":1,"name":"a"},"source":{"snapshot":"true"},"op":"r","ts_ms":1}"#,
             r#"{"schema":{"type":"struct"},"payload":{"before":null,"after":{"id":2,"name":"b"},"op":"c"}}"#,
             r#"{"before":null,"after":{"id":1,"name":"c"},"op":"u"}"#,
-            // Of a row that is gone the database may send its key alone.
+            // The database may send only the key of a deleted row.
             r#"{"before":{"id":2,"name":null},"after":null,"op":"d"}"#,
             "",
             "null",
@@ -158,7 +158,7 @@ fn others_name_their_members_otherwise() {
     let composite = [&maxwell[..1], &[("key", "id, name")], &maxwell[2..]].concat();
     let (_, letters) = read(of(&composite, customers()), &[r#"{"type":"update","data":{"id":2,"name":"b"},"old":{"id":1}}"#]);
     assert_eq!(letters, ["1 not_a_change"], "of the old key a part is missing");
-    // Without a word for what was done the rows say it.
+    // Without an operation, the rows decide.
     let (rows, _) = read(
         of(&[("envelope", "change"), ("key", "id")], customers()),
         &[r#"{"after":{"id":1,"name":"a"}}"#, r#"{"before":{"id":1}}"#],

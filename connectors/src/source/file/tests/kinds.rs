@@ -1,4 +1,4 @@
-//! CSV, Parquet and Arrow files; files that are not what they are declared as; files known by their path from the project on.
+//! CSV, Parquet and Arrow files; files that do not match their declared kind; names of files relative to the project's folder.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::File;
@@ -23,7 +23,7 @@ async fn read_kind(config: SourceConfig) -> Seen {
     seen
 }
 
-/// Reads in batches of each size, and on from each position.
+/// Reads in batches of several sizes, and resumes from each position.
 async fn check_kind(stored_as: &str, location: &str, options: &[(&str, &str)], rows: &[(u64, i64)]) {
     for max_events in [1, 2, 3, 1000] {
         let whole = read_kind(kind(stored_as, location, max_events, options)).await;
@@ -73,7 +73,7 @@ async fn bad_records_of_csv_are_dead_letters_and_empty_fields_are_null() {
     let folder = TempDir::new().unwrap();
     let file = write(&folder, "a.csv", "n,t\n0,x\nmany,x\n2\n,x\n4,x\n");
     let seen = read_kind(kind("CSV", &file, 10, &[])).await;
-    // What does not fit and what is NULL both stand as 0 in the values.
+    // The values hold 0 both for NULL and for a value that does not fit.
     assert_eq!(seen.rows, [(1, 0), (2, 0), (4, 0), (5, 4)]);
     let letters: Vec<_> = seen.letters.iter().map(|letter| (letter.sequence, letter.kind)).collect();
     assert_eq!(letters, [(2, "wrong_type"), (3, "not_csv")]);
@@ -138,7 +138,7 @@ async fn a_file_that_cannot_be_what_it_is_declared_as_is_refused_before_anything
         ("PARQUET", "a.csv", "is not a Parquet file"),
         ("FILE", "half.parquet", "is no whole Parquet file"),
         ("ARROW", "a.parquet", "is not an Arrow IPC file"),
-        // The first file is what it is declared as.
+        // The first file matches its declared kind.
         ("JSON", "a.*", "a.csv holds no JSON"),
     ] {
         let source = FileSource::new(kind(stored_as, &at(file), 10, &[])).unwrap();
@@ -167,7 +167,7 @@ async fn a_file_is_known_by_its_path_from_the_project_on() {
     fs::create_dir(folder.path().join("in")).unwrap();
     write(&folder, "in/a", &lines(0..2));
     write(&folder, "in/b", &lines(2..4));
-    // As an earlier release read it, which knew files by the path from where the program was started.
+    // A position of an earlier release, which named files relative to the working directory.
     for (from, location) in [
         ("", path(&folder).to_owned() + "/in"),
         ("", path(&folder).to_owned() + "/./in"),
