@@ -8,7 +8,8 @@ use crate::describe::{cost, reasons, state, summary};
 use crate::plan::Class;
 
 /// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `I` semi join, `T` first rows,
-/// `R` ranks, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute. A `-` follows an insert-only node.
+/// `R` ranks, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute. A `-` follows an
+/// insert-only node.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
@@ -19,6 +20,7 @@ fn shape(node: &Node) -> String {
         Op::Semi { .. } => "I",
         Op::Top { .. } => "T",
         Op::Ranks { .. } => "R",
+        Op::Repeats { .. } => "C",
         Op::Sessions { .. } => "O",
         Op::Watermark { .. } => "B",
         Op::Keyed { .. } => "K",
