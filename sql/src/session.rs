@@ -6,12 +6,12 @@ mod declared_zones;
 mod distinct;
 mod filters;
 pub(crate) mod functions;
-mod join_properties;
 mod lost_sorts;
 mod operators;
 mod shifts;
 mod standard;
 mod syntax;
+mod unordered;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,9 +36,9 @@ use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
 use self::distinct::DistinctKeepsTypes;
 use self::filters::FiltersStayAboveOneRow;
-use self::join_properties::JoinsPromiseNoOrder;
 use self::lost_sorts::LostSortsComeBack;
 use self::operators::Operators;
+use self::unordered::PromiseNoOrder;
 use crate::time_windows::TimeWindows;
 
 /// Returns the configuration under which every plan of Alluvium is made and run.
@@ -100,7 +100,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let mut physical = PhysicalOptimizer::new().rules;
     // The rule swaps columns when it answers a nested aggregate from statistics, and the query fails.
     physical.retain(|rule| rule.name() != "aggregate_statistics");
-    physical.insert(0, Arc::new(JoinsPromiseNoOrder));
+    physical.insert(0, Arc::new(PromiseNoOrder));
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
     physical.insert(check, Arc::new(LostSortsComeBack));
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];

@@ -1,9 +1,14 @@
-//! Makes joins promise nothing about the order of their rows.
+//! Makes joins and grouping sets promise nothing about the order of their rows.
 //!
 //! DataFusion 55 derives properties of a join's rows from those of its inputs, and leaves out sorts that then seem needless. Two of
 //! these conclusions are wrong. A column that is constant on the null-supplying side of an outer join can also be NULL after it. The
 //! order of the side that is not preserved is lost if keys repeat (its issue 25052). `ORDER BY`, ranks and top n then come out
-//! wrong. So each join is put below a node that passes its rows on and claims no order, constants or equalities.
+//! wrong.
+//!
+//! An aggregate over grouping sets claims the order of its input, though the keys that a set leaves out are NULL. An aggregate above it
+//! then takes its input for sorted, and returns a group more than once.
+//!
+//! So each of them is put below a node that passes its rows on and claims no order, constants or equalities.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,6 +21,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
@@ -23,11 +29,11 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 
-/// Puts every join below an [`Unordered`]. Runs before all rules that look at order.
+/// Puts every join, and every aggregate over grouping sets, below an [`Unordered`]. Runs before all rules that look at order.
 #[derive(Debug)]
-pub(super) struct JoinsPromiseNoOrder;
+pub(super) struct PromiseNoOrder;
 
-impl PhysicalOptimizerRule for JoinsPromiseNoOrder {
+impl PhysicalOptimizerRule for PromiseNoOrder {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let replaced = plan.transform_up(|plan| {
             let is_join = plan.is::<HashJoinExec>()
@@ -35,7 +41,8 @@ impl PhysicalOptimizerRule for JoinsPromiseNoOrder {
                 || plan.is::<CrossJoinExec>()
                 || plan.is::<SortMergeJoinExec>()
                 || plan.is::<PiecewiseMergeJoinExec>();
-            Ok(if is_join {
+            let has_grouping_sets = plan.downcast_ref::<AggregateExec>().is_some_and(|exec| exec.group_expr().has_grouping_set());
+            Ok(if is_join || has_grouping_sets {
                 Transformed::yes(Arc::new(Unordered::over(plan)) as Arc<dyn ExecutionPlan>)
             } else {
                 Transformed::no(plan)
@@ -45,7 +52,7 @@ impl PhysicalOptimizerRule for JoinsPromiseNoOrder {
     }
 
     fn name(&self) -> &'static str {
-        "joins_promise_no_order"
+        "promise_no_order"
     }
 
     fn schema_check(&self) -> bool {
