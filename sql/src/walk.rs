@@ -46,6 +46,35 @@ pub(crate) fn walk(node: &mut impl VisitMut, rewrite: &mut dyn Rewrite) -> Step 
     node.visit(&mut Walk(rewrite))
 }
 
+/// Calls `expression` for each expression of a node, after what it holds, but for none in a subquery: names in there may mean other columns.
+pub(crate) fn walk_outside_subqueries(node: &mut impl VisitMut, expression: &mut dyn FnMut(&mut Expr)) {
+    let _ = walk(node, &mut OutsideSubqueries { depth: 0, expression });
+}
+
+struct OutsideSubqueries<'a> {
+    depth: usize,
+    expression: &'a mut dyn FnMut(&mut Expr),
+}
+
+impl Rewrite for OutsideSubqueries<'_> {
+    fn before_query(&mut self, _: &mut Query) -> Step {
+        self.depth += 1;
+        Step::Continue(())
+    }
+
+    fn after_query(&mut self, _: &mut Query) -> Step {
+        self.depth -= 1;
+        Step::Continue(())
+    }
+
+    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+        if self.depth == 0 {
+            (self.expression)(expression);
+        }
+        Step::Continue(())
+    }
+}
+
 struct Walk<'a>(&'a mut dyn Rewrite);
 
 impl VisitorMut for Walk<'_> {

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName, Query, Select,
-    SelectItem,
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Select, SelectItem,
 };
 
 use super::name::normalized;
-use crate::walk::{Rewrite, Step, walk};
+use super::pieces::coalesce;
+use crate::walk::{Rewrite, Step, walk, walk_outside_subqueries};
 
 /// Aggregates that people write over one column in several types. Others are refused as DataFusion refuses them.
 const AGGREGATES: [&str; 12] =
@@ -20,31 +20,31 @@ type Calls = BTreeMap<String, BTreeSet<(bool, String)>>;
 
 /// Tells apart the calls of a SELECT that differ in casts only.
 pub(super) fn tell_apart(select: &mut Select) {
-    let mut found = Found { calls: Calls::new(), depth: 0 };
+    let mut calls = Calls::new();
     for item in &select.projection {
-        let _ = walk(&mut item.clone(), &mut found);
+        walk_outside_subqueries(&mut item.clone(), &mut |expression| collect(expression, &mut calls));
     }
     for condition in [&select.having, &select.qualify].into_iter().flatten() {
-        let _ = walk(&mut condition.clone(), &mut found);
+        walk_outside_subqueries(&mut condition.clone(), &mut |expression| collect(expression, &mut calls));
     }
-    found.calls.retain(|_, texts| texts.len() > 1);
-    if found.calls.is_empty() {
+    calls.retain(|_, texts| texts.len() > 1);
+    if calls.is_empty() {
         return;
     }
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expression) = item {
             let alias = Ident::with_quote('"', expression.to_string());
             let mut apart = expression.clone();
-            let _ = walk(&mut apart, &mut Apart { calls: &found.calls, depth: 0 });
+            walk_outside_subqueries(&mut apart, &mut |expression| set_apart(expression, &calls));
             if apart != *expression {
                 *item = SelectItem::ExprWithAlias { expr: apart, alias };
             }
         } else {
-            let _ = walk(item, &mut Apart { calls: &found.calls, depth: 0 });
+            walk_outside_subqueries(item, &mut |expression| set_apart(expression, &calls));
         }
     }
     for condition in [&mut select.having, &mut select.qualify].into_iter().flatten() {
-        let _ = walk(condition, &mut Apart { calls: &found.calls, depth: 0 });
+        walk_outside_subqueries(condition, &mut |expression| set_apart(expression, &calls));
     }
 }
 
@@ -73,64 +73,27 @@ fn aggregates(call: &Function) -> bool {
     call.over.is_some() || name.is_some_and(|name| AGGREGATES.contains(&name.as_str()))
 }
 
-struct Found {
-    calls: Calls,
-    /// How many subqueries are around: what stands in them is in another SELECT.
-    depth: usize,
-}
-
-impl Rewrite for Found {
-    fn before_query(&mut self, _: &mut Query) -> Step {
-        self.depth += 1;
-        Step::Continue(())
-    }
-
-    fn after_query(&mut self, _: &mut Query) -> Step {
-        self.depth -= 1;
-        Step::Continue(())
-    }
-
-    fn after_expression(&mut self, expression: &mut Expr) -> Step {
-        if let Expr::Function(call) = expression
-            && self.depth == 0
-            && aggregates(call)
-        {
-            let (written, without) = texts(call);
-            let has_casts = written != without;
-            self.calls.entry(without).or_default().insert((has_casts, written));
-        }
-        Step::Continue(())
-    }
-}
-
-struct Apart<'a> {
-    calls: &'a Calls,
-    depth: usize,
-}
-
-impl Rewrite for Apart<'_> {
-    fn before_query(&mut self, _: &mut Query) -> Step {
-        self.depth += 1;
-        Step::Continue(())
-    }
-
-    fn after_query(&mut self, _: &mut Query) -> Step {
-        self.depth -= 1;
-        Step::Continue(())
-    }
-
-    fn after_expression(&mut self, expression: &mut Expr) -> Step {
-        let Expr::Function(call) = expression else { return Step::Continue(()) };
-        if self.depth > 0 || !aggregates(call) {
-            return Step::Continue(());
-        }
+/// Adds a call to those that the SELECT makes.
+fn collect(expression: &Expr, calls: &mut Calls) {
+    if let Expr::Function(call) = expression
+        && aggregates(call)
+    {
         let (written, without) = texts(call);
-        let place = self.calls.get(&without).and_then(|texts| texts.iter().position(|(_, text)| *text == written));
-        // The one without casts, or the first, keeps its name.
-        for _ in 0..place.unwrap_or_default() {
-            wrap(call);
-        }
-        Step::Continue(())
+        let has_casts = written != without;
+        calls.entry(without).or_default().insert((has_casts, written));
+    }
+}
+
+/// Gives a call an argument of another name, unless it is the one without casts, or the first.
+fn set_apart(expression: &mut Expr, calls: &Calls) {
+    let Expr::Function(call) = expression else { return };
+    if !aggregates(call) {
+        return;
+    }
+    let (written, without) = texts(call);
+    let place = calls.get(&without).and_then(|texts| texts.iter().position(|(_, text)| *text == written));
+    for _ in 0..place.unwrap_or_default() {
+        wrap(call);
     }
 }
 
@@ -144,16 +107,6 @@ fn wrap(call: &mut Function) {
         _ => false,
     };
     if let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = list.args.iter_mut().find(|argument| is_cast(argument)) {
-        let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(argument.clone()))];
-        *argument = Expr::Function(Function {
-            name: ObjectName::from(Ident::new("coalesce")),
-            uses_odbc_syntax: false,
-            parameters: FunctionArguments::None,
-            args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-            filter: None,
-            null_treatment: None,
-            over: None,
-            within_group: Vec::new(),
-        });
+        *argument = coalesce(vec![argument.clone()]);
     }
 }

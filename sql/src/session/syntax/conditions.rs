@@ -1,8 +1,9 @@
 //! Joins without ON or USING. With UNNEST the condition is the row that is unnested; without it, most often one was forgotten.
 
 use datafusion::common::Result;
-use datafusion::sql::sqlparser::ast::{Expr, Ident, Join, JoinConstraint, JoinOperator, Select, TableFactor, Value};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, Join, JoinConstraint, Select, TableFactor, Value};
 
+use super::merged_keys::constraint;
 use super::pieces::refused;
 use super::unnests;
 
@@ -18,16 +19,7 @@ pub(super) fn complete(select: &mut Select) -> Result<()> {
 }
 
 fn complete_one(join: &mut Join) -> Result<()> {
-    let constraint = match &mut join.join_operator {
-        JoinOperator::Join(constraint)
-        | JoinOperator::Inner(constraint)
-        | JoinOperator::Left(constraint)
-        | JoinOperator::LeftOuter(constraint)
-        | JoinOperator::Right(constraint)
-        | JoinOperator::RightOuter(constraint)
-        | JoinOperator::FullOuter(constraint) => constraint,
-        _ => return Ok(()),
-    };
+    let Some(constraint) = constraint(&mut join.join_operator) else { return Ok(()) };
     if *constraint != JoinConstraint::None {
         return Ok(());
     }

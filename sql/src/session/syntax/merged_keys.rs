@@ -8,12 +8,13 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, Query, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem, TableFactor, VisitMut,
+    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem,
+    TableFactor, VisitMut,
 };
 
 use super::name::normalized;
-use crate::walk::{Rewrite, Step, walk};
+use super::pieces::coalesce;
+use crate::walk::walk_outside_subqueries;
 
 type Tables = BTreeMap<String, Arc<dyn TableSource>>;
 
@@ -50,7 +51,7 @@ pub(super) fn merge(select: &mut Select, tables: &Tables) -> Result<()> {
                             let of_left = of_left(&name, &left, &merged)?;
                             let of_right = of_side(&right, &name)?;
                             let key = match kept {
-                                Kept::Both => coalesce(of_left, of_right),
+                                Kept::Both => coalesce(vec![of_left, of_right]),
                                 Kept::Right => of_right,
                             };
                             merged.push((name, key));
@@ -84,7 +85,8 @@ fn side_kept(operator: &JoinOperator) -> Option<Kept> {
     }
 }
 
-fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+/// Returns the ON, USING or NATURAL of a join that can have one.
+pub(super) fn constraint(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
     match operator {
         JoinOperator::Join(constraint)
         | JoinOperator::Inner(constraint)
@@ -161,20 +163,6 @@ fn of_side(side: &Option<Side>, name: &Ident) -> Result<Expr> {
     }
 }
 
-fn coalesce(left: Expr, right: Expr) -> Expr {
-    let args = [left, right].map(|side| FunctionArg::Unnamed(FunctionArgExpr::Expr(side))).to_vec();
-    Expr::Function(Function {
-        name: ObjectName::from(Ident::new("coalesce")),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
-}
-
 fn write_out(select: &mut Select, keys: &[(Ident, Expr)]) {
     for item in &mut select.projection {
         match item {
@@ -211,32 +199,11 @@ fn key_of<'a>(name: &Ident, keys: &'a [(Ident, Expr)]) -> Option<&'a Expr> {
 
 /// Writes out the keys in an expression, but not in its subqueries, which may have columns of the same names.
 fn replace(part: &mut impl VisitMut, keys: &[(Ident, Expr)]) {
-    let _ = walk(part, &mut Replace { keys, depth: 0 });
-}
-
-struct Replace<'a> {
-    keys: &'a [(Ident, Expr)],
-    depth: usize,
-}
-
-impl Rewrite for Replace<'_> {
-    fn before_query(&mut self, _: &mut Query) -> Step {
-        self.depth += 1;
-        Step::Continue(())
-    }
-
-    fn after_query(&mut self, _: &mut Query) -> Step {
-        self.depth -= 1;
-        Step::Continue(())
-    }
-
-    fn after_expression(&mut self, expression: &mut Expr) -> Step {
+    walk_outside_subqueries(part, &mut |expression| {
         if let Expr::Identifier(name) = expression
-            && self.depth == 0
-            && let Some(key) = key_of(name, self.keys)
+            && let Some(key) = key_of(name, keys)
         {
             *expression = key.clone();
         }
-        Step::Continue(())
-    }
+    });
 }

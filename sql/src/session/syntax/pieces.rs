@@ -2,7 +2,10 @@
 
 use datafusion::common::{DataFusionError, Diagnostic, Span};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Function, Query, Spanned, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    Query, Spanned, Statement as SqlStatement,
+};
 
 use crate::dialect;
 
@@ -25,6 +28,21 @@ pub(super) fn query(sql: &str) -> Result<Box<Query>, DataFusionError> {
         return Ok(query);
     }
     Err(DataFusionError::Internal(format!("no query: {sql}")))
+}
+
+/// `coalesce` of these values.
+pub(super) fn coalesce(values: Vec<Expr>) -> Expr {
+    let args = values.into_iter().map(|value| FunctionArg::Unnamed(FunctionArgExpr::Expr(value))).collect();
+    Expr::Function(Function {
+        name: ObjectName::from(Ident::new("coalesce")),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
 }
 
 /// An operation, each side in parentheses.
