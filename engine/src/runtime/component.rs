@@ -54,6 +54,11 @@ impl Component {
         self.views.iter().any(|one| one.name == view)
     }
 
+    /// Whether another one of `all` holds the view, which then has a pipeline of its own.
+    pub(crate) fn leaves_to_another(&self, view: &str, all: &[Component]) -> bool {
+        !self.holds(view) && all.iter().any(|other| other.holds(view))
+    }
+
     /// Returns `views` and all views that read them, directly or through others.
     pub(crate) fn downstream(&self, views: &BTreeSet<String>) -> BTreeSet<String> {
         let mut reached = views.clone();

@@ -1,7 +1,6 @@
 //! Which events that the version of a view that serves has applied cannot be read again by the version that would take its place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use alluvium_connectors::Error as Connector;
@@ -158,12 +157,11 @@ impl Change<'_> {
             }
         }
         let Some(old) = old else { return Ok(answer) };
-        match ask_one(name, past, old).await {
-            // The new source has answered.
-            Err(_) if answer.is_some() => Ok(answer),
-            Err(error) if error.kind() == Kind::Config => Ok(Some((unreadable(name, &error), true))),
-            other => other,
+        if answer.is_some() {
+            // The new source has answered, so that an error of the old one decides nothing.
+            return ask_one(name, past, old).await.or(Ok(answer));
         }
+        ask_old(name, past, old).await
     }
 
     /// What of a source's past is gone that the new version does not read under its name.
@@ -171,10 +169,7 @@ impl Change<'_> {
         let Some(old) = self.kept.and_then(|kept| kept.sources.get(name)) else {
             return Ok(Some((format!("{name} is not read any more, and whether it still has its events is not known"), true)));
         };
-        match ask_one(name, past, old).await {
-            Err(error) if error.kind() == Kind::Config => Ok(Some((unreadable(name, &error), true))),
-            other => other,
-        }
+        ask_old(name, past, old).await
     }
 }
 
@@ -190,8 +185,14 @@ async fn ask_one(name: &str, past: &Past, source: &Arc<dyn Source>) -> Result<An
     }
 }
 
-fn unreadable(source: &str, error: &Error) -> String {
-    format!("{source} of the version that serves cannot be read any more: {error}")
+/// Asks the source of the version that serves. That it is refused now is an answer.
+async fn ask_old(name: &str, past: &Past, source: &Arc<dyn Source>) -> Result<Answer, Error> {
+    match ask_one(name, past, source).await {
+        Err(error) if error.kind() == Kind::Config => {
+            Ok(Some((format!("{name} of the version that serves cannot be read any more: {error}"), true)))
+        }
+        other => other,
+    }
 }
 
 /// What a record says that its view has read of each source, itself or by way of views that it is committed with.
@@ -232,10 +233,4 @@ fn held(losses: &[Loss]) -> String {
     let what: BTreeSet<&str> = losses.iter().map(|loss| loss.what.as_str()).collect();
     let list = |words: BTreeSet<&str>, between| words.into_iter().collect::<Vec<_>>().join(between);
     format!("the new version of {} is held back: {}", list(views, ", "), list(what, "; "))
-}
-
-impl fmt::Display for Loss {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
 }

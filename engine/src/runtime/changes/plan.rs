@@ -109,10 +109,9 @@ async fn of_component(
     }
     let follows = |view: &str| {
         kept.as_ref().is_some_and(|kept| {
-            // A view of another component has a pipeline of its own.
-            let elsewhere = |view: &str| !component.holds(view) && all.iter().any(|other| other.holds(view));
             let goes_on = |part: &Component| {
-                usable_records(part, records).contains_key(view) && !part.views.iter().any(|view| elsewhere(&view.name))
+                usable_records(part, records).contains_key(view)
+                    && !part.views.iter().any(|view| component.leaves_to_another(&view.name, all))
             };
             kept.components().iter().any(goes_on)
         })

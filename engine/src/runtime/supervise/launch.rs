@@ -99,8 +99,7 @@ impl Supervisor {
 
     /// Whether another pipeline writes the view, or is going to: one of another component, or one that runs already.
     fn is_of_another(&self, view: &str, declared: &Component) -> bool {
-        let in_another = || self.components.iter().any(|component| component.holds(view));
-        !declared.holds(view) && in_another() || self.is_followed(view)
+        declared.leaves_to_another(view, &self.components) || self.is_followed(view)
     }
 
     /// Starts a pipeline whose commits readers see: from its records, or from nothing. Does nothing if a pipeline writes one of its views
