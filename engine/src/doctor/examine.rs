@@ -38,8 +38,7 @@ pub fn examine(layout: &Layout, running: bool) -> Result<Report, Error> {
         match records_in_database(layout)? {
             Ok(recorded) => {
                 for record in &recorded {
-                    let known = beside.get(&record.view).and_then(|beside| beside.as_ref().ok());
-                    if known.is_none() && !beside.contains_key(&record.view) {
+                    if !beside.contains_key(&record.view) {
                         let what = format!("{} is missing", layout.record(&record.view).display());
                         report.fault(what, Remedy::WriteRecord(record.view.clone()));
                     }

@@ -160,9 +160,9 @@ impl Pipeline {
         let mut all = Vec::new();
         for member in self.members_mut() {
             let left_out = member.projection.take_left_out().unwrap_or_default();
-            let tolerance = shared.project().tolerance(&member.view, sources_read(&member.view));
+            let on_error = || shared.project().tolerance(&member.view, sources_read(&member.view)).on_error;
             // What a rebuild has left out, the version that it replaces had left out before.
-            if left_out.rows > 0 && tolerance.on_error == OnError::Stop && !options.ends_rebuild {
+            if left_out.rows > 0 && !options.ends_rebuild && on_error() == OnError::Stop {
                 let error = left_out.first_error.unwrap_or_default();
                 return Err(Error::config(
                     format!("view {}: an expression fails on a row, and on_error is 'stop': {error}", member.view.name),
