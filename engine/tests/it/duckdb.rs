@@ -26,6 +26,25 @@ pub(crate) fn rows(sql: &str) -> Result<Vec<serde_json::Value>, String> {
     serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
 }
 
+/// Asserts that each view has rows, and that they are those of its query over the tables that `sql` creates.
+pub(crate) fn assert_views_equal(dir: &Path, sql: &str, views: &[(&str, &str)]) {
+    let mut sql = sql.to_owned();
+    for (name, query) in views {
+        sql.push_str(&format!("CREATE TABLE {name} AS {query};\n"));
+    }
+    let each = views.iter().map(|(name, _)| {
+        let found = format!("(FROM read_parquet('{}/data/views/{name}/current/*.parquet'))", dir.display());
+        format!(
+            "SELECT '{name}' AS name, (SELECT count(*) FROM {name}) AS rows,
+             (SELECT count(*) FROM (FROM {name} EXCEPT ALL {found})) + (SELECT count(*) FROM ({found} EXCEPT ALL FROM {name})) AS different"
+        )
+    });
+    sql.push_str(&each.collect::<Vec<_>>().join("\nUNION ALL "));
+    for row in rows(&sql).unwrap() {
+        assert!(row["rows"].as_u64().unwrap() > 0 && row["different"] == 0, "{row}");
+    }
+}
+
 /// A DuckDB process that answers many queries, as for a dashboard.
 pub(crate) struct Session {
     child: Child,

@@ -52,18 +52,7 @@ fn catch_up(dir: &Path) {
 
 /// Every view is what DuckDB computes from what it reads by `reading`.
 fn assert_equal(dir: &Path, reading: &str, views: &[(&str, &str)]) {
-    let mut sql = format!("CREATE TABLE events AS FROM {reading};\n");
-    let each = views.iter().map(|(name, query)| {
-        let found = format!("(FROM read_parquet('{}/data/views/{name}/current/*.parquet'))", dir.display());
-        format!(
-            "SELECT '{name}' AS name, (SELECT count(*) FROM ({query})) AS rows,
-             (SELECT count(*) FROM ({query} EXCEPT ALL {found})) + (SELECT count(*) FROM ({found} EXCEPT ALL {query})) AS different"
-        )
-    });
-    sql.push_str(&each.collect::<Vec<_>>().join("\nUNION ALL "));
-    for row in duckdb::rows(&sql).unwrap() {
-        assert!(row["rows"].as_u64().unwrap() > 0 && row["different"] == 0, "{row}");
-    }
+    duckdb::assert_views_equal(dir, &format!("CREATE TABLE events AS FROM {reading};\n"), views);
 }
 
 fn copy(rows: &str, range: &str, path: &Path, options: &str) {

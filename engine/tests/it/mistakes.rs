@@ -61,6 +61,15 @@ impl Served {
     }
 }
 
+/// Asserts that a run that ends by itself tells a mistake by its exit code and its log, and `status` after it.
+fn assert_told(orders: &Orders, reason: &str) {
+    let output = orders.ask(&["run", "--until-caught-up"]);
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(5) && log.contains(reason), "{:?} {log}", output.status.code());
+    let status = orders.succeed(&["status"]);
+    assert!(status.contains(reason), "{status}");
+}
+
 #[test]
 fn a_view_whose_column_is_misdeclared_stops_rather_than_stay_empty() {
     let mut orders = Orders::new(&[COUNTRIES, REVENUE]);
@@ -157,11 +166,7 @@ fn a_subject_that_the_stream_cannot_have_is_refused_and_one_that_it_has_not_is_t
 
     declare(&orders, "subject 'order.>'", "subject 'orders.plcaed'");
     let reason = "source orders selects none of the 150 events that it has passed";
-    let output = orders.ask(&["run", "--until-caught-up"]);
-    let log = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.code() == Some(5) && log.contains(reason), "{:?} {log}", output.status.code());
-    let status = orders.succeed(&["status"]);
-    assert!(status.contains(reason), "{status}");
+    assert_told(&orders, reason);
     let mut served = Served::start(&orders);
     served.wait_for("alluvium_view_warnings", "countries", 1.0);
     served.running.kill();
@@ -181,11 +186,7 @@ fn a_column_that_no_event_has_a_member_for_is_told() {
     orders.publish(150);
     let reason = "customers: none of the 150 events of orders has a member custmer; they have customer, which no column reads";
     for _ in 0..2 {
-        let output = orders.ask(&["run", "--until-caught-up"]);
-        let log = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(5) && log.contains(reason), "{:?} {log}", output.status.code());
-        let status = orders.succeed(&["status"]);
-        assert!(status.contains(reason), "{status}");
+        assert_told(&orders, reason);
     }
     let mut served = Served::start(&orders);
     served.wait_for("alluvium_view_warnings", "customers", 1.0);

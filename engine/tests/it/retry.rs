@@ -26,8 +26,8 @@ fn letters_are_a_table_of_queries() {
     assert!(orders.succeed(&["query", "SHOW TABLES"]).contains("dead_letters"));
 }
 
-#[test]
-fn what_is_mended_is_retried_by_a_rebuild_and_what_is_not_stays() {
+/// Publishes 100 orders, on the fiftieth of which the view revenue has panicked.
+fn with_a_crash() -> Orders {
     let mut orders = Orders::new(&[COUNTRIES, REVENUE]);
     orders.publish(49);
     orders.catch_up();
@@ -37,6 +37,12 @@ fn what_is_mended_is_retried_by_a_rebuild_and_what_is_not_stays() {
     let output = events.env("ALLUVIUM_FAILPOINT", "panic:revenue:50").output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", joined(&output));
     orders.publish(50);
+    orders
+}
+
+#[test]
+fn what_is_mended_is_retried_by_a_rebuild_and_what_is_not_stays() {
+    let orders = with_a_crash();
     // Broken for good.
     orders.publish_bodies(vec![b"no order".to_vec()]);
     orders.catch_up_with_letters();
@@ -61,15 +67,7 @@ fn what_is_mended_is_retried_by_a_rebuild_and_what_is_not_stays() {
 
 #[test]
 fn a_retry_beside_an_engine_waits_for_its_rebuild() {
-    let mut orders = Orders::new(&[COUNTRIES, REVENUE]);
-    orders.publish(49);
-    orders.catch_up();
-    // Alone, so that it is found at once.
-    orders.publish(1);
-    let mut events = orders.alluvium(&["run", "--until-caught-up"]);
-    let output = events.env("ALLUVIUM_FAILPOINT", "panic:revenue:50").output().unwrap();
-    assert_eq!(output.status.code(), Some(3), "{}", joined(&output));
-    orders.publish(50);
+    let orders = with_a_crash();
     orders.catch_up();
     let said = orders.succeed(&["dead-letters", "retry", "--kind", "crash"]);
     assert!(said.contains("revenue: no event of orders is set aside any more"), "{said}");

@@ -116,27 +116,14 @@ fn catch_up(dir: &Path) {
 
 /// Every view is what DuckDB computes from the changes.
 fn assert_equal(dir: &Path) {
-    let mut sql = format!(
+    let sql = format!(
         "CREATE TABLE changes AS FROM read_csv('{}/changes.csv', header = false, columns = {{'sequence': 'BIGINT', 'kind': 'VARCHAR',
            'id': 'BIGINT', 'region': 'VARCHAR', 'total': 'DECIMAL(10, 2)', 'us': 'BIGINT'}});
          CREATE TABLE accounts AS SELECT id, region, total, make_timestamp(us) AS seen FROM changes
            WHERE sequence IN (SELECT max(sequence) FROM changes GROUP BY id) AND kind <> 'd';\n",
         dir.display()
     );
-    for (name, query) in VIEWS {
-        writeln!(sql, "CREATE TABLE {name} AS {query};").unwrap();
-    }
-    let each = VIEWS.iter().map(|(name, _)| {
-        let found = format!("(FROM read_parquet('{}/data/views/{name}/current/*.parquet'))", dir.display());
-        format!(
-            "SELECT '{name}' AS name, (SELECT count(*) FROM {name}) AS rows,
-             (SELECT count(*) FROM (FROM {name} EXCEPT ALL {found})) + (SELECT count(*) FROM ({found} EXCEPT ALL FROM {name})) AS different"
-        )
-    });
-    sql.push_str(&each.collect::<Vec<_>>().join("\nUNION ALL "));
-    for row in duckdb::rows(&sql).unwrap() {
-        assert!(row["rows"].as_u64().unwrap() > 0 && row["different"] == 0, "{row}");
-    }
+    duckdb::assert_views_equal(dir, &sql, VIEWS);
 }
 
 /// The last commit of a view; 0 before the first.
