@@ -5,6 +5,7 @@ pub(super) mod assemble;
 pub(super) mod feed;
 pub(super) mod intake;
 mod limits;
+mod pace;
 pub(super) mod pipeline;
 mod report;
 mod set_aside;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::feed::Feed;
 use self::intake::{Intake, Taken, seconds};
+use self::pace::Pace;
 use self::pipeline::Pipeline;
 use self::turns::next_in_turn;
 use super::backoff::Backoff;
@@ -34,12 +36,6 @@ use super::panics;
 use super::suspects::Suspects;
 use crate::error::Error;
 use crate::metrics;
-
-/// After a commit, wait this many times its duration before the next one while there is a backlog.
-const BACKLOG_SHARE: u32 = 4;
-
-/// Commit after about this many bytes of bodies: operators hold their input in memory until then.
-const UNCOMMITTED_BYTES: u64 = 1 << 30;
 
 /// How often to check whether a source has been away for too long.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -126,34 +122,6 @@ enum Wake {
     Taken(usize, Result<Taken, Arc<alluvium_connectors::Error>>),
 }
 
-/// When the next commit is due.
-struct Pace {
-    interval: Duration,
-    last: Instant,
-    took: Duration,
-    /// Events have been applied but not committed.
-    dirty: bool,
-    /// Commit at once: a new pipeline's views exist, and are right, before any event.
-    first: bool,
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(interval: Duration) -> Pace {
-        Pace { interval, last: Instant::now(), took: Duration::ZERO, dirty: true, first: true, bytes: 0 }
-    }
-
-    fn due(&self, caught_up: bool) -> Instant {
-        let wait = if caught_up { self.took } else { self.took * BACKLOG_SHARE };
-        let at_once = self.first || self.bytes >= UNCOMMITTED_BYTES;
-        self.last + if at_once { Duration::ZERO } else { self.interval.max(wait + self.took) }
-    }
-
-    fn committed(&mut self, began: Instant, took: Duration) {
-        *self = Pace { last: began, took, dirty: false, first: false, bytes: 0, ..*self };
-    }
-}
-
 impl Driver {
     /// Runs until it is stopped or, with `until_caught_up`, until it has caught up. Commits at the end. A rebuild that is stopped before
     /// the swap leaves nothing behind.
@@ -189,7 +157,7 @@ impl Driver {
             let wake = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Wake::Stop,
-                () = tokio::time::sleep_until(pace.due(caught_up).into()), if pace.dirty && settled => Wake::Due,
+                () = pace.is_due(caught_up), if pace.dirty && settled => Wake::Due,
                 (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.intake.next().boxed()) =>
                     Wake::Taken(index, taken),
                 () = tokio::time::sleep(LOOK_INTERVAL), if self.until_caught_up => Wake::Look,
