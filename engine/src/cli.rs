@@ -1,8 +1,8 @@
 //! The command line: its commands, one a file below, and its exit codes.
 //!
 //! Exit codes: 0 for success; 1 for an error, with a message that says what, where and what to do; 2 for wrong usage; 3 if
-//! `run --until-caught-up` has set events aside; 4 if `verify` cannot tell; 5 if a run found what looks like a mistake; 130 after a second
-//! Ctrl-C.
+//! `run --until-caught-up` has set events aside, or some still are after `dead-letters retry`; 4 if `verify` cannot tell; 5 if a run found
+//! what looks like a mistake; 130 after a second Ctrl-C.
 
 mod backup;
 mod check;
@@ -71,7 +71,7 @@ enum Command {
     Status(status::Status),
     /// Run a SELECT over the committed views, on one consistent snapshot
     Query(query::Query),
-    /// List, show or drop events that were set aside
+    /// List, show, retry or drop events that were set aside
     DeadLetters(dead_letters::DeadLetters),
     /// Recompute views in batch and compare them with what is committed
     Verify(verify::Verify),

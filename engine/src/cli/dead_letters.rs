@@ -1,4 +1,4 @@
-//! `alluvium dead-letters`: lists, shows and drops events that were set aside.
+//! `alluvium dead-letters`: lists, shows, retries and drops events that were set aside.
 
 mod retry;
 

@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
         name: "http",
         default: "127.0.0.1:9464",
         quoted: true,
-        help: "The address of the HTTP server (/metrics, /healthz, /readyz, /status); \"off\" disables it.",
+        help: "The address of the HTTP server (/metrics, /healthz, /readyz, /status, /sources, commands); \"off\" disables it.",
     },
     Key {
         name: "on_stream_change",
