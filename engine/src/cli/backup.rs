@@ -22,7 +22,7 @@ events have changed since is read again from their sources after it has been res
 #[command(after_help = EXAMPLES)]
 pub(super) struct Backup {
     /// Where the copy goes: a folder that is not there, or is empty
-    #[arg(value_name = "DIR")]
+    #[arg(value_name = "TARGET")]
     target: PathBuf,
 }
 
