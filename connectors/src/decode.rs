@@ -12,13 +12,18 @@
 //! | `reading` | [`Reading`]: the source's options for reading a column |
 //! | `odd_times` | warns if times were probably read in a wrong unit |
 //! | `registry` | the formats by name |
+//! | `value`, `written` | values of formats that have types of their own; writes values as JSON |
+//! | `schema_file` | the options that name a schema, and the file with it |
+//! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
+//! | `avro` | Avro |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
 //! `_sequence`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
 
+pub(crate) mod avro;
 mod bytes;
 mod changes;
 mod contract;
@@ -32,6 +37,10 @@ mod message;
 mod odd_times;
 mod reading;
 mod registry;
+mod schema_file;
+mod sql_type;
+pub(crate) mod value;
+pub(crate) mod written;
 
 pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Absent, Decoded, Decoder};
@@ -44,10 +53,13 @@ const OF_PLANS: [&str; 2] = ["deduplicate", "deduplicate_within"];
 
 /// Returns the names of the options that affect decoding, for error messages.
 pub(crate) fn options() -> impl Iterator<Item = &'static str> {
-    reading::OPTIONS.into_iter().chain(changes::OPTIONS).chain(OF_PLANS)
+    reading::OPTIONS.into_iter().chain(changes::OPTIONS).chain(schema_file::OPTIONS).chain(OF_PLANS)
 }
 
 /// Checks whether an option of a source is one of these.
 pub(crate) fn is_option(name: &str) -> bool {
-    reading::is_option(name) || changes::OPTIONS.contains(&name) || OF_PLANS.contains(&name)
+    reading::is_option(name)
+        || changes::OPTIONS.contains(&name)
+        || schema_file::OPTIONS.contains(&name)
+        || OF_PLANS.contains(&name)
 }

@@ -9,7 +9,7 @@
 //! | `registry` | [`open`]: creates a source of a kind given by name |
 //! | `decoding` | the queue of batches from a reading task to a reader |
 //! | [`nats`] | JetStream streams |
-//! | [`file`] | files of JSON lines, and standard input |
+//! | [`file`] | files, and standard input |
 //! | [`scripted`] | an in-memory source for tests that follows a script |
 
 mod batch;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_projections::Projection;
 use alluvium_sql::{Catalog, SqlFile, View, nearest};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
 use crate::layout::Layout;
@@ -45,7 +46,7 @@ impl fmt::Debug for Project {
 }
 
 /// Options that decide which rows a source stands for. Its SQL has to say them: plans and rebuilds follow from it.
-const SAID_IN_SQL: [&str; 13] = [
+const SAID_IN_SQL: [&str; 15] = [
     "after",
     "before",
     "decimals",
@@ -56,8 +57,10 @@ const SAID_IN_SQL: [&str; 13] = [
     "envelope",
     "header",
     "key",
+    "message",
     "op",
     "quote",
+    "schema",
     "truncate",
 ];
 
@@ -81,7 +84,7 @@ impl Project {
                 "`alluvium init DIR` creates a project that runs as it is; -C DIR names another folder",
             ));
         }
-        Project::new(dir.to_owned(), settings, Catalog::load(&files)?)
+        Project::new(dir.to_owned(), settings, catalog_of(&files, dir)?)
     }
 
     /// The same folder and settings with the SQL files as they are now.
@@ -89,7 +92,7 @@ impl Project {
     /// # Errors
     /// As [`Project::load`].
     pub fn read_again(&self) -> Result<Project, Error> {
-        Project::new(self.dir.clone(), self.settings.clone(), Catalog::load(&sql_files(&self.dir)?)?)
+        Project::new(self.dir.clone(), self.settings.clone(), catalog_of(&sql_files(&self.dir)?, &self.dir)?)
     }
 
     /// Makes a project of a loaded catalog.
@@ -224,6 +227,15 @@ impl Project {
         let options = self.catalog.views.iter().find(|one| one.name == view).map(|one| &one.options);
         options.and_then(|options| options.commit_interval).unwrap_or(self.settings.commit_interval)
     }
+}
+
+/// Loads SQL files, whose sources may have schemas in files of the folder.
+///
+/// # Errors
+/// Everything that is wrong with the SQL files.
+pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path) -> Result<Catalog, alluvium_sql::Errors> {
+    let digest = |file: &str| fs::read(dir.join(file)).ok().map(|content| format!("{:032x}", xxh3_128(&content)));
+    Catalog::load_beside(files, &digest)
 }
 
 /// Reads the `.sql` files in the folder itself, sorted by name. Skips hidden ones.

@@ -16,6 +16,7 @@ use super::message::Message;
 use super::odd_times::OddTimes;
 use super::reading::{Reading, readings};
 use super::registry;
+use super::sql_type::SqlType;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::source::{SourceConfig, decoded_schema};
@@ -83,7 +84,12 @@ impl Decoder {
                 None => format.check(field),
             };
             checked.map_err(|reason| Error::Config {
-                message: format!("source {}: column {} of type {}: {reason}", config.name, field.name(), field.data_type()),
+                message: format!(
+                    "source {}: column {} of type {}: {reason}",
+                    config.name,
+                    field.name(),
+                    SqlType(field.data_type())
+                ),
                 help: Some("declare another type; a column of type VARCHAR takes any JSON value as text".into()),
             })?;
         }

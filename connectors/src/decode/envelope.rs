@@ -11,6 +11,7 @@ use super::bytes::{self, Bytes};
 use super::fault::Fault;
 use super::header_map::HeaderMap;
 use super::message::{Message, headers_json, joined};
+use super::sql_type::SqlType;
 
 /// The part of the message that a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +131,9 @@ impl Envelope {
                 true
             }
             Values::Subject(column) => {
-                column
-                    .append(message.subject.as_bytes())
-                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, message.subject).in_member(&self.name))?;
+                column.append(message.subject.as_bytes()).map_err(|refusal| {
+                    Fault::of_value(refusal, &SqlType(&self.data_type), message.subject).in_member(&self.name)
+                })?;
                 true
             }
             Values::Timestamp(values) => {
@@ -144,7 +145,7 @@ impl Envelope {
                     let json = headers_json(headers);
                     column
                         .append(json.as_bytes())
-                        .map_err(|refusal| Fault::of_value(refusal, &self.data_type, &json).in_member(&self.name))?;
+                        .map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), &json).in_member(&self.name))?;
                     true
                 }
                 None => {
@@ -154,9 +155,9 @@ impl Envelope {
             },
             Values::HeaderMap(column) => match message.headers {
                 Some(headers) => {
-                    column
-                        .append(&joined(headers))
-                        .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the headers").in_member(&self.name))?;
+                    column.append(&joined(headers)).map_err(|refusal| {
+                        Fault::of_value(refusal, &SqlType(&self.data_type), "the headers").in_member(&self.name)
+                    })?;
                     true
                 }
                 None => {
@@ -168,9 +169,9 @@ impl Envelope {
                 if self.is_text && simdutf8::basic::from_utf8(message.payload).is_err() {
                     return Err(Fault::of_payload("wrong_type", "the payload is not UTF-8".into()).in_member(&self.name));
                 }
-                column
-                    .append(message.payload)
-                    .map_err(|refusal| Fault::of_value(refusal, &self.data_type, "the payload").in_member(&self.name))?;
+                column.append(message.payload).map_err(|refusal| {
+                    Fault::of_value(refusal, &SqlType(&self.data_type), "the payload").in_member(&self.name)
+                })?;
                 true
             }
         };

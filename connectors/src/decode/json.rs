@@ -37,12 +37,12 @@
 
 mod change;
 mod changed_rows;
-mod column;
+pub(super) mod column;
 mod depth;
-mod fields;
+pub(super) mod fields;
 mod format;
-mod make;
-mod members;
+pub(super) mod make;
+pub(super) mod members;
 mod object;
 mod plain;
 mod runs;

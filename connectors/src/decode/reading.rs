@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::changes::Changes;
 use super::envelope::Part;
+use super::sql_type::SqlType;
 use crate::Error;
 use crate::source::SourceConfig;
 
@@ -102,7 +103,10 @@ pub(super) fn readings(config: &SourceConfig) -> Result<Vec<Reading>, Error> {
         };
         reading.set(option, value).ok_or_else(|| not_a_value(name, option, value))?;
         fits(option, field, reading).map_err(|help| {
-            wrong(format!("option '{name}' does not apply to column {} of type {}", field.name(), field.data_type()), help)
+            wrong(
+                format!("option '{name}' does not apply to column {} of type {}", field.name(), SqlType(field.data_type())),
+                help,
+            )
         })?;
     }
     Ok(readings)
@@ -239,7 +243,7 @@ mod tests {
             ("epoch.at", "days", "option 'epoch.at' is 'days'; write 's', 'ms', 'us' or 'ns'"),
             ("on_absent_member.at", "no", "option 'on_absent_member.at' is 'no'; write 'warn' or 'ignore'"),
             ("epoch.then", "ms", "option 'epoch.then' names no column"),
-            ("epoch.id", "ms", "column id of type Int64; use it only for"),
+            ("epoch.id", "ms", "column id of type BIGINT; use it only for"),
             ("on_bad_member.id", "null", "declare the column without NOT NULL"),
             ("null_text._payload", "", "filled from the message"),
         ] {

@@ -2,32 +2,44 @@
 
 use std::sync::Arc;
 
+use super::avro::AvroFormat;
 use super::changes::Changes;
 use super::contract::Format;
 use super::csv::CsvFormat;
 use super::json::{ChangeFormat, JsonFormat};
+use super::schema_file;
 use crate::Error;
 use crate::source::SourceConfig;
 
 /// The names, for error messages.
-const FORMATS: &[&str] = &["json", "debezium", "kv"];
+const FORMATS: &[&str] = &["json", "avro", "debezium", "kv"];
 
-/// Returns the format of a source: the declared one, else JSON. Parquet and Arrow files are read as lines of JSON.
+/// Returns the format of a source: the declared one, else JSON. Avro, Parquet and Arrow files are read as lines of JSON.
 ///
 /// # Errors
-/// [`Error::Config`] for an unknown name.
+/// [`Error::Config`] for an unknown name, or a schema that cannot be used.
 pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
+    let name = config.options.get("format").map_or("json", String::as_str);
+    let of_files = !config.stored_as.eq_ignore_ascii_case("NATS");
+    let name = name.to_ascii_lowercase();
+    if of_files || name != "avro" {
+        schema_file::refuse(config)?;
+    }
     if let Some(changes) = Changes::of(config)? {
         return Ok(Arc::new(ChangeFormat::new(changes)));
     }
-    let name = config.options.get("format").map_or("json", String::as_str);
-    let of_files = !config.stored_as.eq_ignore_ascii_case("NATS");
     if config.stored_as.eq_ignore_ascii_case("CSV") {
         return Ok(Arc::new(CsvFormat));
     }
-    match name.to_ascii_lowercase().as_str() {
+    match name.as_str() {
         "csv" if of_files => Ok(Arc::new(CsvFormat)),
-        "parquet" | "arrow" if of_files => Ok(Arc::new(JsonFormat)),
+        "avro" if !of_files => {
+            let schema = schema_file::read(config, "a file with an Avro schema (.avsc)")?;
+            let schema = String::from_utf8(schema).map_err(|_| schema_file::unusable(config, "it is not UTF-8"))?;
+            let format = AvroFormat::new(&schema).map_err(|reason| schema_file::unusable(config, &reason))?;
+            Ok(Arc::new(format))
+        }
+        "avro" | "parquet" | "arrow" if of_files => Ok(Arc::new(JsonFormat)),
         "json" => Ok(Arc::new(JsonFormat)),
         _ => Err(Error::Config {
             message: format!("source {}: format '{name}' is not known", config.name),

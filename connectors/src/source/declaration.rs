@@ -13,7 +13,7 @@ use arrow::datatypes::SchemaRef;
 pub struct SourceConfig {
     /// The table's name.
     pub name: String,
-    /// The kind of source: `NATS`, `FILE` or a kind of file (`JSON`, `CSV`, `PARQUET`, `ARROW`).
+    /// The kind of source: `NATS`, `FILE` or a kind of file (`JSON`, `CSV`, `PARQUET`, `ARROW`, `AVRO`).
     pub stored_as: String,
     /// `nats://host:port/STREAM`, a path, a folder, a glob, or `-`.
     pub location: String,

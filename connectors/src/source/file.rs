@@ -1,4 +1,4 @@
-//! The source for files of JSON, CSV, Parquet and Arrow. Each line or row is one event. Events are numbered from 1 over all files in the
+//! The source for files of JSON, CSV, Parquet, Arrow and Avro. Each line or row is one event. Events are numbered from 1 over all files in the
 //! order of their names.
 //!
 //! | module | what it holds |
@@ -6,7 +6,7 @@
 //! | `location` | parses `LOCATION` and lists the files that it names |
 //! | `declared` | the declared kind of the files |
 //! | `text`, `values` | the lines of a file that is compressed, a JSON array, or has values that span several lines |
-//! | `records`, `columns` | the lines of CSV files, and of Parquet and Arrow files |
+//! | `records`, `columns`, `avro_blocks` | the lines of CSV files, of Parquet and Arrow files, and of Avro files |
 //! | `lines` | the parts of lines, and the last line before a byte |
 //! | `line_counts` | counts the lines of files |
 //! | `file_position` | the position in files |
@@ -19,7 +19,7 @@
 //! Files that come later in the order of names are read when they appear, and so are lines appended to the last file. Other changes to
 //! text that was read are not detected.
 //!
-//! A file may be compressed with gzip or zstd, be one JSON array, hold objects that span several lines, or be CSV, Parquet or Arrow. `text`
+//! A file may be compressed with gzip or zstd, be one JSON array, hold objects that span several lines, or be CSV, Parquet, Arrow or Avro. `text`
 //! then converts each value, record or row to a line. When such a file grows, it is read again from its start up to the position. A file
 //! that does not match its declared kind is refused. All existing files are checked before the first is read.
 //!
@@ -27,6 +27,7 @@
 //! file is a line once a later file exists, at the end of standard input, or if it is one whole JSON object. After that, only white space
 //! may be appended to it before the next line end.
 
+mod avro_blocks;
 mod chunk;
 mod columns;
 mod declared;

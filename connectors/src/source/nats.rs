@@ -77,7 +77,7 @@ impl fmt::Debug for NatsSource {
 }
 
 impl NatsSource {
-    /// Creates the source and checks its declaration. Does not connect and opens no file.
+    /// Creates the source and checks its declaration. Does not connect, and reads no file but that of a schema.
     ///
     /// # Errors
     /// [`Error::Config`] with the option or column concerned, but never with the value of a credential.

@@ -192,7 +192,7 @@ fn a_views_rows_are_the_same_whichever_other_views_there_are() {
         );
         let rows = duckdb::rows(&sql).unwrap();
         assert!(rows.iter().all(|row| row["view"] == "totals"), "{:?}", rows.first());
-        let error = "column order_id: expected Int64, found \"x\", at byte 12";
+        let error = "column order_id: expected BIGINT, found \"x\", at byte 12";
         assert!(rows.iter().all(|row| row["error"] == error), "{:?}", rows.first());
         rows.iter().map(|row| row["sequence"].as_u64().unwrap()).collect::<Vec<_>>()
     };

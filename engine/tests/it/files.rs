@@ -167,13 +167,14 @@ fn a_bad_member_concerns_the_views_that_read_it() {
     let all = "CREATE MATERIALIZED VIEW counted AS SELECT count(*) AS n FROM events;\n";
     declare(&[of_a, all]);
     assert_eq!(run(dir, "").status.code(), Some(3));
-    let mut expected = vec!["2 of_a column a: expected Int64", "4 of_a column a: expected Int64", "5 - not JSON: expected ident"];
+    let mut expected =
+        vec!["2 of_a column a: expected BIGINT", "4 of_a column a: expected BIGINT", "5 - not JSON: expected ident"];
     assert_eq!(letters(), expected);
     assert_eq!((rows("of_a"), rows("counted")), (vec![1, 2, 3, 4], vec![6]));
 
     let of_b = "CREATE MATERIALIZED VIEW of_b AS SELECT b FROM events WHERE b IS NOT NULL;\n";
     declare(&[of_a, all, of_b]);
-    expected.extend(["3 of_b column b: expected Int64", "4 of_b column b: expected Int64", "7 of_b column b: NOT NULL"]);
+    expected.extend(["3 of_b column b: expected BIGINT", "4 of_b column b: expected BIGINT", "7 of_b column b: NOT NULL"]);
     expected.sort_unstable();
     for code in [3, 0] {
         assert_eq!(run(dir, "").status.code(), Some(code));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod as_they_are;
+mod avro;
 mod bad_events;
 mod changes;
 mod cli;

@@ -21,9 +21,18 @@ impl Catalog {
     /// # Errors
     /// Everything that is wrong, each error with its place.
     pub fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
+        Catalog::load_beside(files, &|_| None)
+    }
+
+    /// Like [`Catalog::load`], for sources with schemas in files of their own. `schema_digest` returns the digest of such a file by the
+    /// name that option `schema` gives: views are rebuilt when it differs. It returns `None` for a file that cannot be read.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub fn load_beside(files: &[SqlFile], schema_digest: &dyn Fn(&str) -> Option<String>) -> Result<Catalog, Errors> {
         let mut errors = Vec::new();
         let declarations = read(files, &mut errors);
-        let catalog = declarations.map(|declarations| plan(declarations, &mut errors));
+        let catalog = declarations.map(|declarations| plan(declarations, schema_digest, &mut errors));
         match catalog {
             Some(catalog) if errors.is_empty() => Ok(catalog),
             _ => {
@@ -34,7 +43,7 @@ impl Catalog {
     }
 }
 
-fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
+fn plan(mut declarations: Declarations, schema_digest: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<Error>) -> Catalog {
     let declared = std::mem::take(&mut declarations.functions);
     declarations.function_names.extend(declared.keys().cloned());
     let broken = std::mem::take(&mut declarations.broken_functions);
@@ -55,8 +64,9 @@ fn plan(mut declarations: Declarations, errors: &mut Vec<Error>) -> Catalog {
         declarations.views.iter().map(|(name, view)| (name.clone(), relations_read_by(view, &declarations, errors))).collect();
     let order = order::order(&declarations.views, &reads, errors);
 
+    let relation = |source| Relation::of_source(source, schema_digest);
     let mut relations: BTreeMap<String, Relation> =
-        declarations.sources.iter().map(|(name, source)| (name.clone(), Relation::of_source(source))).collect();
+        declarations.sources.iter().map(|(name, source)| (name.clone(), relation(source))).collect();
     let mut catalog = Catalog { sources: declarations.sources, views: Vec::new(), functions: statements };
     let mut named = NamedQueries::default();
     for name in order {

@@ -14,7 +14,7 @@ const STATE_FORMAT: u32 = 5;
 
 /// Source options that decide which events there are and how they are read, for all columns or as `option.column`. Other options
 /// say how to reach the events.
-const DECIDING_OPTIONS: [&str; 18] = [
+const DECIDING_OPTIONS: [&str; 19] = [
     "subject",
     "format",
     "on_bad_member",
@@ -33,6 +33,7 @@ const DECIDING_OPTIONS: [&str; 18] = [
     "truncate",
     "deduplicate",
     "deduplicate_within",
+    "message",
 ];
 
 /// Returns the fingerprint of a view: its optimized plan, and each relation read, with its own fingerprint and the columns that
@@ -57,8 +58,8 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
 }
 
 /// Returns the fingerprint of a source: where its events come from, not how they are reached. The plans that scan its columns cover
-/// them.
-pub(crate) fn of_source(source: &Source) -> String {
+/// them. Of a schema in a file of its own, the content counts and not the name.
+pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&str) -> Option<String>) -> String {
     let mut text = format!("{}\n{}\n", source.stored_as, source.location_without_user());
     let relative = source.stored_as != "NATS" && !source.location.starts_with(['/', '-']) && !source.location.contains("://");
     if relative && source.schema.field_with_name("_subject").is_ok() {
@@ -68,6 +69,9 @@ pub(crate) fn of_source(source: &Source) -> String {
         if DECIDING_OPTIONS.contains(&name.split_once('.').map_or(name.as_str(), |(option, _)| option)) {
             let _ = writeln!(text, "{name}: {value:?}");
         }
+    }
+    if let Some(schema) = source.options.get("schema").and_then(|file| schema_digest(file)) {
+        let _ = writeln!(text, "schema: {schema}");
     }
     digest(&text)
 }

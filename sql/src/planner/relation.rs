@@ -31,7 +31,7 @@ pub(crate) struct Relation {
 }
 
 impl Relation {
-    pub(crate) fn of_source(source: &Source) -> Relation {
+    pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&str) -> Option<String>) -> Relation {
         Relation {
             kind: RelationKind::Source,
             schema: Arc::clone(&source.schema),
@@ -42,7 +42,7 @@ impl Relation {
             by_arrival: true,
             watermark: source.watermark,
             timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
-            fingerprint: fingerprint::of_source(source),
+            fingerprint: fingerprint::of_source(source, schema_digest),
         }
     }
 

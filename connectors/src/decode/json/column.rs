@@ -3,27 +3,33 @@
 pub(super) mod bytes;
 pub(super) mod cast;
 pub(super) mod decimals;
+mod direct;
 pub(super) mod nested;
 mod number;
 pub(super) mod scalar;
 pub(super) mod temporal;
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 use crate::decode::fault::{Fault, Refusal};
+use crate::decode::value::{Value, write_json};
 
 /// One column being built.
 ///
 /// # Contract
 /// - After a value that does not fit, truncating the column to its previous length restores its previous state (checked by `bodies`).
 /// - The finished array has the column's type, and one value for each append that was not truncated (checked by `oracle`).
-pub(super) trait Column: Send {
+pub(in crate::decode) trait Column: Send {
     /// Appends a value, given as the text of a JSON value other than `null`, without surrounding white space. After a fault the
     /// column may contain parts of the value and must be truncated.
     fn append(&mut self, raw: &str) -> Result<(), Fault>;
+    /// Appends a value of a format with types of its own, other than NULL, with the same result as its JSON text has. After a fault the
+    /// column may contain parts of the value and must be truncated.
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault>;
     /// Appends NULL.
     fn append_null(&mut self);
     /// Truncates the column to `length`. Does nothing if it is shorter.
@@ -43,4 +49,22 @@ fn text(raw: &str) -> Result<Option<Cow<'_, str>>, Refusal> {
         Ok(unescaped) => Ok(Some(Cow::Owned(unescaped))),
         Err(_) => Err(Refusal::OutOfRange("an escape in it is not a character")),
     }
+}
+
+thread_local! {
+    /// The memory for the JSON text of a value.
+    static WRITTEN: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Appends the JSON text of a value. A column does this with each value for which it has no direct way.
+fn append_written(column: &mut impl Column, value: &[Value<'_>]) -> Result<(), Fault> {
+    let mut json = WRITTEN.take();
+    json.clear();
+    write_json(value, &mut json);
+    let appended = match std::str::from_utf8(&json) {
+        Ok(raw) => column.append(raw),
+        Err(_) => Err(Fault::of_payload("wrong_type", "a text in it is not UTF-8".into())),
+    };
+    WRITTEN.set(json);
+    appended
 }

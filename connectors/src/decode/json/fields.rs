@@ -7,13 +7,16 @@ use super::members::{Members, Target};
 use super::{depth, object, plain};
 use crate::decode::fault::Fault;
 use crate::decode::reading::Reading;
+use crate::decode::value::{Value, split_first};
 
 /// A column and what the current object has given for it.
-pub(super) struct Slot {
+pub(in crate::decode) struct Slot {
     name: String,
     nullable: bool,
     /// The JSON text that is read as NULL, in addition to `null`.
     null_text: Option<Box<str>>,
+    /// The same, without quotes.
+    null_value: Option<Box<str>>,
     /// The text that stands for a value that the writer did not have, without quotes.
     unknown_text: Option<&'static str>,
     column: Box<dyn Column>,
@@ -22,12 +25,13 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub(super) fn new(field: &Field, reading: &Reading, column: Box<dyn Column>) -> Slot {
+    pub(in crate::decode) fn new(field: &Field, reading: &Reading, column: Box<dyn Column>) -> Slot {
         let null_text = reading.null_text.as_deref().map(|text| serde_json::Value::from(text).to_string().into());
         Slot {
             name: field.name().clone(),
             nullable: field.is_nullable(),
             null_text,
+            null_value: reading.null_text.as_deref().map(Box::from),
             unknown_text: reading.unknown_text,
             column,
             seen: UNSEEN,
@@ -61,29 +65,29 @@ struct Seen {
 const UNSEEN: Seen = Seen { rank: Rank::Nothing, null: true };
 
 /// Columns that each take one value per object. After a fault their lengths differ until they are truncated.
-pub(super) struct Fields {
+pub(in crate::decode) struct Fields {
     members: Members,
     slots: Vec<Slot>,
 }
 
 impl Fields {
     /// Creates the columns. `names` are the names of all columns, each with the index of its slot if it has one.
-    pub(super) fn new(names: Vec<(String, Option<usize>)>, slots: Vec<Slot>) -> Fields {
+    pub(in crate::decode) fn new(names: Vec<(String, Option<usize>)>, slots: Vec<Slot>) -> Fields {
         Fields { members: Members::new(names), slots }
     }
 
     /// Returns the columns in the order of the slots.
-    pub(super) fn columns(&mut self) -> impl Iterator<Item = &mut Box<dyn Column>> {
+    pub(in crate::decode) fn columns(&mut self) -> impl Iterator<Item = &mut Box<dyn Column>> {
         self.slots.iter_mut().map(|slot| &mut slot.column)
     }
 
     /// The slots that no object has had a member for, and names of members that belong to no column.
-    pub(super) fn absent(&self) -> (Vec<usize>, Vec<String>) {
+    pub(in crate::decode) fn absent(&self) -> (Vec<usize>, Vec<String>) {
         self.members.absent(self.slots.len())
     }
 
     /// Truncates every column to `length`.
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(in crate::decode) fn truncate(&mut self, length: usize) {
         self.columns().for_each(|column| column.truncate(length));
     }
 
@@ -91,6 +95,25 @@ impl Fields {
     /// may have grown then.
     pub(super) fn append(&mut self, text: &str, length: usize) -> Result<(), Fault> {
         let faulty = self.take(text, length, false)?;
+        self.complete(faulty)
+    }
+
+    /// Appends an object of a format with types of its own, like [`Fields::append`]. `members` are names and values in turn.
+    pub(super) fn append_values(&mut self, mut members: &[Value<'_>], length: usize) -> Result<(), Fault> {
+        self.begin();
+        let (mut faulty, mut before) = (false, usize::MAX);
+        while let Some(([Value::Text(name)], rest)) = split_first(members) {
+            let Some((value, rest)) = split_first(rest) else { break };
+            let (target, index) = self.members.find(before, name);
+            before = index;
+            faulty |= !self.give(target, value, length);
+            members = rest;
+        }
+        self.complete(faulty)
+    }
+
+    /// Completes an object that must fit as a whole.
+    fn complete(&mut self, faulty: bool) -> Result<(), Fault> {
         if faulty {
             // Takes every fault, so that none remains for the next object.
             let faults = self.slots.iter_mut().filter_map(|slot| slot.fault.take().map(|fault| fault.in_member(&slot.name)));
@@ -111,7 +134,42 @@ impl Fields {
     /// [`Fields::take_faults`] returns its fault. Fails if the body is not a valid object; some columns may have grown then.
     #[inline]
     pub(super) fn append_body(&mut self, text: &str, length: usize) -> Result<Fit, Fault> {
-        let mut faulty = self.take(text, length, true)?;
+        let faulty = self.take(text, length, true)?;
+        Ok(self.end_body(faulty, length))
+    }
+
+    /// Returns the target of a member, as if all objects began with it.
+    pub(in crate::decode) fn target_of(&mut self, name: &str) -> Target {
+        self.members.find(usize::MAX, name).0
+    }
+
+    /// Begins an object whose members are given by [`Fields::give`]. All columns must have the same length.
+    #[inline]
+    pub(in crate::decode) fn begin(&mut self) {
+        for slot in &mut self.slots {
+            slot.seen = UNSEEN;
+        }
+    }
+
+    /// Takes the value of a member. Returns false if it does not fit. `length` is that of all columns before the object.
+    #[inline]
+    pub(in crate::decode) fn give(&mut self, target: Target, value: &[Value<'_>], length: usize) -> bool {
+        match target.column.and_then(|index| self.slots.get_mut(index)) {
+            Some(slot) => slot.give(target, value, length),
+            None => true,
+        }
+    }
+
+    /// Discards the faults of an object that is not ended. Its columns have to be truncated.
+    #[cold]
+    pub(in crate::decode) fn discard(&mut self, length: usize) {
+        self.take_faults(|_, _| {});
+        self.truncate(length);
+    }
+
+    /// Ends a body: columns without a value become NULL, and so do those whose value did not fit. `faulty` says whether there are any.
+    #[inline]
+    pub(in crate::decode) fn end_body(&mut self, mut faulty: bool, length: usize) -> Fit {
         if faulty {
             self.clear_faulty(length);
         }
@@ -122,12 +180,12 @@ impl Fields {
             }
             slot.fill();
         }
-        Ok(if faulty { Fit::Some } else { Fit::All })
+        if faulty { Fit::Some } else { Fit::All }
     }
 
     /// Calls `each` with the index and the fault of each slot that has one, and clears the faults.
     #[cold]
-    pub(super) fn take_faults(&mut self, mut each: impl FnMut(usize, Fault)) {
+    pub(in crate::decode) fn take_faults(&mut self, mut each: impl FnMut(usize, Fault)) {
         for (index, slot) in self.slots.iter_mut().enumerate() {
             if let Some(fault) = slot.fault.take() {
                 each(index, fault.in_member(&slot.name));
@@ -168,7 +226,7 @@ impl Fields {
 
 /// Whether the members of a body fit their columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(in crate::decode) enum Fit {
     All,
     /// Some do not.
     Some,
@@ -199,6 +257,33 @@ impl Slot {
         if self.seen.rank == Rank::Nothing {
             self.column.append_null();
         }
+    }
+
+    /// Takes a value of a format with types of its own, like [`Slot::take`].
+    #[inline]
+    fn give(&mut self, target: Target, value: &[Value<'_>], length: usize) -> bool {
+        let rank = if target.exact { Rank::Exact } else { Rank::Similar };
+        let before = self.seen.rank;
+        if before > rank {
+            return true;
+        }
+        let null = match value {
+            [Value::Null] => true,
+            [Value::Text(text)] => self.null_value.as_deref() == Some(*text),
+            _ => false,
+        };
+        self.seen = Seen { rank, null };
+        if before != Rank::Nothing {
+            self.column.truncate(length);
+            self.fault = None;
+        }
+        if null {
+            self.column.append_null();
+        } else if let Err(fault) = self.column.append_value(value) {
+            self.fault = Some(fault);
+            return false;
+        }
+        true
     }
 
     /// Takes the value of a member. If it does not fit, stores the fault in the slot and returns false. A later member may still replace

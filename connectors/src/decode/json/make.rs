@@ -16,7 +16,7 @@ const ELEMENTS: usize = 2;
 ///
 /// # Errors
 /// Says what is wrong with a type that cannot be read from JSON.
-pub(super) fn make(data_type: &DataType, capacity: usize, reading: &Reading) -> Result<Box<dyn Column>, String> {
+pub(in crate::decode) fn make(data_type: &DataType, capacity: usize, reading: &Reading) -> Result<Box<dyn Column>, String> {
     let plain = bytes::make(data_type, capacity)
         .or_else(|| if reading.unscaled_decimals { decimals::make_unscaled(data_type, capacity) } else { None })
         .or_else(|| scalar::make(data_type, capacity))

@@ -10,11 +10,11 @@ const REMEMBERED: usize = 1024;
 
 /// The column that a member belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Target {
+pub(in crate::decode) struct Target {
     /// The index passed to [`Members::new`] with the name; `None` if the member is skipped.
-    pub(super) column: Option<usize>,
+    pub(in crate::decode) column: Option<usize>,
     /// Whether the name is exactly that of the column.
-    pub(super) exact: bool,
+    pub(in crate::decode) exact: bool,
 }
 
 /// A member's value, as a range in the text of its object.

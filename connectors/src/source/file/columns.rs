@@ -1,7 +1,6 @@
 //! Converts the rows of Arrow and Parquet files to lines. Each row becomes a JSON object with all columns of the file, and is decoded by
 //! the rules of JSON. Nothing is lost: floats are written with all digits, NaN and infinities as text, bytes as base64.
 
-use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -14,7 +13,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::records::write_text;
+use crate::decode::written::{write_as, write_float, write_text};
 
 /// Rows that are made to lines at once.
 const AT_ONCE: usize = 4096;
@@ -217,32 +216,6 @@ fn write_between(
     }
     json.push(brackets[1]);
     Ok(())
-}
-
-fn write_float(value: f64, json: &mut Vec<u8>) {
-    let size = value.abs();
-    if value.is_nan() {
-        json.extend_from_slice(b"\"NaN\"");
-    } else if value.is_infinite() {
-        json.extend_from_slice(if value > 0.0 { b"\"Infinity\"" } else { b"\"-Infinity\"" });
-    } else if size != 0.0 && !(1e-5..1e16).contains(&size) {
-        write_as(json, format_args!("{value:e}"));
-    } else {
-        write_as(json, format_args!("{value}"));
-    }
-}
-
-fn write_as(json: &mut Vec<u8>, value: std::fmt::Arguments<'_>) {
-    /// Writes numbers and times, whose text needs no escapes in JSON.
-    struct Bytes<'v>(&'v mut Vec<u8>);
-    impl std::fmt::Write for Bytes<'_> {
-        fn write_str(&mut self, text: &str) -> std::fmt::Result {
-            self.0.extend_from_slice(text.as_bytes());
-            Ok(())
-        }
-    }
-    // Writing to memory cannot fail.
-    let _ = Bytes(json).write_fmt(value);
 }
 
 #[cfg(test)]

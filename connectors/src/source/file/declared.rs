@@ -24,12 +24,13 @@ pub(super) struct Declared {
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// JSON, Parquet or Arrow, detected by the file's first bytes.
+    /// JSON, Parquet, Arrow or Avro, detected by the file's first bytes.
     Any,
     Json,
     Csv(Dialect),
     Parquet,
     Arrow,
+    Avro,
 }
 
 /// The dialect of a CSV file.
@@ -55,13 +56,13 @@ impl Declared {
         let stored_as = config.stored_as.to_ascii_lowercase();
         let format = config.options.get("format").map(|format| format.to_ascii_lowercase());
         let word = match (stored_as.as_str(), format.as_deref()) {
-            ("file", Some(format @ ("csv" | "parquet" | "arrow"))) => format,
+            ("file", Some(format @ ("csv" | "parquet" | "arrow" | "avro"))) => format,
             ("file", Some(_)) => "json",
-            ("json", Some(other @ ("csv" | "parquet" | "arrow"))) => {
+            ("json", Some(other @ ("csv" | "parquet" | "arrow" | "avro"))) => {
                 let message = format!("option 'format' is '{other}', and the source is STORED AS {}", config.stored_as);
                 return Err(wrong(message, "leave the option out"));
             }
-            (kind @ ("csv" | "parquet" | "arrow"), Some(other)) if kind != other => {
+            (kind @ ("csv" | "parquet" | "arrow" | "avro"), Some(other)) if kind != other => {
                 let message = format!("option 'format' is '{other}', and the source is STORED AS {}", config.stored_as);
                 return Err(wrong(message, "leave the option out"));
             }
@@ -71,6 +72,7 @@ impl Declared {
             "csv" => Kind::Csv(dialect(config).map_err(|(message, help)| wrong(message, help))?),
             "parquet" => Kind::Parquet,
             "arrow" => Kind::Arrow,
+            "avro" => Kind::Avro,
             "json" => Kind::Json,
             _ => Kind::Any,
         };

@@ -9,6 +9,7 @@ use csv::{ByteRecord, Reader, ReaderBuilder};
 
 use super::declared::Dialect;
 use super::lines;
+use crate::decode::written::write_text;
 
 /// The number of bytes of lines to convert at once.
 const MADE: usize = 64 << 10;
@@ -186,30 +187,6 @@ fn write(names: &[Vec<u8>], record: &ByteRecord, line: &mut Vec<u8>) -> u8 {
         write_text(field, line);
     }
     if whole { b'}' } else { b']' }
-}
-
-/// Writes a text as a JSON string. Bytes that are not UTF-8 are kept, so that the decoder refuses them.
-pub(super) fn write_text(text: &[u8], json: &mut Vec<u8>) {
-    const HEX: [u8; 16] = *b"0123456789abcdef";
-    json.push(b'"');
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
-        json.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            b'"' => json.extend_from_slice(b"\\\""),
-            b'\\' => json.extend_from_slice(b"\\\\"),
-            b'\n' => json.extend_from_slice(b"\\n"),
-            b'\r' => json.extend_from_slice(b"\\r"),
-            b'\t' => json.extend_from_slice(b"\\t"),
-            byte => {
-                json.extend_from_slice(b"\\u00");
-                json.extend([HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-            }
-        }
-        rest = &rest[at + 1..];
-    }
-    json.extend_from_slice(rest);
-    json.push(b'"');
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 //! Reads a file as lines of events. A plain file has its own lines. The text of a file that is compressed, a JSON array, has values that
-//! span several lines, or is CSV, Parquet or Arrow is converted to lines, from its first byte each time.
+//! span several lines, or is CSV, Parquet, Arrow or Avro is converted to lines, from its first byte each time.
 //!
 //! The declaration and the beginning of the file decide which kind it is, so the kind does not change as the file grows. A file that does
 //! not match its declared kind is refused when it is opened.
@@ -12,6 +12,7 @@ use std::sync::Arc;
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::avro_blocks::AvroBlocks;
 use super::columns::Rows;
 use super::declared::{Declared, Dialect, Kind};
 use super::records::{self, Records};
@@ -47,6 +48,8 @@ enum Content {
     ArrowFile,
     /// Events are the rows of an Arrow IPC stream.
     ArrowStream,
+    /// Events are the data of an Avro object container file.
+    Avro,
 }
 
 /// An open file and its text.
@@ -89,7 +92,7 @@ impl Text {
             help: Some(help.to_owned()),
         };
         let unpacked = self.packed == Packed::Not;
-        if head.is_empty() && matches!(declared.kind, Kind::Parquet | Kind::Arrow) {
+        if head.is_empty() && matches!(declared.kind, Kind::Parquet | Kind::Arrow | Kind::Avro) {
             // A writer has just opened it.
             return Ok(Content::Lines);
         }
@@ -110,6 +113,11 @@ impl Text {
             Kind::Any | Kind::Arrow if arrow => match self.arrow_file() {
                 Ok(_) => Ok(Content::ArrowFile),
                 Err(error) => Err(refused(format!("is no whole Arrow file: {error}"), RENAME)),
+            },
+            Kind::Avro if !(unpacked && head.starts_with(AVRO)) => Err(refused("is not an Avro file".into(), DECLARE)),
+            Kind::Any | Kind::Avro if unpacked && head.starts_with(AVRO) => match self.avro() {
+                Ok(_) => Ok(Content::Avro),
+                Err(error) => Err(refused(format!("is an Avro file that cannot be read: {error}"), RENAME)),
             },
             Kind::Csv(dialect) => {
                 if let Some(what) = cannot_be_csv(head, dialect, &declared.columns) {
@@ -161,6 +169,7 @@ impl Text {
                 let reader = self.parquet().and_then(|reader| reader.build());
                 Box::new(Rows::new(reader.map_err(|error| damaged(&error, &self.path))?))
             }
+            Content::Avro => Box::new(self.avro().map_err(|error| damaged(&error, &self.path))?),
             Content::ArrowFile => Box::new(Rows::new(self.arrow_file().map_err(|error| damaged(&error, &self.path))?)),
             Content::ArrowStream => Box::new(Rows::new(self.arrow_stream().map_err(|error| damaged(&error, &self.path))?)),
         })
@@ -220,6 +229,12 @@ impl Text {
         ParquetRecordBatchReaderBuilder::try_new(self.file.try_clone()?)
     }
 
+    fn avro(&self) -> io::Result<AvroBlocks<BufReader<File>>> {
+        let mut file = self.file.try_clone()?;
+        file.seek(SeekFrom::Start(0))?;
+        AvroBlocks::new(BufReader::with_capacity(SKIPPED, file))
+    }
+
     fn arrow_file(&self) -> Result<FileReader<BufReader<File>>, arrow::error::ArrowError> {
         FileReader::try_new_buffered(self.file.try_clone()?, None)
     }
@@ -270,16 +285,19 @@ fn holds_values(head: &[u8]) -> bool {
 }
 
 /// The hint for a file of another kind.
-const DECLARE: &str = "write STORED AS JSON, CSV, PARQUET or ARROW as the files are, or leave the file out by a pattern";
+const DECLARE: &str = "write STORED AS JSON, CSV, PARQUET, ARROW or AVRO as the files are, or leave the file out by a pattern";
 /// The hint for a file that is still being written.
 const RENAME: &str = "write a file under a name that begins with a point, and rename it when it is whole";
+
+/// The first bytes of an Avro object container file.
+const AVRO: &[u8] = b"Obj\x01";
 
 /// The first bytes of files that are neither JSON nor CSV.
 const OTHER_KINDS: [(&[u8], &str); 7] = [
     (b"PAR1", "is a Parquet file"),
     (b"ARROW1", "is an Arrow file"),
     (&[0xff; 4], "is an Arrow stream"),
-    (b"Obj\x01", "is an Avro file"),
+    (AVRO, "is an Avro file"),
     (b"PK\x03\x04", "is a zip archive"),
     (b"BZh", "is compressed with bzip2"),
     (b"\xfd7zXZ\x00", "is compressed with xz"),

@@ -133,7 +133,7 @@ async fn marks_follow_their_rows() {
     assert_eq!((batch.sequences.values().as_ref(), marks(&batch)), ([1, 2, 4, 5, 6].as_slice(), vec![(1, 0), (3, 0)]));
     let letter = batch.unfit_letter("numbers", "n", "a, b", &batch.unfit[1]);
     assert_eq!((letter.sequence, letter.kind, letter.payload.as_ref()), (5, "wrong_type", b"{\"n\":5.5}".as_slice()));
-    assert_eq!(letter.error, "column n: expected Int64, found 5.5, at byte 5");
+    assert_eq!(letter.error, "column n: expected BIGINT, found 5.5, at byte 5");
 
     assert_eq!(marks(&batch.since(4)), [(1, 0)]);
     assert_eq!(marks(&batch.since(6)), []);

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alluvium_connectors::source::Source;
-use alluvium_sql::{Catalog, SqlFile};
+use alluvium_sql::SqlFile;
 
 use super::needs::usable_records;
-use crate::project::Project;
+use crate::project::{Project, catalog_of};
 use crate::record::{Definition, Record};
 use crate::runtime::component::Component;
 
@@ -29,7 +29,7 @@ impl Kept {
     ) -> Option<Kept> {
         let definitions = definitions(project, component, records, anew);
         let files = files(&definitions, anew);
-        let catalog = match Catalog::load(&files) {
+        let catalog = match catalog_of(&files, &project.dir) {
             Ok(catalog) => catalog,
             Err(errors) => {
                 tracing::warn!(views = component.name(), %errors, "the SQL of the last commit does not load any more");

@@ -7,9 +7,11 @@ use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::{Column, text};
+use super::{Column, append_written, text};
 use crate::decode::bytes::{Bytes, Stored, Values};
 use crate::decode::fault::{Fault, Refusal};
+use crate::decode::sql_type::SqlType;
+use crate::decode::value::Value;
 
 /// Creates a column for a text or binary type; returns `None` for other types.
 pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Option<Box<dyn Column>> {
@@ -59,11 +61,24 @@ impl<O: OffsetSizeTrait> Column for Texts<O> {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
         self.push(raw).map_err(|refusal| {
             let expected = match self.values.stored() {
-                Stored::Text | Stored::TextView => self.data_type.to_string(),
-                _ => format!("{} as base64 text", self.data_type),
+                Stored::Text | Stored::TextView => SqlType(&self.data_type).to_string(),
+                _ => format!("{} as base64 text", SqlType(&self.data_type)),
             };
             Fault::of_value(refusal, &expected, raw)
         })
+    }
+
+    #[inline]
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        let pushed = match (value, self.values.stored()) {
+            ([Value::Text(text)], Stored::Text | Stored::TextView) => self.values.push(text.as_bytes()),
+            ([Value::Bytes(bytes)], Stored::Binary | Stored::BinaryView) => self.values.push(bytes),
+            ([Value::Bytes(bytes)], Stored::FixedSize(size)) if usize::try_from(size) == Ok(bytes.len()) => {
+                self.values.push(bytes)
+            }
+            _ => return append_written(self, value),
+        };
+        pushed.map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), ""))
     }
 
     fn append_null(&mut self) {

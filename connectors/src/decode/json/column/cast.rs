@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 
 use super::Column;
 use crate::decode::fault::Fault;
+use crate::decode::value::Value;
 
 /// A column that is built as another type and cast to `data_type` in `finish`.
 pub(in crate::decode::json) struct Cast {
@@ -24,6 +25,10 @@ impl Cast {
 impl Column for Cast {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
         self.column.append(raw)
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        self.column.append_value(value)
     }
 
     fn append_null(&mut self) {

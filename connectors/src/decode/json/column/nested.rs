@@ -8,17 +8,19 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, FieldRef, Fields as ArrowFields};
 use arrow::error::ArrowError;
 
-use super::{Column, text};
+use super::{Column, append_written, text};
 use crate::decode::fault::{Fault, Refusal};
 use crate::decode::json::fields::{Fields, Slot};
 use crate::decode::json::object;
 use crate::decode::reading::Reading;
+use crate::decode::sql_type::SqlType;
+use crate::decode::value::{Value, split_first, write_json};
 
 fn expect(first: u8, data_type: &DataType, raw: &str) -> Result<(), Fault> {
     if raw.as_bytes().first() == Some(&first) {
         return Ok(());
     }
-    Err(Fault::of_value(Refusal::WrongType, data_type, raw))
+    Err(Fault::of_value(Refusal::WrongType, &SqlType(data_type), raw))
 }
 
 /// A STRUCT column: objects whose members are known.
@@ -46,6 +48,13 @@ impl Column for Struct {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
         expect(b'{', &DataType::Struct(self.fields.clone()), raw)?;
         self.children.append(raw, self.nulls.len())?;
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        let [Value::Object(_), members @ ..] = value else { return append_written(self, value) };
+        self.children.append_values(members, self.nulls.len())?;
         self.nulls.append_non_null();
         Ok(())
     }
@@ -96,6 +105,24 @@ impl Elements {
             self.length += 1;
             Ok(())
         })
+    }
+
+    /// Appends the elements of a list.
+    fn append_values(&mut self, mut elements: &[Value<'_>]) -> Result<(), Fault> {
+        let start = self.length;
+        while let Some((element, rest)) = split_first(elements) {
+            if *element == [Value::Null] {
+                if !self.item.is_nullable() {
+                    return Err(Fault::missing().in_element(self.length - start));
+                }
+                self.column.append_null();
+            } else {
+                self.column.append_value(element).map_err(|fault| fault.in_element(self.length - start))?;
+            }
+            self.length += 1;
+            elements = rest;
+        }
+        Ok(())
     }
 
     fn truncate(&mut self, length: usize) {
@@ -160,7 +187,13 @@ impl<O: OffsetSizeTrait> Column for List<O> {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
         expect(b'[', &self.data_type, raw)?;
         self.elements.append(raw)?;
-        self.rows.append(self.elements.length).map_err(|refusal| Fault::of_value(refusal, &self.data_type, raw))
+        self.rows.append(self.elements.length).map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), raw))
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        let [Value::List(_), elements @ ..] = value else { return append_written(self, value) };
+        self.elements.append_values(elements)?;
+        self.rows.append(self.elements.length).map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), "a list"))
     }
 
     fn append_null(&mut self) {
@@ -205,10 +238,14 @@ impl Column for FixedSizeList {
         if self.elements.length - before != self.each() {
             let refusal = Refusal::OutOfRange("it does not have the length of the type");
             let data_type = DataType::FixedSizeList(Arc::clone(&self.elements.item), self.size);
-            return Err(Fault::of_value(refusal, &data_type, raw));
+            return Err(Fault::of_value(refusal, &SqlType(&data_type), raw));
         }
         self.nulls.append_non_null();
         Ok(())
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        append_written(self, value)
     }
 
     fn append_null(&mut self) {
@@ -290,7 +327,35 @@ impl Column for Map {
             self.keys.append(key)?;
             self.values.length += 1;
         }
-        self.rows.append(self.values.length).map_err(|refusal| Fault::of_value(refusal, &data_type(), raw))
+        self.rows.append(self.values.length).map_err(|refusal| Fault::of_value(refusal, &SqlType(&data_type()), raw))
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        let [Value::Object(_), members @ ..] = value else { return append_written(self, value) };
+        let mut members: &[Value<'_>] = members;
+        let mut pairs: Vec<(&[Value<'_>], &[Value<'_>])> = Vec::new();
+        while let Some((name, rest)) = split_first(members) {
+            let Some((value, rest)) = split_first(rest) else { break };
+            pairs.push((name, value));
+            members = rest;
+        }
+        if pairs.len() > 1 {
+            keep_last(&mut pairs);
+        }
+        for (name, value) in pairs {
+            if *value == [Value::Null] {
+                if !self.values.item.is_nullable() {
+                    return Err(Fault::missing().in_member(&written_name(name)));
+                }
+                self.values.column.append_null();
+            } else {
+                self.values.column.append_value(value).map_err(|fault| fault.in_member(&written_name(name)))?;
+            }
+            self.keys.append_value(name)?;
+            self.values.length += 1;
+        }
+        let data_type = || DataType::Map(Arc::clone(&self.entries), false);
+        self.rows.append(self.values.length).map_err(|refusal| Fault::of_value(refusal, &SqlType(&data_type()), "an object"))
     }
 
     fn append_null(&mut self) {
@@ -313,4 +378,28 @@ impl Column for Map {
         let array = MapArray::try_new(Arc::clone(&self.entries), offsets, entries, nulls, false)?;
         Ok(Arc::new(array))
     }
+}
+
+/// Of pairs with the same name, keeps the value of the last one at the place of the first one.
+fn keep_last(pairs: &mut Vec<(&[Value<'_>], &[Value<'_>])>) {
+    let mut places: HashMap<String, usize> = HashMap::with_capacity(pairs.len());
+    let mut kept = Vec::with_capacity(pairs.len());
+    for (name, value) in pairs.drain(..) {
+        let place = *places.entry(written_name(name)).or_insert(kept.len());
+        match kept.get_mut(place) {
+            Some((_, before)) => *before = value,
+            None => kept.push((name, value)),
+        }
+    }
+    *pairs = kept;
+}
+
+/// Returns the name of a member without quotes.
+fn written_name(name: &[Value<'_>]) -> String {
+    if let [Value::Text(text)] = name {
+        return (*text).to_owned();
+    }
+    let mut json = Vec::new();
+    write_json(name, &mut json);
+    String::from_utf8_lossy(&json).into_owned()
 }

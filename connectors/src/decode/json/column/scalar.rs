@@ -11,8 +11,11 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::{Column, number, text};
+use super::direct::Direct;
+use super::{Column, append_written, number, text};
 use crate::decode::fault::{Fault, Refusal};
+use crate::decode::sql_type::SqlType;
+use crate::decode::value::Value;
 
 /// A column of primitive values. `parse` parses the text of a JSON value.
 pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
@@ -25,7 +28,7 @@ pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
 /// Creates a column of type `data_type`, which must be a type of `T`.
 pub(super) fn primitive<T, P>(data_type: &DataType, capacity: usize, parse: P) -> Box<dyn Column>
 where
-    T: ArrowPrimitiveType,
+    T: Direct,
     P: Fn(&str) -> Result<T::Native, Refusal> + Send + 'static,
 {
     Box::new(Primitive::<T, P> {
@@ -38,7 +41,7 @@ where
 
 impl<T, P> Column for Primitive<T, P>
 where
-    T: ArrowPrimitiveType,
+    T: Direct,
     P: Fn(&str) -> Result<T::Native, Refusal> + Send,
 {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
@@ -48,8 +51,20 @@ where
                 self.nulls.append_non_null();
                 Ok(())
             }
-            Err(refusal) => Err(Fault::of_value(refusal, &self.data_type, raw)),
+            Err(refusal) => Err(Fault::of_value(refusal, &SqlType(&self.data_type), raw)),
         }
+    }
+
+    #[inline]
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        if let [value] = value
+            && let Some(value) = T::direct(*value, &self.data_type)
+        {
+            self.values.push(value);
+            self.nulls.append_non_null();
+            return Ok(());
+        }
+        append_written(self, value)
     }
 
     fn append_null(&mut self) {
@@ -112,7 +127,7 @@ pub(in crate::decode::json) fn make(data_type: &DataType, capacity: usize) -> Op
 
 fn decimal<T>(data_type: &DataType, capacity: usize, precision: u8, scale: i8) -> Box<dyn Column>
 where
-    T: DecimalType,
+    T: DecimalType + Direct,
     T::Native: TryFrom<i128>,
 {
     primitive::<T, _>(data_type, capacity, move |raw| {
@@ -132,9 +147,16 @@ impl Column for Booleans {
         let value = match raw {
             "true" => true,
             "false" => false,
-            _ => boolean(raw).map_err(|refusal| Fault::of_value(refusal, &DataType::Boolean, raw))?,
+            _ => boolean(raw).map_err(|refusal| Fault::of_value(refusal, &SqlType(&DataType::Boolean), raw))?,
         };
         self.values.append(value);
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        let [Value::Boolean(value)] = value else { return append_written(self, value) };
+        self.values.append(*value);
         self.nulls.append_non_null();
         Ok(())
     }
@@ -177,7 +199,11 @@ struct Nulls {
 
 impl Column for Nulls {
     fn append(&mut self, raw: &str) -> Result<(), Fault> {
-        Err(Fault::of_value(Refusal::WrongType, &DataType::Null, raw))
+        Err(Fault::of_value(Refusal::WrongType, &SqlType(&DataType::Null), raw))
+    }
+
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        append_written(self, value)
     }
 
     fn append_null(&mut self) {

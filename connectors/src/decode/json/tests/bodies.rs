@@ -69,7 +69,7 @@ fn errors_say_where() {
     let bodies: [&[u8]; 5] =
         [b"{\"b\":\"x\",\"a\":\"y\"}", b"{\"a\":1,,}", b"{\"a\":1}\n {}", b"{\"a\":\"\xff\"}", b"{\"a\":1,\n\"b\":tru}"];
     let decoded = decode(ab(), &bodies);
-    assert_eq!(decoded.unfit[0].error, "column a: expected Int64, found \"y\", at byte 13");
+    assert_eq!(decoded.unfit[0].error, "column a: expected BIGINT, found \"y\", at byte 13");
     let errors: Vec<String> = decoded.dead_letters.into_iter().map(|letter| letter.error).collect();
     for (error, byte) in errors.iter().zip(["at byte 7", "at byte 9", "at byte 6", "at byte 15"]) {
         assert!(error.ends_with(byte), "{error} {byte}");

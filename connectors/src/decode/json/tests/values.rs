@@ -435,7 +435,7 @@ fn types_that_json_cannot_give_are_refused_by_name() {
     ] {
         assert!(config_error(Decoder::new(&config(vec![nullable(name, wrong)], vec![0]))).contains(name));
     }
-    let mut avro = config(vec![], vec![]);
-    avro.options.insert("format".into(), "avro".into());
-    assert!(config_error(Decoder::new(&avro)).contains("avro"));
+    let mut xml = config(vec![], vec![]);
+    xml.options.insert("format".into(), "xml".into());
+    assert!(config_error(Decoder::new(&xml)).contains("xml"));
 }
