@@ -1,10 +1,12 @@
 //! The lock of the data folder, which lets one process at a time write there. The lock file names that process and the address of its
 //! HTTP server. Readers of views take no lock.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+
+use alluvium_connectors::durable;
 
 use crate::error::{Error, Kind};
 use crate::layout::{Layout, RunInfo};
@@ -53,7 +55,7 @@ impl Drop for Guard {
 /// # Errors
 /// [`Kind::Unavailable`] if another process holds the lock, with its process id.
 pub fn lock(layout: &Layout, http: Option<SocketAddr>) -> Result<Guard, Error> {
-    fs::create_dir_all(layout.root()).map_err(|error| Error::io("creating", layout.root(), error))?;
+    durable::create_folder(layout.root())?;
     let path = layout.lock();
     let file = OpenOptions::new()
         .read(true)
@@ -162,7 +164,7 @@ mod tests {
     fn what_a_dead_process_left_in_the_file_is_not_believed() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path());
-        fs::write(layout.lock(), r#"{"pid":1,"http":null}"#).unwrap();
+        std::fs::write(layout.lock(), r#"{"pid":1,"http":null}"#).unwrap();
         assert!(running(&layout).unwrap().is_none());
         lock(&layout, None).unwrap();
     }

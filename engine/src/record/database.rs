@@ -44,7 +44,7 @@ impl Database {
     /// The disk fails; a full disk leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub(super) fn open(layout: &Layout) -> Result<Database, Error> {
         let folder = layout.checkpoints();
-        fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+        durable::create_folder(&folder)?;
         set_aside_unfinished_snapshots(&folder)?;
         let twins = twin::read_all(layout)?;
         let opened = std::panic::catch_unwind(AssertUnwindSafe(|| Self::try_open(layout, &folder)));
@@ -57,7 +57,7 @@ impl Database {
                 let aside = free_name(&folder);
                 tracing::warn!(%reason, aside = %aside.display(), "the checkpoint database cannot be read: it is set aside and restored from the records beside the views");
                 fs::rename(&folder, &aside).map_err(|error| io("moving aside", &folder, &error))?;
-                fs::create_dir_all(&folder).map_err(|error| io("making", &folder, &error))?;
+                durable::create_folder(&folder)?;
                 Self::try_open(layout, &folder).map_err(|unopened| match unopened {
                     Unopened::Outside(error) => io("making", &folder, &error),
                     Unopened::Damaged(reason) => Error::corrupt(
@@ -68,6 +68,8 @@ impl Database {
             }
         };
         store.adopt(twins)?;
+        // sled syncs what it writes into its files, and not their names.
+        durable::sync_folder(&folder)?;
         if let Some(parent) = folder.parent() {
             durable::sync_folder(parent)?;
         }

@@ -36,7 +36,7 @@ impl StateFiles {
     /// # Errors
     /// The disk fails.
     pub(crate) fn create(folder: PathBuf) -> Result<StateFiles, Error> {
-        fs::create_dir_all(&folder).map_err(|error| io_error("making", &folder, error))?;
+        durable::create_folder(&folder)?;
         Ok(StateFiles { folder, tables: BTreeMap::new(), checksums: HashMap::new() })
     }
 
@@ -46,7 +46,7 @@ impl StateFiles {
     /// [`Error::Corrupt`] if a file is missing or does not hold what was written.
     pub(crate) fn open(folder: PathBuf, records: &[TableRecord]) -> Result<(StateFiles, TableBatches), Error> {
         // It may hold nothing, and have been lost by a copy.
-        fs::create_dir_all(&folder).map_err(|error| io_error("making", &folder, error))?;
+        durable::create_folder(&folder)?;
         let mut tables = BTreeMap::new();
         let mut batches = HashMap::new();
         let mut checksums = HashMap::new();
@@ -144,7 +144,7 @@ impl StateFiles {
     /// # Errors
     /// The disk fails.
     pub(crate) fn link(from: &Path, to: &Path, records: &[TableRecord]) -> Result<(), Error> {
-        fs::create_dir_all(to).map_err(|error| io_error("making", to, error))?;
+        durable::create_folder(to)?;
         for file in records.iter().flat_map(|record| &record.files) {
             let target = to.join(file);
             match fs::hard_link(from.join(file), &target) {
