@@ -17,11 +17,11 @@ impl Component {
         Self::connected(&catalog.views, read_once)
     }
 
-    /// Returns the connected sets of `views`, which include all views that they read.
+    /// Returns the connected sets of `views`. Views that they read and that are not among them connect nothing.
     fn connected(views: &[View], read_once: &BTreeSet<String>) -> Vec<Component> {
         let mut root: BTreeMap<&str, &str> = views.iter().map(|view| (view.name.as_str(), view.name.as_str())).collect();
         for view in views {
-            for upstream in views_read(view) {
+            for upstream in views_read(view).filter(|upstream| views.iter().any(|other| other.name == *upstream)) {
                 let (one, other) = (find(&root, &view.name), find(&root, upstream));
                 root.insert(one, other);
             }
@@ -68,6 +68,11 @@ impl Component {
             }
         }
         reached
+    }
+
+    /// Whether it holds every view that its views read. Only then can it run.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.views.iter().flat_map(views_read).all(|upstream| self.holds(upstream))
     }
 
     /// Splits this component into those that remain if only `views` run.

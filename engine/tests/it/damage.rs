@@ -94,6 +94,29 @@ fn a_flipped_bit_in_what_says_where_things_are_is_mended_from_the_record() {
 }
 
 #[test]
+fn a_view_that_reads_another_and_cannot_be_published_again_fails_alone() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    orders.catch_up();
+    // Its snapshots cannot be made at the next start.
+    let snapshots = orders.view("best").join("snapshots");
+    std::fs::remove_dir_all(&snapshots).unwrap();
+    std::fs::write(&snapshots, "in the way").unwrap();
+    orders.publish(500);
+    let output = orders.ask(&["run", "--until-caught-up"]);
+    let said = joined(&output);
+    assert!(output.status.code() == Some(1) && said.contains("views/best/current") && !said.contains("panic"), "{said}");
+    let others: Vec<_> = VIEWS.iter().copied().filter(|(view, _)| *view != "best").collect();
+    orders.assert_equal(&others);
+
+    // What is in the way goes away: the next run makes it from its first event, since the view that it reads has gone on.
+    std::fs::remove_file(&snapshots).unwrap();
+    orders.publish(500);
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
 fn a_damaged_file_of_dead_letters_is_passed_over_and_stops_nothing() {
     let mut orders = Orders::new(VIEWS);
     orders.publish_bodies(vec![b"no order".to_vec()]);

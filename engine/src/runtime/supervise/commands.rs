@@ -82,9 +82,12 @@ impl Supervisor {
         }
         self.troubles.remove(&(started.pipeline.component.name().to_owned(), started.pipeline.rebuilds));
         for view in &started.pipeline.component.views {
-            self.broken.remove(&view.name);
-            self.shared.board().restarted(&view.name);
-            self.shared.board().catching_up(&view.name);
+            // Views that it reads may be running.
+            if self.shared.board().has_failed(&view.name) {
+                self.broken.remove(&view.name);
+                self.shared.board().restarted(&view.name);
+                self.shared.board().catching_up(&view.name);
+            }
         }
         Ok(())
     }
