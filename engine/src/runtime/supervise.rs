@@ -26,6 +26,7 @@ use self::policy::Troubles;
 use super::commit::repair;
 use super::component::Component;
 use super::drive::TakeOver;
+use super::memory;
 use super::panics;
 use super::request::{Accept, Command, Outcome, RunRequest};
 use super::shared::Shared;
@@ -52,7 +53,8 @@ struct Running {
     shared: Arc<Shared>,
     /// It was started to rebuild the component. It may have been swapped in since.
     rebuilds: bool,
-    began: Instant,
+    /// Since when it runs; `None` while it waits.
+    began: Option<Instant>,
     stop: CancellationToken,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,6 +111,8 @@ enum Wake {
     Ended(Ended),
     TakeOver(TakeOver),
     Command(Command),
+    /// Look at the memory of the process.
+    Look,
     /// A waiting pipeline is due.
     Due,
     Shutdown,
@@ -218,13 +222,15 @@ impl Supervisor {
                 self.shared.board().failed(reader, &error.to_string());
             }
             let readers = readers.iter().map(String::as_str).collect();
-            let only = component.parts_of(&readers, &BTreeSet::new()).into_iter().find(|part| part.holds(view));
+            let parts = component.parts_of(&readers, &BTreeSet::new());
+            // One that reads views outside can only be restarted together with them.
+            let only = parts.into_iter().find(|part| part.holds(view) && part.is_whole());
             let pipeline = Running {
                 whole: component.name().to_owned(),
                 component: only.unwrap_or(component),
                 shared: Arc::clone(&self.shared),
                 rebuilds: false,
-                began: Instant::now(),
+                began: None,
                 stop: CancellationToken::new(),
                 thread: None,
             };
@@ -241,6 +247,7 @@ impl Supervisor {
 
     /// Runs until every pipeline has ended, or until a shutdown has taken `shutdown_timeout`.
     pub(super) async fn run(mut self) -> Result<Outcome, Error> {
+        let mut look = tokio::time::interval(memory::LOOK_INTERVAL);
         let mut commands_open = true;
         let mut deadline = None;
         while !self.running.is_empty() || !self.waiting.is_empty() {
@@ -253,6 +260,7 @@ impl Supervisor {
                     Some(command) => Wake::Command(command),
                     None => { commands_open = false; continue }
                 },
+                _ = look.tick() => Wake::Look,
                 () = sleep_until(due) => Wake::Due,
                 () = self.shutdown.cancelled(), if deadline.is_none() => Wake::Shutdown,
                 () = sleep_until(deadline) => Wake::Overdue,
@@ -261,6 +269,7 @@ impl Supervisor {
                 Wake::Ended(ended) => self.take_end(ended),
                 Wake::TakeOver(take_over) => self.begin_swap(take_over),
                 Wake::Command(command) => self.obey(command),
+                Wake::Look => self.shared.memory().look(),
                 Wake::Due => self.start_waiting(),
                 Wake::Shutdown => {
                     deadline = Some(Instant::now() + self.shared.settings().shutdown_timeout);

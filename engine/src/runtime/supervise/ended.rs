@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::policy::Next;
+use super::policy::{Next, Patience};
 use super::{Ended, Failed, Running, Supervisor, Swap, Waiting};
 use crate::error::{Error, Kind};
 use crate::metrics;
@@ -64,12 +64,16 @@ impl Supervisor {
         }
         let key = (running.component.name().to_owned(), running.rebuilds);
         let surroundings = self.shared.surroundings();
-        let patient = !self.until_caught_up;
+        let patience = match self.until_caught_up {
+            true => Patience::Until(self.shared.settings().source_timeout),
+            false => Patience::Endless,
+        };
+        let ran = running.began.map_or(Duration::ZERO, |began| began.elapsed());
         let next = match self.shutdown.is_cancelled() {
             true => Next::Fail,
             false => {
                 let troubles = self.troubles.entry(key).or_default();
-                troubles.decide(&error, running.began.elapsed(), patient, surroundings.as_ref())
+                troubles.decide(&error, ran, patience, surroundings.as_ref())
             }
         };
         match next {
@@ -116,7 +120,7 @@ impl Supervisor {
     }
 
     /// Schedules a restart of the pipeline after a wait.
-    fn wait(&mut self, task: u64, pipeline: Running, error: &Error, wait: Duration) {
+    fn wait(&mut self, task: u64, mut pipeline: Running, error: &Error, wait: Duration) {
         let kind = if error.kind() == Kind::Bug { "bug" } else { "unavailable" };
         tracing::warn!(
             pipeline = pipeline.component.name(), kind, %error, again_in = %seconds(wait), "failed: it restarts from its last commit"
@@ -131,6 +135,8 @@ impl Supervisor {
                 self.shared.board().restarted(&view.name);
             }
         }
+        // If it cannot even be started after the wait, it has not run at all.
+        pipeline.began = None;
         self.waiting.push(Waiting { at: Instant::now() + wait, task, pipeline });
     }
 

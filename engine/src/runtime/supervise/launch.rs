@@ -178,7 +178,7 @@ impl Supervisor {
             let _ = self.ended.0.send(Ended { task, result: Err(error) });
         });
         let (whole, thread) = (whole.to_owned(), thread.ok());
-        let running = Running { component, whole, shared, rebuilds, began: Instant::now(), stop, thread };
+        let running = Running { component, whole, shared, rebuilds, began: Some(Instant::now()), stop, thread };
         self.running.insert(task, running);
     }
 

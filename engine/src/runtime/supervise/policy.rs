@@ -2,7 +2,7 @@
 //!
 //! | error | policy |
 //! | --- | --- |
-//! | unavailable | restarts for ever, with a bounded back-off |
+//! | unavailable | restarts for ever, with a bounded back-off; a run that ends by itself gives up after `source_timeout` |
 //! | a panic or a bug | restarts from the last commit, [`RESTARTS`] times within [`WINDOW`], then fails |
 //! | configuration, corruption | fails at once |
 
@@ -34,16 +34,35 @@ pub(super) enum Next {
 pub(super) struct Troubles {
     backoff: Backoff,
     bugs: VecDeque<Instant>,
+    /// Since when it has been unavailable, attempts that did not run for [`STEADY`] included.
+    unavailable_since: Option<Instant>,
+}
+
+/// How long a pipeline may be unavailable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// For ever, also where something does not exist yet.
+    Endless,
+    /// Not at all for what does not exist, and for the rest so long.
+    Until(Duration),
 }
 
 impl Troubles {
-    /// Decides after an error of a pipeline that ran for `ran`. With `patient`, waits for something that does not exist yet.
-    pub(super) fn decide(&mut self, error: &Error, ran: Duration, patient: bool, surroundings: &dyn Surroundings) -> Next {
+    /// Decides after an error of a pipeline that ran for `ran`.
+    pub(super) fn decide(&mut self, error: &Error, ran: Duration, patience: Patience, surroundings: &dyn Surroundings) -> Next {
         if ran >= STEADY {
             self.backoff.reset();
+            self.unavailable_since = None;
         }
         match error.kind() {
-            Kind::Unavailable if patient || !error.is_absence() => Next::Wait(self.backoff.wait(surroundings)),
+            Kind::Unavailable => {
+                let since = self.unavailable_since.get_or_insert_with(Instant::now).elapsed();
+                let goes_on = match patience {
+                    Patience::Endless => true,
+                    Patience::Until(limit) => !error.is_absence() && since <= limit,
+                };
+                if goes_on { Next::Wait(self.backoff.wait(surroundings)) } else { Next::Fail }
+            }
             Kind::Bug => {
                 let now = Instant::now();
                 self.bugs.retain(|then| now.duration_since(*then) < WINDOW);
@@ -53,7 +72,7 @@ impl Troubles {
                 self.bugs.push_back(now);
                 Next::Wait(self.backoff.wait(surroundings))
             }
-            Kind::Unavailable | Kind::Config | Kind::BadData | Kind::Corrupt => Next::Fail,
+            Kind::Config | Kind::BadData | Kind::Corrupt => Next::Fail,
         }
     }
 }
@@ -64,7 +83,7 @@ mod tests {
     use crate::runtime::surroundings::Machine;
 
     fn decide(troubles: &mut Troubles, error: &Error) -> Next {
-        troubles.decide(error, Duration::ZERO, true, &Machine)
+        troubles.decide(error, Duration::ZERO, Patience::Endless, &Machine)
     }
 
     #[test]
@@ -80,5 +99,18 @@ mod tests {
             assert!(matches!(decide(&mut troubles, &Error::bug("a fault")), Next::Wait(_)));
         }
         assert_eq!(decide(&mut troubles, &Error::bug("a fault")), Next::Fail);
+    }
+
+    #[test]
+    fn a_run_that_ends_by_itself_does_not_wait_for_ever() {
+        let error = Error::unavailable("the disk is full", "make room");
+        let decide = |troubles: &mut Troubles, ran, limit| troubles.decide(&error, ran, Patience::Until(limit), &Machine);
+        let (mut troubles, none) = (Troubles::default(), Duration::ZERO);
+        assert!(matches!(decide(&mut troubles, none, STEADY), Next::Wait(_)));
+        assert!(matches!(decide(&mut troubles, none, STEADY), Next::Wait(_)));
+        assert_eq!(decide(&mut troubles, none, none), Next::Fail);
+        troubles.unavailable_since = Instant::now().checked_sub(STEADY * 2);
+        assert_eq!(decide(&mut troubles, none, STEADY), Next::Fail);
+        assert!(matches!(decide(&mut troubles, STEADY, STEADY), Next::Wait(_)), "it ran in between");
     }
 }
