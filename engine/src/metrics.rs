@@ -44,6 +44,7 @@ const WARNINGS: &str = "alluvium_view_warnings";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
+const MEMORY_LIMIT: &str = "alluvium_memory_limit_bytes";
 
 const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad. A view with its own reader counts them again."),
@@ -101,6 +102,7 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),
+    (MEMORY_LIMIT, Unit::Bytes, "What memory_limit allows; absent if it is off."),
 ];
 
 /// Buckets of durations in seconds, from 0.1 ms to 30 s: a small commit takes a few milliseconds, a large one seconds.
@@ -152,6 +154,11 @@ pub fn batch_read(source: &str, batch: &Batch) {
 /// Records that the reader of `source` had to connect anew.
 pub fn reader_restarted(source: &str) {
     counter!(READER_RESTARTS, "source" => source.to_owned()).increment(1);
+}
+
+/// Shows what `memory_limit` allows.
+pub(crate) fn memory_limit(bytes: u64) {
+    gauge!(MEMORY_LIMIT).set(bytes as f64);
 }
 
 /// Records that a batch went through the operators of the pipeline whose first view is `view`.
@@ -260,7 +267,7 @@ fn now_ms() -> u64 {
 }
 
 /// Reads the resident memory from /proc. `None` on other systems.
-fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)

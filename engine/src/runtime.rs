@@ -9,14 +9,16 @@
 //! | [`drive`] | reads events, decides when to commit, swaps in a rebuilt pipeline; feeds, intakes and the pipeline itself |
 //! | [`commit`] | the commit, step by step; state files; crash points for tests |
 //! | [`shared`] | what all pipelines of a process share |
+//! | [`memory`] | keeps the process within `memory_limit` |
 //! | [`suspects`] | finds the event on which a pipeline panics |
-//! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock and randomness |
+//! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock, randomness and memory |
 
 mod backoff;
 mod changes;
 mod commit;
 mod component;
 mod drive;
+mod memory;
 mod panics;
 mod request;
 mod shared;

@@ -4,6 +4,7 @@
 //! [`options`] merges them with those of the SQL text.
 
 pub mod keys;
+pub mod memory_limit;
 pub mod options;
 mod place;
 pub mod set_aside;
@@ -21,6 +22,7 @@ use config::{Config, File, FileFormat, Source as _, Value, ValueKind};
 
 use crate::error::Error;
 use keys::KEYS;
+use memory_limit::MemoryLimit;
 pub use options::is_credential;
 use place::TomlFile;
 
@@ -50,6 +52,8 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
     /// How long a run that ends by itself waits for a source that does not answer.
     pub source_timeout: Duration,
+    /// How much memory the process may take.
+    pub memory_limit: MemoryLimit,
     /// The largest number of events in a micro-batch.
     pub batch_events: usize,
     /// The largest number of bytes of bodies in a micro-batch.
@@ -107,6 +111,7 @@ impl fmt::Debug for Settings {
             .field("tolerance", &self.tolerance)
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("source_timeout", &self.source_timeout)
+            .field("memory_limit", &self.memory_limit)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -191,6 +196,8 @@ impl Settings {
             },
             shutdown_timeout: read.parsed("shutdown_timeout", duration)?,
             source_timeout: read.parsed("source_timeout", duration)?,
+            memory_limit: read
+                .parsed("memory_limit", |text| MemoryLimit::parse(text).ok_or_else(|| format!("write {}", MemoryLimit::WRITE)))?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,

@@ -244,14 +244,30 @@ impl Operator {
     }
 
     pub(crate) fn size(&self) -> (u64, u64) {
-        let own = match &self.kind {
-            Kind::Scan(_) | Kind::Linear(_) => (0, 0),
-            Kind::Stateful(operator) => operator.size(),
-        };
-        self.inputs.iter().fold(own, |(rows, bytes), input| {
+        self.inputs.iter().fold(self.own_size(), |(rows, bytes), input| {
             let (more_rows, more_bytes) = input.operator.size();
             (rows + more_rows, bytes + more_bytes)
         })
+    }
+
+    /// Returns the bytes of the operator with the most state, here or below, and the way to it: at each node the index of the input.
+    pub(crate) fn largest(&self) -> (u64, Vec<usize>) {
+        let mut largest = (self.own_size().1, Vec::new());
+        for (index, input) in self.inputs.iter().enumerate() {
+            let (bytes, mut way) = input.operator.largest();
+            if bytes > largest.0 {
+                way.insert(0, index);
+                largest = (bytes, way);
+            }
+        }
+        largest
+    }
+
+    fn own_size(&self) -> (u64, u64) {
+        match &self.kind {
+            Kind::Scan(_) | Kind::Linear(_) => (0, 0),
+            Kind::Stateful(operator) => operator.size(),
+        }
     }
 }
 

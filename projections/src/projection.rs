@@ -195,6 +195,13 @@ impl Projection {
     pub fn state_size(&self) -> (u64, u64) {
         self.root.size()
     }
+
+    /// Returns how many bytes the operator with the most state holds in memory, and the way to its node from the root of the plan: at
+    /// each node the index of the input. Of two with the same bytes, the upper one.
+    #[must_use]
+    pub fn largest_operator(&self) -> (u64, Vec<usize>) {
+        self.root.largest()
+    }
 }
 
 fn slice(delta: &Delta, range: &Range<usize>) -> Delta {

@@ -54,6 +54,10 @@ mod tests {
         fn random(&self) -> u64 {
             self.0
         }
+
+        fn memory_used(&self) -> Option<u64> {
+            None
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod pace;
 pub(super) mod pipeline;
 mod report;
 mod set_aside;
+mod state_size;
 mod swap;
 pub(super) mod tallies;
 mod turns;
@@ -32,6 +33,7 @@ use self::turns::next_in_turn;
 use super::backoff::Backoff;
 use super::changes::losses::Guard;
 use super::commit::CommitOptions;
+use super::memory::Room;
 use super::panics;
 use super::suspects::Suspects;
 use crate::error::Error;
@@ -120,6 +122,10 @@ enum Wake {
     /// Check whether a source has been away for too long.
     Look,
     Taken(usize, Result<Taken, Arc<alluvium_connectors::Error>>),
+    /// There is more or less room in memory.
+    Room,
+    /// The process is at its limit, and this pipeline is the largest.
+    OutOfMemory,
 }
 
 impl Driver {
@@ -134,6 +140,9 @@ impl Driver {
         self.show_catching_up();
         let mut pace = Pace::new(self.interval);
         let mut turn = 0;
+        let mut memory = self.pipeline.shared().memory().share();
+        let out_of_memory = memory.stop();
+        memory.holds(self.state_bytes());
         let began = Instant::now();
         loop {
             let caught_up = sources.iter().all(|source| source.caught_up);
@@ -154,16 +163,27 @@ impl Driver {
                 }
             }
             let settled = sources.iter().all(Reading::is_settled);
+            // What may not be committed yet is read on: only then can it be.
+            let reads = match memory.room() {
+                Room::Enough => true,
+                Room::Little => !pace.dirty || !settled,
+                Room::None => !settled,
+            };
+            pace.first |= !reads;
             let wake = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Wake::Stop,
                 () = pace.is_due(caught_up), if pace.dirty && settled => Wake::Due,
-                (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.intake.next().boxed()) =>
+                () = out_of_memory.cancelled() => Wake::OutOfMemory,
+                () = memory.changed() => Wake::Room,
+                (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.intake.next().boxed()), if reads =>
                     Wake::Taken(index, taken),
                 () = tokio::time::sleep(LOOK_INTERVAL), if self.until_caught_up => Wake::Look,
             };
             match wake {
                 Wake::Stop => break,
+                Wake::Room => {}
+                Wake::OutOfMemory => return Err(self.out_of_memory()),
                 Wake::Look => {
                     for source in sources.iter().filter(|source| !source.caught_up) {
                         self.give_up_after(self.pipeline.shared().feed(source.intake.name())?, began)?;
@@ -173,6 +193,7 @@ impl Driver {
                     let began = Instant::now();
                     let took = self.commit_or_flush().await?;
                     pace.committed(began, took);
+                    memory.holds(self.state_bytes());
                 }
                 Wake::Taken(index, taken) => {
                     let taken = taken.map_err(|error| self.source_error(error))?;

@@ -9,6 +9,7 @@ use alluvium_connectors::source::{Source, SourceConfig};
 
 use super::drive::feed::Feed;
 use super::drive::tallies::Warnings;
+use super::memory::Memory;
 use super::surroundings::Surroundings;
 use crate::layout::Layout;
 use crate::project::Project;
@@ -33,6 +34,7 @@ struct Process {
     dead_letters: Mutex<DeadLetterFolder>,
     warnings: Warnings,
     surroundings: Arc<dyn Surroundings>,
+    memory: Arc<Memory>,
 }
 
 impl Shared {
@@ -49,7 +51,8 @@ impl Shared {
         let feeds = feeds(sources);
         board.watch(feeds.values().map(|feed: &Feed| Arc::clone(feed.source())));
         let (dead_letters, warnings) = (Mutex::new(dead_letters), Warnings::default());
-        let process = Arc::new(Process { layout, store, board, dead_letters, warnings, surroundings });
+        let memory = Arc::new(Memory::new(project.settings.memory_limit.bytes(), Arc::clone(&surroundings)));
+        let process = Arc::new(Process { layout, store, board, dead_letters, warnings, surroundings, memory });
         Shared { project, feeds, process }
     }
 
@@ -87,6 +90,11 @@ impl Shared {
     /// The board with the status of every view.
     pub(crate) fn board(&self) -> &Board {
         &self.process.board
+    }
+
+    /// What keeps the process within `memory_limit`.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.process.memory
     }
 
     /// The clock and the randomness.

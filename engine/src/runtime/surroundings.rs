@@ -1,4 +1,4 @@
-//! The clock and the randomness of the runtime, injected so that a test can control them.
+//! The clock, the randomness and the memory of the runtime, injected so that a test can control them.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, RandomState};
@@ -14,9 +14,11 @@ pub(crate) trait Surroundings: Debug + Send + Sync {
     fn now(&self) -> SystemTime;
     /// A uniformly distributed number.
     fn random(&self) -> u64;
+    /// The bytes of memory that the process takes; `None` if the system does not say.
+    fn memory_used(&self) -> Option<u64>;
 }
 
-/// The clock and the randomness of the machine.
+/// The clock, the randomness and the memory of the machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Machine;
 
@@ -27,5 +29,9 @@ impl Surroundings for Machine {
 
     fn random(&self) -> u64 {
         RandomState::new().hash_one(0_u8)
+    }
+
+    fn memory_used(&self) -> Option<u64> {
+        crate::metrics::resident_bytes()
     }
 }

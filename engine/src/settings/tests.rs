@@ -79,6 +79,7 @@ fn wrong_values_say_what_to_write() {
         ("http = \"there\"", "127.0.0.1:9464"),
         ("on_stream_change = \"go on\"", "rebuild"),
         ("batch_events = 0", "1 or more"),
+        ("memory_limit = \"200%\"", "4 GB"),
         ("data = [1]", "data = \"data\""),
     ] {
         let (message, told, at) = wrong(toml);

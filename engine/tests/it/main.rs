@@ -16,6 +16,7 @@ mod file_kinds;
 mod files;
 mod guarantees;
 mod many;
+mod memory;
 mod mistakes;
 mod orders;
 mod outage;
