@@ -121,9 +121,8 @@ impl Store {
         drop(database);
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if database.as_ref().is_none_or(Database::is_refused) {
-            // Close it before opening it again, since it holds a lock on its file. sled panics if the last sync on closing fails.
-            let closed = database.take();
-            let _ = std::panic::catch_unwind(AssertUnwindSafe(|| drop(closed)));
+            // Close it before opening it again, since it holds a lock on its file.
+            close(database.take());
             *database = Some(Database::open(&self.layout)?);
             tracing::info!("the checkpoint database is opened again, after an error of its disk");
         }
@@ -131,6 +130,19 @@ impl Store {
             Some(database) => work(database),
             None => Err(Error::bug("the checkpoint database is not open")),
         }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        close(self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Closes the database. sled panics if its last sync fails then; each commit was synced before, so nothing is lost.
+fn close(database: Option<Database>) {
+    if std::panic::catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
+        tracing::warn!("the disk has refused the last sync of the checkpoint database; all commits were synced before");
     }
 }
 

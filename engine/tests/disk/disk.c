@@ -71,7 +71,7 @@ static const char *of_fd(int fd, char *path)
     path[length] = 0;
     /* The root itself is a folder whose names count, too. */
     if (!strncmp(path, root, (size_t)length) && root[length] == '/')
-        return "";
+        return ".";
     return below(path);
 }
 
