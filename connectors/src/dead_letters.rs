@@ -54,8 +54,8 @@ pub struct DeadLetter {
     pub headers: Option<String>,
     /// The body, byte for byte.
     pub payload: Bytes,
-    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_csv`, `not_avro`, `not_a_change`, `wrong_type`, `missing`,
-    /// `out_of_range`, `too_deep`, `not_sent`, `truncate`, `expression`, or `crash`, which the engine sets.
+    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_csv`, `not_avro`, `not_protobuf`, `not_a_change`, `wrong_type`,
+    /// `missing`, `out_of_range`, `too_deep`, `not_sent`, `truncate`, `expression`, or `crash`, which the engine sets.
     pub kind: &'static str,
     /// What is wrong and where.
     pub error: String,

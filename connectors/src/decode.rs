@@ -14,11 +14,13 @@
 //! | `registry` | the formats by name |
 //! | `value`, `written` | values of formats that have types of their own; writes values as JSON |
 //! | `schema_file` | the options that name a schema, and the file with it |
+//! | `schema_registry` | the schemas of bodies that name theirs by a number |
+//! | `typed_rows` | the rows of a batch for formats that have types of their own |
 //! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
-//! | `avro` | Avro |
+//! | `avro`, `protobuf` | Avro and Protobuf |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
 //! `_sequence`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
@@ -35,10 +37,13 @@ mod header_map;
 pub mod json;
 mod message;
 mod odd_times;
+mod protobuf;
 mod reading;
 mod registry;
 mod schema_file;
+mod schema_registry;
 mod sql_type;
+mod typed_rows;
 pub(crate) mod value;
 pub(crate) mod written;
 
@@ -53,7 +58,12 @@ const OF_PLANS: [&str; 2] = ["deduplicate", "deduplicate_within"];
 
 /// Returns the names of the options that affect decoding, for error messages.
 pub(crate) fn options() -> impl Iterator<Item = &'static str> {
-    reading::OPTIONS.into_iter().chain(changes::OPTIONS).chain(schema_file::OPTIONS).chain(OF_PLANS)
+    reading::OPTIONS
+        .into_iter()
+        .chain(changes::OPTIONS)
+        .chain(schema_file::OPTIONS)
+        .chain(schema_registry::OPTIONS)
+        .chain(OF_PLANS)
 }
 
 /// Checks whether an option of a source is one of these.
@@ -61,5 +71,6 @@ pub(crate) fn is_option(name: &str) -> bool {
     reading::is_option(name)
         || changes::OPTIONS.contains(&name)
         || schema_file::OPTIONS.contains(&name)
+        || schema_registry::OPTIONS.contains(&name)
         || OF_PLANS.contains(&name)
 }

@@ -3,7 +3,7 @@
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`source`] | the contract of a source, its declaration, its results ([`Batch`], [`Position`]), and the kinds: NATS and files |
-//! | [`decode`] | decodes messages into Arrow rows: the contract of a format, the columns of the message, and the formats: JSON and Avro |
+//! | [`decode`] | decodes messages into Arrow rows: the contract of a format, the columns of the message, and the formats: JSON, Avro, Protobuf |
 //! | [`dead_letters`] | keeps events that could not be applied as Parquet files |
 //! | [`durable`] | writes files that survive a power failure |
 //! | [`sink`] | the contract of a sink, and views as Parquet: parts, snapshots, `current/` and `manifest.json` |

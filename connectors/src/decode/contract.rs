@@ -8,6 +8,7 @@ use arrow::error::ArrowError;
 
 use super::fault::Faults;
 use super::reading::Reading;
+use crate::Error;
 
 /// A kind of payload that option `format` can name, such as JSON. All batches of a source share it.
 ///
@@ -21,6 +22,14 @@ pub trait Format: fmt::Debug + Send + Sync {
     /// # Errors
     /// Says what is wrong with its type.
     fn check(&self, field: &Field) -> Result<(), String>;
+
+    /// Makes ready what the payloads need that is not in them, such as their schemas. Called before they are appended. Blocks the thread.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] if it cannot be had for now; [`Error::Config`] if it is refused.
+    fn prepare(&self, _payloads: &[&[u8]]) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Creates an empty builder for about `capacity` rows. `members` are all declared columns except those of the envelope. They include
     /// columns that are not decoded, so that a member of the payload is not matched with another column.

@@ -128,7 +128,7 @@ impl Decoder {
     /// Decodes about `capacity` messages. Each becomes a row or a dead letter.
     ///
     /// # Errors
-    /// Only [`Error::Bug`].
+    /// [`Error::Bug`], and those of [`Format::prepare`].
     pub fn decode<'a>(&self, capacity: usize, messages: impl IntoIterator<Item = Message<'a>>) -> Result<Decoded, Error> {
         let mut messages = messages.into_iter();
         let mut batch = Rows::new(self, capacity)?;
@@ -142,6 +142,7 @@ impl Decoder {
             }
             payloads.clear();
             payloads.extend(chunk.iter().map(|message| message.payload));
+            self.format.prepare(&payloads)?;
             batch.append(&chunk, &payloads);
         }
     }

@@ -3,25 +3,29 @@
 //! | option | meaning |
 //! | --- | --- |
 //! | `schema` | the file with the schema, relative to the project's folder |
+//! | `message` | the message of a Protobuf schema that a body is |
 
 use std::fs;
+use std::path::PathBuf;
 
+use super::schema_registry;
 use crate::Error;
 use crate::source::SourceConfig;
 
 const SCHEMA: &str = "schema";
+const MESSAGE: &str = "message";
 
 /// The names of the options.
-pub(super) const OPTIONS: [&str; 1] = [SCHEMA];
+pub(super) const OPTIONS: [&str; 2] = [MESSAGE, SCHEMA];
 
 /// The largest schema in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Returns the content of the file that option `schema` names. `kind` says what it holds, for messages.
+/// Returns the path and the content of the file that option `schema` names. `kind` says what it holds, for messages.
 ///
 /// # Errors
 /// [`Error::Config`] if the option is missing, or the file cannot be read.
-pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<(PathBuf, Vec<u8>), Error> {
     let wrong =
         |message: String, help: String| Error::Config { message: format!("source {}: {message}", config.name), help: Some(help) };
     let Some(named) = config.options.get(SCHEMA).filter(|named| !named.is_empty()) else {
@@ -35,19 +39,50 @@ pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<Vec<u8>, Error> 
     if length > LARGEST {
         return Err(wrong(format!("option '{SCHEMA}': {} has {length} bytes", path.display()), help()));
     }
-    fs::read(&path).map_err(|error| wrong(format!("option '{SCHEMA}': {}: {error}", path.display()), help()))
+    let content = fs::read(&path).map_err(|error| wrong(format!("option '{SCHEMA}': {}: {error}", path.display()), help()))?;
+    Ok((path, content))
 }
 
-/// Refuses these options for a format that has no use for them.
+/// Whether a file is named.
+pub(super) fn is_named(config: &SourceConfig) -> bool {
+    config.options.get(SCHEMA).is_some_and(|named| !named.is_empty())
+}
+
+/// Returns the message that a body is.
+pub(super) fn message(config: &SourceConfig) -> Option<&str> {
+    config.options.get(MESSAGE).map(String::as_str).filter(|named| !named.is_empty())
+}
+
+/// Refuses options of schemas and registries that a format has no use for. `format` is empty for those of files.
 ///
 /// # Errors
 /// [`Error::Config`] with the option.
-pub(super) fn refuse(config: &SourceConfig) -> Result<(), Error> {
-    let Some(option) = OPTIONS.iter().find(|option| config.options.contains_key(**option)) else { return Ok(()) };
+pub(super) fn refuse(config: &SourceConfig, format: &str) -> Result<(), Error> {
+    let goes = |option: &str| match option {
+        SCHEMA => matches!(format, "avro" | "protobuf"),
+        MESSAGE => format == "protobuf",
+        _ => format == "avro",
+    };
+    let mut named = OPTIONS.iter().chain(&schema_registry::OPTIONS).filter(|option| config.options.contains_key(**option));
+    let Some(option) = named.find(|option| !goes(option)) else { return Ok(()) };
     Err(Error::Config {
         message: format!("source {}: option '{option}' does not go with this format", config.name),
-        help: Some("it goes with format 'avro' of a stream; leave it out".into()),
+        help: Some(
+            "'schema' goes with format 'avro' and 'protobuf' of a stream, 'message' with 'protobuf', a registry with 'avro'"
+                .into(),
+        ),
     })
+}
+
+/// Says that a schema has no field for a column, and which it has.
+pub(super) fn no_field<'n>(column: &str, fields: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = fields.collect();
+    let near = names.iter().map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &column.to_lowercase()), name));
+    let near = near.filter(|(likeness, _)| *likeness > 0.75).max_by(|(one, _), (other, _)| one.total_cmp(other));
+    match near {
+        Some((_, near)) => format!("the schema has no field of this name; did you mean {near}?"),
+        None => format!("the schema has no field of this name; it has {}", names.join(", ")),
+    }
 }
 
 /// Says that a schema cannot be used.

@@ -18,7 +18,6 @@ pub(crate) enum Value<'a> {
     Null,
     Boolean(bool),
     Integer(i64),
-    #[allow(dead_code)]
     Unsigned(u64),
     Float(f64),
     Text(&'a str),
@@ -38,7 +37,6 @@ pub(crate) enum Value<'a> {
         milliseconds: u32,
     },
     /// A length of time of seconds and nanoseconds, which have the same sign.
-    #[allow(dead_code)]
     Duration {
         seconds: i64,
         nanoseconds: i32,

@@ -21,6 +21,7 @@ const HARMLESS: &[&str] = &[
     "on_bad_member",
     "on_error",
     "on_no_events",
+    "registry",
     "request_timeout",
     "schema",
     "subject",

@@ -23,10 +23,13 @@ const FILES: &[&str] = &["creds", "tls_ca", "tls_cert", "tls_key"];
 /// The kinds of credentials, each with its options.
 const CREDENTIALS: &[&[&str]] = &[&["creds"], &["user", "password"], &["token"], &["nkey"]];
 
+/// The credentials for a schema registry.
+const REGISTRY_CREDENTIALS: &[&str] = &["registry_credentials", "registry_password", "registry_user"];
+
 /// Whether an option says who we are.
 #[must_use]
 pub fn is_credential(option: &str) -> bool {
-    CREDENTIALS.iter().any(|way| way.contains(&option))
+    CREDENTIALS.iter().any(|way| way.contains(&option)) || REGISTRY_CREDENTIALS.contains(&option)
 }
 
 /// Options of sources from alluvium.toml and the environment. `Debug` prints names without values.

@@ -24,6 +24,7 @@ mod readers;
 mod rebuild;
 mod recovery;
 mod retry;
+mod schemas;
 mod secrets;
 mod served;
 #[path = "../../../connectors/tests/it/server.rs"]

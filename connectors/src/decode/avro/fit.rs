@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use super::schema::{Schema, Type, TypeId};
+use crate::decode::schema_file::no_field;
 
 /// Checks whether the bodies of a schema have values for a column.
 ///
@@ -23,13 +24,7 @@ pub(super) fn check(schema: &Schema, column: &Field) -> Result<(), String> {
     };
     let mut found = named(true).chain(named(false)).peekable();
     if found.peek().is_none() {
-        let names: Vec<&str> = fields().map(|field| field.name.as_str()).collect();
-        let near = names.iter().map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &column.name().to_lowercase()), name));
-        let near = near.filter(|(likeness, _)| *likeness > 0.75).max_by(|(one, _), (other, _)| one.total_cmp(other));
-        return Err(match near {
-            Some((_, near)) => format!("the schema has no field of this name; it has {near}"),
-            None => format!("the schema has no field of this name; it has {}", names.join(", ")),
-        });
+        return Err(no_field(column.name(), fields().map(|field| field.name.as_str())));
     }
     let mut reason = None;
     for field in found {

@@ -10,97 +10,101 @@ use arrow::error::ArrowError;
 use super::datum::{self, Cursor};
 use super::fit;
 use super::schema::{Schema, Type, TypeId};
+use crate::Error;
 use crate::decode::contract::{Format, Member, RowBuilder};
-use crate::decode::fault::{Fault, Faults, MemberFault};
+use crate::decode::fault::{Fault, Faults};
 use crate::decode::json::JsonFormat;
-use crate::decode::json::fields::{Fields, Fit, Slot};
-use crate::decode::json::make::make;
+use crate::decode::json::fields::Fit;
 use crate::decode::json::members::Target;
+use crate::decode::schema_registry::{self, Registry};
+use crate::decode::typed_rows::TypedRows;
 use crate::decode::value::Value;
 
-/// The format Avro, with the schema of all bodies.
+/// The format Avro.
 #[derive(Debug)]
 pub(in crate::decode) struct AvroFormat {
-    schema: Arc<Schema>,
+    /// The schema of all bodies, or the one that columns are checked against.
+    schema: Option<Arc<Schema>>,
+    /// Where each body names its schema.
+    registry: Option<Arc<Registry>>,
 }
 
 impl AvroFormat {
-    /// Creates the format from the text of a schema.
+    /// Creates the format from the text of a schema, a registry, or both: then the registry has the schema of each body, and columns are
+    /// checked against the text.
     ///
     /// # Errors
     /// Says what is wrong with the schema.
-    pub(in crate::decode) fn new(schema: &str) -> Result<AvroFormat, String> {
-        let schema = Schema::parse(schema)?;
-        if schema.records().is_empty() {
+    pub(in crate::decode) fn new(schema: Option<&str>, registry: Option<Registry>) -> Result<AvroFormat, String> {
+        let schema = schema.map(Schema::parse).transpose()?;
+        if schema.as_ref().is_some_and(|schema| schema.records().is_empty()) {
             return Err("it is not the schema of a record".into());
         }
-        Ok(AvroFormat { schema: Arc::new(schema) })
+        Ok(AvroFormat { schema: schema.map(Arc::new), registry: registry.map(Arc::new) })
     }
 }
 
 impl Format for AvroFormat {
     fn check(&self, field: &Field) -> Result<(), String> {
         JsonFormat.check(field)?;
-        fit::check(&self.schema, field)
+        self.schema.as_ref().map_or(Ok(()), |schema| fit::check(schema, field))
+    }
+
+    fn prepare(&self, payloads: &[&[u8]]) -> Result<(), Error> {
+        self.registry.as_ref().map_or(Ok(()), |registry| registry.prepare(payloads))
     }
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
-        let (mut slots, mut names, mut members_of_slots) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, Member { field, decoded, reading }) in members.iter().enumerate() {
-            names.push((field.name().clone(), decoded.then_some(slots.len())));
-            if *decoded {
-                let column =
-                    make(field.data_type(), capacity, reading).map_err(|reason| format!("{}: {reason}", field.name()))?;
-                slots.push(Slot::new(field, reading, column));
-                members_of_slots.push(index);
-            }
-        }
-        let fields = Fields::new(names, slots);
-        Ok(Box::new(AvroRows {
-            schema: Arc::clone(&self.schema),
-            plans: HashMap::new(),
-            fields,
-            members: members_of_slots,
-            rows: 0,
-        }))
+        let rows = TypedRows::new(members, capacity)?;
+        Ok(Box::new(AvroRows { schema: self.schema.clone(), registry: self.registry.clone(), plans: HashMap::new(), rows }))
     }
 }
 
 /// The columns of the fields of a record, in their order.
 type Plan = Arc<[(TypeId, Target)]>;
 
+/// The number of the schema of all bodies, which no registry gives.
+const OF_FILE: u64 = u64::MAX;
+
 /// Builds the rows of a batch from Avro data.
 struct AvroRows {
-    schema: Arc<Schema>,
-    /// By the type of the record.
-    plans: HashMap<TypeId, Plan>,
-    fields: Fields,
-    /// The member index of each slot of `fields`.
-    members: Vec<usize>,
-    rows: usize,
+    schema: Option<Arc<Schema>>,
+    registry: Option<Arc<Registry>>,
+    /// By the number of the schema and the type of the record.
+    plans: HashMap<(u64, TypeId), Plan>,
+    rows: TypedRows,
 }
 
 impl AvroRows {
     /// Returns where the fields of a record go.
-    fn plan(&mut self, record: TypeId) -> Result<Plan, Fault> {
-        if let Some(plan) = self.plans.get(&record) {
+    fn plan(&mut self, id: u64, schema: &Schema, record: TypeId) -> Result<Plan, Fault> {
+        if let Some(plan) = self.plans.get(&(id, record)) {
             return Ok(Arc::clone(plan));
         }
-        let Type::Record(fields) = self.schema.get(record) else { return Err(not_a_record()) };
-        let plan: Plan = fields.iter().map(|field| (field.of, self.fields.target_of(&field.name))).collect();
-        self.plans.insert(record, Arc::clone(&plan));
+        let Type::Record(fields) = schema.get(record) else {
+            return Err(Fault::of_payload("not_avro", "the datum is not a record".into()));
+        };
+        let plan: Plan = fields.iter().map(|field| (field.of, self.rows.fields.target_of(&field.name))).collect();
+        self.plans.insert((id, record), Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// Appends a body. `schema` is that of this builder, on loan.
-    fn append_one<'a>(&mut self, schema: &'a Schema, body: &'a [u8], values: &mut Vec<Value<'a>>) -> Result<Fit, Fault> {
-        let mut cursor = Cursor::new(body);
+    /// Appends a datum, whose schema has this number.
+    fn append_one<'a>(
+        &mut self,
+        id: u64,
+        schema: &'a Schema,
+        datum: &'a [u8],
+        values: &mut Vec<Value<'a>>,
+    ) -> Result<Fit, Fault> {
+        let mut cursor = Cursor::new(datum);
         let record = match schema.get(schema.root()) {
             Type::Union(branches) => cursor.branch(branches)?,
             _ => schema.root(),
         };
-        let plan = self.plan(record)?;
-        self.fields.begin();
+        let plan = self.plan(id, schema, record)?;
+        let TypedRows { fields, rows: length, .. } = &mut self.rows;
+        fields.begin();
         let mut faulty = false;
         for (of, target) in plan.iter() {
             if target.column.is_none() {
@@ -109,47 +113,40 @@ impl AvroRows {
             }
             values.clear();
             datum::read(schema, *of, &mut cursor, values, 1)?;
-            faulty |= !self.fields.give(*target, values, self.rows);
+            faulty |= !fields.give(*target, values, *length);
         }
         cursor.end()?;
-        Ok(self.fields.end_body(faulty, self.rows))
+        Ok(fields.end_body(faulty, *length))
     }
-}
-
-#[cold]
-fn not_a_record() -> Fault {
-    Fault::of_payload("not_avro", "the datum is not a record".into())
 }
 
 impl RowBuilder for AvroRows {
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults) {
-        let schema = Arc::clone(&self.schema);
+        let schemas = self.registry.as_ref().map(|registry| registry.schemas(payloads));
+        let of_file = self.schema.clone();
         let mut values = Vec::new();
         for (index, payload) in payloads.iter().enumerate() {
-            match self.append_one(&schema, payload, &mut values) {
-                Ok(fit) => {
-                    if fit == Fit::Some {
-                        let members = &self.members;
-                        self.fields.take_faults(|slot, fault| {
-                            faults.members.push(MemberFault { payload: index, member: members[slot], fault });
-                        });
-                    }
-                    self.rows += 1;
-                }
-                Err(fault) => {
-                    self.fields.discard(self.rows);
-                    faults.payloads.push((index, fault));
-                }
-            }
+            let appended = match (&schemas, &of_file) {
+                (Some(schemas), _) => match schema_registry::unframed(payload) {
+                    Ok((id, datum)) => match schemas.get(&id) {
+                        Some(Ok(schema)) => self.append_one(u64::from(id), schema, datum, &mut values),
+                        Some(Err(reason)) => Err(Fault::of_payload("not_avro", reason.clone())),
+                        None => Err(Fault::of_payload("not_avro", format!("schema {id} was not asked for"))),
+                    },
+                    Err(fault) => Err(fault),
+                },
+                (None, Some(schema)) => self.append_one(OF_FILE, schema, payload, &mut values),
+                (None, None) => Err(Fault::of_payload("not_avro", "its schema is not known".into())),
+            };
+            self.rows.settle(index, appended, faults);
         }
     }
 
     fn absent(&self) -> (Vec<usize>, Vec<String>) {
-        let (slots, unknown) = self.fields.absent();
-        (slots.into_iter().map(|slot| self.members[slot]).collect(), unknown)
+        self.rows.absent()
     }
 
     fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
-        self.fields.columns().map(|column| column.finish()).collect()
+        self.rows.finish()
     }
 }

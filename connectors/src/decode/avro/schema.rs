@@ -64,10 +64,21 @@ impl Schema {
     /// # Errors
     /// Says what is wrong, and with which type.
     pub(crate) fn parse(text: &str) -> Result<Schema, String> {
-        let json: Json = serde_json::from_str(text).map_err(|error| format!("it is not JSON: {error}"))?;
+        Schema::parse_all(&[text])
+    }
+
+    /// Parses the last of several schemas. It may use the types that the others declare.
+    ///
+    /// # Errors
+    /// As [`Schema::parse`].
+    pub(crate) fn parse_all<T: AsRef<str>>(texts: &[T]) -> Result<Schema, String> {
         let mut parser = Parser { types: Vec::new(), names: HashMap::new() };
-        let root = parser.of(&json, "", 0)?;
-        Ok(Schema { types: parser.types, root })
+        let mut root = None;
+        for text in texts {
+            let json: Json = serde_json::from_str(text.as_ref()).map_err(|error| format!("it is not JSON: {error}"))?;
+            root = Some(parser.of(&json, "", 0)?);
+        }
+        Ok(Schema { root: root.ok_or("it is empty")?, types: parser.types })
     }
 
     /// Returns the type of a datum.

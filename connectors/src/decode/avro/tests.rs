@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod measure;
 mod random;
+mod registry;
 mod types;
 
 use std::sync::Arc;
@@ -203,7 +205,7 @@ fn columns_that_no_body_can_fill_are_refused() {
     };
     says(
         vec![nullable("wrod", DataType::Int64)],
-        "column wrod of type BIGINT: the schema has no field of this name; it has word",
+        "column wrod of type BIGINT: the schema has no field of this name; did you mean word?",
     );
     says(vec![nullable("x", DataType::Int64)], "it has n, word");
     says(field(DataType::Struct(vec![nullable("a", DataType::Int64)].into())), "the field of the schema is a string");

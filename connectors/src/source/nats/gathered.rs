@@ -115,7 +115,7 @@ impl Gathered {
     /// Decodes the messages. `position` is the position after the batch. Blocks the thread while decoding.
     ///
     /// # Errors
-    /// Only [`Error::Bug`].
+    /// As [`Decoder::decode`].
     pub(super) fn decode(self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
         let decoded = decoder.decode(self.events.len(), self.events.iter().map(message))?;
         Ok(Batch {
