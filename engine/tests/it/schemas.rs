@@ -105,7 +105,8 @@ fn protobuf_bodies_are_read_by_their_schema() {
     orders.publish_bodies(vec![b"\x08\x05\x12\x01x\x1a\x02\x01\x02\x20\x01".to_vec(), b"\x08".to_vec(), Vec::new()]);
     let log = orders.catch_up_with_letters();
     assert!(log.contains("1 of 3 events") && log.contains("not_protobuf"), "{log}");
-    let expected = ["{'id': 0, 'name': NULL, 'counts': [], 'kind': UNKNOWN}", "{'id': 5, 'name': x, 'counts': [1, 2], 'kind': PAID}"];
+    let expected =
+        ["{'id': 0, 'name': NULL, 'counts': [], 'kind': UNKNOWN}", "{'id': 5, 'name': x, 'counts': [1, 2], 'kind': PAID}"];
     assert_eq!(rows(&orders), expected);
     orders.succeed(&["verify"]);
     std::fs::write(orders.dir().join("sources.sql"), source.replace("name VARCHAR", "nmae VARCHAR")).unwrap();

@@ -44,7 +44,8 @@ impl<'a> Reading<'a> {
         Reading { schema, pieces, notes: Vec::new(), noted: Vec::new() }
     }
 
-    /// Reads a body. Calls `each` with the place of each field and its value.
+    /// Reads a body. Calls `each` with the place of a field and its value, in any order. If it is called for a field again, the last value
+    /// counts. A field without a value is NULL.
     ///
     /// # Errors
     /// The body is not a message of the schema.
@@ -57,11 +58,31 @@ impl<'a> Reading<'a> {
         self.notes.clear();
         self.noted.clear();
         let message = self.schema.root();
-        self.note(message, body)?;
+        self.noted.resize(message.fields.len(), NONE);
+        let mut rest = body;
+        while !rest.is_empty() {
+            let start = rest;
+            let (number, written) = wire::field(&mut rest)?;
+            let (Some(place), Some(written)) = (message.place(number), written) else { continue };
+            let field = &message.fields[place];
+            if field.is_single() {
+                // Needs no notes.
+                let value = self.scalar(field, written)?;
+                self.noted[place].first = 0;
+                each(place, &[value]);
+            } else {
+                self.note_one(message, 0, place, written, start)?;
+            }
+        }
         for (place, field) in message.fields.iter().enumerate() {
-            values.clear();
-            self.give(field, self.noted[place], values, 1)?;
-            each(place, values);
+            let noted = self.noted[place];
+            if !field.is_single() {
+                values.clear();
+                self.give(field, noted, values, 1)?;
+                each(place, values);
+            } else if noted.first == END && field.shape == Shape::Plain {
+                each(place, &[self.default_of(field.kind)]);
+            }
         }
         Ok(())
     }
@@ -73,19 +94,26 @@ impl<'a> Reading<'a> {
         while !rest.is_empty() {
             let (number, value) = wire::field(&mut rest)?;
             let (Some(place), Some(value)) = (message.place(number), value) else { continue };
-            for rival in &message.fields[place].rivals {
-                self.noted[base + rival] = NONE;
-            }
-            let index = u32::try_from(self.notes.len()).map_err(|_| broken("it has too many fields", rest))?;
-            self.notes.push(Note { value, next: END });
-            let noted = &mut self.noted[base + place];
-            match self.notes.get_mut(noted.last as usize) {
-                Some(last) => last.next = index,
-                None => noted.first = index,
-            }
-            noted.last = index;
+            self.note_one(message, base, place, value, rest)?;
         }
         Ok(base)
+    }
+
+    /// Notes a value of the field at `place`. The lists of the message begin at `base`.
+    #[inline]
+    fn note_one(&mut self, message: &Message, base: usize, place: usize, value: Written<'a>, at: &[u8]) -> Result<(), Fault> {
+        for rival in &message.fields[place].rivals {
+            self.noted[base + rival] = NONE;
+        }
+        let index = u32::try_from(self.notes.len()).map_err(|_| broken("it has too many fields", at))?;
+        self.notes.push(Note { value, next: END });
+        let noted = &mut self.noted[base + place];
+        match self.notes.get_mut(noted.last as usize) {
+            Some(last) => last.next = index,
+            None => noted.first = index,
+        }
+        noted.last = index;
+        Ok(())
     }
 
     /// Appends the value of a field.
@@ -191,7 +219,17 @@ impl<'a> Reading<'a> {
     /// Appends a value that is written once.
     #[inline]
     fn value(&mut self, field: &Field, value: Written<'a>, values: &mut Vec<Value<'a>>, depth: usize) -> Result<(), Fault> {
-        let value = match (field.kind, value) {
+        if let (Kind::Message(of), Written::Bytes(bytes)) = (field.kind, value) {
+            return self.object(of, bytes, values, depth + 1);
+        }
+        values.push(self.scalar(field, value)?);
+        Ok(())
+    }
+
+    /// Returns a value that is no message.
+    #[inline]
+    fn scalar(&self, field: &Field, value: Written<'a>) -> Result<Value<'a>, Fault> {
+        Ok(match (field.kind, value) {
             (Kind::Bool, Written::Varint(value)) => Value::Boolean(value != 0),
             // Like every reader of Protobuf: of a number that is too long, the low bits count.
             (Kind::Int32, Written::Varint(value)) => Value::Integer(i64::from(value as i32)),
@@ -215,11 +253,8 @@ impl<'a> Reading<'a> {
             },
             (Kind::Bytes, Written::Bytes(bytes)) => Value::Bytes(bytes),
             (Kind::Enum(of), Written::Varint(value)) => self.enum_value(of, value as i32),
-            (Kind::Message(of), Written::Bytes(bytes)) => return self.object(of, bytes, values, depth + 1),
             _ => return Err(unlike(field)),
-        };
-        values.push(value);
-        Ok(())
+        })
     }
 
     /// Appends a message in a message.

@@ -45,6 +45,14 @@ pub(super) struct Field {
     pub(super) rivals: Vec<usize>,
 }
 
+impl Field {
+    /// Whether it has one value that is no message, whatever other fields have.
+    #[inline]
+    pub(super) fn is_single(&self) -> bool {
+        self.rivals.is_empty() && matches!(self.shape, Shape::Optional | Shape::Plain) && !matches!(self.kind, Kind::Message(_))
+    }
+}
+
 /// How often a field occurs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {

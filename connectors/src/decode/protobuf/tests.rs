@@ -264,7 +264,10 @@ fn columns_that_no_message_can_fill_are_refused() {
     let other = [whole[0], whole[1], ("message", "shop.Order")];
     assert!(refusal(&other, id()).contains("it has no message shop.Order"));
     std::fs::write(bodies.0.path().join("other.proto"), "message Other {}").unwrap();
-    let imports = SCHEMA.replace("import \"google/protobuf/duration.proto\";", "import \"other.proto\"; import \"google/protobuf/duration.proto\";");
+    let imports = SCHEMA.replace(
+        "import \"google/protobuf/duration.proto\";",
+        "import \"other.proto\"; import \"google/protobuf/duration.proto\";",
+    );
     std::fs::write(bodies.0.path().join("event.proto"), imports).unwrap();
     assert!(refusal(&whole, id()).contains("it imports other.proto; compile both"));
     std::fs::write(bodies.0.path().join("event.proto"), "message {").unwrap();
