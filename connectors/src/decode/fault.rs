@@ -152,6 +152,13 @@ impl Fault {
         }
     }
 
+    /// Adds to what is wrong.
+    #[must_use]
+    pub fn with(mut self, more: &str) -> Fault {
+        self.message.push_str(more);
+        self
+    }
+
     /// Sets the address in memory of the value, which must be part of the payload.
     #[must_use]
     pub fn at(mut self, address: usize) -> Fault {

@@ -35,18 +35,21 @@ pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
         "csv" if of_files => Ok(Arc::new(CsvFormat)),
         "avro" if !of_files => {
             let registry = Registry::of(config)?;
-            let schema = match registry {
-                Some(_) if !schema_file::is_named(config) => None,
-                _ => Some(schema_file::read(config, "a file with an Avro schema (.avsc)")?.1),
+            let files = match registry {
+                Some(_) if !schema_file::is_named(config) => Vec::new(),
+                _ => schema_file::read(config, "a file with an Avro schema (.avsc)")?,
             };
-            let schema = schema.map(String::from_utf8).transpose();
-            let schema = schema.map_err(|_| schema_file::unusable(config, "it is not UTF-8"))?;
-            let format = AvroFormat::new(schema.as_deref(), registry);
+            let texts = files.into_iter().map(|(_, text)| String::from_utf8(text)).collect::<Result<Vec<_>, _>>();
+            let texts = texts.map_err(|_| schema_file::unusable(config, "it is not UTF-8"))?;
+            let format = AvroFormat::new(&texts, registry);
             Ok(Arc::new(format.map_err(|reason| schema_file::unusable(config, &reason))?))
         }
         "protobuf" if !of_files => {
-            let (path, schema) = schema_file::read(config, "a file with descriptors (.desc) or Protobuf's own schema (.proto)")?;
-            let format = ProtobufFormat::new(&path, &schema, schema_file::message(config));
+            let files = schema_file::read(config, "a file with descriptors (.desc) or Protobuf's own schema (.proto)")?;
+            let [(path, schema)] = files.as_slice() else {
+                return Err(schema_file::unusable(config, "a Protobuf schema is one file"));
+            };
+            let format = ProtobufFormat::new(path, schema, schema_file::message(config));
             Ok(Arc::new(format.map_err(|reason| schema_file::unusable(config, &reason))?))
         }
         "avro" | "parquet" | "arrow" if of_files => Ok(Arc::new(JsonFormat)),

@@ -21,26 +21,35 @@ pub(super) const OPTIONS: [&str; 2] = [MESSAGE, SCHEMA];
 /// The largest schema in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Returns the path and the content of the file that option `schema` names. `kind` says what it holds, for messages.
+/// Returns the path and the content of each file that option `schema` names. `kind` says what it holds, for messages.
 ///
 /// # Errors
 /// [`Error::Config`] if the option is missing, or the file cannot be read.
-pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<(PathBuf, Vec<u8>), Error> {
+pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, Error> {
     let wrong =
         |message: String, help: String| Error::Config { message: format!("source {}: {message}", config.name), help: Some(help) };
     let Some(named) = config.options.get(SCHEMA).filter(|named| !named.is_empty()) else {
         let message = format!("format '{}' needs a schema", config.options.get("format").map_or("", String::as_str));
         return Err(wrong(message, format!("name {kind} in option '{SCHEMA}'")));
     };
-    let path = config.folder.join(named);
     let help = || format!("option '{SCHEMA}' names {kind}, relative to the project's folder");
-    let length =
-        fs::metadata(&path).map_err(|error| wrong(format!("option '{SCHEMA}': {}: {error}", path.display()), help()))?.len();
-    if length > LARGEST {
-        return Err(wrong(format!("option '{SCHEMA}': {} has {length} bytes", path.display()), help()));
+    let read = |file: &str| {
+        let path = config.folder.join(file.trim());
+        let failed = |error: std::io::Error| wrong(format!("option '{SCHEMA}': {}: {error}", path.display()), help());
+        let length = fs::metadata(&path).map_err(failed)?.len();
+        if length > LARGEST {
+            return Err(wrong(format!("option '{SCHEMA}': {} has {length} bytes", path.display()), help()));
+        }
+        let content = fs::read(&path).map_err(failed)?;
+        Ok((path, content))
+    };
+    if named.contains(',') {
+        return Err(wrong(
+            format!("option '{SCHEMA}' names several files"),
+            "name one; bodies of several schemas need a registry".into(),
+        ));
     }
-    let content = fs::read(&path).map_err(|error| wrong(format!("option '{SCHEMA}': {}: {error}", path.display()), help()))?;
-    Ok((path, content))
+    Ok(vec![read(named)?])
 }
 
 /// Whether a file is named.
@@ -88,5 +97,8 @@ pub(super) fn no_field<'n>(column: &str, fields: impl Iterator<Item = &'n str>) 
 /// Says that a schema cannot be used.
 pub(super) fn unusable(config: &SourceConfig, reason: &str) -> Error {
     let named = config.options.get(SCHEMA).map_or("", String::as_str);
-    Error::Config { message: format!("source {}: option '{SCHEMA}': {named}: {reason}", config.name), help: None }
+    Error::Config {
+        message: format!("source {}: option '{SCHEMA}': {named}: {reason}", config.name),
+        help: Some("mend the schema, or name another file".into()),
+    }
 }

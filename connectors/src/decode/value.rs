@@ -20,6 +20,8 @@ pub(crate) enum Value<'a> {
     Integer(i64),
     Unsigned(u64),
     Float(f64),
+    /// A floating-point number of 32 bits. Its text has the digits that it needs, and not those of its double.
+    Single(f32),
     Text(&'a str),
     Bytes(&'a [u8]),
     /// The unscaled value in two's complement, its most significant byte first, and the number of fraction digits.
@@ -126,6 +128,9 @@ fn write_scalar(value: Value<'_>, json: &mut Vec<u8>) {
         Value::Integer(value) => write_as(json, format_args!("{value}")),
         Value::Unsigned(value) => write_as(json, format_args!("{value}")),
         Value::Float(value) => write_float(value, json),
+        Value::Single(value) if value == 0.0 || (1e-5..1e16).contains(&value.abs()) => write_as(json, format_args!("{value}")),
+        Value::Single(value) if value.is_finite() => write_as(json, format_args!("{value:e}")),
+        Value::Single(value) => write_float(f64::from(value), json),
         Value::Text(text) => write_text(text.as_bytes(), json),
         Value::Bytes(bytes) => write_text(STANDARD.encode(bytes).as_bytes(), json),
         Value::Decimal(unscaled, scale) => write_decimal(unscaled, scale, json),
@@ -210,8 +215,21 @@ fn write_decimal(unscaled: &[u8], scale: u32, json: &mut Vec<u8>) {
     }
 }
 
+/// Removes leading bytes that only repeat the sign.
+#[inline]
+fn shortest(mut unscaled: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = unscaled
+        && let Some(next) = rest.first()
+        && matches!((first, next), (0, 0..0x80) | (0xff, 0x80..))
+    {
+        unscaled = rest;
+    }
+    unscaled
+}
+
 /// Returns an unscaled value of at most 256 bits.
 fn wide(unscaled: &[u8]) -> Option<i256> {
+    let unscaled = shortest(unscaled);
     let mut bytes = [if unscaled.first().is_some_and(|first| first & 0x80 != 0) { 0xff } else { 0 }; 32];
     bytes[32_usize.checked_sub(unscaled.len())?..].copy_from_slice(unscaled);
     Some(i256::from_be_bytes(bytes))
@@ -220,6 +238,7 @@ fn wide(unscaled: &[u8]) -> Option<i256> {
 /// Returns an unscaled value of at most 128 bits.
 #[inline]
 pub(crate) fn narrow(unscaled: &[u8]) -> Option<i128> {
+    let unscaled = shortest(unscaled);
     let mut bytes = [if unscaled.first().is_some_and(|first| first & 0x80 != 0) { 0xff } else { 0 }; 16];
     bytes[16_usize.checked_sub(unscaled.len())?..].copy_from_slice(unscaled);
     Some(i128::from_be_bytes(bytes))
@@ -241,6 +260,9 @@ mod tests {
         for (value, expected) in [
             (&[Value::Null][..], "null"),
             (&[Value::Float(0.1)], "0.1"),
+            (&[Value::Single(0.1)], "0.1"),
+            (&[Value::Single(1e30)], "1e30"),
+            (&[Value::Single(f32::NAN)], "\"NaN\""),
             (&[Value::Float(f64::NEG_INFINITY)], "\"-Infinity\""),
             (&[Value::Text("a\"\n")], "\"a\\\"\\n\""),
             (&[Value::Bytes(&[0xff, 0])], "\"/wA=\""),
@@ -248,6 +270,8 @@ mod tests {
             (&[Value::Decimal(&[0xff], 3)], "-0.001"),
             (&[Value::Decimal(&[], 2)], "0.00"),
             (&[Value::Decimal(&[1, 0], 0)], "256"),
+            (&[Value::Decimal(&[0; 40], 1)], "0.0"),
+            (&[Value::Decimal(&[0xff; 40], 0)], "-1"),
             (&[Value::Decimal(&[1; 33], 0)], "\"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEB\""),
             (&utc(1_714_557_600_250, TimeUnit::Millisecond), "\"2024-05-01T10:00:00.250Z\""),
             (&[Value::Timestamp(-1, TimeUnit::Microsecond, Clock::Local)], "\"1969-12-31T23:59:59.999999\""),

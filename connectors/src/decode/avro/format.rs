@@ -23,31 +23,34 @@ use crate::decode::value::Value;
 /// The format Avro.
 #[derive(Debug)]
 pub(in crate::decode) struct AvroFormat {
-    /// The schema of all bodies, or the one that columns are checked against.
-    schema: Option<Arc<Schema>>,
+    /// The schemas of bodies, of which the first that reads a body counts. With a registry, those that columns are checked against.
+    schemas: Arc<[Schema]>,
     /// Where each body names its schema.
     registry: Option<Arc<Registry>>,
 }
 
 impl AvroFormat {
-    /// Creates the format from the text of a schema, a registry, or both: then the registry has the schema of each body, and columns are
-    /// checked against the text.
+    /// Creates the format from the texts of schemas, a registry, or both: then the registry has the schema of each body, and columns are
+    /// checked against the texts.
     ///
     /// # Errors
-    /// Says what is wrong with the schema.
-    pub(in crate::decode) fn new(schema: Option<&str>, registry: Option<Registry>) -> Result<AvroFormat, String> {
-        let schema = schema.map(Schema::parse).transpose()?;
-        if schema.as_ref().is_some_and(|schema| schema.records().is_empty()) {
+    /// Says what is wrong with a schema.
+    pub(in crate::decode) fn new(schemas: &[String], registry: Option<Registry>) -> Result<AvroFormat, String> {
+        let schemas = schemas.iter().map(|text| Schema::parse(text)).collect::<Result<Vec<_>, _>>()?;
+        if schemas.iter().any(|schema| schema.records().is_empty()) {
             return Err("it is not the schema of a record".into());
         }
-        Ok(AvroFormat { schema: schema.map(Arc::new), registry: registry.map(Arc::new) })
+        Ok(AvroFormat { schemas: schemas.into(), registry: registry.map(Arc::new) })
     }
 }
 
 impl Format for AvroFormat {
     fn check(&self, field: &Field) -> Result<(), String> {
         JsonFormat.check(field)?;
-        self.schema.as_ref().map_or(Ok(()), |schema| fit::check(schema, field))
+        // A field of one of the schemas is enough: events of the others have none.
+        let mut checked = self.schemas.iter().map(|schema| fit::check(schema, field));
+        let first = checked.next().unwrap_or(Ok(()));
+        if first.is_ok() || checked.any(|checked| checked.is_ok()) { Ok(()) } else { first }
     }
 
     fn prepare(&self, payloads: &[&[u8]]) -> Result<(), Error> {
@@ -56,19 +59,24 @@ impl Format for AvroFormat {
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
         let rows = TypedRows::new(members, capacity)?;
-        Ok(Box::new(AvroRows { schema: self.schema.clone(), registry: self.registry.clone(), plans: HashMap::new(), rows }))
+        Ok(Box::new(AvroRows {
+            schemas: Arc::clone(&self.schemas),
+            registry: self.registry.clone(),
+            plans: HashMap::new(),
+            rows,
+        }))
     }
 }
 
 /// The columns of the fields of a record, in their order.
 type Plan = Arc<[(TypeId, Target)]>;
 
-/// The number of the schema of all bodies, which no registry gives.
-const OF_FILE: u64 = u64::MAX;
+/// The number of the first schema of a file, beyond those that a registry gives.
+const OF_FILES: u64 = 1 << 32;
 
 /// Builds the rows of a batch from Avro data.
 struct AvroRows {
-    schema: Option<Arc<Schema>>,
+    schemas: Arc<[Schema]>,
     registry: Option<Arc<Registry>>,
     /// By the number of the schema and the type of the record.
     plans: HashMap<(u64, TypeId), Plan>,
@@ -120,14 +128,37 @@ impl AvroRows {
     }
 }
 
+impl AvroRows {
+    /// Appends a body by the first schema that reads it to its end.
+    fn append_by_any<'a>(&mut self, schemas: &'a [Schema], body: &'a [u8], values: &mut Vec<Value<'a>>) -> Result<Fit, Fault> {
+        let mut failed = None;
+        for (id, schema) in (OF_FILES..).zip(schemas) {
+            match self.append_one(id, schema, body, values) {
+                Ok(fit) => return Ok(fit),
+                Err(fault) => failed = failed.or(Some(fault)),
+            }
+            // What the attempt has left behind.
+            self.rows.fields.discard(self.rows.rows);
+        }
+        let fault = failed.unwrap_or_else(|| Fault::of_payload("not_avro", "its schema is not known".into()));
+        Err(match body {
+            [0, id @ ..] if id.len() > 4 => {
+                fault.with("; if the body begins with the number of a schema, give the option 'registry'")
+            }
+            [0xc3, 1, ..] => fault.with("; the body begins as one of Avro's single-object encoding, which is not read"),
+            _ => fault,
+        })
+    }
+}
+
 impl RowBuilder for AvroRows {
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults) {
         let schemas = self.registry.as_ref().map(|registry| registry.schemas(payloads));
-        let of_file = self.schema.clone();
+        let of_files = Arc::clone(&self.schemas);
         let mut values = Vec::new();
         for (index, payload) in payloads.iter().enumerate() {
-            let appended = match (&schemas, &of_file) {
-                (Some(schemas), _) => match schema_registry::unframed(payload) {
+            let appended = match &schemas {
+                Some(schemas) => match schema_registry::unframed(payload) {
                     Ok((id, datum)) => match schemas.get(&id) {
                         Some(Ok(schema)) => self.append_one(u64::from(id), schema, datum, &mut values),
                         Some(Err(reason)) => Err(Fault::of_payload("not_avro", reason.clone())),
@@ -135,8 +166,7 @@ impl RowBuilder for AvroRows {
                     },
                     Err(fault) => Err(fault),
                 },
-                (None, Some(schema)) => self.append_one(OF_FILE, schema, payload, &mut values),
-                (None, None) => Err(Fault::of_payload("not_avro", "its schema is not known".into())),
+                None => self.append_by_any(&of_files, payload, &mut values),
             };
             self.rows.settle(index, appended, faults);
         }

@@ -122,6 +122,9 @@ impl Parser {
         match json {
             Json::String(name) => self.named_or_plain(name, space),
             Json::Array(branches) => {
+                if branches.iter().any(Json::is_array) {
+                    return Err("a union is a branch of another".into());
+                }
                 let branches = branches.iter().map(|branch| self.of(branch, space, depth + 1)).collect::<Result<_, _>>()?;
                 Ok(self.add(Type::Union(branches)))
             }
@@ -160,8 +163,9 @@ impl Parser {
                 let (name, _) = name_of(object, space)?;
                 let symbols =
                     object.get("symbols").and_then(Json::as_array).ok_or_else(|| format!("enum {name} has no symbols"))?;
-                let symbols = symbols.iter().filter_map(Json::as_str).map(str::to_owned).collect();
-                Ok(self.declare(name, Type::Enum(symbols)))
+                let symbols = symbols.iter().map(|symbol| symbol.as_str().map(str::to_owned)).collect::<Option<_>>();
+                let symbols = symbols.ok_or_else(|| format!("a symbol of enum {name} is not text"))?;
+                self.declare(name, Type::Enum(symbols))
             }
             "fixed" => {
                 let (name, _) = name_of(object, space)?;
@@ -173,7 +177,7 @@ impl Parser {
                     Some("uuid") if size == 16 => Type::Uuid,
                     _ => Type::Fixed(size),
                 };
-                Ok(self.declare(name, of))
+                self.declare(name, of)
             }
             "array" | "map" => {
                 let part = if word == "array" { "items" } else { "values" };
@@ -197,7 +201,7 @@ impl Parser {
     fn record(&mut self, object: &Map<String, Json>, space: &str, depth: usize) -> Result<TypeId, String> {
         let (name, space) = name_of(object, space)?;
         // Declared before its fields, which may refer to it.
-        let id = self.declare(name.clone(), Type::Record(Vec::new()));
+        let id = self.declare(name.clone(), Type::Record(Vec::new()))?;
         let fields = object.get("fields").and_then(Json::as_array).ok_or_else(|| format!("record {name} has no fields"))?;
         let mut read = Vec::with_capacity(fields.len());
         for field in fields {
@@ -215,10 +219,12 @@ impl Parser {
         Ok(id)
     }
 
-    fn declare(&mut self, name: String, of: Type) -> TypeId {
+    fn declare(&mut self, name: String, of: Type) -> Result<TypeId, String> {
         let id = self.add(of);
-        self.names.insert(name, id);
-        id
+        match self.names.insert(name.clone(), id) {
+            None => Ok(id),
+            Some(_) => Err(format!("the type {name} is declared twice")),
+        }
     }
 }
 

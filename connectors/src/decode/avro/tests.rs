@@ -197,6 +197,39 @@ fn depth_and_counts_are_bounded() {
 }
 
 #[test]
+fn a_schema_cannot_make_values_of_nothing() {
+    // Each record holds the one before twice: a body of no byte would be 2^40 values.
+    let mut schema =
+        r#"{"type":"record","name":"R0","fields":[{"name":"a","type":"null"},{"name":"b","type":"null"}]}"#.to_owned();
+    for level in 1..=40 {
+        let before = level - 1;
+        schema = format!(
+            r#"{{"type":"record","name":"R{level}","fields":[{{"name":"a","type":{schema}}},{{"name":"b","type":"R{before}"}}]}}"#
+        );
+    }
+    for columns in [vec![], vec![0]] {
+        let bodies = Bodies::new(&schema, vec![nullable("a", DataType::Utf8)]);
+        let decoded = decode(&bodies.decoder(&[], columns).unwrap(), &[b""]);
+        assert_eq!(decoded.dead_letters[0].error, "it has too many values without a byte");
+    }
+}
+
+#[test]
+fn a_body_with_a_header_says_so() {
+    let decoded = pair().decode(&[vec![0, 0, 0, 0, 7, 2, 2, b'x'], vec![0xc3, 1, 1, 2, 3]]);
+    let errors: Vec<_> = decoded.dead_letters.iter().map(|letter| letter.error.as_str()).collect();
+    assert!(errors[0].contains("give the option 'registry'") && errors[1].contains("single-object encoding"), "{errors:?}");
+}
+
+#[test]
+fn the_text_of_null_is_that_of_any_scalar() {
+    let schema = r#"{"type":"record","name":"R","fields":[{"name":"b","type":"bytes"}]}"#;
+    let bodies = Bodies::new(schema, vec![nullable("b", DataType::Binary)]);
+    let decoded = decode(&bodies.decoder(&[("null_text", "")], vec![0]).unwrap(), &[vec![0], vec![2, 1]]);
+    assert_eq!([0, 1].map(|row| show(decoded.rows.column(0), row)), ["NULL", "01"]);
+}
+
+#[test]
 fn columns_that_no_body_can_fill_are_refused() {
     let field = |data_type| vec![nullable("word", data_type)];
     let says = |fields: Vec<Field>, said: &str| {
@@ -213,6 +246,10 @@ fn columns_that_no_body_can_fill_are_refused() {
     let refused = |schema: &str| Bodies::new(schema, field(DataType::Utf8)).refusal();
     assert!(refused("{").contains("event.avsc: it is not JSON"));
     assert!(refused(r#""string""#).contains("it is not the schema of a record"));
+    let of = |of: &str| refused(&format!(r#"{{"type":"record","name":"R","fields":[{{"name":"word","type":{of}}}]}}"#));
+    assert!(of(r#"{"type":"enum","name":"E","symbols":["A",1]}"#).contains("a symbol of enum E is not text"));
+    assert!(of(r#"{"type":"fixed","name":"R","size":1}"#).contains("R is declared twice"));
+    assert!(of(r#"["null",["int"]]"#).contains("a union is a branch of another"));
     assert!(
         refused(r#"{"type":"record","name":"R","fields":[{"name":"a","type":"Unknown"}]}"#).contains("Unknown is not declared")
     );

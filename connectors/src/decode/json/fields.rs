@@ -7,7 +7,7 @@ use super::members::{Members, Target};
 use super::{depth, object, plain};
 use crate::decode::fault::Fault;
 use crate::decode::reading::Reading;
-use crate::decode::value::{Value, split_first};
+use crate::decode::value::{Value, split_first, write_json};
 
 /// A column and what the current object has given for it.
 pub(in crate::decode) struct Slot {
@@ -37,6 +37,14 @@ impl Slot {
             seen: UNSEEN,
             fault: None,
         }
+    }
+
+    /// Whether the JSON text of a scalar is the one that is read as NULL.
+    #[cold]
+    fn is_null_text(&self, scalar: &Value<'_>) -> bool {
+        let mut json = Vec::new();
+        write_json(std::slice::from_ref(scalar), &mut json);
+        self.null_text.as_deref().is_some_and(|text| text.as_bytes() == json)
     }
 
     #[inline]
@@ -270,6 +278,7 @@ impl Slot {
         let null = match value {
             [Value::Null] => true,
             [Value::Text(text)] => self.null_value.as_deref() == Some(*text),
+            [scalar] if self.null_text.is_some() => self.is_null_text(scalar),
             _ => false,
         };
         self.seen = Seen { rank, null };

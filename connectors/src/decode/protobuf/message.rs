@@ -11,6 +11,8 @@ use crate::decode::value::{Clock, Value};
 
 /// The maximum depth of messages in each other.
 const MAX_DEPTH: usize = 100;
+/// The maximum number of values of a field. Empty messages have values without a byte: the defaults of their fields.
+const MAX_VALUES: usize = 1 << 22;
 /// The end of a list of notes.
 const END: u32 = u32::MAX;
 
@@ -245,7 +247,7 @@ impl<'a> Reading<'a> {
             (Kind::Sfixed32, Written::Fixed32(value)) => Value::Integer(i64::from(value as i32)),
             (Kind::Fixed64, Written::Fixed64(value)) => Value::Unsigned(value),
             (Kind::Sfixed64, Written::Fixed64(value)) => Value::Integer(value as i64),
-            (Kind::Float, Written::Fixed32(value)) => Value::Float(f64::from(f32::from_bits(value))),
+            (Kind::Float, Written::Fixed32(value)) => Value::Single(f32::from_bits(value)),
             (Kind::Double, Written::Fixed64(value)) => Value::Float(f64::from_bits(value)),
             (Kind::Text, Written::Bytes(bytes)) => match simdutf8::basic::from_utf8(bytes) {
                 Ok(text) => Value::Text(text),
@@ -261,6 +263,9 @@ impl<'a> Reading<'a> {
     fn object(&mut self, of: usize, bytes: &'a [u8], values: &mut Vec<Value<'a>>, depth: usize) -> Result<(), Fault> {
         if depth >= MAX_DEPTH {
             return Err(Fault::of_payload("too_deep", format!("nested more than {MAX_DEPTH} deep")));
+        }
+        if values.len() > MAX_VALUES {
+            return Err(broken("it has too many values", bytes));
         }
         let (notes, base, message) = (self.notes.len(), self.noted.len(), self.schema.message(of));
         self.note(message, bytes)?;

@@ -78,7 +78,7 @@ impl<O: OffsetSizeTrait> Column for Texts<O> {
             }
             _ => return append_written(self, value),
         };
-        pushed.map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), ""))
+        pushed.map_err(|refusal| Fault::of_value(refusal, &SqlType(&self.data_type), "a long value"))
     }
 
     fn append_null(&mut self) {

@@ -73,6 +73,7 @@ impl Direct for Float32Type {
     #[inline]
     fn direct(value: Value<'_>, _: &DataType) -> Option<f32> {
         match value {
+            Value::Single(value) => Some(value),
             Value::Float(value) => {
                 let narrowed = value as f32;
                 (narrowed.is_finite() || !value.is_finite()).then_some(narrowed)
@@ -132,6 +133,11 @@ fn converted(value: i64, from: TimeUnit, to: TimeUnit) -> Option<i64> {
     (value % factor == 0).then_some(value / factor)
 }
 
+/// Times whose text has a year of four digits. Columns refuse the text of others, and so the value.
+fn has_plain_year(value: i64, unit: TimeUnit) -> bool {
+    (-62_167_219_200..253_402_300_800).contains(&value.div_euclid(units(unit)))
+}
+
 macro_rules! timestamps {
     ($($type:ty, $unit:expr);*) => {$(
         impl Direct for $type {
@@ -144,7 +150,7 @@ macro_rules! timestamps {
                 {
                     return None;
                 }
-                converted(value, unit, $unit)
+                converted(value, unit, $unit).filter(|_| has_plain_year(value, unit))
             }
         }
     )*};
@@ -177,7 +183,7 @@ impl Direct for Date32Type {
     #[inline]
     fn direct(value: Value<'_>, _: &DataType) -> Option<i32> {
         match value {
-            Value::Date(days) => Some(days),
+            Value::Date(days) if (-719_528..2_932_897).contains(&days) => Some(days),
             _ => None,
         }
     }
