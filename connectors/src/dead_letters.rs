@@ -133,21 +133,24 @@ impl DeadLetterFolder {
     pub fn publish(&self, names: &[String]) -> Result<(), Error> {
         for name in names {
             let (from, to) = (self.staged(name), self.folder.join(name));
-            match fs::rename(&from, &to) {
+            match fs::hard_link(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     if !to.exists() {
                         let message = "the last commit names this file, but it is missing".to_owned();
                         return Err(Error::Corrupt { path: to, message });
                     }
                 }
-                renamed => renamed.map_err(io_error("renaming", &from))?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                linked => linked.map_err(io_error("linking", &from))?,
             }
         }
-        if !names.is_empty() {
-            durable::sync_folder(&self.folder)?;
-            durable::sync_folder(&self.folder.join(STAGED))?;
+        if names.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        // The new name is durable before the old one goes: at no moment may a power failure leave neither.
+        durable::sync_folder(&self.folder)?;
+        names.iter().try_for_each(|name| durable::remove_file(&self.staged(name)))?;
+        durable::sync_folder(&self.folder.join(STAGED))
     }
 
     /// Returns the sequence and error of each of these letters that is already published. All letters must be of the same source. A

@@ -69,15 +69,16 @@ pub fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("syncing", path))
 }
 
-/// Creates a folder and its parents, and makes the new names durable. Does nothing if the folder exists.
+/// Creates a folder and its parents, and makes the new names durable, also that of a folder that exists: whoever made it may have died, or
+/// failed, before its name was.
 ///
 /// # Errors
 /// [`Error::Io`].
 pub fn create_folder(path: &Path) -> Result<(), Error> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let above = folder_of(path);
+    if path.is_dir() {
+        return sync_folder(above);
+    }
     create_folder(above)?;
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(io_error("creating", path)(error)),

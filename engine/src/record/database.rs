@@ -266,9 +266,21 @@ impl Database {
         self.db.apply_batch(batch).map_err(|error| self.failed("writing", &error))?;
         self.db.flush().map_err(|error| self.failed("syncing", &error))?;
         let file = self.layout.checkpoints().join("db");
-        File::open(&file).and_then(|file| file.sync_all()).map_err(|error| {
+        self.sync(&file).and_then(|()| self.sync_blobs())
+    }
+
+    /// Syncs the files into which sled puts what is too large for a segment. They are few, and mostly none.
+    fn sync_blobs(&self) -> Result<(), Error> {
+        let folder = self.layout.checkpoints().join("blobs");
+        let blobs = durable::names(&folder)?;
+        blobs.iter().try_for_each(|blob| self.sync(&folder.join(blob)))?;
+        if blobs.is_empty() { Ok(()) } else { self.sync(&folder) }
+    }
+
+    fn sync(&self, path: &Path) -> Result<(), Error> {
+        File::open(path).and_then(|file| file.sync_all()).map_err(|error| {
             self.refused.store(true, Ordering::SeqCst);
-            io("syncing", &file, &error)
+            io("syncing", path, &error)
         })
     }
 

@@ -26,7 +26,10 @@ pub fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
     let bytes = serde_json::to_vec(&twin).map_err(bug)?;
     for record in records {
-        durable::create_folder(&layout.view(&record.view))?;
+        let folder = layout.view(&record.view);
+        if !folder.is_dir() {
+            durable::create_folder(&folder)?;
+        }
         durable::write_atomically(&layout.record(&record.view), &bytes)?;
     }
     Ok(())

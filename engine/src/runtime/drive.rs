@@ -15,14 +15,16 @@ pub(super) mod tallies;
 mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alluvium_connectors::Batch;
 use alluvium_connectors::source::Start;
-use futures::future::FutureExt;
+use futures::future::{BoxFuture, FutureExt};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use self::feed::Feed;
@@ -38,6 +40,9 @@ use super::panics;
 use super::suspects::Suspects;
 use crate::error::Error;
 use crate::metrics;
+
+/// Where memory is short, so many bytes of bodies are worth a commit of their own.
+const LITTLE_BYTES: u64 = 16 << 20;
 
 /// How often to check whether a source has been away for too long.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
@@ -100,6 +105,11 @@ struct Reading {
 }
 
 impl Reading {
+    /// Returns the next item of the source. Where room is `short`, only of one that no commit may follow yet: it is read on until one may.
+    fn next(&mut self, short: bool) -> BoxFuture<'_, Result<Taken, Arc<alluvium_connectors::Error>>> {
+        if short && self.is_settled() { pending().boxed() } else { self.intake.next().boxed() }
+    }
+
     /// Whether a commit may happen at the current position.
     fn is_settled(&self) -> bool {
         self.whole && !self.held
@@ -140,8 +150,10 @@ impl Driver {
         self.show_catching_up();
         let mut pace = Pace::new(self.interval);
         let mut turn = 0;
-        let mut memory = self.pipeline.shared().memory().share();
+        let mut memory = self.pipeline.shared().memory().join(matches!(self.role, Role::Rebuild { .. }));
         let out_of_memory = memory.stop();
+        let mut look = tokio::time::interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         memory.holds(self.state_bytes());
         let began = Instant::now();
         loop {
@@ -150,6 +162,7 @@ impl Driver {
                 if !self.swap(&mut sources).await? {
                     return Ok(());
                 }
+                memory.serves();
                 pace.committed(Instant::now(), pace.took);
             }
             if caught_up && matches!(self.role, Role::Main) {
@@ -163,23 +176,23 @@ impl Driver {
                 }
             }
             let settled = sources.iter().all(Reading::is_settled);
-            // What may not be committed yet is read on: only then can it be.
-            let reads = match memory.room() {
-                Room::Enough => true,
-                Room::Little => !pace.dirty || !settled,
-                Room::None => !settled,
+            let short = match memory.room() {
+                Room::Enough => false,
+                Room::Little => pace.bytes >= LITTLE_BYTES,
+                Room::None => true,
             };
-            pace.first |= !reads;
+            pace.first |= short;
+            memory.waits(true);
             let wake = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Wake::Stop,
                 () = pace.is_due(caught_up), if pace.dirty && settled => Wake::Due,
                 () = out_of_memory.cancelled() => Wake::OutOfMemory,
                 () = memory.changed() => Wake::Room,
-                (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.intake.next().boxed()), if reads =>
-                    Wake::Taken(index, taken),
-                () = tokio::time::sleep(LOOK_INTERVAL), if self.until_caught_up => Wake::Look,
+                _ = look.tick(), if self.until_caught_up => Wake::Look,
+                (index, taken) = next_in_turn(&mut sources, &mut turn, |source| source.next(short)) => Wake::Taken(index, taken),
             };
+            memory.waits(false);
             match wake {
                 Wake::Stop => break,
                 Wake::Room => {}

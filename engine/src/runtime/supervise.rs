@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::policy::Troubles;
+use super::backoff::Backoff;
 use super::commit::repair;
 use super::component::Component;
 use super::drive::TakeOver;
@@ -32,7 +33,7 @@ use super::request::{Accept, Command, Outcome, RunRequest};
 use super::shared::Shared;
 use super::surroundings::Machine;
 use super::suspects::Suspects;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::layout::Layout;
 use crate::record::{Record, Store};
 use crate::status::{ViewStatus, failures};
@@ -69,6 +70,8 @@ struct Waiting {
 /// A pipeline that has failed, and the error that stopped it.
 struct Failed {
     pipeline: Running,
+    /// The views that it stopped; others of the component may be running.
+    views: BTreeSet<String>,
     error: Error,
 }
 
@@ -111,8 +114,8 @@ enum Wake {
     Ended(Ended),
     TakeOver(TakeOver),
     Command(Command),
-    /// Look at the memory of the process.
-    Look,
+    /// Measure the memory of the process.
+    Measure,
     /// A waiting pipeline is due.
     Due,
     Shutdown,
@@ -164,14 +167,16 @@ impl Supervisor {
         };
         let records = supervisor.recover_letters()?;
         supervisor.show(&records);
-        supervisor.repair(&records);
+        let waiting = supervisor.repair(&records);
         supervisor.keep_failures();
         let requested: BTreeSet<String> = supervisor.shared.store().rebuilds_requested()?.into_iter().collect();
         for component in supervisor.components.clone() {
             let is_requested = component.views.iter().any(|view| requested.contains(&view.name));
             let asked = if is_requested { Accept::AnotherStream } else { Accept::default() };
             supervisor.accepted.insert(component.name().to_owned(), request.accept.max(asked));
-            supervisor.start_component(&component, &records, &requested, true);
+            if !waiting.contains(component.name()) {
+                supervisor.start_component(&component, &records, &requested, true);
+            }
         }
         Ok(supervisor)
     }
@@ -206,14 +211,25 @@ impl Supervisor {
     }
 
     /// Publishes the last commit of each view again. If that fails for a view, the view and those that read it are failed until they are
-    /// rebuilt; the others go on.
-    fn repair(&mut self, records: &BTreeMap<String, Record>) {
+    /// rebuilt; the others go on. If the disk is full or fails, the whole component waits, and it is tried again: views that went on alone
+    /// would leave the others behind. Returns the names of the components that wait.
+    fn repair(&mut self, records: &BTreeMap<String, Record>) -> BTreeSet<String> {
+        let mut waiting = BTreeSet::new();
         for (view, record) in records {
             let Err(error) = repair(&self.shared, record) else { continue };
             let Some(component) = self.components.iter().find(|component| component.holds(view)).cloned() else {
                 tracing::warn!(view, %error, "the last commit of a view that no SQL file declares cannot be published again");
                 continue;
             };
+            if error.kind() == Kind::Unavailable {
+                if waiting.insert(component.name().to_owned()) {
+                    let wait = Backoff::default().wait(self.shared.surroundings().as_ref());
+                    let (task, pipeline) = (self.next_task, self.idle(component.clone(), component.name()));
+                    self.next_task += 1;
+                    self.wait(task, pipeline, &error, wait);
+                }
+                continue;
+            }
             tracing::error!(view, %error, help = error.help(), "the last commit cannot be published again: stopped");
             self.broken.insert(view.clone());
             // The views that read it cannot go on either.
@@ -221,21 +237,20 @@ impl Supervisor {
             for reader in &readers {
                 self.shared.board().failed(reader, &error.to_string());
             }
-            let readers = readers.iter().map(String::as_str).collect();
-            let parts = component.parts_of(&readers, &BTreeSet::new());
+            let parts = component.parts_of(&readers.iter().map(String::as_str).collect(), &BTreeSet::new());
             // One that reads views outside can only be restarted together with them.
             let only = parts.into_iter().find(|part| part.holds(view) && part.is_whole());
-            let pipeline = Running {
-                whole: component.name().to_owned(),
-                component: only.unwrap_or(component),
-                shared: Arc::clone(&self.shared),
-                rebuilds: false,
-                began: None,
-                stop: CancellationToken::new(),
-                thread: None,
-            };
-            self.failed.push(Failed { pipeline, error });
+            let whole = component.name().to_owned();
+            let pipeline = self.idle(only.unwrap_or(component), &whole);
+            self.failed.push(Failed { pipeline, views: readers, error });
         }
+        waiting
+    }
+
+    /// A pipeline that has not begun to run.
+    fn idle(&self, component: Component, whole: &str) -> Running {
+        let (whole, shared) = (whole.to_owned(), Arc::clone(&self.shared));
+        Running { component, whole, shared, rebuilds: false, began: None, stop: CancellationToken::new(), thread: None }
     }
 
     /// Saves the errors that stopped views of this run, for readers after it has ended.
@@ -247,7 +262,7 @@ impl Supervisor {
 
     /// Runs until every pipeline has ended, or until a shutdown has taken `shutdown_timeout`.
     pub(super) async fn run(mut self) -> Result<Outcome, Error> {
-        let mut look = tokio::time::interval(memory::LOOK_INTERVAL);
+        let mut measure = tokio::time::interval(memory::MEASURE_INTERVAL);
         let mut commands_open = true;
         let mut deadline = None;
         while !self.running.is_empty() || !self.waiting.is_empty() {
@@ -260,7 +275,7 @@ impl Supervisor {
                     Some(command) => Wake::Command(command),
                     None => { commands_open = false; continue }
                 },
-                _ = look.tick() => Wake::Look,
+                _ = measure.tick() => Wake::Measure,
                 () = sleep_until(due) => Wake::Due,
                 () = self.shutdown.cancelled(), if deadline.is_none() => Wake::Shutdown,
                 () = sleep_until(deadline) => Wake::Overdue,
@@ -269,7 +284,7 @@ impl Supervisor {
                 Wake::Ended(ended) => self.take_end(ended),
                 Wake::TakeOver(take_over) => self.begin_swap(take_over),
                 Wake::Command(command) => self.obey(command),
-                Wake::Look => self.shared.memory().look(),
+                Wake::Measure => self.shared.memory().measure(),
                 Wake::Due => self.start_waiting(),
                 Wake::Shutdown => {
                     deadline = Some(Instant::now() + self.shared.settings().shutdown_timeout);
@@ -290,7 +305,7 @@ impl Supervisor {
         let board = self.shared.board();
         let lasting = self.failed.into_iter().find(|failed| {
             // A view that was rebuilt or restarted since has not failed any more.
-            failed.pipeline.component.views.iter().any(|view| board.has_failed(&view.name))
+            failed.views.iter().any(|view| board.has_failed(view))
         });
         lasting.map_or(Ok(Outcome::Complete), |failed| Err(failed.error))
     }

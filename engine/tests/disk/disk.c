@@ -7,7 +7,8 @@
  *     synced, and the names in each folder as they were when that folder was last synced;
  *   - makes one step fail, as ALLUVIUM_TEST_DISK_FAULT says: "KIND OPERATION N PATTERN" is the N-th such operation on a path that matches the
  *     pattern. KIND is `die` (the process is killed before the step; a write is cut in half), `eio` or `enospc` (the step fails with that
- *     error), or `full` (that one and each later step that takes room fail with ENOSPC).
+ *     error), or `full` (that one and each later step that takes room fail with ENOSPC). When it comes, the file
+ *     ALLUVIUM_TEST_DISK_HAPPENED is made.
  *
  * It is a file system of POSIX at its weakest: fsync of a file keeps its bytes and not its name, fsync of a folder keeps its names.
  * Calls that the program makes past the C library are not seen; the test checks that it sees the ones that matter.
@@ -70,7 +71,7 @@ static const char *of_fd(int fd, char *path)
         return NULL;
     path[length] = 0;
     /* The root itself is a folder whose names count, too. */
-    if (!strncmp(path, root, (size_t)length) && root[length] == '/')
+    if ((size_t)length + 1 == strlen(root) && !strncmp(path, root, (size_t)length))
         return ".";
     return below(path);
 }
@@ -89,6 +90,16 @@ static const char *at(int folder, const char *name, char *path)
 static int takes_room(const char *op)
 {
     return !strcmp(op, "write") || !strcmp(op, "create") || !strcmp(op, "mkdir") || !strcmp(op, "link") || !strcmp(op, "symlink");
+}
+
+/* Says that the fault has come. */
+static void happened(void)
+{
+    const char *file = getenv("ALLUVIUM_TEST_DISK_HAPPENED");
+    int fd = file ? REAL(open)(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0644) : -1;
+    if (fd < 0)
+        abort();
+    close(fd);
 }
 
 static void die(void)
@@ -112,6 +123,7 @@ static int enter(const char *op, const char *path, int *dies)
         return ENOSPC;
     if (!left || strcmp(op, fault_op) || fnmatch(pattern, path, 0) || --left)
         return 0;
+    happened();
     if (!strcmp(kind, "die")) {
         if (!dies)
             die();

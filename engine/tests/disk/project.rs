@@ -1,5 +1,6 @@
 //! The project on the disk: views over a file of events, and what readers may see of it at any moment.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -126,11 +127,12 @@ impl Project {
             if !current.exists() {
                 continue;
             }
-            let manifest = match fs::read(current.join("manifest.json")) {
+            let manifest = fs::read(current.join("manifest.json")).map_err(|error| error.to_string());
+            let manifest = manifest.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string()));
+            let manifest: serde_json::Value = match manifest {
                 Ok(manifest) => manifest,
-                Err(error) => return Some(format!("{name}: a snapshot without manifest: {error}")),
+                Err(error) => return Some(format!("{name}: a snapshot without a whole manifest: {error}")),
             };
-            let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
             let offset = manifest["offsets"]["events"].as_u64().unwrap();
             let files = manifest["parts"].as_array().unwrap().len();
             // DuckDB refuses a pattern without files; a view without rows may have none.
@@ -158,6 +160,27 @@ impl Project {
             Err(error) => Some(error),
             Ok(rows) => rows.into_iter().find(|row| row["different"] != 0).map(|row| row.to_string()),
         }
+    }
+
+    /// The first view of which the name `current` is there, and no snapshot behind it.
+    pub(crate) fn unreadable(&self) -> Option<&'static str> {
+        let current = |name: &str| self.0.join("data/views").join(name).join("current");
+        VIEWS.iter().map(|(name, _)| *name).find(|name| current(name).is_symlink() && !current(name).exists())
+    }
+
+    /// By view that has a record of its last commit: its incarnation and its epoch.
+    pub(crate) fn committed(&self) -> BTreeMap<String, (String, u64)> {
+        let mut committed = BTreeMap::new();
+        for (name, _) in VIEWS {
+            let twin = fs::read(self.0.join("data/views").join(name).join("checkpoint.json")).unwrap_or_default();
+            let twin: serde_json::Value = serde_json::from_slice(&twin).unwrap_or_default();
+            let records = twin["commit"]["records"].as_array().cloned().unwrap_or_default();
+            if let Some(record) = records.iter().find(|record| record["view"] == name) {
+                let incarnation = record["incarnation"].as_str().unwrap().to_owned();
+                committed.insert(name.to_owned(), (incarnation, record["epoch"].as_u64().unwrap()));
+            }
+        }
+        committed
     }
 
     /// Says what is missing after a run to the end of the events.

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::duckdb;
-use crate::orders::{Orders, VIEWS};
+use crate::orders::{Orders, VIEWS, wait_until};
+use crate::served::Served;
 
 /// Flips one bit of a file, anywhere in it.
 pub(crate) fn flip(path: &Path, rng: &mut fastrand::Rng) {
@@ -113,6 +114,25 @@ fn a_view_that_reads_another_and_cannot_be_published_again_fails_alone() {
     std::fs::remove_file(&snapshots).unwrap();
     orders.publish(500);
     orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn a_view_that_could_not_be_published_again_is_restarted_beside_the_view_that_it_reads() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    orders.catch_up();
+    let snapshots = orders.view("best").join("snapshots");
+    std::fs::remove_dir_all(&snapshots).unwrap();
+    std::fs::write(&snapshots, "in the way").unwrap();
+    // No new event: both views are at one position.
+    let mut served = Served::start(&orders, &[]);
+    wait_until("it has failed alone", || served.phase("best") == "failed" && served.phase("by_bucket") == "live");
+    std::fs::remove_file(&snapshots).unwrap();
+    orders.succeed(&["restart", "best"]);
+    orders.publish(500);
+    wait_until("both have committed everything", || ["best", "by_bucket"].iter().all(|view| orders.offset(view) == 5_501));
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
     orders.assert_equal(VIEWS);
 }
 

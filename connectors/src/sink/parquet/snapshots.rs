@@ -115,14 +115,17 @@ impl FolderName {
 /// Makes a committed snapshot visible to readers: creates a folder of hard links, moves `current` to it and replaces `manifest.json`.
 ///
 /// It can be repeated after a crash at any point, so publishing the last commit again at each start repairs everything. The two renames
-/// are not synced: after a power failure readers may see an older snapshot until the next start, but never an incomplete one.
+/// and the name of the folder are not synced: after a power failure readers may see an older snapshot, or none, until the next start, but
+/// never an incomplete one.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Corrupt`] if a part is missing. Retrying is safe.
 pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let manifest = Manifest::of(root, snapshot)?;
     let snapshots = root.join(SNAPSHOTS);
-    durable::create_folder(&snapshots)?;
+    if !snapshots.is_dir() {
+        durable::create_folder(&snapshots)?;
+    }
     let name = FolderName::of(snapshot).name;
     let folder = snapshots.join(&name);
     link_parts(root, &folder, &snapshot.parts)?;

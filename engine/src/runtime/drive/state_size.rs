@@ -17,12 +17,12 @@ impl Driver {
         let memory = self.pipeline.shared().memory();
         let largest = self.pipeline.members().iter().max_by_key(|member| member.projection.largest_operator().0);
         let holds = largest.map_or_else(String::new, |member| {
-            let (bytes, way) = member.projection.largest_operator();
-            format!(": {} holds {} of it", operator(member, &way), size(bytes))
+            let (bytes, path) = member.projection.largest_operator();
+            format!(": {} holds {} of it", operator(member, &path), size(bytes))
         });
         Error::config(
             format!(
-                "the process takes {}, and memory_limit is {}: pipeline {} is stopped, whose state is the largest, {}{holds}",
+                "the process takes {}, and memory_limit is {}: pipeline {} has the most state, {}, and is stopped{holds}",
                 size(memory.used()),
                 size(memory.limit()),
                 self.pipeline.name(),
@@ -38,11 +38,13 @@ impl Driver {
 }
 
 /// Names an operator as `alluvium explain` does.
-fn operator(member: &Member, way: &[usize]) -> String {
+fn operator(member: &Member, path: &[usize]) -> String {
     let tree = describe::to_json(&member.view);
-    let node = way.iter().try_fold(&tree["plan"], |node, index| node.get("inputs")?.get(*index));
-    let does = node.and_then(|node| node["does"].as_str()).unwrap_or_default();
-    format!("`{does}` of view {}", member.view.name)
+    let node = path.iter().try_fold(&tree["plan"], |node, index| node.get("inputs")?.get(*index));
+    match node.and_then(|node| node["does"].as_str()) {
+        Some(does) => format!("`{does}` of view {}", member.view.name),
+        None => format!("view {}", member.view.name),
+    }
 }
 
 fn size(bytes: u64) -> String {

@@ -72,22 +72,25 @@ impl Supervisor {
                 "a view is restarted after it has failed; `alluvium rebuild` rebuilds it from the first event",
             ));
         }
-        let Some(index) = self.failed.iter().position(|failed| failed.pipeline.component.holds(view)) else {
+        let Some(index) = self.failed.iter().position(|failed| failed.views.contains(view)) else {
             return Err(Error::config(format!("there is no view {view} that has failed"), "`alluvium status` lists the views"));
         };
         let started = self.failed.remove(index);
-        if let Err(error) = self.start_again(&started.pipeline) {
+        let component = &started.pipeline.component;
+        let again = match component.views.iter().any(|view| self.is_followed(&view.name)) {
+            // The views that these read have gone on. They can only come back together with them.
+            true => self.rebuild(&started.pipeline.whole, &started.views),
+            false => self.start_again(&started.pipeline),
+        };
+        if let Err(error) = again {
             self.failed.insert(index, started);
             return Err(error);
         }
         self.troubles.remove(&(started.pipeline.component.name().to_owned(), started.pipeline.rebuilds));
-        for view in &started.pipeline.component.views {
-            // Views that it reads may be running.
-            if self.shared.board().has_failed(&view.name) {
-                self.broken.remove(&view.name);
-                self.shared.board().restarted(&view.name);
-                self.shared.board().catching_up(&view.name);
-            }
+        for view in &started.views {
+            self.broken.remove(view);
+            self.shared.board().restarted(view);
+            self.shared.board().catching_up(view);
         }
         Ok(())
     }

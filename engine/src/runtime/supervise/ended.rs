@@ -120,7 +120,7 @@ impl Supervisor {
     }
 
     /// Schedules a restart of the pipeline after a wait.
-    fn wait(&mut self, task: u64, mut pipeline: Running, error: &Error, wait: Duration) {
+    pub(super) fn wait(&mut self, task: u64, mut pipeline: Running, error: &Error, wait: Duration) {
         let kind = if error.kind() == Kind::Bug { "bug" } else { "unavailable" };
         tracing::warn!(
             pipeline = pipeline.component.name(), kind, %error, again_in = %seconds(wait), "failed: it restarts from its last commit"
@@ -166,7 +166,8 @@ impl Supervisor {
             }
         }
         self.keep_failures();
-        self.failed.push(Failed { pipeline, error });
+        let views = pipeline.component.views.iter().map(|view| view.name.clone()).collect();
+        self.failed.push(Failed { pipeline, views, error });
     }
 
     /// The version of a view that serves goes on. Whoever asked for the new one has been told.
@@ -199,7 +200,9 @@ impl Supervisor {
     /// The store fails, or the last commit cannot be published again.
     pub(super) fn start_again(&mut self, pipeline: &Running) -> Result<(), Error> {
         let records = self.recover_letters()?;
-        for record in pipeline.component.views.iter().filter_map(|view| records.get(&view.name)) {
+        // What runs has published a later commit, or is about to.
+        let views = pipeline.component.views.iter().filter(|view| !self.is_followed(&view.name));
+        for record in views.filter_map(|view| records.get(&view.name)) {
             show_again(&self.shared, record)?;
         }
         let requested = self.shared.store().rebuilds_requested()?.into_iter().collect();

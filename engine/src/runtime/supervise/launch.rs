@@ -115,6 +115,11 @@ impl Supervisor {
             tracing::error!(view = view.name, "a second pipeline for the view is not started: this is a bug");
             return;
         }
+        if !component.is_whole() {
+            tracing::error!(pipeline = component.name(), "a pipeline without a view that it reads is not started: this is a bug");
+            component.views.iter().for_each(|view| self.shared.board().failed(&view.name, "a view that it reads does not run"));
+            return;
+        }
         let (pieces, shared) = (component.clone(), Arc::clone(shared));
         self.spawn(component, whole, Role::Main, Arc::clone(&shared), async move {
             match records {

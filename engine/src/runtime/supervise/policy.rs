@@ -34,7 +34,7 @@ pub(super) enum Next {
 pub(super) struct Troubles {
     backoff: Backoff,
     bugs: VecDeque<Instant>,
-    /// Since when it has been unavailable, attempts that did not run for [`STEADY`] included.
+    /// Since when it has been unavailable, attempts that did not run for long included.
     unavailable_since: Option<Instant>,
 }
 
@@ -52,6 +52,9 @@ impl Troubles {
     pub(super) fn decide(&mut self, error: &Error, ran: Duration, patience: Patience, surroundings: &dyn Surroundings) -> Next {
         if ran >= STEADY {
             self.backoff.reset();
+        }
+        let steady = if let Patience::Until(limit) = patience { STEADY.min(limit) } else { STEADY };
+        if ran >= steady {
             self.unavailable_since = None;
         }
         match error.kind() {
