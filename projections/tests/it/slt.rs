@@ -10,23 +10,25 @@ use std::sync::{Arc, Mutex};
 
 use alluvium_sql::{Catalog, Class, Node, SqlFile};
 use arrow::compute::cast;
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use sqllogictest::{DB, DBOutput, DefaultColumnType, Runner};
 
 use crate::law::{Cut, Event, Prefixes, class, hold};
 use crate::oracle;
+use crate::rows::Bag;
 
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Failure(String);
+pub struct Failure(String);
 
-struct Streams {
+pub struct Streams {
     runtime: tokio::runtime::Runtime,
     declarations: String,
-    queries: BTreeMap<String, String>,
+    pub queries: BTreeMap<String, String>,
     /// Plain views and their queries, in the order of the file.
-    named: Vec<(String, String)>,
-    events: Vec<Event>,
+    pub named: Vec<(String, String)>,
+    pub events: Vec<Event>,
     expected: Option<Class>,
     seed: u64,
     failures: Arc<Mutex<Vec<String>>>,
@@ -71,7 +73,7 @@ impl Streams {
         self.failures.lock().unwrap().push(failure);
     }
 
-    fn catalog(&self, more: &str) -> Result<Catalog, Failure> {
+    pub fn catalog(&self, more: &str) -> Result<Catalog, Failure> {
         let text = format!("{}{more}", self.declarations);
         Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).map_err(|errors| Failure(errors.to_string()))
     }
@@ -96,6 +98,29 @@ impl Streams {
         Ok(())
     }
 
+    /// Returns the schema of a query, and its rows as plain DataFusion computes them.
+    pub fn answer(&self, sql: &str) -> Result<(SchemaRef, Bag), Failure> {
+        let catalog = self.catalog(&format!("CREATE MATERIALIZED VIEW asked AS {sql};"))?;
+        let asked = catalog.views.iter().position(|view| view.name == "asked").unwrap();
+        let mut plain = self.plain(&catalog, sql)?;
+        Ok((Arc::clone(&catalog.views[asked].plan.schema), plain.swap_remove(asked)))
+    }
+
+    /// Returns the rows of every view of a catalog whose view `asked` is a query, as plain DataFusion computes them.
+    fn plain(&self, catalog: &Catalog, sql: &str) -> Result<Vec<Bag>, Failure> {
+        let mut queries = self.queries.clone();
+        queries.insert("asked".to_owned(), sql.to_owned());
+        // Plain DataFusion does not know functions that the file declares. Then only the rows in the file are an independent answer.
+        let plain = self.runtime.block_on(async {
+            if self.declarations.contains("CREATE FUNCTION") {
+                oracle::views(catalog, &self.events).await
+            } else {
+                oracle::plain(catalog, &queries, &self.named, &self.events).await
+            }
+        });
+        plain.map_err(|error| Failure(error.to_string()))
+    }
+
     fn query(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failure> {
         let catalog = self.catalog(&format!("CREATE MATERIALIZED VIEW asked AS {sql};"))?;
         let asked = catalog.views.iter().position(|view| view.name == "asked").unwrap();
@@ -106,18 +131,8 @@ impl Streams {
         {
             self.fail(format!("{sql}\nthe plan is {found}, not {expected}"));
         }
-        let mut queries = self.queries.clone();
-        queries.insert("asked".to_owned(), sql.to_owned());
         let mut prefixes = Prefixes::default();
-        // Plain DataFusion does not know functions that the file declares. Then only the rows in the file are an independent answer.
-        let plain = self.runtime.block_on(async {
-            if self.declarations.contains("CREATE FUNCTION") {
-                oracle::views(&catalog, &self.events).await
-            } else {
-                oracle::plain(&catalog, &queries, &self.named, &self.events).await
-            }
-        });
-        let plain = plain.map_err(|error| Failure(error.to_string()))?;
+        let plain = self.plain(&catalog, sql)?;
         self.seed += 1;
         println!("{sql}\n  seeds {} and {}", self.seed, self.seed + 1_000_000);
         for cut in
@@ -150,7 +165,7 @@ fn merges(node: &Node) -> usize {
     usize::from(node.class() == Class::Merge) + node.inputs.iter().map(merges).sum::<usize>()
 }
 
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
@@ -161,7 +176,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn streams(seed: u64, failures: Arc<Mutex<Vec<String>>>) -> Streams {
+pub fn streams(seed: u64, failures: Arc<Mutex<Vec<String>>>) -> Streams {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     Streams {
         runtime,
