@@ -38,6 +38,7 @@ use self::distinct::DistinctKeepsTypes;
 use self::filters::FiltersStayAboveOneRow;
 use self::lost_sorts::LostSortsComeBack;
 use self::operators::Operators;
+pub(crate) use self::standard::SUMMED_DIGITS;
 use self::unordered::PromiseNoOrder;
 use crate::time_windows::TimeWindows;
 

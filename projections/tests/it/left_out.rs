@@ -45,6 +45,24 @@ async fn check(views: &[&str], values: &[(i64, i32)], expected: &[&str]) {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn a_sum_of_too_many_digits_is_left_out_and_comes_back() {
+    let large =
+        "SELECT k, CAST(x AS DECIMAL(38, 0)) * CAST('30000000000000000000000000000000000000' AS DECIMAL(38, 0)) AS x FROM t";
+    let values = [(1, 3), (1, 3), (2, 1), (3, 3), (3, 3), (3, -3)];
+    let expected = ["2 30000000000000000000000000000000000000", "3 90000000000000000000000000000000000000"];
+    check(&[&format!("SELECT k, sum(x) AS s FROM ({large}) GROUP BY k")], &values, &expected).await;
+    // Over rows that are retracted.
+    let counted = "SELECT k, x, count(*) AS n FROM t GROUP BY k, x";
+    let weighted = "SELECT k, sum(CAST(x * n AS DECIMAL(38, 0)) * CAST('30000000000000000000000000000000000000' AS DECIMAL(38, 0))) AS s FROM v0 GROUP BY k";
+    check(
+        &[counted, weighted],
+        &[(1, 3), (2, 1), (1, 2), (3, 3), (1, -3), (3, -2), (1, 2)],
+        &["2 30000000000000000000000000000000000000", "3 30000000000000000000000000000000000000"],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_group_on_which_an_expression_fails_is_left_out_and_comes_back() {
     let failing = [(1, 1), (1, -1), (2, 5), (3, 4), (3, -4)];
     check(&["SELECT k, 100 / sum(x) AS r FROM t GROUP BY k"], &failing, &["2 20"]).await;

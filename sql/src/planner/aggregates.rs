@@ -7,6 +7,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable};
 
 use crate::plan::Reason;
 use crate::planner::equality::is_exact;
+use crate::session::SUMMED_DIGITS;
 
 /// Aggregates of DataFusion whose states merge exactly (floats up to rounding), with DISTINCT, FILTER and ORDER BY as far as they
 /// allow them. Source: `merge_batch` of each in datafusion-functions-aggregate 55.2:
@@ -106,7 +107,9 @@ pub(crate) fn takes_out(aggregate: &Aggregate) -> bool {
             Some(call) if !call.params.distinct && call.params.order_by.is_empty() => match call.func.name() {
                 "count" => true,
                 "sum" | "avg" => call.params.args.first().is_some_and(|argument| match of_type(argument) {
-                    DataType::Int64 | DataType::UInt64 | DataType::Decimal128(_, _) => true,
+                    DataType::Int64 | DataType::UInt64 | DataType::Decimal128(..) | DataType::Decimal256(SUMMED_DIGITS, _) => {
+                        true
+                    }
                     // A whole number cast to a float: its sum is kept as a whole number.
                     DataType::Float64 => whole_number(argument).is_some_and(|inner| of_type(inner).is_integer()),
                     _ => false,

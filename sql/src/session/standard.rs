@@ -10,6 +10,7 @@
 //! | [`lists`] | IN and NOT IN of two lists beside NULLs |
 //! | [`floats`] | equality, peers, partitions and orders of floats |
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
+//! | [`wide_sums`] | sums of DECIMALs with many digits |
 //! | [`filters`] | FILTER before the argument |
 //! | [`by_comparison`] | scalar subqueries that are correlated by more than equality |
 //! | [`unions`] | casts the inputs of a UNION to common types |
@@ -35,7 +36,10 @@ mod one_value;
 mod outer_columns;
 mod unions;
 mod unknown;
+mod wide_sums;
 mod widened;
+
+pub(crate) use self::wide_sums::SUMMED_DIGITS;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
@@ -83,7 +87,9 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
         let plan = by_comparison::joined(plan, number)?.data;
         Ok(Transformed::yes(floats::compared_by_key(plan)?.data))
     })?;
-    Ok(mended.data)
+    // The rules above also add operators below the one that they change.
+    let keyed = mended.data.transform_up_with_subqueries(floats::compared_by_key)?;
+    Ok(keyed.data.transform_up_with_subqueries(wide_sums::exact)?.data)
 }
 
 /// Applies the rules for expressions.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Float64Array, Int64Array, UInt64Array, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, Decimal256Array, Float64Array, Int64Array, UInt64Array,
+    new_null_array,
 };
 use arrow::compute::nullif;
-use arrow::datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, Schema, UInt64Type};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, Float64Type, Int64Type, Schema, UInt64Type, i256};
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 
 use crate::error::Error;
@@ -34,9 +35,10 @@ impl Measure {
         };
         match (name, &of) {
             ("count", _) => Ok(Measure::Count),
-            ("sum" | "avg", DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(_, _)) => {
-                Ok(Measure::Sum { of, average: name == "avg" })
-            }
+            (
+                "sum" | "avg",
+                DataType::Int64 | DataType::UInt64 | DataType::Float64 | DataType::Decimal128(..) | DataType::Decimal256(..),
+            ) => Ok(Measure::Sum { of, average: name == "avg" }),
             _ => Err(Error::Bug(format!("{name} of {of} cannot be computed by weight"))),
         }
     }
@@ -47,6 +49,7 @@ impl Measure {
             Measure::Count => None,
             Measure::Sum { of: DataType::Float64, .. } => Some(DataType::Decimal128(38, 0)),
             Measure::Sum { of: DataType::Decimal128(_, scale), .. } => Some(DataType::Decimal128(38, *scale)),
+            Measure::Sum { of: DataType::Decimal256(_, scale), .. } => Some(DataType::Decimal256(76, *scale)),
             Measure::Sum { of, .. } => Some(of.clone()),
         }
     }
@@ -87,6 +90,10 @@ fn precise(sum: &ArrayRef, wanted: &DataType) -> Result<ArrayRef, Error> {
             let sum: Decimal128Array = sum.as_primitive::<Decimal128Type>().clone();
             Ok(Arc::new(sum.with_precision_and_scale(*precision, *scale)?))
         }
+        (DataType::Decimal256(_, scale), DataType::Decimal256(precision, other)) if scale == other => {
+            let sum: Decimal256Array = sum.as_primitive::<Decimal256Type>().clone();
+            Ok(Arc::new(sum.with_precision_and_scale(*precision, *scale)?))
+        }
         _ => with_type(sum, wanted),
     }
 }
@@ -99,6 +106,9 @@ pub(super) fn zero(data_type: &DataType) -> Result<ArrayRef, Error> {
         DataType::Decimal128(precision, scale) => {
             Arc::new(Decimal128Array::from(vec![0]).with_precision_and_scale(*precision, *scale)?)
         }
+        DataType::Decimal256(precision, scale) => {
+            Arc::new(Decimal256Array::from(vec![i256::ZERO]).with_precision_and_scale(*precision, *scale)?)
+        }
         other => new_null_array(other, 1),
     })
 }
@@ -108,6 +118,8 @@ pub(super) fn zero(data_type: &DataType) -> Result<ArrayRef, Error> {
 pub(super) struct Sums {
     values: Vec<i64>,
     sums: Vec<i128>,
+    /// The sums of decimals of 256 bits; empty for any others.
+    wide: Vec<i256>,
 }
 
 impl Sums {
@@ -129,6 +141,17 @@ impl Sums {
             arguments.iter().all(|argument| argument.is_valid(row))
                 && filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row))
         };
+        if let (Measure::Sum { of: DataType::Decimal256(..), .. }, Some(argument)) = (measure, arguments.first()) {
+            let values = argument.as_primitive::<Decimal256Type>();
+            self.wide.resize(self.sums.len(), i256::ZERO);
+            for (row, group) in groups.iter().enumerate().filter(|(row, _)| counted(*row)) {
+                let weight = weight(row);
+                self.values[*group as usize] += weight;
+                let sum = &mut self.wide[*group as usize];
+                *sum = sum.wrapping_add(values.value(row).wrapping_mul(i256::from_i128(i128::from(weight))));
+            }
+            return Ok(());
+        }
         let value: Box<dyn Fn(usize) -> i128 + '_> = match (measure, arguments.first()) {
             (Measure::Sum { of, .. }, Some(argument)) => match of {
                 DataType::Int64 => {
@@ -178,6 +201,12 @@ impl Sums {
             DataType::Decimal128(precision, scale) => {
                 let old = stored[1].as_primitive::<Decimal128Type>().values();
                 let sums = Decimal128Array::from_iter_values(old.iter().zip(more).map(|(old, new)| old.wrapping_add(*new)));
+                Arc::new(sums.with_precision_and_scale(*precision, *scale)?)
+            }
+            DataType::Decimal256(precision, scale) => {
+                let old = stored[1].as_primitive::<Decimal256Type>().values();
+                let more = self.wide.iter().copied().chain(std::iter::repeat(i256::ZERO));
+                let sums = Decimal256Array::from_iter_values(old.iter().zip(more).map(|(old, new)| old.wrapping_add(new)));
                 Arc::new(sums.with_precision_and_scale(*precision, *scale)?)
             }
             other => return Err(Error::Bug(format!("a sum cannot be stored as {other}"))),
