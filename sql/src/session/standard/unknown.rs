@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{ExprSchema, Result, ScalarValue};
+use datafusion::common::{Column, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
@@ -83,6 +83,7 @@ fn is_in(value: Expr, subquery: Subquery, negated: bool, unknown: Unknown, schem
     let (Some(column), Some(outer), false) = (column, as_outer(&value, schema)?, joins_rightly) else {
         return Ok(Expr::InSubquery(InSubquery { expr: Box::new(value), subquery, negated }));
     };
+    let (subquery, column) = told_apart(subquery, column, &value)?;
     let item = Expr::Column(column);
     let equal = item.clone().eq(outer.clone());
     if negated && unknown != Unknown::Counts {
@@ -100,6 +101,22 @@ fn is_in(value: Expr, subquery: Subquery, negated: bool, unknown: Unknown, schem
     let null_asked = value.clone().is_null().and(exists(&subquery, None, false)?);
     let is_in = when(any, lit(true)).when(null_among.or(null_asked), lit(ScalarValue::Boolean(None))).otherwise(lit(false))?;
     Ok(if negated { not(is_in) } else { is_in })
+}
+
+/// Gives a subquery another name if it has a column that the value names too: as the condition of a join, the two would be one.
+fn told_apart(subquery: Subquery, column: Column, value: &Expr) -> Result<(Subquery, Column)> {
+    let named = value.column_refs();
+    if !named.iter().any(|column| subquery.subquery.schema().has_column(column)) {
+        return Ok((subquery, column));
+    }
+    let relations: Vec<&str> = named.iter().filter_map(|column| Some(column.relation.as_ref()?.table())).collect();
+    let mut name = "$in".to_owned();
+    while relations.contains(&name.as_str()) {
+        name.push('$');
+    }
+    let column = Column::new(Some(name.as_str()), column.name());
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone()).alias(name.as_str())?.build()?;
+    Ok((Subquery { subquery: Arc::new(plan), ..subquery }, column))
 }
 
 /// Returns an expression as a subquery inside its query sees it. `None` if it cannot be seen from there.
