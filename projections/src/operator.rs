@@ -107,8 +107,8 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Sessions { key, time, gap, columns } => staging(Sessions::new(node, key, *time, *gap, columns)?, node),
         Op::Repeats { key, at, within } => staging(Repeats::new(node, key, *at, *within)?, node),
         Op::Keyed { plan, keys, keep } => staging(Keyed::new(node, plan, keys, keep.as_ref()).await?, node),
-        Op::Watermark { window_end, delays, emits_final, retain } => {
-            let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain };
+        Op::Watermark { window_end, delays, emits_final, retain, by_query } => {
+            let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain, by_query: *by_query };
             staging(Watermark::new(node, *window_end, delays, bounds)?, node)
         }
         Op::Full { plan } => staging(Full::new(node, plan).await?, node),
@@ -206,7 +206,7 @@ impl Operator {
     }
 
     /// Lets the rows below whose time is at or before `until` expire: from now on, changes of them are dropped. With `evict`, also
-    /// evicts the stored ones.
+    /// evicts the stored ones. Goes no further than an operator that itself decides what expires below it.
     fn expire(&mut self, until: i64, evict: bool) -> Result<(), Error> {
         for (index, input) in self.inputs.iter_mut().enumerate() {
             if let Some(expiry) = &mut input.expiry {
@@ -214,6 +214,9 @@ impl Operator {
                 if let (Kind::Stateful(operator), true) = (&mut self.kind, evict) {
                     operator.evict(index, &expired)?;
                 }
+            }
+            if matches!(&self.kind, Kind::Stateful(operator) if operator.decides_expiry()) {
+                continue;
             }
             input.operator.expire(until, evict)?;
         }

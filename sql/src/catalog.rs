@@ -13,6 +13,7 @@
 //! | `named_queries` | plain views, as WITH in the queries that read them |
 //! | `statement_text` | the statement of a source as text that may be kept |
 //! | `functions` | `CREATE FUNCTION` |
+//! | `watermark_calls` | the source of each `watermark()` |
 //! | `diagnose` | turns DataFusion's errors into ours |
 //! | `contents` | what a catalog holds |
 
@@ -32,6 +33,7 @@ mod statement_text;
 mod statements;
 mod types;
 mod views;
+mod watermark_calls;
 mod watermarks;
 
 pub use contents::{Catalog, View};

@@ -9,6 +9,7 @@
 //! | [`ordering`] | breaks ties in orders, and drops orders without effect |
 //! | [`peers`] | refuses window functions that would pick one of several tied rows |
 //! | [`source_table`] | the rows that a source stands for, where these are not its events |
+//! | [`watermark_tables`] | `watermark()` as a subquery |
 //! | [`scalars`] | rewrites scalar subqueries as joins |
 //! | [`grouping_sets`] | splits GROUPING SETS, ROLLUP and CUBE into plain aggregates |
 //! | [`regions`] | cuts the optimized plan into nodes, each with the cheapest operator that is right |
@@ -42,6 +43,7 @@ mod scalars;
 mod source_table;
 mod split;
 mod subqueries;
+pub(crate) mod watermark_tables;
 mod watermarks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +59,7 @@ use self::optimize::{fingerprint_over, optimized, relations_read};
 pub(crate) use self::refusal::{Refusal, Spot};
 pub(crate) use self::relation::Relation;
 use crate::declarations::{Emit, ViewOptions};
-use crate::plan::{Class, ColumnsRead, Node, RelationKind, ViewPlan};
+use crate::plan::{Class, ColumnsRead, Node, Op, RelationKind, ViewPlan};
 use crate::session::{SchemaOnly, plan_query, session_state, session_state_without};
 
 /// Plans a query over relations, by name. If the view waits for a watermark, they include the sources that have one.
@@ -68,10 +70,18 @@ pub(crate) fn plan_view(
 ) -> Result<ViewPlan, Refusal> {
     let mut plan = plan_query_of_view(query, relations)?;
     read_what_is_asked_for_null(&mut plan, query, relations)?;
-    if options.emit == Emit::Changes && options.retain.is_none() {
-        return Ok(plan);
+    if options.emit == Emit::Final || options.retain.is_some() {
+        plan = watermarks::bounded(plan, relations, options)?;
     }
-    watermarks::bounded(plan, relations, options)
+    // A view with the same query had other operators before there were these filters.
+    if filters_by_watermark(&plan.root) {
+        plan.fingerprint.push_str("-temporal");
+    }
+    Ok(plan)
+}
+
+fn filters_by_watermark(node: &Node) -> bool {
+    matches!(node.op, Op::Watermark { by_query: true, .. }) || node.inputs.iter().any(filters_by_watermark)
 }
 
 fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
@@ -86,6 +96,7 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
     let mut best: Option<ViewPlan> = None;
     for rules_left_out in [&[] as &[&str], &["single_distinct_aggregation_to_group_by"]] {
         let whole = optimized(&session_state_without(rules_left_out)?, &written)?;
+        refusals::check_columns(&whole)?;
         for batch in [grouping_sets::taken_apart(whole.clone())?, whole] {
             let plan = plan_with(batch, relations)?;
             if cost(&plan.root).0 < Class::KeyedRecompute {
@@ -155,14 +166,21 @@ fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result
         let events: Arc<dyn TableSource> = Arc::new(SchemaOnly::new(Arc::clone(&relation.schema)));
         Ok((name.clone(), source_table::over(&state, name, relation, events)?))
     });
-    let tables = tables.collect::<Result<_>>()?;
-    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query.clone()))));
+    let mut tables = tables.collect::<Result<BTreeMap<_, _>>>()?;
+    let mut query = query.clone();
+    for source in watermark_tables::as_subqueries(&mut query)? {
+        let relation = relations.get(&source).ok_or_else(|| {
+            DataFusionError::Plan(format!("watermark('{source}') stands in the query of a view, and not in a function"))
+        })?;
+        tables.insert(watermark_tables::table_name(&source), watermark_tables::table(&source, relation)?);
+    }
+    let statement = Statement::Statement(Box::new(SqlStatement::Query(Box::new(query))));
     plan_query(&state, statement, tables)
 }
 
 fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
-    let root = regions::cut(scalars::joined(batch.clone())?, relations)?;
+    let root = regions::cut(batch.clone(), relations)?;
     let columns_read = ColumnsRead::of_node(&root);
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),

@@ -31,6 +31,8 @@ pub(crate) struct Bounds {
     pub(crate) emits_final: bool,
     /// How long after its end a window expires, in units of the end's type. None if windows never expire.
     pub(crate) retain: Option<i64>,
+    /// Whether no row is emitted as long as there is no watermark.
+    pub(crate) by_query: bool,
 }
 
 /// The number of evictions within one retention time. Few enough that each row is compared only a few times, and enough that few rows
@@ -107,10 +109,12 @@ impl Watermark {
                 // Rows whose windows end and expire in the same epoch are never emitted.
                 let shown = before.max(expired);
                 given.extend(self.held.between(shown, self.reached).map(|(row, weight)| (row.clone(), weight)));
+            } else if !self.emits_at(before) {
+                given.extend(self.held.between(expired, Some(i64::MAX)).map(|(row, weight)| (row.clone(), weight)));
             }
             let leaving = if self.bounds.retain.is_some() { expired } else { self.reached };
             if self.bounds.retain.is_some() {
-                let shown = if self.bounds.emits_final { before } else { expired };
+                let shown = if self.bounds.emits_final || !self.emits_at(before) { before } else { expired };
                 given.extend(
                     self.held
                         .between(None, expired)
@@ -136,6 +140,11 @@ impl Watermark {
         reached.min().flatten()
     }
 
+    /// Checks whether rows of windows that have not ended are emitted at a watermark.
+    fn emits_at(&self, reached: Option<i64>) -> bool {
+        !self.bounds.emits_final && (reached.is_some() || !self.bounds.by_query)
+    }
+
     /// Returns the latest window end that has expired at a watermark.
     fn expired_at(&self, reached: Option<i64>) -> Option<i64> {
         Some(reached?.saturating_sub(self.bounds.retain?))
@@ -148,17 +157,15 @@ impl Watermark {
         let ends = cast(changes.rows.column(self.window_end), &DataType::Int64)?;
         let ends = ends.as_primitive::<Int64Type>();
         let end = |row: usize| ends.is_valid(row).then(|| ends.value(row));
-        let Bounds { emits_final, retain, .. } = self.bounds;
+        let (retain, emits_all) = (self.bounds.retain, self.emits_at(before));
         let rows = 0..changes.weights.len();
         let stays = |row: usize| end(row).is_none() || expired.is_none() || end(row) > expired;
         let held: BooleanArray = rows
             .clone()
             .map(|row| Some(end(row).is_some() && stays(row) && (retain.is_some() || before.is_none() || end(row) > before)))
             .collect();
-        let given: BooleanArray = rows
-            .clone()
-            .map(|row| Some(stays(row) && if emits_final { end(row).is_some() && end(row) <= before } else { true }))
-            .collect();
+        let given: BooleanArray =
+            rows.clone().map(|row| Some(stays(row) && (emits_all || (end(row).is_some() && end(row) <= before)))).collect();
         let given_weights: Int64Array = rows.clone().filter(|row| given.value(*row)).map(|row| changes.weights[row]).collect();
         let given = filter_record_batch(&changes.rows, &given)?;
         let held_weights: Vec<i64> = rows.filter(|row| held.value(*row)).map(|row| changes.weights[row]).collect();
@@ -207,6 +214,10 @@ impl Stateful for Watermark {
         let step = (self.bounds.retain? / STEPS).max(1);
         let expired = self.expired_at(self.reached)?;
         Some(expired.div_euclid(step).checked_mul(step).unwrap_or(expired))
+    }
+
+    fn decides_expiry(&self) -> bool {
+        true
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {

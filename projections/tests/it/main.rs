@@ -9,8 +9,10 @@
 //! | `large` | steps of many rows, which are spread over the cores |
 //! | `slt` | the queries in `tests/slt` |
 //! | `duckdb` | random queries and time windows, compared with DuckDB |
+//! | `postgres` | the queries in `tests/slt`, compared with PostgreSQL |
 //! | `search` | random queries over random events |
 //! | `suites` | Nexmark and TPC-H |
+//! | `temporal` | `watermark()` in queries |
 //! | `watermarks` | views that the watermark bounds |
 //! | `upstream` | faults of DataFusion that our session fixes |
 //! | `rejected` | rows of a source whose expressions fail |
@@ -26,10 +28,12 @@ mod left_out;
 mod limits;
 mod oracle;
 mod pipeline;
+mod postgres;
 mod rejected;
 mod rows;
 mod search;
 mod slt;
 mod suites;
+mod temporal;
 mod upstream;
 mod watermarks;

@@ -77,12 +77,28 @@ pub async fn plain(
                 tables.insert(name.clone(), provider_as_source(context.execute_logical_plan(plan).await?.into_view()));
             }
         }
-        let plan = plan_query(&context.state(), dialect::parse(&queries[&view.name])?, tables.clone())?;
+        let query = with_watermarks(&queries[&view.name], catalog);
+        let plan = plan_query(&context.state(), dialect::parse(&query)?, tables.clone())?;
         let frame = context.execute_logical_plan(plan).await?;
         tables.insert(view.name.clone(), provider_as_source(frame.clone().into_view()));
         bags.push(Bag::of(&frame.collect().await?));
     }
     Ok(bags)
+}
+
+/// Writes out `watermark('s')`, and `watermark()` where there is one source with a watermark.
+fn with_watermarks(query: &str, catalog: &Catalog) -> String {
+    let timed = || catalog.sources.values().filter_map(|source| Some((source, source.watermark?)));
+    let mut query = query.to_owned();
+    for (source, watermark) in timed() {
+        let (name, column) = (&source.name, source.schema.field(watermark.column).name());
+        let latest = format!("(SELECT max({column}) - INTERVAL '{} ms' FROM {name})", watermark.delay.as_millis());
+        query = query.replace(&format!("watermark('{name}')"), &latest);
+        if timed().count() == 1 {
+            query = query.replace("watermark()", &latest);
+        }
+    }
+    query
 }
 
 /// The rows of a source of changes, asked for in another way than by ranks.

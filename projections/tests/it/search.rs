@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alluvium_sql::{Catalog, SqlFile};
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray, TimestampMillisecondArray};
 use arrow::record_batch::RecordBatch;
 use fastrand::Rng;
 
 use crate::law::{Cut, Event, Prefixes, class, hold};
 
 const SOURCES: &str = "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 't';
-CREATE EXTERNAL TABLE u (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 'u';";
+CREATE EXTERNAL TABLE u (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE) STORED AS FILE LOCATION 'u';
+CREATE EXTERNAL TABLE w (a BIGINT, b BIGINT, s VARCHAR, f DOUBLE, at TIMESTAMP(3)) STORED AS FILE LOCATION 'w' OPTIONS (watermark 'at - 1 second');";
 
 fn one_of<'a>(random: &mut Rng, choices: &[&'a str]) -> &'a str {
     choices[random.usize(..choices.len())]
@@ -26,12 +27,38 @@ fn relation(random: &mut Rng, depth: usize, views: &[String]) -> String {
         let choices: Vec<&str> = ["t", "t", "u"].into_iter().chain(views.iter().map(String::as_str)).collect();
         return one_of(random, &choices).to_owned();
     }
+    if random.u8(..6) == 0 {
+        return format!("({}) AS r{}", recent(random), random.u32(..));
+    }
     format!("({}) AS r{}", query(random, depth - 1, views), random.u32(..))
+}
+
+/// Rows by their distance from the watermark.
+fn recent(random: &mut Rng) -> String {
+    let condition = one_of(
+        random,
+        &[
+            "at > watermark() - INTERVAL '1 second'",
+            "at >= watermark('w') - INTERVAL '3 seconds'",
+            "at < watermark(w)",
+            "at BETWEEN watermark() - INTERVAL '2 seconds' AND watermark() + INTERVAL '500 milliseconds'",
+            "at + INTERVAL '2 seconds' > watermark() AND a > 0",
+            "(at > watermark() OR b = 1)",
+            "CASE WHEN a > 1 THEN at END > watermark() - INTERVAL '4 seconds'",
+        ],
+    );
+    match random.u8(..4) {
+        0 => format!("SELECT a, count(*) AS b, max(s) AS s, min(f) AS f FROM w WHERE {condition} GROUP BY a"),
+        1 => format!(
+            "SELECT a, b, s, f FROM (SELECT at, a, count(*) AS b, max(s) AS s, min(f) AS f FROM w GROUP BY at, a) WHERE {condition}"
+        ),
+        _ => format!("SELECT a, b, s, f FROM w WHERE {condition}"),
+    }
 }
 
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
-    match random.u8(..22) {
+    match random.u8(..23) {
         0 | 1 => {
             format!("SELECT {}, {}, {}, f FROM {from} WHERE {}", number(random), number(random), text(random), predicate(random))
                 .named()
@@ -63,6 +90,7 @@ fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
             let order = one_of(random, &["b", "b DESC, f", "s, b"]);
             format!("SELECT DISTINCT ON (a) a, b, s, f FROM {from} ORDER BY a, {order}")
         }
+        21 => recent(random),
         _ => format!("SELECT n AS a, b, s, f FROM (SELECT unnest(make_array(a, b)) AS n, b, s, f FROM {from})"),
     }
 }
@@ -228,14 +256,19 @@ fn float_value(random: &mut Rng, number: i64) -> f64 {
 
 fn events(random: &mut Rng, catalog: &Catalog) -> Vec<Event> {
     let number = |random: &mut Rng| (random.u8(..4) > 0).then(|| random.i64(-1..4));
-    (0..random.usize(..40))
-        .map(|_| {
-            let source = one_of(random, &["t", "t", "u"]).to_owned();
+    (0..random.i64(..40))
+        .map(|position| {
+            let source = one_of(random, &["t", "t", "u", "w"]).to_owned();
             let a: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
             let b: ArrayRef = Arc::new(Int64Array::from(vec![number(random)]));
             let s: ArrayRef = Arc::new(StringArray::from(vec![(random.u8(..4) > 0).then(|| text_value(random))]));
             let f: ArrayRef = Arc::new(Float64Array::from(vec![number(random).map(|value| float_value(random, value))]));
-            let rows = RecordBatch::try_new(Arc::clone(&catalog.sources[&source].schema), vec![a, b, s, f]).unwrap();
+            let mut columns = vec![a, b, s, f];
+            if source == "w" {
+                let time = 400 * position - random.i64(0..3_000);
+                columns.push(Arc::new(TimestampMillisecondArray::from(vec![(random.u8(..8) > 0).then_some(time)])));
+            }
+            let rows = RecordBatch::try_new(Arc::clone(&catalog.sources[&source].schema), columns).unwrap();
             Event { source, rows }
         })
         .collect()

@@ -217,13 +217,13 @@ fn written_out(query: &str, sources: &[&str], emits_final: bool, retains: bool) 
     format!("SELECT * FROM ({query}) AS q WHERE {}", filters.join(" AND "))
 }
 
-fn catalog(views: &str) -> Catalog {
+pub fn catalog(views: &str) -> Catalog {
     let text = format!("{SOURCES}{views}");
     Catalog::load(&[SqlFile { path: "watermarks.sql".to_owned(), text }]).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 /// Makes events whose time advances. Some are late, some very late, and some have no time.
-fn events(random: &mut Rng, catalog: &Catalog, count: i64) -> Vec<Event> {
+pub fn events(random: &mut Rng, catalog: &Catalog, count: i64) -> Vec<Event> {
     (0..count)
         .map(|number| {
             let source = ["seen", "seen", "paid", "named"][random.usize(..4)];

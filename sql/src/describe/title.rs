@@ -31,6 +31,8 @@ pub(super) fn title(node: &Node) -> String {
         },
         Op::Sessions { .. } => "sessions".to_owned(),
         Op::Repeats { .. } => "events that came before".to_owned(),
+        Op::Watermark { emits_final: true, by_query: true, .. } => "rows that the watermark has reached".to_owned(),
+        Op::Watermark { by_query: true, .. } => "rows that the watermark has not passed".to_owned(),
         Op::Watermark { emits_final, retain, .. } => match (emits_final, retain.is_some()) {
             (true, true) => "windows that are over, while they are retained",
             (true, false) => "windows that are over",

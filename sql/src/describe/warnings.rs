@@ -77,11 +77,12 @@ impl Warnings<'_> {
             }
             Op::Merge { plan } => self.about_aggregates(plan, true),
             Op::Keyed { plan, .. } => self.about_aggregates(plan, false),
-            Op::Watermark { retain: Some(_), .. } if node.inputs.first().is_some_and(stores_for_good) => self.add(
-                "retain takes old windows out of the view, and not out of what its query remembers".to_owned(),
-                "take window_end from TUMBLE or HOP, group and partition by it, and have it among the equal keys of joins",
-                [self.word("retain")],
-            ),
+            Op::Watermark { retain: Some(_), by_query: false, .. } if node.inputs.first().is_some_and(stores_for_good) => self
+                .add(
+                    "retain takes old windows out of the view, and not out of what its query remembers".to_owned(),
+                    "take window_end from TUMBLE or HOP, group and partition by it, and have it among the equal keys of joins",
+                    [self.word("retain")],
+                ),
             _ => {}
         }
         for input in &node.inputs {
@@ -201,6 +202,8 @@ fn growing<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
             }
         }
         Op::Merge { .. } | Op::Weighted { .. } | Op::Top { .. } | Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => {}
+        // Its rows leave.
+        Op::Watermark { by_query: true, emits_final: false, .. } => {}
         Op::Keyed { plan, .. } if plan.exists(|plan| Ok(matches!(plan, LogicalPlan::Aggregate(_)))).unwrap_or(false) => {}
         _ => {
             for input in &node.inputs {

@@ -75,6 +75,8 @@ pub(crate) fn state(node: &Node) -> Option<String> {
             names if names.is_empty() => "the first rows".to_owned(),
             names => format!("the first rows by {names}"),
         },
+        Op::Watermark { emits_final: true, by_query: true, .. } => "rows that the watermark has not reached".to_owned(),
+        Op::Watermark { by_query: true, .. } => "rows that the watermark has not passed".to_owned(),
         Op::Watermark { retain: Some(_), .. } => "rows of windows that are retained".to_owned(),
         Op::Watermark { retain: None, .. } => "rows of windows that are not over".to_owned(),
         Op::Full { .. } if node.is_constant() => "its rows".to_owned(),

@@ -129,6 +129,8 @@ pub enum Op {
         /// How far the watermark can pass the end of a row's window before the row is removed, in the same units. If `None`, rows
         /// are kept for ever.
         retain: Option<i64>,
+        /// Whether the query itself asks for it, with `watermark()`. Then no row is emitted as long as there is no watermark.
+        by_query: bool,
     },
     /// Any plan over the leaves, run over the whole stored input before and after a change.
     Full {

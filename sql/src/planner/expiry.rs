@@ -18,6 +18,7 @@ use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator};
 
+pub(super) use self::bounds::constant;
 use self::bounds::{counts_alike, not_after, shifted, upper_bound, whole};
 use crate::plan::{Expiry, Node, Op, RowTime, given_leaf, leaf_index, plain_column};
 use crate::planner::{equality, split};

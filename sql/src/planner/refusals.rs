@@ -1,7 +1,9 @@
 //! Refuses queries that are not a function of the events. Runs before the optimizer, which turns `now()` into a literal.
 
+use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::expr::WindowFunctionDefinition;
+use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 
 use crate::names::nearest;
@@ -23,6 +25,36 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Refusal> {
         Ok(if refusal.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     })?;
     refusal.map_or(Ok(()), Err)
+}
+
+/// Checks an optimized plan: each column that an operator reads is one of its inputs. DataFusion 55.2 leaves others where a subquery reads
+/// a relation of a query around the one that it stands in.
+pub(crate) fn check_columns(plan: &LogicalPlan) -> Result<(), Refusal> {
+    let mut lost: Option<Column> = None;
+    plan.apply_with_subqueries(|plan| {
+        if matches!(plan, LogicalPlan::Filter(_) | LogicalPlan::Projection(_) | LogicalPlan::Join(_) | LogicalPlan::Aggregate(_))
+        {
+            let known = merge_schema(&plan.inputs());
+            plan.apply_expressions(|expression| {
+                expression.apply(|expression| {
+                    if let Expr::Column(column) = expression
+                        && !known.has_column(column)
+                    {
+                        lost = Some(column.clone());
+                    }
+                    Ok(if lost.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+                })
+            })?;
+        }
+        Ok(if lost.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    lost.map_or(Ok(()), |column| {
+        Err(Refusal::Refused {
+            message: format!("a subquery reads {column} across the query that it stands in"),
+            help: format!("join the relation of {column} into the query between, and compare its key there"),
+            spot: Spot::Whole,
+        })
+    })
 }
 
 fn refused(message: impl Into<String>, help: &str, spot: Spot) -> Option<Refusal> {
@@ -120,7 +152,8 @@ fn function(expression: &Expr) -> Option<Refusal> {
     }
     let help = match name {
         "now" | "current_timestamp" | "current_date" | "current_time" | "today" => {
-            "use a time of the events: a column of the body, or _timestamp, which is when the message was stored"
+            "use a time of the events: a column of the body, or _timestamp, which is when the message was stored; for recent rows, write \
+             WHERE placed_at > watermark() - INTERVAL '1 day'"
         }
         "random" | "uuid" => "use what tells the events apart: an id of the body, or _sequence",
         _ => "use only what the events hold",

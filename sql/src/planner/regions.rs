@@ -15,6 +15,7 @@
 //! | `repeats` | the row before with the same key |
 //! | `extremes` | `min` and `max` as first rows |
 //! | `sorts` | reads sorts, limits and ranks |
+//! | `temporal` | filters that compare a time with the latest one |
 //! | `leaves` | leaves, and the names of their columns |
 
 mod cut;
@@ -26,6 +27,7 @@ mod ranks;
 mod repeats;
 mod sessions;
 mod sorts;
+mod temporal;
 mod top;
 
 use std::collections::BTreeMap;
@@ -34,10 +36,12 @@ use datafusion::logical_expr::LogicalPlan;
 
 use self::cut::Cut;
 use crate::plan::Node;
-use crate::planner::{Refusal, Relation};
+use crate::planner::{Refusal, Relation, scalars};
 
 /// Cuts a view's optimized plan into nodes, numbered from the root, depth first.
 pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
+    let plan = temporal::apart(plan, relations)?;
+    let plan = scalars::joined(plan, &|filter| temporal::is_temporal(filter, relations))?;
     let cut = Cut { relations };
     let plan = cut.bounds_above_ranks(sorts::limits_above_sorts(cut.extremes_as_tops(plan)?)?)?;
     let mut root = cut.node(&plan)?;

@@ -10,11 +10,11 @@ use datafusion::common::{Column, Result};
 use datafusion::logical_expr::logical_plan::Subquery;
 use datafusion::logical_expr::{Expr, Filter, LogicalPlan, LogicalPlanBuilder, Projection};
 
-/// Joins each uncorrelated scalar subquery of a plan to the operator that uses it.
-pub(crate) fn joined(plan: LogicalPlan) -> Result<LogicalPlan> {
+/// Joins each uncorrelated scalar subquery of a plan to the operator that uses it. Filters that `keeps` names stay as they are.
+pub(crate) fn joined(plan: LogicalPlan, keeps: &dyn Fn(&Filter) -> bool) -> Result<LogicalPlan> {
     let mut number = 0;
     let joined = plan.transform_up_with_subqueries(|plan| match &plan {
-        LogicalPlan::Filter(filter) => {
+        LogicalPlan::Filter(filter) if !keeps(filter) => {
             let (input, mut found) = scalars(&filter.input, std::slice::from_ref(&filter.predicate), &mut number)?;
             let Some(predicate) = found.pop().filter(|predicate| *predicate != filter.predicate) else {
                 return Ok(Transformed::no(plan));

@@ -20,9 +20,16 @@ use crate::session::plan_query;
 pub(super) const AT: &str = "$at within ";
 
 /// A table that is a query over the events of a source.
-struct SourceTable {
+pub(super) struct SourceTable {
     schema: SchemaRef,
     plan: LogicalPlan,
+}
+
+impl SourceTable {
+    /// Creates a table with the rows of a plan.
+    pub(super) fn new(schema: SchemaRef, plan: LogicalPlan) -> SourceTable {
+        SourceTable { schema, plan }
+    }
 }
 
 impl fmt::Debug for SourceTable {

@@ -15,21 +15,20 @@ use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{Column, DataFusionError, Result, ScalarValue, TableReference};
-use datafusion::functions_aggregate::expr_fn::max;
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue};
 use datafusion::functions_aggregate::min_max::max_udaf;
 use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, LogicalPlanBuilder, TableSource, WindowFrame, WindowFrameBound, WindowFrameUnits,
-    WindowFunctionDefinition, lit, scalar_subquery,
+    Expr, LogicalPlan, LogicalPlanBuilder, WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, lit,
+    scalar_subquery,
 };
 
 use crate::declarations::{Emit, ViewOptions};
 use crate::plan::{ColumnsRead, Expiry, Lateness, Node, Op, RelationKind, RowTime, ViewPlan};
 use crate::planner::optimize::{fingerprint_over, optimized, relations_read};
-use crate::planner::{Refusal, Relation, Spot, expiry, regions};
-use crate::session::{SchemaOnly, session_state};
+use crate::planner::{Refusal, Relation, Spot, expiry, regions, watermark_tables};
+use crate::session::session_state;
 use crate::time_units::units;
 
 const WINDOW_END: &str = "window_end";
@@ -84,7 +83,8 @@ pub(super) fn bounded(
             ));
         };
         delays.push(delay);
-        reached.push(latest(name, relation, watermark.column)? - interval(watermark.delay));
+        let latest = watermark_tables::latest(name, relation, watermark.column)?;
+        reached.push(scalar_subquery(Arc::new(latest)) - interval(watermark.delay));
         inputs.push(scan(name, relation, watermark.column));
     }
     let mut rows = plan.root;
@@ -106,7 +106,7 @@ pub(super) fn bounded(
         schema: Arc::clone(&plan.schema),
         retracts: rows.retracts || retain.is_some(),
         key: rows.key.clone(),
-        op: Op::Watermark { window_end, delays, emits_final: options.emit == Emit::Final, retain },
+        op: Op::Watermark { window_end, delays, emits_final: options.emit == Emit::Final, retain, by_query: false },
         inputs,
     };
     regions::number(&mut root, &mut 0);
@@ -122,14 +122,6 @@ fn refused(option: &'static str, message: String, help: &str) -> Refusal {
 
 fn interval(duration: Duration) -> Expr {
     lit(ScalarValue::new_interval_mdn(0, 0, i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
-}
-
-/// Returns the latest time in a source's column, as a subquery.
-fn latest(name: &str, relation: &Relation, column: usize) -> Result<Expr> {
-    let source: Arc<dyn TableSource> = Arc::new(SchemaOnly::new(Arc::clone(&relation.schema)));
-    let scan = LogicalPlanBuilder::scan(TableReference::bare(name), source, Some(vec![column]))?;
-    let time = Expr::Column(scan.schema().columns().swap_remove(0));
-    Ok(scalar_subquery(Arc::new(scan.aggregate(Vec::<Expr>::new(), vec![max(time)])?.build()?)))
 }
 
 fn scan(name: &str, relation: &Relation, column: usize) -> Node {
@@ -172,6 +164,10 @@ fn leave_out_late_rows(root: &mut Node, relations: &BTreeMap<String, Relation>, 
 }
 
 fn sessions_in_time(node: &mut Node, relations: &BTreeMap<String, Relation>, sources: &mut BTreeSet<String>) {
+    // A filter of the query decides what expires below it.
+    if matches!(node.op, Op::Watermark { .. }) {
+        return;
+    }
     if let (Op::Sessions { time, gap, .. }, [input]) = (&node.op, node.inputs.as_slice()) {
         let time = Expr::Column(Column::new_unqualified(input.schema.field(*time).name()));
         let scans = expiry::scanned(input, &RowTime { time: time.clone(), slack: 0 }).unwrap_or_default();

@@ -36,6 +36,9 @@ pub(crate) trait StatefulNode: fmt::Debug + Send {
     /// As [`Stateful::expires`].
     fn expires(&self) -> Option<i64>;
 
+    /// As [`Stateful::decides_expiry`].
+    fn decides_expiry(&self) -> bool;
+
     /// As [`Stateful::checkpoint`].
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>);
 
@@ -100,6 +103,10 @@ impl<O: Stateful> StatefulNode for Staging<O> {
 
     fn expires(&self) -> Option<i64> {
         self.operator.expires()
+    }
+
+    fn decides_expiry(&self) -> bool {
+        self.operator.decides_expiry()
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {

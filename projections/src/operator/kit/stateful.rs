@@ -53,6 +53,11 @@ pub(crate) trait Stateful: std::fmt::Debug + Send {
         None
     }
 
+    /// Checks whether this operator decides which rows of the operators below expire.
+    fn decides_expiry(&self) -> bool {
+        false
+    }
+
     /// Adds what must become durable, for each table. Called directly after a flush.
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>);
 

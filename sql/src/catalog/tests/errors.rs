@@ -38,6 +38,23 @@ fn misspelt_names() {
 }
 
 #[test]
+fn types_that_a_view_cannot_hold() {
+    let help = "CAST(gap AS VARCHAR)";
+    check_query("SELECT id, INTERVAL '1 month' AS gap FROM orders", "gap", "gap is an INTERVAL", help);
+    check_query("SELECT id, make_array(INTERVAL '1 month') AS gap FROM orders", "gap", "gap is an INTERVAL", help);
+    view("SELECT id, placed_at - TIMESTAMP '2024-01-01' AS gap FROM orders");
+    view("SELECT id, placed_at + gap AS later FROM (SELECT id, placed_at, INTERVAL '1 month' AS gap FROM orders)");
+}
+
+#[test]
+fn subqueries_that_reach_two_levels_up() {
+    let value = "SELECT id, (SELECT max(c.id) FROM customers c WHERE c.id = o.customer AND c.name > (SELECT min(d.name) FROM customers d WHERE d.country = o.country)) AS m FROM orders o";
+    let errors = load(&format!("CREATE MATERIALIZED VIEW v AS {value}")).map(|_| ()).expect_err(value);
+    assert!(errors.0[0].message.contains("across the query that it stands in"), "{errors}");
+    assert!(errors.0[0].help.as_ref().is_some_and(|help| help.contains("join the relation of")), "{errors}");
+}
+
+#[test]
 fn queries_that_are_not_of_the_events() {
     let mut each = Each::default();
     for (query, underlined, message, help) in [

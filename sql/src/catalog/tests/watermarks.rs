@@ -25,7 +25,9 @@ fn a_source_says_how_late_its_events_come() {
 fn bounds_are_in_the_unit_of_the_window() {
     let windows = "SELECT window_end, k, count(*) AS n FROM TUMBLE(seen, at_ms, INTERVAL '1 minute') GROUP BY window_end, k";
     let plan = plan_of("emit = 'final', retain = '1 hour'", windows);
-    let Op::Watermark { window_end, delays, emits_final, retain } = &plan.root.op else { panic!("{:?}", plan.root.op) };
+    let Op::Watermark { window_end, delays, emits_final, retain, by_query: false } = &plan.root.op else {
+        panic!("{:?}", plan.root.op)
+    };
     assert_eq!((*window_end, delays.as_slice(), *emits_final, *retain), (0, &[1500][..], true, Some(3_600_000)));
     assert_eq!(plan.reads, [(RelationKind::Source, "seen".to_owned())]);
     assert!(plan.root.retracts);
@@ -74,6 +76,59 @@ fn a_watermark_reaches_views_over_views() {
     let reads: Vec<&str> = catalog.views[1].plan.reads.iter().map(|(_, name)| name.as_str()).collect();
     assert_eq!(reads, ["a", "seen"]);
     assert_eq!(catalog.columns_read("seen").into_iter().collect::<Vec<_>>(), [0, 1]);
+}
+
+#[test]
+fn the_watermark_in_a_query_is_that_of_a_source() {
+    let paid = "CREATE EXTERNAL TABLE paid (k VARCHAR, at_ms TIMESTAMP(3)) STORED AS FILE LOCATION 'paid.jsonl' OPTIONS (watermark 'at_ms');";
+    let bounds = |from: &str, filter: &str| {
+        let text = format!("{SEEN} {paid} CREATE MATERIALIZED VIEW v AS SELECT k FROM {from} WHERE {filter}");
+        let catalog = load(&text).unwrap_or_else(|errors| panic!("{filter}: {errors}"));
+        let root = catalog.views[0].plan.root.clone();
+        let node = if matches!(root.op, Op::Linear { .. }) { root.inputs.into_iter().next().unwrap() } else { root };
+        let Op::Watermark { delays, emits_final, retain, by_query: true, .. } = node.op else {
+            panic!("{filter}: {:?}", node.op)
+        };
+        let reads: Vec<String> = catalog.views[0].plan.reads.iter().map(|(_, name)| name.clone()).collect();
+        (delays, emits_final, retain, reads.join(" "))
+    };
+    let seen = |delay: i64, emits_final: bool, retain: Option<i64>| (vec![delay], emits_final, retain, "seen".to_owned());
+    assert_eq!(bounds("seen", "at_ms > watermark() - INTERVAL '1 minute'"), seen(0, false, Some(61_500)));
+    assert_eq!(bounds("seen", "at_ms >= watermark() - INTERVAL '1 minute'"), seen(0, false, Some(61_501)));
+    assert_eq!(bounds("seen", "at_ms > watermark() + INTERVAL '1 minute'"), seen(-58_500, false, Some(0)));
+    assert_eq!(bounds("seen", "watermark('seen') >= at_ms"), seen(1_500, true, None));
+    assert_eq!(bounds("seen", "at_ms < watermark(seen) + INTERVAL '2 seconds'"), seen(-499, true, None));
+    let other = (vec![0], false, Some(1_500), "paid seen".to_owned());
+    assert_eq!(bounds("paid", "at_ms > watermark('seen')"), other);
+
+    // Its operators keep other state than before there were such filters.
+    let text = format!("{SEEN} CREATE MATERIALIZED VIEW v AS SELECT k FROM seen WHERE at_ms > (SELECT max(at_ms) FROM seen)");
+    assert!(load(&text).unwrap().views[0].plan.fingerprint.ends_with("-temporal"));
+    let quoted = SEEN.replace("TABLE seen", "TABLE \"Seen\"");
+    load(&format!("{quoted} CREATE MATERIALIZED VIEW v AS SELECT k FROM \"Seen\" WHERE at_ms > watermark('Seen')")).unwrap();
+
+    let mut each = Each::default();
+    for (query, underlined, message, help) in [
+        ("SELECT k FROM seen WHERE at_ms > watermark('sen')", "watermark", "no source sen", "did you mean 'seen'?"),
+        ("SELECT k FROM seen WHERE at_ms > watermark('orders')", "watermark", "orders has no watermark", "placed_at - 5 seconds"),
+        ("SELECT id FROM orders WHERE placed_at > watermark()", "watermark", "no source of the view has one", "OPTIONS"),
+        ("SELECT s.k FROM seen s, paid p WHERE s.at_ms > watermark()", "watermark", "paid or of seen", "watermark('paid')"),
+        ("SELECT k FROM seen WHERE at_ms > watermark(5)", "watermark", "the name of a source", "watermark('orders')"),
+        ("SELECT k FROM w WHERE at_ms > watermark('w')", "watermark", "w is a view", "name its source"),
+    ] {
+        let text = format!(
+            "{SEEN} {paid} CREATE MATERIALIZED VIEW w AS SELECT k, at_ms FROM seen; CREATE MATERIALIZED VIEW v AS {query}"
+        );
+        each.run(|| check_error(&text, underlined, message, help));
+    }
+    let through = format!(
+        "{SEEN} {paid} CREATE MATERIALIZED VIEW a AS SELECT at_ms, k FROM seen;
+         CREATE VIEW b AS SELECT k FROM a WHERE at_ms > watermark() - INTERVAL '1 day';
+         CREATE MATERIALIZED VIEW c AS SELECT k, count(*) AS n FROM b GROUP BY k"
+    );
+    let catalog = load(&through).unwrap();
+    let reads: Vec<&str> = catalog.views[1].plan.reads.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(reads, ["a", "seen"]);
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) fn counts_alike(from: &DataType, to: &DataType) -> bool {
 
 /// Returns a constant that is added to a column of a type, in the units of that type. `None` if it is not a whole number of units,
 /// or if it depends on the calendar, as a day does in a zone.
-pub(super) fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
+pub(crate) fn constant(expression: &Expr, data_type: &DataType) -> Option<i64> {
     let Expr::Literal(value, _) = expression else { return None };
     let nanos = match (value, data_type) {
         (ScalarValue::Int64(Some(value)), DataType::Int64) => return Some(*value),

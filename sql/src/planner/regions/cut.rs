@@ -27,6 +27,9 @@ impl Cut<'_> {
         if self.pick(plan).is_some() {
             return OperatorKind::Scan;
         }
+        if matches!(plan, LogicalPlan::Filter(filter) if self.temporal(filter).is_some()) {
+            return OperatorKind::Watermark;
+        }
         if has_subquery_or_outer_column(plan) {
             return OperatorKind::Full;
         }
@@ -67,6 +70,11 @@ impl Cut<'_> {
     pub(super) fn retracts(&self, plan: &LogicalPlan) -> bool {
         if let Some(pick) = self.pick(plan) {
             return self.relations.get(pick.relation).is_none_or(|relation| relation.retracts);
+        }
+        if let LogicalPlan::Filter(filter) = plan
+            && let Some(temporal) = self.temporal(filter)
+        {
+            return !temporal.waits || self.retracts(&filter.input);
         }
         if has_subquery_or_outer_column(plan) {
             return true;

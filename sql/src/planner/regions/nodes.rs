@@ -24,6 +24,11 @@ impl Cut<'_> {
         if let Some(repeats) = self.repeats_of(plan) {
             return self.repeats(plan, &repeats);
         }
+        if let LogicalPlan::Filter(filter) = plan
+            && let Some(temporal) = self.temporal(filter)
+        {
+            return self.temporal_filter(filter, temporal);
+        }
         match (self.kind(plan), plan) {
             (OperatorKind::Scan, _) => self.scan(plan),
             (OperatorKind::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),
