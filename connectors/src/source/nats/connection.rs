@@ -98,8 +98,17 @@ impl Connection {
         lock(&self.known).contact = Contact { connected: true, answered: Some(Instant::now()), reason: None };
     }
 
-    /// Notes that the stream cannot be read for now.
+    /// Notes that the stream cannot be read for now. A server that says that the stream is not that of a position has answered, and other
+    /// readers of the stream are not concerned.
     pub(super) fn lost(&self, error: &Error) {
+        match error {
+            Error::StreamChanged { .. } => self.connected(),
+            _ => self.gone(error),
+        }
+    }
+
+    /// Notes that the stream cannot be read for now, by no reader.
+    pub(super) fn gone(&self, error: &Error) {
         lose(&self.known, error.to_string());
     }
 

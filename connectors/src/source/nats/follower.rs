@@ -212,13 +212,17 @@ impl Follower {
             let (error, passing) = match self.open().await {
                 Ok(()) => return Ok(()),
                 // A server that is starting may not know its streams and accounts yet.
-                Err(NotOpen::NoStream) => (no_stream(&self.connection, &self.position), true),
+                Err(NotOpen::NoStream) => {
+                    let error = no_stream(&self.connection, &self.position);
+                    self.connection.gone(&error);
+                    (error, true)
+                }
                 Err(NotOpen::Error(error)) => {
                     let passing = matches!(error, Error::Config { .. });
+                    self.connection.lost(&error);
                     (error, passing)
                 }
             };
-            self.connection.lost(&error);
             if matches!(error, Error::Unavailable { .. }) {
                 refused_since = None;
             } else if !passing || refused_since.get_or_insert_with(Instant::now).elapsed() > REFUSAL_GRACE {

@@ -107,3 +107,20 @@ async fn contact_is_lost_with_the_server_and_found_again() {
         assert_eq!(read_to(&mut reader, 21).await.sequences(), (11..=20).collect::<Vec<_>>());
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_that_the_stream_no_longer_holds_is_no_lost_contact() {
+    let server = Server::start(Version::Newest);
+    let context = jetstream(&server).await;
+    let held = stream(&context).await;
+    publish(&context, 1..=10, |_| "s.a".into()).await;
+    let source = source(&server, "S", &[]);
+    let mut reader = source.read(Start::First).await.unwrap();
+    let before = reader.position().clone();
+    read_to(&mut reader, 11).await;
+    held.purge().sequence(5).await.unwrap();
+    let error = source.read(Start::At(before)).await.map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::StreamChanged { .. }), "{error}");
+    // Another reader goes on.
+    assert!(source.contact().connected, "{:?}", source.contact());
+}
