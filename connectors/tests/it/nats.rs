@@ -4,6 +4,7 @@ mod access;
 mod changes;
 mod held;
 mod messages;
+mod mutated;
 mod outage;
 mod rate;
 mod reading;

@@ -18,6 +18,7 @@ mod guarantees;
 mod many;
 mod memory;
 mod mistakes;
+mod mutations;
 mod orders;
 mod outage;
 mod readers;
