@@ -10,7 +10,7 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools program build acceptance bench steps nexmark
+.PHONY: demo test check tools program build acceptance bench steps nexmark torture
 
 tools:
 	@.ci/tools
@@ -36,6 +36,13 @@ steps: build
 # Compares Nexmark over files with Flink 2.3, which it installs into .tools/flink. Writes benches/NEXMARK.md. Takes half an hour.
 nexmark: build
 	$(TARGET)/release/alluvium-benches nexmark
+
+# Kills, stops, cuts, fills, edits, damages and purges at random for MINUTES, from SEED, and compares every view with DuckDB after each round.
+# `make test` does it for one and a half.
+torture: export ALLUVIUM_SEED := $(or $(SEED),$(ALLUVIUM_SEED))
+torture: export ALLUVIUM_TORTURE_SECONDS := $(shell echo $$(( $(or $(MINUTES),10) * 60 )))
+torture: tools
+	cargo test --release -p alluvium --test torture -- --nocapture
 
 check: tools
 	cargo fmt --check

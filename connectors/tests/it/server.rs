@@ -91,6 +91,11 @@ impl Server {
         self.port
     }
 
+    /// Returns the process id, unless it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Returns the server's folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
