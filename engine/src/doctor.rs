@@ -6,7 +6,7 @@
 mod examine;
 mod repair;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -26,8 +26,23 @@ pub struct Report {
     pub bytes: u64,
     /// What is wrong.
     pub faults: Vec<Fault>,
+    /// Files among them that an earlier release wrote without a checksum: they were read, not compared.
+    pub without_checksum: u64,
     /// Files and folders that nothing names any more, as a crash leaves them: the next start removes them.
     pub unnamed: u64,
+}
+
+impl Report {
+    /// Replaces rebuilds of views that no SQL file declares: no run would do them.
+    pub fn take_declared(&mut self, declared: &BTreeSet<String>) {
+        for fault in &mut self.faults {
+            if let Remedy::Rebuild(view) = &fault.remedy
+                && !declared.contains(view)
+            {
+                fault.remedy = Remedy::Leave(view.clone());
+            }
+        }
+    }
 }
 
 /// Something that is not as it was written.
@@ -50,6 +65,8 @@ pub enum Remedy {
     Show(String),
     /// A view is made anew from the first event, by the next run.
     Rebuild(String),
+    /// Nothing can be done about a view that no SQL file declares.
+    Leave(String),
     /// A file is moved away.
     MoveAway(PathBuf),
 }
@@ -63,6 +80,10 @@ impl fmt::Display for Remedy {
             Remedy::Rebuild(view) => write!(
                 f,
                 "have {view} rebuilt by the next run, from what its sources still hold (where they hold less than it was made from, restore a backup)"
+            ),
+            Remedy::Leave(view) => write!(
+                f,
+                "leave it: no SQL file declares {view}, so that no run rebuilds it (`alluvium drop {view}` removes it; to keep it, restore a backup)"
             ),
             Remedy::MoveAway(_) => f.write_str("move the file to dead_letters/.damaged"),
         }

@@ -47,6 +47,14 @@ pub fn check(path: &Path) -> Result<(), Error> {
     }
 }
 
+/// Whether a file has a checksum. One of an earlier release has none.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_sealed(path: &Path) -> Result<bool, Error> {
+    Ok(digits(&fs::read(path).map_err(io_error("reading", path))?).is_some())
+}
+
 /// Where the digits stand.
 fn digits(bytes: &[u8]) -> Option<usize> {
     let at = memmem::rfind(bytes, MARK)? + MARK.len();

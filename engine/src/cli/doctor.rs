@@ -35,15 +35,15 @@ impl Doctor {
         }
         if self.repair {
             let _guard = lock(&layout, None)?;
-            let report = examine(&layout, false)?;
+            let report = examined(global, &layout, false)?;
             print(&text(&report, true))?;
-            return if report.faults.is_empty() { Ok(()) } else { mend(&layout, &report) };
+            return if report.faults.is_empty() { Ok(()) } else { mend(global, &layout, &report) };
         }
         let (report, live) = match running(&layout)? {
-            Some(_) => (examine(&layout, true)?, true),
+            Some(_) => (examined(global, &layout, true)?, true),
             None => {
                 let _guard = lock(&layout, None)?;
-                (examine(&layout, false)?, false)
+                (examined(global, &layout, false)?, false)
             }
         };
         print(&text(&report, false))?;
@@ -59,16 +59,30 @@ impl Doctor {
     }
 }
 
+/// Examines the folder. Which views are declared is known only where the SQL files load.
+fn examined(global: &Global, layout: &Layout, running: bool) -> Result<Report, Error> {
+    let mut report = examine(layout, running)?;
+    if !report.faults.is_empty()
+        && let Ok(project) = global.project()
+    {
+        report.take_declared(&project.catalog.views.iter().map(|view| view.name.clone()).collect());
+    }
+    Ok(report)
+}
+
 /// Does what the report says, and looks whether that was enough.
-fn mend(layout: &Layout, report: &Report) -> Result<(), Error> {
+fn mend(global: &Global, layout: &Layout, report: &Report) -> Result<(), Error> {
     repair(layout, report)?;
-    let again = examine(layout, false)?;
+    let again = examined(global, layout, false)?;
     // Damaged rows and state stay until the next run has replaced them.
     let left: Vec<String> = again
         .faults
         .iter()
         .filter(|fault| !matches!(fault.remedy, crate::doctor::Remedy::Rebuild(_)))
-        .map(|fault| fault.what.clone())
+        .map(|fault| match &fault.remedy {
+            crate::doctor::Remedy::Leave(_) => format!("{}: {}", fault.what, fault.remedy),
+            _ => fault.what.clone(),
+        })
         .collect();
     if left.is_empty() {
         return print("done\n");
@@ -83,6 +97,12 @@ fn text(report: &Report, does: bool) -> String {
     let mut text = String::new();
     for fault in &report.faults {
         text.push_str(&format!("{}\n  {}: {}\n", fault.what, if does { "does" } else { "would" }, fault.remedy));
+    }
+    if report.without_checksum > 0 {
+        let count = report.without_checksum;
+        text.push_str(&format!(
+            "{count} files are of an earlier release and have no checksum: they were read, but not compared\n"
+        ));
     }
     if report.unnamed > 0 {
         text.push_str(&format!("{} files and folders that nothing names: the next start removes them\n", report.unnamed));

@@ -52,7 +52,7 @@ impl Rebuild {
         must_be_declared(&project, &self.view)?;
         let only = vec![self.view.clone()];
         let accept = if self.accept_loss { Accept::Loss } else { Accept::AnotherStream };
-        let work = Work { until_caught_up: true, rebuild: only.clone(), accept, only, serve: false };
+        let work = Work { until_caught_up: true, rebuild: only.clone(), accept, only, ..Work::default() };
         for set_aside in run(&project, work, progress)?.set_aside {
             tracing::warn!("{set_aside}");
         }

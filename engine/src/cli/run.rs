@@ -1,5 +1,6 @@
 //! `alluvium run`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -83,6 +84,7 @@ pub(super) struct Work {
     pub(super) until_caught_up: bool,
     pub(super) rebuild: Vec<String>,
     pub(super) accept: Accept,
+    pub(super) meet_again: BTreeSet<String>,
     pub(super) only: Vec<String>,
     pub(super) serve: bool,
 }
@@ -119,6 +121,7 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             until_caught_up: work.until_caught_up,
             rebuild: work.rebuild,
             accept: work.accept,
+            meet_again: work.meet_again,
             only: work.only,
             board,
             commands,

@@ -98,14 +98,19 @@ fn of_view(layout: &Layout, held: &Held, record: &Record, running: bool, report:
     let (size, wrong) = sink.check(&record.sink)?;
     report.files += size.parts;
     report.bytes += size.bytes;
+    report.without_checksum += sink.without_checksum(&record.sink)?;
     for error in wrong {
         report.take(layout, held, error, rebuild())?;
     }
     let folder = held.layout().state(view, &record.incarnation);
     for table in &record.state {
         for (index, file) in table.files.iter().enumerate() {
-            match check_state(&folder.join(file), table.checksums.get(index).copied()) {
-                Ok(bytes) => (report.files, report.bytes) = (report.files + 1, report.bytes + bytes),
+            let checksum = table.checksums.get(index).copied();
+            match check_state(&folder.join(file), checksum) {
+                Ok(bytes) => {
+                    (report.files, report.bytes) = (report.files + 1, report.bytes + bytes);
+                    report.without_checksum += u64::from(checksum.is_none());
+                }
                 Err(error) => report.take(layout, held, error, rebuild())?,
             }
         }
@@ -132,9 +137,10 @@ fn check_state(path: &Path, recorded: Option<u32>) -> Result<u64, Connector> {
 
 fn dead_letters(layout: &Layout, report: &mut Report) -> Result<(), Error> {
     for file in all_files(layout)? {
-        match seal::check(&file) {
-            Ok(()) => {
+        match seal::check(&file).and_then(|()| seal::is_sealed(&file)) {
+            Ok(sealed) => {
                 report.files += 1;
+                report.without_checksum += u64::from(!sealed);
                 report.bytes += fs::metadata(&file).map_or(0, |metadata| metadata.len());
             }
             // Dropped meanwhile.

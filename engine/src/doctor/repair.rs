@@ -22,7 +22,7 @@ pub fn repair(layout: &Layout, report: &Report) -> Result<(), Error> {
     let remedies: BTreeSet<&Remedy> = report.faults.iter().map(|fault| &fault.remedy).collect();
     for remedy in remedies {
         match remedy {
-            Remedy::RestoreDatabase => {}
+            Remedy::RestoreDatabase | Remedy::Leave(_) => {}
             Remedy::WriteRecord(view) => {
                 if let Some(record) = store.record(view)? {
                     let together: Vec<_> = store.records()?.into_iter().filter(|one| is_of_commit(one, &record)).collect();

@@ -178,7 +178,7 @@ impl Pipeline {
     fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<(Vec<Record>, Vec<DeadLetter>), Error> {
         let letters = self.take_letters();
         // One lock spans staging and commit, so that two pipelines that read one source do not both keep a letter.
-        let crashed = self.crashed(&letters)?;
+        let crashed = self.crashed(&letters, options.ends_rebuild)?;
         let writer = if letters.is_empty() { None } else { Some(self.shared().dead_letters()) };
         let mut dead_letter_offsets = BTreeMap::new();
         let mut staged = Vec::new();

@@ -1,5 +1,6 @@
 //! What a run is asked to do, the commands that it takes, and how it ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +33,8 @@ pub struct RunRequest {
     pub rebuild: Vec<String>,
     /// What views may lose that are made anew.
     pub accept: Accept,
+    /// Dead-letter keys of versions of views whose rebuild meets the events again that were kept from them. Its swap decides which stay.
+    pub meet_again: BTreeSet<String>,
     /// Run only the pipelines of these views; all if empty.
     pub only: Vec<String>,
     /// Shows the status of every view.

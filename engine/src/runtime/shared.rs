@@ -22,6 +22,8 @@ pub(crate) struct Shared {
     project: Arc<Project>,
     feeds: BTreeMap<String, Feed>,
     process: Arc<Process>,
+    /// Dead-letter keys of versions of views that meet the events again that were kept from them.
+    met_again: BTreeSet<String>,
 }
 
 /// The folder, its store and the board.
@@ -53,14 +55,24 @@ impl Shared {
         let (dead_letters, warnings) = (Mutex::new(dead_letters), Warnings::default());
         let memory = Arc::new(Memory::new(project.settings.memory_limit.bytes(), Arc::clone(&surroundings)));
         let process = Arc::new(Process { layout, store, board, dead_letters, warnings, surroundings, memory });
-        Shared { project, feeds, process }
+        Shared { project, feeds, process, met_again: BTreeSet::new() }
+    }
+
+    /// Lets the versions of views with these dead-letter keys meet the events again that were kept from them.
+    pub(crate) fn meet_again(&mut self, keys: BTreeSet<String>) {
+        self.met_again = keys;
+    }
+
+    /// Whether the version of a view with this dead-letter key meets the events again that were kept from it.
+    pub(crate) fn meets_again(&self, key: &str) -> bool {
+        self.met_again.contains(key)
     }
 
     /// The same process under other SQL, with feeds of its own.
     pub(crate) fn under(&self, project: Arc<Project>, sources: impl IntoIterator<Item = Arc<dyn Source>>) -> Shared {
         let feeds = feeds(sources);
         self.process.board.watch_beside(feeds.values().map(Feed::source));
-        Shared { project, feeds, process: Arc::clone(&self.process) }
+        Shared { project, feeds, process: Arc::clone(&self.process), met_again: BTreeSet::new() }
     }
 
     /// The project: its SQL files and settings.

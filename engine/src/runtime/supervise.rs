@@ -137,7 +137,9 @@ impl Supervisor {
         let store = Store::open(&layout)?;
         let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let (project, board) = (Arc::clone(&request.project), Arc::clone(&request.board));
-        let shared = Arc::new(Shared::new(project, sources, layout, store, board, letters, Arc::new(Machine)));
+        let mut shared = Shared::new(project, sources, layout, store, board, letters, Arc::new(Machine));
+        shared.meet_again(request.meet_again);
+        let shared = Arc::new(shared);
         let mut components = Component::all(&request.project.catalog, &shared.read_once());
         if !request.only.is_empty() {
             components.retain(|component| request.only.iter().any(|view| component.holds(view)));

@@ -79,6 +79,7 @@ impl Folder {
         let board = Arc::new(Board::default());
         let (_sender, commands) = mpsc::channel(1);
         let request = RunRequest {
+            meet_again: BTreeSet::new(),
             project: Arc::clone(&self.project),
             until_caught_up: true,
             rebuild: Vec::new(),

@@ -132,3 +132,30 @@ fn letters(orders: &Orders) -> Vec<u64> {
     let rows = duckdb::rows(&format!("SELECT CAST(sequence AS BIGINT) AS sequence FROM read_parquet('{}')", files.display()));
     rows.unwrap().iter().map(|row| row["sequence"].as_u64().unwrap()).collect()
 }
+
+#[test]
+fn doctor_tells_apart_what_no_run_rebuilds_and_what_has_no_checksum() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(1_000);
+    orders.publish_bodies(vec![b"no order".to_vec()]);
+    orders.catch_up_with_letters();
+    assert!(!orders.succeed(&["doctor"]).contains("earlier release"));
+    // As a release wrote it that knew no checksums.
+    let letter = &letter_files(&orders)[0];
+    let copied = format!("COPY (FROM read_parquet('{0}')) TO '{0}.new' (FORMAT parquet)", letter.display());
+    duckdb::rows(&copied).unwrap();
+    std::fs::rename(format!("{}.new", letter.display()), letter).unwrap();
+    let said = orders.succeed(&["doctor"]);
+    assert!(said.contains("1 files are of an earlier release and have no checksum"), "{said}");
+
+    std::fs::remove_file(orders.dir().join("large_orders.sql")).unwrap();
+    let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+    flip(&parts(&orders.view("large_orders"))[0], &mut rng);
+    for arguments in [&["doctor"][..], &["doctor", "--repair"]] {
+        let output = orders.ask(arguments);
+        let said = joined(&output);
+        assert!(output.status.code() == Some(1) && said.contains("noSQLfiledeclareslarge_orders"), "{arguments:?}: {said}");
+    }
+    orders.succeed(&["drop", "large_orders", "--yes"]);
+    orders.succeed(&["doctor"]);
+}

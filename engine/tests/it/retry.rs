@@ -84,3 +84,54 @@ fn a_retry_beside_an_engine_waits_for_its_rebuild() {
     assert_eq!(orders.succeed(&["dead-letters", "list", "--format", "csv"]).lines().count(), 2);
     orders.assert_equal(&[COUNTRIES, REVENUE]);
 }
+
+#[test]
+fn a_kill_in_the_middle_of_a_retry_forgets_nothing() {
+    let orders = with_a_crash();
+    let mut retry = orders.alluvium(&["dead-letters", "retry", "--kind", "crash"]);
+    let output = retry.env("ALLUVIUM_FAILPOINT", "before_state:1").output().unwrap();
+    assert!(output.status.code().is_none(), "{}", joined(&output));
+    // The event on which the program panics is not met by a rebuild.
+    let mut rebuild = orders.alluvium(&["rebuild", "revenue"]);
+    let output = rebuild.env("ALLUVIUM_FAILPOINT", "panic:revenue:50").output().unwrap();
+    assert!(output.status.success(), "{}", joined(&output));
+    orders.catch_up();
+    orders.succeed(&["dead-letters", "retry", "--kind", "crash"]);
+    orders.assert_equal(&[COUNTRIES, REVENUE]);
+    // And what a retry has applied is met by every rebuild from then on.
+    orders.succeed(&["rebuild", "revenue"]);
+    orders.assert_equal(&[COUNTRIES, REVENUE]);
+}
+
+#[test]
+fn a_retry_is_refused_where_another_source_of_the_view_has_lost_events() {
+    use async_nats::jetstream::stream;
+
+    let mut orders = Orders::new(&[]);
+    let url = orders.server.url();
+    let payments = format!(
+        "CREATE EXTERNAL TABLE payments (order_id BIGINT, paid BIGINT) STORED AS NATS LOCATION '{url}/PAYMENTS' OPTIONS (subject 'paid');\n"
+    );
+    std::fs::write(orders.dir().join("payments.sql"), payments).unwrap();
+    orders.declare("settled", "SELECT o.order_id, p.paid FROM orders o JOIN payments p ON o.order_id = p.order_id");
+    orders.publish(10);
+    orders.publish_bodies(vec![b"no order".to_vec()]);
+    orders.with_jetstream(async |context| {
+        let config = stream::Config { name: "PAYMENTS".into(), subjects: vec!["paid".into()], ..Default::default() };
+        let stream = context.create_stream(config).await.unwrap();
+        for order in 1..=4 {
+            let body = format!("{{\"order_id\":{order},\"paid\":7}}");
+            context.publish("paid", body.into()).await.unwrap().await.unwrap();
+        }
+        drop(stream);
+    });
+    orders.catch_up_with_letters();
+    orders.with_jetstream(async |context| {
+        context.get_stream("PAYMENTS").await.unwrap().purge().sequence(3).await.unwrap();
+    });
+    let output = orders.ask(&["dead-letters", "retry"]);
+    let said = joined(&output);
+    assert!(output.status.code() == Some(1) && said.contains("ofpayments") && said.contains("gone"), "{said}");
+    let count = orders.succeed(&["query", "SELECT count(*) AS n FROM settled", "--format", "csv"]);
+    assert_eq!(count, "n\n4\n");
+}

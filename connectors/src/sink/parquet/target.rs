@@ -70,6 +70,14 @@ impl ParquetSink {
         Ok((size(&parts), wrong))
     }
 
+    /// How many of the files that a token names have no checksum, since an earlier release wrote them.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a token that is not ours.
+    pub fn without_checksum(&self, token: &Token) -> Result<u64, Error> {
+        Ok(self.named(token)?.parts.iter().filter(|part| part.crc32.is_empty()).count() as u64)
+    }
+
     /// Whether readers see a commit: its manifest, `current` and the links in it. `anywhere`: the manifest may name the files by paths of
     /// a folder that this one was copied from.
     ///

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::{Array, AsArray};
-use datafusion::arrow::datatypes::UInt64Type;
 use datafusion::logical_expr::col;
 
 use crate::cli::client::Client;
@@ -17,10 +16,10 @@ use crate::cli::run::{Work, run};
 use crate::dead_letters::{self, Selection};
 use crate::error::{Error, Finding};
 use crate::layout::Layout;
-use crate::lock::{lock, running};
+use crate::lock::running;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::record::{Crashed, Store, Write, dead_letter_key, newest_records};
+use crate::record::{dead_letter_key, newest_records};
 use crate::runtime::{CRASH, sources_read};
 use crate::status::{Phase, ViewStatus};
 
@@ -36,8 +35,6 @@ struct Group {
     /// Those of them that some SQL file declares.
     views: Vec<String>,
     letters: u64,
-    /// The first sequence.
-    first: u64,
     /// The program panicked on some of them.
     crashed: bool,
 }
@@ -46,7 +43,6 @@ struct Group {
 #[derive(Debug, Default)]
 struct Count {
     letters: u64,
-    first: Option<u64>,
     crashed: bool,
 }
 
@@ -58,7 +54,6 @@ pub(super) fn retry(global: &Global, selection: &Selection, progress: &Progress)
     if groups.is_empty() || views.is_empty() {
         return print("no such event was set aside by a view that is declared\n");
     }
-    still_there(&project, &layout, &groups)?;
     let names: Vec<&str> = views.iter().map(String::as_str).collect();
     print(&format!(
         "{} events belong among others, in their order: {} rebuilt from the first event\n",
@@ -74,15 +69,13 @@ pub(super) fn retry(global: &Global, selection: &Selection, progress: &Progress)
 async fn groups(project: &Project, layout: &Layout, selection: &Selection) -> Result<Vec<Group>, Error> {
     let Some(letters) = dead_letters::select(layout, selection).await? else { return Ok(Vec::new()) };
     let mut groups: BTreeMap<(String, Option<String>), Count> = BTreeMap::new();
-    for batch in letters.select(["source", "view", "sequence", "kind"].map(col).to_vec())?.collect().await? {
+    for batch in letters.select(["source", "view", "kind"].map(col).to_vec())?.collect().await? {
         let (source, view) = (batch.column(0).as_string::<i32>(), batch.column(1).as_string::<i32>());
-        let kind = batch.column(3).as_string::<i32>();
-        let sequence = batch.column(2).as_primitive::<UInt64Type>();
+        let kind = batch.column(2).as_string::<i32>();
         for row in 0..batch.num_rows() {
             let named = view.is_valid(row).then(|| view.value(row).to_owned());
             let count = groups.entry((source.value(row).to_owned(), named)).or_default();
             count.letters += 1;
-            count.first = Some(count.first.unwrap_or(u64::MAX).min(sequence.value(row)));
             count.crashed |= kind.value(row) == CRASH;
         }
     }
@@ -96,45 +89,9 @@ async fn groups(project: &Project, layout: &Layout, selection: &Selection) -> Re
             .filter(|view| is_named(&view.name) && reads(view))
             .map(|view| view.name.clone())
             .collect();
-        let first = count.first.unwrap_or_default();
-        Group { source, named, views, letters: count.letters, first, crashed: count.crashed }
+        Group { source, named, views, letters: count.letters, crashed: count.crashed }
     };
     Ok(groups.into_iter().map(of).collect())
-}
-
-/// Refuses where a rebuild would lose events that a source no longer holds.
-fn still_there(project: &Project, layout: &Layout, groups: &[Group]) -> Result<(), Error> {
-    let records = newest_records(layout)?;
-    let sources = project.connect()?;
-    for group in groups {
-        let Some(source) = sources.iter().find(|source| source.config().name == group.source) else { continue };
-        let extent = runtime()?.block_on(source.extent(0))?;
-        for view in &group.views {
-            let tally = records.get(view).and_then(|record| record.tallies.get(&group.source));
-            let Some(began) = tally.map_or(Some(group.first), |tally| tally.began) else {
-                return Err(Error::config(
-                    format!(
-                        "it is not known from which event on {view} has read {}, so that a rebuild may lose some",
-                        group.source
-                    ),
-                    format!("`alluvium rebuild {view}` makes it of what the source still holds, or refuses where it holds less"),
-                ));
-            };
-            if extent.first > began {
-                return Err(Error::config(
-                    format!(
-                        "{} no longer holds events {began} to {}, which {view} was made from: a rebuild would lose them",
-                        group.source,
-                        extent.first - 1
-                    ),
-                    format!(
-                        "`alluvium rebuild {view}` makes it of what the source still holds; `dead-letters drop` removes the letters"
-                    ),
-                ));
-            }
-        }
-    }
-    Ok(())
 }
 
 fn rebuild(
@@ -146,9 +103,9 @@ fn rebuild(
 ) -> Result<(), Error> {
     let Some(info) = running(layout)? else {
         let all: Vec<String> = views.iter().cloned().collect();
-        let work = Work { until_caught_up: true, rebuild: all.clone(), only: all, ..Work::default() };
-        let kept_out = forget_crashed(project, layout, crashed)?;
-        return run(project, work, progress).map(drop).inspect_err(|_| remember(layout, kept_out));
+        let meet_again = met_again(project, crashed);
+        let work = Work { until_caught_up: true, rebuild: all.clone(), only: all, meet_again, ..Work::default() };
+        return run(project, work, progress).map(drop);
     };
     if !crashed.is_empty() {
         return Err(Error::config(
@@ -175,41 +132,20 @@ fn rebuild(
                 break done;
             }
         };
-        if let ViewStatus { rebuild_error: Some(error), .. } = done {
+        if let ViewStatus { rebuild_error: Some(error), .. } | ViewStatus { held: Some(error), .. } = done {
             return Err(Error::config(format!("the rebuild of {view} failed: {error}"), "the view serves as it did before"));
         }
     }
     Ok(())
 }
 
-/// Lets views meet the events again on which the program panicked. Gives what was known of them.
-fn forget_crashed(project: &Project, layout: &Layout, crashed: &[&Group]) -> Result<BTreeMap<String, Crashed>, Error> {
-    if crashed.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let _guard = lock(layout, None)?;
-    let store = Store::open(layout)?;
-    let mut known = BTreeMap::new();
-    for group in crashed {
-        for view in project.catalog.views.iter().filter(|view| group.views.contains(&view.name)) {
-            let key = dead_letter_key(&group.source, Some((&view.name, &view.plan.fingerprint)));
-            known.insert(key.clone(), store.crashed(&key)?);
-        }
-    }
-    let crashed = known.keys().map(|key| (key.clone(), Crashed::default())).collect();
-    store.write(&Write { crashed, ..Write::default() })?;
-    Ok(known)
-}
-
-/// Keeps events from views again, as before.
-fn remember(layout: &Layout, crashed: BTreeMap<String, Crashed>) {
-    if crashed.is_empty() {
-        return;
-    }
-    let written = lock(layout, None).and_then(|_guard| Store::open(layout)?.write(&Write { crashed, ..Write::default() }));
-    if let Err(error) = written {
-        tracing::warn!(%error, "the events on which the program panics are no longer known: a rebuild meets them again");
-    }
+/// The dead-letter keys of the views on which the program panicked: their rebuild meets the events again.
+fn met_again(project: &Project, crashed: &[&Group]) -> BTreeSet<String> {
+    let views = |group: &Group| {
+        let named = project.catalog.views.iter().filter(|view| group.views.contains(&view.name));
+        named.map(|view| dead_letter_key(&group.source, Some((&view.name, &view.plan.fingerprint)))).collect::<Vec<_>>()
+    };
+    crashed.iter().flat_map(|group| views(group)).collect()
 }
 
 /// Says of which views the events are applied now, and what is left. No letter is removed: one may be of an event that is gone.

@@ -6,6 +6,7 @@ use alluvium_connectors::dead_letters::{DeadLetter, DeadLetterFolder};
 
 use crate::error::Error;
 use crate::record::{Crashed, DeadLetterOffset, Write, column_key, dead_letter_key, lowered};
+use crate::runtime::component::sources_read;
 use crate::runtime::drive::aside::CRASH;
 use crate::runtime::drive::pipeline::Pipeline;
 
@@ -49,9 +50,23 @@ impl Pipeline {
         Ok(new)
     }
 
-    /// Returns the events that are kept from views from this commit on, together with those of earlier commits.
-    pub(super) fn crashed(&self, letters: &[DeadLetter]) -> Result<BTreeMap<String, Crashed>, Error> {
+    /// Returns the events that are kept from views from this commit on, together with those of earlier commits. A rebuild that has met
+    /// these again forgets them with its swap, and not before: a kill changes nothing.
+    pub(super) fn crashed(&self, letters: &[DeadLetter], ends_rebuild: bool) -> Result<BTreeMap<String, Crashed>, Error> {
         let mut all: BTreeMap<String, Crashed> = BTreeMap::new();
+        for member in self.members().iter().filter(|_| ends_rebuild) {
+            let version = Some((member.view.name.as_str(), member.view.plan.fingerprint.as_str()));
+            for source in sources_read(&member.view) {
+                let key = dead_letter_key(source, version);
+                if self.shared().meets_again(&key) {
+                    // Those that the rebuild has kept out all the same.
+                    let out = member.tallies.all.get(source).map(|tally| tally.crashed.as_slice()).unwrap_or_default();
+                    let mut crashed = self.shared().store().crashed(&key)?;
+                    crashed.events.retain(|sequence, _| out.contains(sequence));
+                    all.insert(key, crashed);
+                }
+            }
+        }
         for letter in letters.iter().filter(|letter| letter.kind == CRASH) {
             let key = self.letter_key(letter);
             let mut crashed = match all.remove(&key) {

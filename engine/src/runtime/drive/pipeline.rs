@@ -276,8 +276,10 @@ impl Pipeline {
         for member in &self.members {
             let version = Some((member.view.name.as_str(), member.view.plan.fingerprint.as_str()));
             for source in sources_read(&member.view) {
-                let crashed = self.shared.store().crashed(&dead_letter_key(source, version))?;
-                self.aside.remember(source, &member.view.name, &crashed);
+                let key = dead_letter_key(source, version);
+                if !self.shared.meets_again(&key) {
+                    self.aside.remember(source, &member.view.name, &self.shared.store().crashed(&key)?);
+                }
             }
         }
         Ok(self)
