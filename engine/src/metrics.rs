@@ -41,6 +41,8 @@ const DISCONNECTED: &str = "alluvium_view_disconnected";
 const FAILED: &str = "alluvium_view_failed";
 const SET_ASIDE_RATIO: &str = "alluvium_view_set_aside_ratio";
 const WARNINGS: &str = "alluvium_view_warnings";
+const VERIFIED: &str = "alluvium_view_verified_seconds";
+const DIFFERS: &str = "alluvium_view_differs";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
@@ -99,6 +101,8 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "What looks like a mistake though nothing fails: columns that no event has a member for, sources that select nothing.",
     ),
+    (VERIFIED, Unit::Seconds, "When `verify_interval` last found a view equal to its SQL, in seconds since the epoch."),
+    (DIFFERS, Unit::Count, "1 while the last verification that could tell says that a view differs from its SQL, else 0."),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),
@@ -247,6 +251,12 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
         gauge!(name, "view" => view.clone()).set(value as f64);
     }
     gauge!(REBUILD, "view" => view.clone()).set(rebuild_progress(status));
+    if let Some(found) = status.verification.as_ref().filter(|found| found.known) {
+        gauge!(DIFFERS, "view" => view.clone()).set(f64::from(u8::from(found.differs)));
+        if !found.differs {
+            gauge!(VERIFIED, "view" => view.clone()).set(found.at_ms as f64 / 1e3);
+        }
+    }
 }
 
 /// The progress of a rebuild, from 0 to 1; 1 if none is under way.

@@ -54,6 +54,8 @@ pub struct Settings {
     pub source_timeout: Duration,
     /// How much memory the process may take.
     pub memory_limit: MemoryLimit,
+    /// How often a run verifies all views; `None` for never.
+    pub verify_interval: Option<Duration>,
     /// The largest number of events in a micro-batch.
     pub batch_events: usize,
     /// The largest number of bytes of bodies in a micro-batch.
@@ -112,6 +114,7 @@ impl fmt::Debug for Settings {
             .field("shutdown_timeout", &self.shutdown_timeout)
             .field("source_timeout", &self.source_timeout)
             .field("memory_limit", &self.memory_limit)
+            .field("verify_interval", &self.verify_interval)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -198,6 +201,10 @@ impl Settings {
             source_timeout: read.parsed("source_timeout", duration)?,
             memory_limit: read
                 .parsed("memory_limit", |text| MemoryLimit::parse(text).ok_or_else(|| format!("write {}", MemoryLimit::WRITE)))?,
+            verify_interval: read.parsed("verify_interval", |text| match text {
+                "off" => Ok(None),
+                text => positive_duration(text).map(Some),
+            })?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,

@@ -66,6 +66,21 @@ pub struct SourceStatus {
     pub set_aside: u64,
 }
 
+/// What a verification has found of a view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// `equal`, or what is wrong, or why it cannot tell.
+    pub verdict: String,
+    /// Whether the view differs from its SQL.
+    pub differs: bool,
+    /// Whether it could tell.
+    pub known: bool,
+    /// When it ended, in milliseconds since the epoch.
+    pub at_ms: u64,
+    /// By source: the committed offset that was verified.
+    pub offsets: BTreeMap<String, u64>,
+}
+
 /// The status of one view.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ViewStatus {
@@ -106,6 +121,9 @@ pub struct ViewStatus {
     /// What looks like a mistake of the declaration though nothing fails.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What the last verification by `verify_interval` of this process found.
+    #[serde(default)]
+    pub verification: Option<Verification>,
     /// The progress of a rebuild that is under way, by source.
     pub rebuild: BTreeMap<String, SourceStatus>,
     /// The error that stopped its last rebuild, or after which the rebuild tries again. The old version goes on serving.
@@ -137,6 +155,7 @@ impl ViewStatus {
             committed_ms: None,
             staleness_seconds: None,
             dead_letters: 0,
+            verification: None,
             left_out: 0,
             error: None,
             restarts: 0,

@@ -115,6 +115,12 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
             tokio::spawn(async move { progress.follow(board, ended).await })
         };
 
+        let verifying = match project.settings.verify_interval.filter(|_| work.serve) {
+            Some(interval) => {
+                Some(crate::verify::periodic::start(Arc::clone(project), Arc::clone(&board), interval, ended.clone())?)
+            }
+            None => None,
+        };
         let began = Instant::now();
         let result = crate::runtime::run(RunRequest {
             project: Arc::clone(project),
@@ -132,6 +138,11 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         drop(sender);
         ended.cancel();
         let _ = showing.await;
+        let overdue = Instant::now() + project.settings.shutdown_timeout;
+        // It removes what it has copied.
+        while verifying.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < overdue {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
         if let Some(serving) = serving {
             // A client that keeps its connection open must not keep the engine from ending.
             let _ = tokio::time::timeout(std::time::Duration::from_secs(1), serving).await;

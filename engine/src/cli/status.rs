@@ -133,45 +133,48 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
         }
     }
     text.push_str(&format!("{table}\n"));
-    for view in views {
-        if let Some(error) = &view.error {
-            text.push_str(&format!("{}: {error}\n", view.view));
-        }
-        if let Some(error) = &view.rebuild_error {
-            text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
-        }
-        if let Some(reason) = &view.held {
-            text.push_str(&format!("{}: {reason}\n", view.view));
-        }
-        if view.restarts > 0 {
-            text.push_str(&format!("{}: restarted after an error {} times\n", view.view, view.restarts));
-        }
-        for (source, place) in view.sources.iter().filter(|(_, place)| place.set_aside > 0) {
-            text.push_str(&format!(
-                "{}: {} of {} events of {source} are not in it: `alluvium dead-letters list` shows why\n",
-                view.view, place.set_aside, place.events
-            ));
-        }
-        for warning in &view.warnings {
-            text.push_str(&format!("{}: {warning}\n", view.view));
-        }
-        if view.dead_letters > 0 {
-            text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
-        }
-        if view.left_out > 0 {
-            text.push_str(&format!(
-                "{}: {} rows left out since the start because an expression failed\n",
-                view.view, view.left_out
-            ));
-        }
-        if view.phase == Phase::Orphaned {
-            text.push_str(&format!(
-                "{}: no SQL file declares it; its data stays until `alluvium drop {}` removes it\n",
-                view.view, view.view
-            ));
-        }
-    }
+    views.iter().for_each(|view| remarks(view, &mut text));
     text
+}
+
+/// Adds what there is to say of a view, a line each.
+fn remarks(view: &ViewStatus, text: &mut String) {
+    if let Some(error) = &view.error {
+        text.push_str(&format!("{}: {error}\n", view.view));
+    }
+    if let Some(error) = &view.rebuild_error {
+        text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
+    }
+    if let Some(reason) = &view.held {
+        text.push_str(&format!("{}: {reason}\n", view.view));
+    }
+    if view.restarts > 0 {
+        text.push_str(&format!("{}: restarted after an error {} times\n", view.view, view.restarts));
+    }
+    for (source, place) in view.sources.iter().filter(|(_, place)| place.set_aside > 0) {
+        text.push_str(&format!(
+            "{}: {} of {} events of {source} are not in it: `alluvium dead-letters list` shows why\n",
+            view.view, place.set_aside, place.events
+        ));
+    }
+    if let Some(found) = view.verification.as_ref().filter(|found| found.differs || !found.known) {
+        text.push_str(&format!("{}: verified: {}\n", view.view, found.verdict));
+    }
+    for warning in &view.warnings {
+        text.push_str(&format!("{}: {warning}\n", view.view));
+    }
+    if view.dead_letters > 0 {
+        text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
+    }
+    if view.left_out > 0 {
+        text.push_str(&format!("{}: {} rows left out since the start because an expression failed\n", view.view, view.left_out));
+    }
+    if view.phase == Phase::Orphaned {
+        text.push_str(&format!(
+            "{}: no SQL file declares it; its data stays until `alluvium drop {}` removes it\n",
+            view.view, view.view
+        ));
+    }
 }
 
 /// Formats the health of sources, one a line.

@@ -1,6 +1,7 @@
 //! `alluvium verify`.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -8,12 +9,14 @@ use super::global::{Global, Shape, json, print, runtime};
 use super::rebuild::must_be_declared;
 use super::table;
 use crate::error::{Error, Finding};
-use crate::verify::{DifferingRow, SHOWN, Verdict, Verified, verify};
+use crate::verify::{DifferingRow, SHOWN, Sample, Scope, Verdict, Verified, verify};
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views verify                        every view
   alluvium -C my-views verify revenue_by_country --memory-mb 4096
+  alluvium -C my-views verify --sample 1%            of each view, the rows of one key in a hundred
+  alluvium -C my-views verify --with duckdb /usr/bin/duckdb
 
 It reads the events up to the committed offset again from their sources, runs the view's SQL over them as one batch query, and
 compares the rows. It works with or without a running engine. The exit code is 0 if all views are equal, 1 if one differs, and 4 if it
@@ -27,6 +30,12 @@ pub(super) struct Verify {
     /// Memory for its queries; beyond it sorts and aggregates spill, and joins fail
     #[arg(long, value_name = "MB", default_value_t = 2048)]
     memory_mb: usize,
+    /// Verify only the rows with this share of the keys, chosen by their hash
+    #[arg(long, value_name = "SHARE")]
+    sample: Option<Sample>,
+    /// Have the DuckDB program at this path compute the views, as far as it can run their SQL: `--with duckdb PATH`
+    #[arg(long, num_args = 2, value_names = ["JUDGE", "PATH"])]
+    with: Option<Vec<String>>,
     /// The format of the answer
     #[arg(long, value_enum, default_value_t = Shape::Table)]
     format: Shape,
@@ -39,10 +48,18 @@ impl Verify {
             must_be_declared(&project, view)?;
         }
         let names: BTreeSet<String> = self.views.iter().cloned().collect();
-        let verified = runtime()?.block_on(verify(&project, &names, self.memory_mb << 20))?;
+        let duckdb = match self.with.as_deref() {
+            None => None,
+            Some([judge, path]) if judge == "duckdb" => Some(PathBuf::from(path)),
+            Some(_) => {
+                return Err(Error::config("only DuckDB can judge", "write `--with duckdb PATH`, with the path of its program"));
+            }
+        };
+        let scope = Scope { names, memory: self.memory_mb << 20, sample: self.sample, duckdb };
+        let verified = runtime()?.block_on(verify(&project, &scope))?;
         match self.format {
             Shape::Json => print(&json(&verified)?)?,
-            Shape::Table => print(&verified.iter().map(text).collect::<String>())?,
+            Shape::Table => print(&verified.iter().map(|verified| text(verified, self.sample)).collect::<String>())?,
         }
         let count = |is: fn(&Verdict) -> bool| verified.iter().filter(|one| is(&one.verdict)).count();
         let differ = count(|verdict| matches!(verdict, Verdict::Differs { .. }));
@@ -66,10 +83,11 @@ impl Verify {
     }
 }
 
-fn text(verified: &Verified) -> String {
+fn text(verified: &Verified, sample: Option<Sample>) -> String {
+    let of = sample.map_or_else(String::new, |sample| format!(" of a sample of {sample}"));
     let Verified { view, rows, verdict, .. } = verified;
     match verdict {
-        Verdict::Equal => format!("{view}: equal: {rows} rows at {}\n", place(verified)),
+        Verdict::Equal => format!("{view}: equal: {rows} rows{of} at {}\n", place(verified)),
         Verdict::Unknown { reason } => format!("{view}: cannot tell: {reason}\n"),
         Verdict::Differs { columns, differing, count, at_least } => {
             let least = if *at_least { "at least " } else { "" };

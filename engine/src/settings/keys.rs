@@ -79,6 +79,12 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "How much memory the process may take: a size as \"4 GB\", a share of what the machine or the cgroup has, or \"off\". Near the limit readers slow down; beyond it the pipeline with the most state stops.",
     },
+    Key {
+        name: "verify_interval",
+        default: "off",
+        quoted: true,
+        help: "How often `run` verifies all views at low priority, for instance \"1 day\"; it reads all events again. \"off\" for never.",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alluvium_connectors::source::Source;
 
 use super::staleness::staleness;
-use super::{Committed, Phase, ReadEvents, SetAside, SourceHealth, SourceStatus, ViewStatus};
+use super::{Committed, Phase, ReadEvents, SetAside, SourceHealth, SourceStatus, Verification, ViewStatus};
 
 /// One view on the board.
 #[derive(Debug)]
@@ -215,6 +215,8 @@ impl Board {
             entry.status.error = None;
             entry.status.rebuild_error = None;
             entry.status.held = None;
+            // It was of the version before.
+            entry.status.verification = None;
             for (source, place) in std::mem::take(&mut entry.status.rebuild) {
                 entry.status.sources.insert(source, place);
             }
@@ -282,6 +284,11 @@ impl Board {
                 }
             });
         }
+    }
+
+    /// Notes what a verification of the view has found.
+    pub fn verified(&self, view: &str, found: Verification) {
+        self.change(view, |entry| entry.status.verification = Some(found));
     }
 
     /// Returns the status of all views, by name.

@@ -19,6 +19,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 
 use super::events::Events;
+use super::sample::Sample;
 use super::spool::{Spool, SpoolFolder};
 use super::table::{Applied, SpoolTable};
 use super::unknown::Unknown;
@@ -41,10 +42,18 @@ pub(super) struct Queries<'a> {
     pub(super) records: &'a BTreeMap<String, Record>,
     /// By view and offsets: the computed rows.
     pub(super) computed: BTreeMap<(String, BTreeMap<String, u64>), Arc<Spool>>,
+    /// The part of the rows to compute of a view that is verified; all of those that it reads.
+    pub(super) sample: Option<Sample>,
 }
 
 impl Queries<'_> {
-    /// Computes the rows of a view over the events before `offsets`. The views that it reads must have been computed at the same offsets.
+    /// Returns the rows of a view if they were computed before. `last`: no view that is verified now reads it.
+    pub(super) fn known(&self, view: &View, offsets: &BTreeMap<String, u64>, last: bool) -> Option<Arc<Spool>> {
+        let whole = !last || self.sample.is_none();
+        self.computed.get(&(view.name.clone(), offsets.clone())).filter(|_| whole).cloned()
+    }
+
+    /// Computes the rows of a view over the events before `offsets`; if it is the `last`, those of the sample. The views that it reads must have been computed at the same offsets.
     ///
     /// # Errors
     /// [`Unknown`] if the condition of a join fails on a pair of rows. Errors of memory and disk.
@@ -52,6 +61,7 @@ impl Queries<'_> {
         &mut self,
         view: &View,
         offsets: &BTreeMap<String, u64>,
+        last: bool,
     ) -> Result<Result<Arc<Spool>, Unknown>, Error> {
         let mut tables: BTreeMap<&str, Arc<dyn TableProvider>> = BTreeMap::new();
         for (kind, name) in &view.plan.reads {
@@ -76,6 +86,11 @@ impl Queries<'_> {
         let query = view.plan.batch_plan_over(|name| {
             tables.get(name).cloned().ok_or_else(|| DataFusionError::Internal(format!("{name} is read and not planned to be")))
         })?;
+        let sample = self.sample.filter(|_| last);
+        let query = match sample {
+            Some(sample) => sample.of_query(&view.plan, query)?,
+            None => query,
+        };
         let plan = context.state().create_physical_plan(&query).await?;
         let rows = match self.run(&context, Arc::clone(&plan), view).await {
             Err(error) if alluvium_sql::cause(&error) == Cause::Values => {
@@ -91,7 +106,9 @@ impl Queries<'_> {
             rows => rows?,
         };
         let rows = Arc::new(rows?);
-        self.computed.insert((view.name.clone(), offsets.clone()), Arc::clone(&rows));
+        if sample.is_none() {
+            self.computed.insert((view.name.clone(), offsets.clone()), Arc::clone(&rows));
+        }
         Ok(Ok(rows))
     }
 
@@ -116,7 +133,7 @@ impl Queries<'_> {
     }
 
     /// Returns the events of a source that a view has applied, as a table.
-    async fn source(&self, view: &View, source: &str, offsets: &BTreeMap<String, u64>) -> Result<SpoolTable, Error> {
+    pub(super) async fn source(&self, view: &View, source: &str, offsets: &BTreeMap<String, u64>) -> Result<SpoolTable, Error> {
         let of = |name: &str| Error::bug(format!("source {name} of view {} was not read", view.name));
         let (events, end) = (self.events.get(source).ok_or_else(|| of(source))?, *offsets.get(source).ok_or_else(|| of(source))?);
         let tally = self.records.get(&view.name).and_then(|record| record.tallies.get(source));

@@ -15,6 +15,24 @@ use datafusion::arrow::record_batch::RecordBatch;
 
 use crate::error::Error;
 
+/// What the names of the folders begin with; the process follows.
+const PREFIX: &str = "alluvium-verify-";
+
+/// Removes folders of processes that were killed, where the system tells which processes there are.
+fn remove_old() {
+    let processes = Path::new("/proc");
+    if !processes.join("self").exists() {
+        return;
+    }
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        if process.is_some_and(|process| !processes.join(process.to_string()).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 /// A new folder in the temporary folder. Dropping it removes the folder with its contents.
 #[derive(Debug)]
 pub(super) struct SpoolFolder {
@@ -24,7 +42,8 @@ pub(super) struct SpoolFolder {
 
 impl SpoolFolder {
     pub(super) fn create() -> Result<SpoolFolder, Error> {
-        let path = std::env::temp_dir().join(format!("alluvium-verify-{}", durable::unique()));
+        remove_old();
+        let path = std::env::temp_dir().join(format!("{PREFIX}{}-{}", std::process::id(), durable::unique()));
         fs::create_dir_all(&path).map_err(|error| Error::io("creating", &path, error))?;
         Ok(SpoolFolder { path, next: AtomicU64::new(0) })
     }

@@ -90,7 +90,7 @@ impl Drop for Session {
 }
 
 /// The DuckDB binary: `ALLUVIUM_DUCKDB`, or else `.tools/bin/duckdb` under the workspace's root.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     std::env::var_os("ALLUVIUM_DUCKDB").map_or_else(|| root.join(".tools/bin/duckdb"), PathBuf::from)
 }

@@ -9,7 +9,9 @@ use datafusion::arrow::datatypes::Int64Type;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use crate::duckdb;
 use crate::orders::{Orders, Running, VIEWS, wait_until};
+use crate::served::Served;
 
 fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -53,7 +55,29 @@ fn views_are_equal_and_a_planted_wrong_row_is_found() {
     assert_eq!(said.lines().count(), VIEWS.len(), "{said}");
     assert!(said.contains("by_country: equal: 5 rows at sequence 30001 of orders"), "{said}");
 
+    let sampled = orders.succeed(&["verify", "by_customer", "totals", "--sample", "10%"]);
+    let rows = |said: &str| said.lines().next().unwrap().split(' ').nth(2).unwrap().parse::<u64>().unwrap();
+    let all = rows(&orders.succeed(&["verify", "by_customer"]));
+    assert!(sampled.contains("rows of a sample of 10% at") && (all / 12..all / 8).contains(&rows(&sampled)), "{all}: {sampled}");
+    let refused = orders.ask(&["verify", "--sample", "10"]);
+    assert!(refused.status.code() == Some(2) && text(&refused).contains("such as 1%"), "{}", text(&refused));
+
+    // DuckDB computes an average of decimals as a floating-point number, which is no proof.
+    orders.declare("averages", "SELECT country, avg(total) AS average FROM orders GROUP BY country");
+    orders.catch_up_perhaps_with_letters();
+    let duckdb = duckdb::program();
+    let said = orders.ask(&["verify", "averages", "--with", "duckdb", duckdb.to_str().unwrap()]);
+    assert!(said.status.code() != Some(1), "{}", text(&said));
+    std::fs::remove_file(orders.dir().join("averages.sql")).unwrap();
+    orders.succeed(&["drop", "averages", "--yes"]);
+    let judge = ["verify", "--with", "duckdb", duckdb.to_str().unwrap()];
+    let said = orders.succeed(&judge);
+    assert_eq!(said.matches(": equal: ").count(), VIEWS.len(), "{said}");
+
     plant(&orders.view("by_customer"));
+    let said = orders.ask(&judge);
+    assert!(said.status.code() == Some(1) && text(&said).contains("by_customer: differs: 2 rows"), "{}", text(&said));
+    assert_eq!(orders.ask(&["verify", "by_customer", "--sample", "100%"]).status.code(), Some(1));
     let found = orders.ask(&["verify", "by_customer", "--format", "json"]);
     assert_eq!(found.status.code(), Some(1), "{}", text(&found));
     let found: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
@@ -71,6 +95,28 @@ fn views_are_equal_and_a_planted_wrong_row_is_found() {
     assert!(said.contains("totals: equal: 1 rows") && said.contains("1 of 6 views differ"), "{said}");
     orders.succeed(&["rebuild", "by_customer"]);
     orders.succeed(&["verify"]);
+}
+
+#[test]
+fn an_engine_that_verifies_at_an_interval_says_what_it_finds() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(2_000);
+    let mut served = Served::start(&orders, &[("ALLUVIUM_VERIFY_INTERVAL", "200ms")]);
+    let found = |view: &str| served.view(view)["verification"].clone();
+    wait_until("every view is verified at its end", || {
+        VIEWS.iter().all(|(view, _)| found(view)["verdict"] == "equal" && found(view)["offsets"]["orders"] == 2_001)
+    });
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.contains("alluvium_view_differs{view=\"totals\"} 0"), "{metrics}");
+    assert!(metrics.contains("alluvium_view_verified_seconds{view=\"totals\"}"), "{metrics}");
+    plant(&orders.view("by_customer"));
+    wait_until("it is found", || found("by_customer")["differs"] == true);
+    let metrics = served.get("/metrics").1;
+    assert!(metrics.contains("alluvium_view_differs{view=\"by_customer\"} 1"), "{metrics}");
+    let status = orders.succeed(&["status"]);
+    assert!(status.contains("by_customer: verified: differs"), "{status}");
+    assert!(orders.log().contains("the view differs from its SQL"), "{}", orders.log());
+    assert_eq!(served.running.end(), Some(0), "{}", orders.log());
 }
 
 #[test]
@@ -226,6 +272,13 @@ fn views_of_every_class_are_equal() {
     for (name, ..) in views {
         assert!(!said.contains(&format!("{name}: equal: 0 rows")), "{said}");
     }
+    let sampled = files.ask(&["verify", "--sample", "30%"]);
+    assert_eq!(sampled.status.code(), Some(0), "{}", text(&sampled));
+    // DuckDB knows no SESSION, no TUMBLE and no watermark.
+    let judged = files.ask(&["verify", "--with", "duckdb", duckdb::program().to_str().unwrap()]);
+    let said = text(&judged);
+    assert!(judged.status.code() == Some(4) && said.contains("DuckDB cannot run its SQL") && !said.contains("differs"), "{said}");
+    assert!(said.matches(": equal: ").count() >= views.len() - 4, "{said}");
 }
 
 #[test]
