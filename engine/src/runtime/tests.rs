@@ -1,7 +1,7 @@
 //! Tests of the runtime over a scripted source: whatever fails, each view equals its SQL over the events below its committed offset.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
