@@ -12,6 +12,7 @@ mod doctor;
 mod drop;
 mod explain;
 mod global;
+mod infer;
 mod init;
 mod masked;
 mod plan;
@@ -85,6 +86,8 @@ enum Command {
     Restart(restart::Restart),
     /// Remove a view whose SQL file is gone
     Drop(drop::Drop),
+    /// Write CREATE EXTERNAL TABLE for a stream or for files, from a sample of their events
+    Infer(infer::Infer),
     /// Create a project that runs as it is, without a server
     Init(init::Init),
     /// Print the completion script of a shell
@@ -137,6 +140,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Rebuild(command) => command.run(global, &progress),
         Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),
+        Command::Infer(command) => command.run(global),
         Command::Init(command) => command.run(),
         Command::Completions { shell } => {
             let mut text = Vec::new();

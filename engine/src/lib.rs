@@ -9,6 +9,8 @@
 //! | [`runtime`] | everything that runs: readers, pipelines, commits, rebuilds |
 //! | [`record`] | the record of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
+//! | [`infer`] | writes the declaration of a source from a sample of its events |
+//! | [`sample`] | reads some events of a source |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
 //! | [`doctor`] | every file against its checksum, records against files; mends what can be mended |
@@ -28,6 +30,7 @@ pub mod dead_letters;
 pub mod doctor;
 pub mod error;
 pub mod held;
+pub mod infer;
 pub mod layout;
 pub mod lock;
 pub mod logging;
@@ -37,6 +40,7 @@ pub mod project;
 pub mod query;
 pub mod record;
 pub mod runtime;
+pub mod sample;
 pub mod serve;
 pub mod settings;
 pub mod status;

@@ -124,6 +124,23 @@ impl Project {
         }
     }
 
+    /// Reads the declaration of one source, all of whose columns are to be decoded. The folder need not hold any file, and its settings
+    /// may name other sources.
+    ///
+    /// # Errors
+    /// What is wrong with the declaration, with its place.
+    pub fn source(dir: &Path, settings: &Settings, sql: &str) -> Result<SourceConfig, Error> {
+        let file = SqlFile { path: "the declaration".to_owned(), text: sql.to_owned() };
+        let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), Catalog::load(&[file])?);
+        if !wrong.is_empty() {
+            return Err(Error::Sql(alluvium_sql::Errors(wrong)));
+        }
+        let config = project.sources.into_values().next();
+        let config = config.ok_or_else(|| Error::bug("a declaration declares no source"))?;
+        let columns = (0..config.declared.fields().len()).collect();
+        Ok(SourceConfig { columns, ..config })
+    }
+
     /// The same folder with SQL that was kept of it. Credentials, which are not kept, are those of the present sources.
     #[must_use]
     pub fn with_kept(&self, mut catalog: Catalog) -> Project {

@@ -57,6 +57,13 @@ pub trait Source: fmt::Debug + Send + Sync {
         })
     }
 
+    /// Returns the position at another offset of the source that a reader was opened on, or `None` if the source can only read on from
+    /// where a reader stopped. The source must still hold the events from `offset` on.
+    fn position_at(&self, opened: &Position, offset: u64) -> Option<Position> {
+        let _ = (opened, offset);
+        None
+    }
+
     /// Returns the state of the connection without asking the source. A source without a connection is always connected.
     fn contact(&self) -> Contact {
         Contact { connected: true, answered: Some(Instant::now()), reason: None }
@@ -90,6 +97,13 @@ pub trait Reader: fmt::Debug + Send {
 
     /// Returns the position after the last batch returned.
     fn position(&self) -> &Position;
+
+    /// Ends the reading and waits until the source holds nothing for this reader any more. Dropping the reader ends it in the background,
+    /// which a program that exits may cut off.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        drop(self);
+        Box::pin(std::future::ready(()))
+    }
 
     /// Returns how often this reader had to restart its connection or consumer since it was opened.
     fn restarts(&self) -> u64 {

@@ -45,6 +45,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use self::connection::Connection;
@@ -155,8 +156,8 @@ impl NatsSource {
             }
         })?;
         let stop = CancellationToken::new();
-        tokio::spawn(follower.run(stop.clone()));
-        Ok(NatsReader { decoding: Decoding::new(record, items), restarts, _stop: stop.drop_guard() })
+        let task = tokio::spawn(follower.run(stop.clone()));
+        Ok(NatsReader { decoding: Decoding::new(record, items), restarts, stop: stop.drop_guard(), task })
     }
 
     fn not_there(&self) -> Error {
@@ -194,6 +195,11 @@ impl Source for NatsSource {
         })
     }
 
+    fn position_at(&self, opened: &Position, offset: u64) -> Option<Position> {
+        let opened = StreamPosition::of(&self.connection.options().stream, opened).ok()?;
+        StreamPosition { offset, last: None, seen: None, ..opened }.to_record().ok()
+    }
+
     fn contact(&self) -> Contact {
         self.contact()
     }
@@ -207,7 +213,8 @@ impl Source for NatsSource {
 pub struct NatsReader {
     decoding: Decoding,
     restarts: Arc<AtomicU64>,
-    _stop: DropGuard,
+    stop: DropGuard,
+    task: JoinHandle<()>,
 }
 
 impl fmt::Debug for NatsReader {
@@ -223,6 +230,15 @@ impl Reader for NatsReader {
 
     fn position(&self) -> &Position {
         self.decoding.position()
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        let NatsReader { decoding, stop, task, .. } = *self;
+        drop((decoding, stop));
+        Box::pin(async move {
+            // It ends once the consumer is deleted. If it panicked, the server removes the consumer.
+            let _ = task.await;
+        })
     }
 
     fn restarts(&self) -> u64 {

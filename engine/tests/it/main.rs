@@ -15,6 +15,7 @@ mod edits;
 mod file_kinds;
 mod files;
 mod guarantees;
+mod infer;
 mod many;
 mod memory;
 mod mistakes;

@@ -1,0 +1,85 @@
+//! Writes the declaration of a source from a sample of its events: `CREATE EXTERNAL TABLE` with a type and a comment for each column.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`place`] | what is sampled: a stream, or files and what they hold |
+//! | `payloads` | the sampled events |
+//! | `seen` | what was seen of a member: kinds, nesting, distinct values |
+//! | `numbers`, `texts` | what numbers have in common; the forms of text |
+//! | `times` | which numbers are times, and in which unit |
+//! | `proposal` | the type of a member |
+//! | `types`, `names` | types and names as SQL writes them |
+//! | `event_types` | the types of events, by subject or by a member |
+//! | `secrets` | which examples may not be shown |
+//! | `declaration` | the text |
+//! | `proof` | decodes the sample by the declaration, and widens columns until every event decodes |
+//!
+//! The proof is what makes the text right. A proposal only has to be a good guess.
+
+mod declaration;
+mod event_types;
+mod names;
+mod numbers;
+mod payloads;
+pub mod place;
+mod proof;
+mod proposal;
+mod secrets;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod times;
+mod types;
+
+use std::path::Path;
+
+pub use self::declaration::Found;
+use self::declaration::{Column, Declaration};
+use self::place::Place;
+use crate::error::Error;
+use crate::settings::Settings;
+
+/// A declaration and what it was inferred from.
+#[derive(Debug)]
+pub struct Inferred {
+    /// The statement, with comments. It ends with a line end.
+    pub sql: String,
+    /// The source's name.
+    pub name: String,
+    /// Its columns that are read from the payload, in the order of the text.
+    pub columns: Vec<Found>,
+    /// A member that tells the type of an event.
+    pub event_type: Option<String>,
+    /// The number of events sampled.
+    pub events: u64,
+    /// The number of these that do not decode, whatever is declared.
+    pub undecodable: u64,
+}
+
+/// Samples `sample` events of a place and declares it as a source.
+///
+/// `name` is the source's name; without it, the place gives one. `dir` is the project's folder, in which the declaration is to stand.
+///
+/// # Errors
+/// Those of the source; [`crate::error::Kind::Config`] if it has no events.
+pub async fn infer(place: &Place, name: Option<&str>, sample: u64, dir: &Path, settings: &Settings) -> Result<Inferred, Error> {
+    let name = name.map_or_else(|| place.name(), str::to_owned);
+    let (place, payloads) = place.read(&name, sample, dir, settings).await?;
+    if payloads.events.is_empty() {
+        return Err(Error::config(
+            format!("{} has no events to infer from", place.shown()),
+            "write some events first, or name another place or subject",
+        ));
+    }
+    let declaration = Declaration::propose(&name, &place, &payloads);
+    let declaration = proof::prove(declaration, &payloads, dir, settings)?;
+    Ok(Inferred {
+        sql: declaration.sql().0,
+        name,
+        columns: declaration.columns.iter().map(Column::found).collect(),
+        event_type: declaration.event_types.member.as_ref().map(|member| member.name.clone()),
+        events: payloads.events.len() as u64,
+        undecodable: declaration.undecodable.len() as u64,
+    })
+}

@@ -1,0 +1,120 @@
+//! `infer` on a real server and on files: what it writes passes `check` word for word, and every sampled event decodes by it.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::orders::Orders;
+
+fn alluvium(dir: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+    command.env_clear().current_dir(dir).args(arguments).output().unwrap()
+}
+
+fn succeed(dir: &Path, arguments: &[&str]) -> String {
+    let output = alluvium(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Infers a file, checks what was written, and runs a view of all its columns: no event is set aside.
+fn assert_decodes(dir: &Path, file: &str, what: &str) -> String {
+    succeed(dir, &["infer", file, "--name", "events", "--out", "sources.sql"]);
+    let sql = std::fs::read_to_string(dir.join("sources.sql")).unwrap();
+    assert!(succeed(dir, &["check"]).contains("1 source: no errors"), "{what}: {sql}");
+    std::fs::write(dir.join("all.sql"), "CREATE MATERIALIZED VIEW all_of_them AS SELECT * FROM events;").unwrap();
+    let output = alluvium(dir, &["run", "--until-caught-up", "--http", "off"]);
+    assert!(output.status.success(), "{what}: {}\n{sql}", String::from_utf8_lossy(&output.stderr));
+    sql
+}
+
+/// Events from public bug reports of other engines, one kind a section.
+const INPUTS: &str = include_str!("infer/inputs.txt");
+
+#[test]
+fn odd_events_are_declared_so_that_all_decode() {
+    for section in INPUTS.split("## ").filter(|section| !section.is_empty()) {
+        let (what, events) = section.split_once('\n').unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("e.json"), events).unwrap();
+        assert_decodes(folder.path(), "e.json", what);
+    }
+}
+
+#[test]
+fn an_example_is_declared_as_its_file_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    succeed(dir, &["init", "mine"]);
+    std::fs::rename(dir.join("mine/events.jsonl"), dir.join("events.jsonl")).unwrap();
+    let sql = assert_decodes(dir, "events.jsonl", "init");
+    assert!(sql.contains("order_id") && sql.contains("DECIMAL(12, 2)") && sql.contains("LOCATION 'events.jsonl'"), "{sql}");
+}
+
+#[test]
+fn a_stream_is_declared_and_nothing_is_left_on_the_server() {
+    let mut orders = Orders::new(&[]);
+    orders.publish_on("orders.placed.eu", 300);
+    orders.publish_on("orders.paid", 200);
+    orders.publish_on("orders.placed.us", 100);
+    std::fs::remove_file(orders.dir().join("sources.sql")).unwrap();
+    let place = format!("{}/ORDERS", orders.server.url());
+    let sql = orders.succeed(&["infer", &place, "--sample", "400"]);
+    assert!(sql.starts_with(&format!("-- Inferred from 400 of 600 events of {place}, sequences 1 to 600")), "{sql}");
+    for line in [
+        "CREATE EXTERNAL TABLE orders (",
+        "orders.placed.eu      200   subject 'orders.placed.eu'",
+        "orders.paid",
+        "STORED AS NATS",
+    ] {
+        assert!(sql.contains(line), "{line}: {sql}");
+    }
+    for column in [
+        "order_id   BIGINT NOT NULL",
+        "total      DECIMAL(12, 2) NOT NULL",
+        "placed_at  TIMESTAMP NOT NULL",
+        "_subject   VARCHAR",
+    ] {
+        assert!(sql.contains(column), "{column}: {sql}");
+    }
+    let filtered = orders.succeed(&["infer", &place, "--subject", "orders.placed.>", "--sample", "10", "--name", "placed"]);
+    assert!(filtered.contains("from 10 of 400 events") && filtered.contains("OPTIONS (subject 'orders.placed.>')"), "{filtered}");
+    assert!(filtered.contains("sequences 1 to 600") && !filtered.contains("orders.paid"), "{filtered}");
+
+    std::fs::write(orders.dir().join("sources.sql"), &sql).unwrap();
+    orders.succeed(&["check"]);
+    orders.declare("counts", "SELECT _subject, count(*) AS n, sum(total) AS total FROM orders GROUP BY _subject");
+    orders.catch_up();
+    let output = orders.ask(&["infer", &place.replace("nats://", "nats://me:hunter2@")]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("LOCATION holds a user or a password") && !log.contains("hunter2"), "{log}");
+    assert_eq!(consumers(&orders), 0);
+}
+
+fn consumers(orders: &Orders) -> usize {
+    orders.with_jetstream(async |context| context.get_stream("ORDERS").await.unwrap().info().await.unwrap().state.consumer_count)
+}
+
+#[test]
+fn mistakes_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    std::fs::write(dir.join("empty.json"), "").unwrap();
+    std::fs::write(dir.join("a.json"), "{\"a\":1}\n").unwrap();
+    for (arguments, said) in [
+        (&["infer", "empty.json"][..], "empty.json has no events to infer from"),
+        (&["infer", "none.json"], "there is no file or folder"),
+        (&["infer", "http://host/a.json"], "neither a stream nor a file"),
+        (&["infer", "a.json", "--option", "delimitr=;"], "option 'delimitr' is not known"),
+        (&["infer", "a.json", "--out", "empty.json"], "empty.json exists already"),
+    ] {
+        let output = alluvium(dir, arguments);
+        let log = String::from_utf8_lossy(&output.stderr)
+            .split_whitespace()
+            .filter(|word| *word != "\u{2502}")
+            .collect::<Vec<_>>()
+            .join(" ");
+        assert_eq!(output.status.code(), Some(1), "{log}");
+        assert!(log.contains(said), "{said}: {log}");
+    }
+    assert_eq!(std::fs::read_to_string(dir.join("empty.json")).unwrap(), "");
+}
