@@ -21,6 +21,7 @@ mod rebuild;
 mod report;
 mod restart;
 mod run;
+mod sample;
 mod signals;
 mod status;
 mod table;
@@ -86,6 +87,8 @@ enum Command {
     Restart(restart::Restart),
     /// Remove a view whose SQL file is gone
     Drop(drop::Drop),
+    /// Show events of a source as they are decoded, and why others are not
+    Sample(sample::Sample),
     /// Write CREATE EXTERNAL TABLE for a stream or for files, from a sample of their events
     Infer(infer::Infer),
     /// Create a project that runs as it is, without a server
@@ -140,6 +143,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Rebuild(command) => command.run(global, &progress),
         Command::Restart(command) => command.run(global),
         Command::Drop(command) => command.run(global),
+        Command::Sample(command) => command.run(global),
         Command::Infer(command) => command.run(global),
         Command::Init(command) => command.run(),
         Command::Completions { shell } => {

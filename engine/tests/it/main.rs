@@ -26,6 +26,7 @@ mod readers;
 mod rebuild;
 mod recovery;
 mod retry;
+mod sample;
 mod schemas;
 mod secrets;
 mod served;
