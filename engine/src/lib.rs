@@ -10,6 +10,7 @@
 //! | [`record`] | the record of a commit |
 //! | [`query`] | SQL over the committed views, on one consistent snapshot |
 //! | [`infer`] | writes the declaration of a source from a sample of its events |
+//! | [`rehearsal`] | runs views over a sample of their events, in memory |
 //! | [`sample`] | reads some events of a source |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
@@ -39,6 +40,7 @@ pub mod progress;
 pub mod project;
 pub mod query;
 pub mod record;
+pub mod rehearsal;
 pub mod runtime;
 pub mod sample;
 pub mod serve;

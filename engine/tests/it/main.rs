@@ -25,6 +25,7 @@ mod outage;
 mod readers;
 mod rebuild;
 mod recovery;
+mod rehearsal;
 mod retry;
 mod sample;
 mod schemas;
