@@ -95,6 +95,16 @@ impl Project {
         Project::new(self.dir.clone(), self.settings.clone(), catalog_of(&sql_files(&self.dir)?, &self.dir)?)
     }
 
+    /// The same folder and settings with the SQL files as they are now, and further statements, which messages call `path`.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn with_statements(&self, path: &str, text: String) -> Result<Project, Error> {
+        let mut files = sql_files(&self.dir)?;
+        files.push(SqlFile { path: path.to_owned(), text });
+        Project::new(self.dir.clone(), self.settings.clone(), Catalog::load(&files)?)
+    }
+
     /// Makes a project of a loaded catalog.
     ///
     /// # Errors

@@ -1,12 +1,17 @@
-//! SQL over the committed views, on one consistent snapshot, with or without a running engine.
+//! SQL over the committed views, on one consistent snapshot, with or without a running engine; and over the sources and plain views that SQL
+//! files declare, bounded.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | [`snapshot`] | chooses the commit of each view: views that are committed together are read at one epoch |
 //! | [`open_files`] | their Parquet files, opened before the query begins, so that files removed meanwhile can still be read |
+//! | [`declared`] | sources and plain views, which no commit holds |
+//! | `events` | the events of a source as a table |
 //!
-//! Nothing here locks or writes. It needs only the data folder: no SQL file is read.
+//! Nothing here locks or writes. A query that names committed views only needs the data folder: no SQL file is read.
 
+pub mod declared;
+mod events;
 pub mod open_files;
 pub mod snapshot;
 #[cfg(test)]
@@ -17,7 +22,7 @@ use std::sync::Arc;
 
 use alluvium_sql::{listed, nearest};
 use datafusion::catalog::TableProvider;
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, TableReference};
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
@@ -30,6 +35,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 
 use crate::error::Error;
 use crate::layout::Layout;
+use declared::{Declared, Plans};
 use open_files::OpenFiles;
 use snapshot::Snapshots;
 
@@ -39,13 +45,21 @@ pub const DEAD_LETTERS: &str = "dead_letters";
 /// A planned query. It keeps the files that it reads open.
 pub struct Answer {
     frame: DataFrame,
+    /// What a user should know of the rows: which events they do not count.
+    notes: Vec<String>,
 }
 
 impl Answer {
     /// Wraps a planned query.
     #[must_use]
     pub fn of(frame: DataFrame) -> Answer {
-        Answer { frame }
+        Answer { frame, notes: Vec::new() }
+    }
+
+    /// Returns what a user should know of the rows, one sentence each: which events were not read.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Runs the query and returns its rows as they are produced.
@@ -57,11 +71,11 @@ impl Answer {
     }
 }
 
-/// Plans a SELECT (or EXPLAIN, SHOW TABLES, DESCRIBE) over the views.
+/// Plans a SELECT (or EXPLAIN, SHOW TABLES, DESCRIBE) over the views, and with `declared` over what is declared and not committed.
 ///
 /// # Errors
-/// The statement is wrong or changes something, a view does not exist, or files cannot be read.
-pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
+/// The statement is wrong or changes something, a view does not exist, or files or sources cannot be read.
+pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) -> Result<Answer, Error> {
     let context = session()?;
     let wrong = |error: DataFusionError| in_the_text(error, sql);
     let statement = alluvium_sql::dialect::parse(sql).map_err(wrong)?;
@@ -72,6 +86,7 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     let named = alluvium_sql::relations_named(&statement).map_err(wrong)?;
     let there = snapshot::views(layout)?;
     let mut wanted = BTreeSet::new();
+    let mut others = BTreeSet::new();
     let mut letters = reads == Reads::Catalog && !there.contains(DEAD_LETTERS);
     for reference in &named {
         let name = reference.table();
@@ -82,9 +97,11 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
         } else if name == DEAD_LETTERS && reference.schema().is_none() {
             letters = true;
         } else if reference.schema().is_none() && !context.state().table_functions().contains_key(name) {
-            return Err(missing(name, &there, layout));
+            others.insert(name.to_owned());
         }
     }
+    let plans = planned(&others, &there, layout, declared)?;
+    wanted.extend(plans.iter().flat_map(Plans::views_read));
     if reads == Reads::Catalog {
         wanted.extend(there.iter().cloned());
     }
@@ -92,9 +109,16 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     if letters {
         context.register_table(DEAD_LETTERS, crate::dead_letters::table(layout).await?)?;
     }
+    let (unkept, notes) = match &plans {
+        Some(plans) => plans.tables(&context).await?,
+        None => Default::default(),
+    };
+    for (name, table) in &unkept {
+        context.register_table(TableReference::bare(name.as_str()), Arc::clone(table))?;
+    }
     let plan = if reads == Reads::Tables && named.iter().all(|reference| reference.schema().is_none()) {
         let mut tables = BTreeMap::new();
-        for view in wanted.into_iter().chain(letters.then(|| DEAD_LETTERS.to_owned())) {
+        for view in wanted.into_iter().chain(unkept.into_keys()).chain(letters.then(|| DEAD_LETTERS.to_owned())) {
             let provider = context.table_provider(view.as_str()).await?;
             tables.insert(view, provider_as_source(provider));
         }
@@ -108,7 +132,32 @@ pub async fn query(layout: &Layout, sql: &str) -> Result<Answer, Error> {
     }
     // The optimizer checks types and computes constants. Run it here, so that its errors get a place in the text, too.
     context.state().optimize(&plan).map_err(wrong)?;
-    Ok(Answer { frame: DataFrame::new(context.state(), plan) })
+    Ok(Answer { frame: DataFrame::new(context.state(), plan), notes })
+}
+
+/// Plans relations that are not committed. Returns nothing if there are none.
+fn planned(
+    names: &BTreeSet<String>,
+    committed: &BTreeSet<String>,
+    layout: &Layout,
+    declared: Option<&Declared<'_>>,
+) -> Result<Option<Plans>, Error> {
+    let Some(name) = names.first() else { return Ok(None) };
+    let Some(declared) = declared else { return Err(missing(name, committed, layout)) };
+    let (plans, unknown) = match Plans::new(declared, names) {
+        Ok(planned) => planned,
+        // What is wrong with the SQL files may be why the name is not known.
+        Err(error @ (Error::Sql(_) | Error::Settings(_))) => return Err(error),
+        Err(_) => return Err(missing(name, committed, layout)),
+    };
+    let Some(name) = unknown.iter().chain(plans.views_read().difference(committed)).next().cloned() else {
+        return Ok(Some(plans));
+    };
+    if plans.views().any(|view| view == name) {
+        return Err(Error::config(format!("view {name} has no commit yet"), "`alluvium run` makes its first"));
+    }
+    let known: BTreeSet<String> = committed.iter().map(String::as_str).chain(plans.sources()).map(str::to_owned).collect();
+    Err(missing(&name, &known, layout))
 }
 
 /// Gives an error its place in the query's text. An error of the disk or of the program has none.
@@ -135,7 +184,7 @@ async fn register(context: &SessionContext, layout: &Layout, views: &BTreeSet<St
     context.register_object_store(&open_files::url(), Arc::clone(&files) as Arc<dyn datafusion::object_store::ObjectStore>);
     for manifest in snapshots.manifests() {
         let table = table(context, &files, &manifest.view).await?;
-        context.register_table(datafusion::common::TableReference::bare(manifest.view.clone()), table)?;
+        context.register_table(TableReference::bare(manifest.view.clone()), table)?;
     }
     Ok(())
 }

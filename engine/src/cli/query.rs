@@ -12,14 +12,18 @@ use futures::TryStreamExt;
 
 use super::global::{Global, runtime};
 use crate::error::Error;
+use crate::query::declared::Declared;
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views query 'SELECT * FROM revenue_by_country ORDER BY revenue DESC LIMIT 10'
+  alluvium -C my-views query 'SELECT country, count(*) FROM orders GROUP BY country' --limit-events 100000
   alluvium -C my-views query 'SHOW TABLES'
   alluvium -C my-views query 'SELECT * FROM revenue_by_country' --format csv > revenue.csv
 
-It reads the last commit of each view; views that read each other are read at the same commit. It works with or without an engine.";
+It reads the last commit of each view; views that read each other are read at the same commit. It works with or without an engine. A query
+may also name a source, whose events it reads up to the end that the source has then, and a plain view (CREATE VIEW). A note says if
+--limit-events cut the events of a source.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
@@ -39,13 +43,21 @@ pub(super) struct Query {
     /// The format of rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// The most events to read of a source that the query names
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    limit_events: u64,
 }
 
 impl Query {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let layout = global.layout()?;
         runtime()?.block_on(async {
-            let answer = crate::query::query(&layout, &self.sql).await?;
+            let load = || global.project();
+            let declared = Declared { load: &load, limit_events: self.limit_events };
+            let answer = crate::query::query(&layout, &self.sql, Some(&declared)).await?;
+            for note in answer.notes() {
+                let _ = writeln!(io::stderr(), "note: {note}");
+            }
             write(answer, self.format, BufWriter::new(io::stdout().lock())).await
         })
     }

@@ -132,7 +132,7 @@ async fn answers_are_written_in_three_ways() {
     let layout = Layout::new(folder.path());
     let ask = async |sql: &str, format| {
         let mut out = Vec::new();
-        query::write(crate::query::query(&layout, sql).await.unwrap(), format, &mut out).await.unwrap();
+        query::write(crate::query::query(&layout, sql, None).await.unwrap(), format, &mut out).await.unwrap();
         String::from_utf8(out).unwrap()
     };
     let sql = "SELECT 1 AS n, 'a,\"b' AS t UNION ALL SELECT NULL, 'c' ORDER BY t";

@@ -57,7 +57,7 @@ fn rows(epoch: u64) -> RecordBatch {
 }
 
 async fn ask(layout: &Layout, sql: &str) -> Result<Vec<RecordBatch>, Error> {
-    Ok(query(layout, sql).await?.stream().await?.try_collect().await?)
+    Ok(query(layout, sql, None).await?.stream().await?.try_collect().await?)
 }
 
 async fn numbers(layout: &Layout, sql: &str) -> Vec<i64> {
@@ -147,7 +147,7 @@ async fn files_that_go_while_a_query_runs_are_read_to_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::new(folder.path());
     commit(&layout, "a", &["a"], 1, rows(1));
-    let answer = query(&layout, "SELECT count(*) AS n, max(e) AS e FROM a WHERE e > 0").await.unwrap();
+    let answer = query(&layout, "SELECT count(*) AS n, max(e) AS e FROM a WHERE e > 0", None).await.unwrap();
     fs::remove_dir_all(layout.view("a")).unwrap();
     let batches: Vec<RecordBatch> = answer.stream().await.unwrap().try_collect().await.unwrap();
     assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), 100);

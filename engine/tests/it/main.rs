@@ -22,6 +22,7 @@ mod mistakes;
 mod mutations;
 mod orders;
 mod outage;
+mod query;
 mod readers;
 mod rebuild;
 mod recovery;
