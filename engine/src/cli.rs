@@ -52,6 +52,7 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   alluvium init my-views                    create a project that runs as it is
+  alluvium init my-views --from nats://127.0.0.1:4222/ORDERS
   alluvium -C my-views run                  keep its views up to date until stopped
   alluvium -C my-views query 'SELECT * FROM revenue_by_country'
   alluvium -C my-views status
@@ -91,7 +92,7 @@ enum Command {
     Sample(sample::Sample),
     /// Write CREATE EXTERNAL TABLE for a stream or for files, from a sample of their events
     Infer(infer::Infer),
-    /// Create a project that runs as it is, without a server
+    /// Create a project that runs as it is, without a server, or over a stream or files that are there
     Init(init::Init),
     /// Print the completion script of a shell
     #[command(after_help = "Example:\n  alluvium completions bash > ~/.local/share/bash-completion/completions/alluvium")]
@@ -145,7 +146,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Drop(command) => command.run(global),
         Command::Sample(command) => command.run(global),
         Command::Infer(command) => command.run(global),
-        Command::Init(command) => command.run(),
+        Command::Init(command) => command.run(global),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "alluvium", &mut text);

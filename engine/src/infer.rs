@@ -12,12 +12,14 @@
 //! | `event_types` | the types of events, by subject or by a member |
 //! | `secrets` | which examples may not be shown |
 //! | `declaration` | the text |
+//! | [`first_views`] | two views to begin with |
 //! | `proof` | decodes the sample by the declaration, and widens columns until every event decodes |
 //!
 //! The proof is what makes the text right. A proposal only has to be a good guess.
 
 mod declaration;
 mod event_types;
+pub mod first_views;
 mod names;
 mod numbers;
 mod payloads;
@@ -49,6 +51,8 @@ pub struct Inferred {
     pub name: String,
     /// Its columns that are read from the payload, in the order of the text.
     pub columns: Vec<Found>,
+    /// Whether it is a stream, whose events have a time at which they were stored.
+    pub is_stream: bool,
     /// A member that tells the type of an event.
     pub event_type: Option<String>,
     /// The number of events sampled.
@@ -78,6 +82,7 @@ pub async fn infer(place: &Place, name: Option<&str>, sample: u64, dir: &Path, s
         sql: declaration.sql().0,
         name,
         columns: declaration.columns.iter().map(Column::found).collect(),
+        is_stream: place.is_stream(),
         event_type: declaration.event_types.member.as_ref().map(|member| member.name.clone()),
         events: payloads.events.len() as u64,
         undecodable: declaration.undecodable.len() as u64,

@@ -1,19 +1,27 @@
-//! `alluvium init`: creates a project that runs as it is, without a server.
+//! `alluvium init`: creates a project that runs as it is, without a server; with `--from`, over a stream or files that are there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::global::print;
+use super::global::{Global, print};
+use super::infer::{Sampled, write_new};
 use crate::error::Error;
+use crate::infer::first_views::first_views;
 use crate::settings::keys::KEYS;
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium init my-views
   alluvium -C my-views run --until-caught-up
-  alluvium -C my-views query 'SELECT * FROM revenue_by_country ORDER BY revenue DESC'";
+  alluvium -C my-views query 'SELECT * FROM revenue_by_country ORDER BY revenue DESC'
+
+  alluvium init my-views --from nats://127.0.0.1:4222/ORDERS
+  alluvium init my-views --from 'logs/*.ndjson.gz' --name requests
+
+With --from, it writes sources.sql as `alluvium infer` does, and two views: how many events there are by minute and type, and the latest event
+of each key.";
 
 /// The files with their texts. The settings file is made from the table of settings.
 pub(super) const FILES: &[(&str, &str)] = &[
@@ -31,10 +39,18 @@ pub(super) const FILES: &[(&str, &str)] = &[
 pub(super) struct Init {
     /// The folder to create; it may exist if it is empty
     folder: PathBuf,
+    /// Declare this stream (nats://host:port/STREAM), file, folder or pattern as the source
+    #[arg(long, value_name = "STREAM|FILE")]
+    from: Option<String>,
+    #[command(flatten)]
+    sampled: Sampled,
 }
 
 impl Init {
-    pub(super) fn run(&self) -> Result<(), Error> {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        if let Some(from) = &self.from {
+            return self.over(from, global);
+        }
         write(&self.folder)?;
         let folder = self.folder.display();
         print(&format!(
@@ -43,22 +59,49 @@ impl Init {
     }
 }
 
+impl Init {
+    /// Creates a project over what is there.
+    fn over(&self, from: &str, global: &Global) -> Result<(), Error> {
+        empty(&self.folder)?;
+        let inferred = self.sampled.infer(from, &self.folder, global)?;
+        create(&self.folder)?;
+        let views = first_views(&inferred);
+        write_new(&self.folder.join("sources.sql"), &inferred.sql)?;
+        for view in &views {
+            write_new(&self.folder.join(format!("{}.sql", view.name)), &view.sql)?;
+        }
+        write_new(&self.folder.join(crate::settings::FILE), &settings())?;
+        write_new(&self.folder.join(".gitignore"), "/data/\n")?;
+        let folder = self.folder.display();
+        let names = views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(" and ");
+        let first = views.first().map_or("", |view| view.name.as_str());
+        print(&format!(
+            "created {folder} with the source {} and the views {names}\n\nnow try\n  alluvium -C {folder} check --sample\n  alluvium -C {folder} run --until-caught-up\n  alluvium -C {folder} query 'SELECT * FROM \"{first}\"'\n",
+            inferred.name
+        ))
+    }
+}
+
+/// Checks that a folder is empty or does not exist.
+fn empty(folder: &Path) -> Result<(), Error> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) if entries.next().is_some() => Err(Error::config(
+            format!("{} is not empty", folder.display()),
+            "name a folder that is empty or does not exist: nothing is overwritten",
+        )),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("reading", folder, error)),
+        _ => Ok(()),
+    }
+}
+
+fn create(folder: &Path) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(|error| Error::io("creating", folder, error))
+}
+
 /// Writes all files.
 pub(super) fn write(folder: &Path) -> Result<(), Error> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) => {
-            if entries.next().is_some() {
-                return Err(Error::config(
-                    format!("{} is not empty", folder.display()),
-                    "name a folder that is empty or does not exist: nothing is overwritten",
-                ));
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(folder).map_err(|error| Error::io("creating", folder, error))?;
-        }
-        Err(error) => return Err(Error::io("reading", folder, error)),
-    }
+    empty(folder)?;
+    create(folder)?;
     let settings = settings();
     for (name, text) in FILES.iter().copied().chain([(crate::settings::FILE, settings.as_str())]) {
         let path = folder.join(name);

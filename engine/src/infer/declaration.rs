@@ -29,6 +29,10 @@ pub struct Found {
     pub is_time: bool,
     /// Whether it holds one plain value: a number, text or a boolean.
     pub is_scalar: bool,
+    /// Whether it is text.
+    pub is_text: bool,
+    /// Whether equal values mean the same thing: it is a whole number or text.
+    pub can_be_key: bool,
     /// Whether it is NOT NULL.
     pub not_null: bool,
     /// How many of the sampled events have a value.
@@ -63,6 +67,8 @@ impl Column {
             name: self.name.clone(),
             is_time: self.of_type.is_time(),
             is_scalar: self.of_type.is_scalar(),
+            is_text: self.of_type == Type::Varchar,
+            can_be_key: matches!(self.of_type, Type::Varchar | Type::BigInt | Type::UnsignedBigInt),
             not_null: self.not_null,
             present: self.present,
             distinct: self.distinct,

@@ -118,3 +118,43 @@ fn mistakes_are_told() {
     }
     assert_eq!(std::fs::read_to_string(dir.join("empty.json")).unwrap(), "");
 }
+
+#[test]
+fn a_project_over_a_stream_runs_at_once() {
+    let mut orders = Orders::new(&[]);
+    orders.publish_on("orders.placed", 300);
+    let place = format!("{}/ORDERS", orders.server.url());
+    let folder = tempfile::tempdir().unwrap();
+    let said = succeed(folder.path(), &["init", "mine", "--from", &place]);
+    assert!(said.contains("the source orders and the views orders_by_minute and latest_orders"), "{said}");
+    let dir = folder.path().join("mine");
+    let latest = std::fs::read_to_string(dir.join("latest_orders.sql")).unwrap();
+    assert!(latest.contains("PARTITION BY order_id"), "{latest}");
+    let counts = std::fs::read_to_string(dir.join("orders_by_minute.sql")).unwrap();
+    assert!(
+        counts.contains("SELECT window_start, country, count(*) AS events") && counts.contains("TUMBLE(orders, placed_at,"),
+        "{counts}"
+    );
+    succeed(&dir, &["check", "--sample"]);
+    succeed(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    let rows = |sql: &str| succeed(&dir, &["query", "--format", "csv", sql]);
+    assert_eq!(rows("SELECT sum(events) AS n FROM orders_by_minute"), "n\n300\n");
+    assert_eq!(rows("SELECT count(*) AS n FROM latest_orders"), "n\n300\n");
+    assert_eq!(alluvium(folder.path(), &["init", "mine", "--from", &place]).status.code(), Some(1), "nothing is overwritten");
+}
+
+#[test]
+fn a_project_over_files_runs_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let lines: String =
+        (0..200).map(|n| format!("{{\"user id\":\"u{}\",\"kind\":\"{}\",\"n\":{n}}}\n", n % 20, ["in", "out"][n % 2])).collect();
+    std::fs::write(dir.join("Visits.ndjson"), lines).unwrap();
+    let said = succeed(dir, &["init", "mine", "--from", "Visits.ndjson"]);
+    assert!(said.contains("the source visits and the views visits_by_type and latest_visits"), "{said}");
+    let dir = dir.join("mine");
+    succeed(&dir, &["run", "--until-caught-up", "--http", "off"]);
+    let rows = |sql: &str| succeed(&dir, &["query", "--format", "csv", sql]);
+    assert_eq!(rows("SELECT * FROM visits_by_type ORDER BY kind"), "kind,events\nin,100\nout,100\n");
+    assert_eq!(rows("SELECT count(*) AS n, min(n) AS least FROM latest_visits"), "n,least\n20,180\n");
+}
