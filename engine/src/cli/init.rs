@@ -84,14 +84,18 @@ impl Init {
 
 /// Checks that a folder is empty or does not exist.
 fn empty(folder: &Path) -> Result<(), Error> {
-    match fs::read_dir(folder) {
-        Ok(mut entries) if entries.next().is_some() => Err(Error::config(
-            format!("{} is not empty", folder.display()),
-            "name a folder that is empty or does not exist: nothing is overwritten",
-        )),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("reading", folder, error)),
-        _ => Ok(()),
+    let has_files = match fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io("reading", folder, error)),
+    };
+    if !has_files {
+        return Ok(());
     }
+    Err(Error::config(
+        format!("{} is not empty", folder.display()),
+        "name a folder that is empty or does not exist: nothing is overwritten",
+    ))
 }
 
 fn create(folder: &Path) -> Result<(), Error> {

@@ -136,7 +136,7 @@ impl Folder {
 }
 
 async fn rows(layout: &Layout, sql: &str) -> Vec<String> {
-    let batches: Vec<_> = query(layout, sql).await.unwrap().stream().await.unwrap().try_collect().await.unwrap();
+    let batches: Vec<_> = query(layout, sql, None).await.unwrap().stream().await.unwrap().try_collect().await.unwrap();
     let mut rows = Vec::new();
     for batch in batches {
         let options = FormatOptions::default();

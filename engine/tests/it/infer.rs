@@ -158,3 +158,26 @@ fn a_project_over_files_runs_at_once() {
     assert_eq!(rows("SELECT * FROM visits_by_type ORDER BY kind"), "kind,events\nin,100\nout,100\n");
     assert_eq!(rows("SELECT count(*) AS n, min(n) AS least FROM latest_visits"), "n,least\n20,180\n");
 }
+
+#[test]
+fn files_of_other_kinds_are_declared_as_what_they_are() {
+    let rows = "SELECT i AS id, 'w' || i % 5 AS word, (i * 7 % 1000 / 100)::DECIMAL(10, 2) AS amount, i / 3 AS x, DATE '2024-01-01' + (i % 40)::INT AS day, TIMESTAMP '2024-01-01 10:00:00' + INTERVAL (i * 1001) MILLISECOND AS seen, i % 2 = 0 AS even FROM range(3000) r(i)";
+    for (file, options, stored_as) in [
+        ("e.parquet", "FORMAT parquet", "STORED AS PARQUET"),
+        ("e.csv.gz", "FORMAT csv, HEADER, DELIMITER ';', COMPRESSION gzip", "STORED AS CSV"),
+        ("e.json.gz", "FORMAT json, COMPRESSION gzip", "STORED AS JSON"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        crate::duckdb::rows(&format!("COPY ({rows}) TO '{}' ({options})", folder.path().join(file).display())).unwrap();
+        let sql = assert_decodes(folder.path(), file, file);
+        for said in [
+            stored_as,
+            "id         BIGINT NOT NULL",
+            "day        DATE NOT NULL",
+            "seen       TIMESTAMP NOT NULL",
+            "even       BOOLEAN NOT NULL",
+        ] {
+            assert!(sql.contains(said), "{file}: {said}: {sql}");
+        }
+    }
+}
