@@ -21,8 +21,8 @@ Examples:
   alluvium infer events.json --option null_text=N/A
 
 It reads half of the sample from the start and half from the end, and decodes each sampled event by what it writes. Comments say what was
-seen of each column. JSON (lines, an array, or objects over several lines), CSV with a header, Parquet and Arrow are known by what the files
-hold. It writes nothing but the file of --out, and leaves nothing on the server.";
+seen of each column. JSON (lines, an array, or objects over several lines), CSV with a header, Parquet, Arrow and Avro are known by what the
+files hold. It writes nothing but the file of --out, and leaves nothing on the server.";
 
 /// How many events are sampled if nothing is said.
 const SAMPLE: u64 = 4000;

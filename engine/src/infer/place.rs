@@ -49,6 +49,12 @@ impl Place {
                 "write nats://host:4222/STREAM, a file, a folder, or a pattern such as 'events/*.ndjson'",
             ));
         }
+        if let Some(format) = options.get("format").filter(|format| !format.eq_ignore_ascii_case("json")) {
+            return Err(Error::config(
+                format!("columns cannot be inferred of format '{format}'"),
+                "leave the option out for JSON and for files; otherwise declare the columns by the schema that the writers have",
+            ));
+        }
         if is_stream {
             return Ok(Place { location: text.to_owned(), is_stream, options, stored_as: "NATS" });
         }
@@ -127,11 +133,12 @@ impl Place {
         let told = match () {
             () if ends(&[".csv", ".tsv"]) => "CSV",
             () if ends(&[".parquet"]) => "PARQUET",
+            () if ends(&[".avro"]) => "AVRO",
             () if ends(&[".arrow", ".arrows", ".feather", ".ipc"]) => "ARROW",
             () => "JSON",
         };
         // CSV comes late: nearly any text is CSV. FILE is for files of several kinds.
-        let others = ["JSON", "PARQUET", "ARROW", "FILE", "CSV"].into_iter().filter(|kind| *kind != told);
+        let others = ["JSON", "PARQUET", "ARROW", "AVRO", "FILE", "CSV"].into_iter().filter(|kind| *kind != told);
         std::iter::once(told).chain(others).collect()
     }
 
