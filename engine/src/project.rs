@@ -102,7 +102,7 @@ impl Project {
     pub fn with_statements(&self, path: &str, text: String) -> Result<Project, Error> {
         let mut files = sql_files(&self.dir)?;
         files.push(SqlFile { path: path.to_owned(), text });
-        Project::new(self.dir.clone(), self.settings.clone(), Catalog::load(&files)?)
+        Project::new(self.dir.clone(), self.settings.clone(), catalog_of(&files, &self.dir)?)
     }
 
     /// Makes a project of a loaded catalog.

