@@ -12,6 +12,8 @@ use crate::error::Error;
 
 /// The most events that are passed over to reach the end of a source that can only be read from its start, where both ends are wanted.
 const MOST_PASSED: u64 = 5_000_000;
+/// The most bytes of payloads at one end, where both ends are wanted: events can be large.
+const MOST_BYTES: u64 = 256 << 20;
 /// Smaller batches save nothing.
 const FEWEST_IN_A_BATCH: usize = 64;
 
@@ -87,25 +89,25 @@ async fn by_place(source: &Arc<dyn Source>, reader: &mut Box<dyn Reader>, wanted
     let held = source.events_from(first).await?;
     let mut batches = Vec::new();
     match wanted {
-        Wanted::First(count) => read_on(reader, end, count, &mut batches).await?,
+        Wanted::First(count) => read_on(reader, end, (count, u64::MAX), &mut batches).await?,
         Wanted::From { sequence, limit } => {
             open_at(source, reader, sequence.clamp(first, end)).await?;
-            read_on(reader, end, limit, &mut batches).await?;
+            read_on(reader, end, (limit, u64::MAX), &mut batches).await?;
         }
         Wanted::Last(count) => {
             let offset = offset_of_last(source, first, end, count).await?;
             open_at(source, reader, offset).await?;
-            read_on(reader, end, u64::MAX, &mut batches).await?;
+            read_on(reader, end, (u64::MAX, u64::MAX), &mut batches).await?;
             keep_last(&mut batches, count);
         }
-        Wanted::BothEnds(count) if held <= count => read_on(reader, end, count, &mut batches).await?,
+        Wanted::BothEnds(count) if held <= count => read_on(reader, end, (count, MOST_BYTES), &mut batches).await?,
         Wanted::BothEnds(count) => {
-            read_on(reader, end, count - count / 2, &mut batches).await?;
+            read_on(reader, end, (count - count / 2, MOST_BYTES), &mut batches).await?;
             let read = batches.last().map_or(first, |batch: &Batch| batch.end);
             let offset = offset_of_last(source, read, end, count / 2).await?;
             open_at(source, reader, offset).await?;
             let mut last = Vec::new();
-            read_on(reader, end, u64::MAX, &mut last).await?;
+            read_on(reader, end, (u64::MAX, MOST_BYTES), &mut last).await?;
             keep_last(&mut last, count / 2);
             batches.extend(last);
         }
@@ -136,11 +138,12 @@ async fn offset_of_last(source: &Arc<dyn Source>, first: u64, end: u64, count: u
     }
 }
 
-/// Reads on up to the offset `end`, and at most `count` events.
-async fn read_on(reader: &mut Box<dyn Reader>, end: u64, count: u64, batches: &mut Vec<Batch>) -> Result<(), Error> {
-    let mut left = count;
-    while left > 0 && reader.position().offset < end {
+/// Reads on up to the offset `end`, and at most so many events and about so many bytes.
+async fn read_on(reader: &mut Box<dyn Reader>, end: u64, most: (u64, u64), batches: &mut Vec<Batch>) -> Result<(), Error> {
+    let (mut left, mut bytes_left) = most;
+    while left > 0 && bytes_left > 0 && reader.position().offset < end {
         let Read::Batch(batch) = reader.next().await? else { return Ok(()) };
+        bytes_left = bytes_left.saturating_sub(batch.bytes);
         let batch = first_of(&batch.until(end), left);
         left -= events_of(&batch);
         batches.push(batch);
@@ -157,6 +160,8 @@ async fn from_the_start(reader: &mut Box<dyn Reader>, wanted: Wanted) -> Result<
         Wanted::BothEnds(count) => (count - count / 2, count / 2, 0, MOST_PASSED.saturating_add(count)),
     };
     let (mut batches, mut last, mut left, mut read, mut cut) = (Vec::new(), VecDeque::new(), head, 0, false);
+    let bounded = matches!(wanted, Wanted::BothEnds(_));
+    let mut bytes = 0_u64;
     loop {
         let batch = match reader.next().await? {
             Read::Batch(batch) => batch,
@@ -166,6 +171,10 @@ async fn from_the_start(reader: &mut Box<dyn Reader>, wanted: Wanted) -> Result<
         let batch = batch.since(from);
         let begins = first_of(&batch, left);
         left -= events_of(&begins);
+        bytes = bytes.saturating_add(if begins.end > begins.start { batch.bytes } else { 0 });
+        if bounded && bytes > MOST_BYTES {
+            left = 0;
+        }
         let rest = batch.since(begins.end);
         if begins.end > begins.start {
             batches.push(begins);
@@ -175,7 +184,12 @@ async fn from_the_start(reader: &mut Box<dyn Reader>, wanted: Wanted) -> Result<
         }
         if tail > 0 {
             last.push_back(rest);
-            while last.iter().skip(1).map(events_of).sum::<u64>() >= tail {
+            let is_too_much = |last: &VecDeque<Batch>| {
+                let (events, bytes) =
+                    last.iter().skip(1).fold((0, 0), |(events, bytes), batch| (events + events_of(batch), bytes + batch.bytes));
+                events >= tail || (bounded && bytes > MOST_BYTES)
+            };
+            while last.len() > 1 && is_too_much(&last) {
                 last.pop_front();
             }
         }

@@ -13,7 +13,7 @@ use crate::settings::Settings;
 /// Returns the declaration with columns that every sampled event fits. An event that is no object fits no declaration.
 ///
 /// # Errors
-/// Only [`crate::error::Kind::Bug`], and errors of settings.
+/// The source's name or an option is refused.
 pub(super) fn prove(
     mut declaration: Declaration,
     payloads: &Payloads,
@@ -63,7 +63,8 @@ fn refuse(declaration: &mut Declaration, places: &[std::ops::Range<usize>], erro
     columns.sort_unstable();
     columns.dedup();
     if columns.is_empty() {
-        return Err(Error::bug(format!("the declaration is refused: {errors}")));
+        // The name of the source, or an option, which the user gave.
+        return Err(Error::Sql(errors.clone()));
     }
     for index in columns.into_iter().rev() {
         let Some(column) = declaration.columns.get_mut(index) else { continue };

@@ -105,6 +105,7 @@ fn mistakes_are_told() {
         (&["infer", "none.json"], "there is no file or folder"),
         (&["infer", "http://host/a.json"], "neither a stream nor a file"),
         (&["infer", "a.json", "--option", "delimitr=;"], "option 'delimitr' is not known"),
+        (&["infer", "a.json", "--name", "my events"], "cannot be a folder's name"),
         (&["infer", "a.json", "--option", "format=avro"], "columns cannot be inferred of format 'avro'"),
         (&["infer", "a.json", "--out", "empty.json"], "empty.json exists already"),
     ] {
