@@ -78,6 +78,18 @@ pub async fn infer(place: &Place, name: Option<&str>, sample: u64, dir: &Path, s
     }
     let declaration = Declaration::propose(&name, &place, &payloads);
     let declaration = proof::prove(declaration, &payloads, dir, settings)?;
+    if let Some((sequence, error)) =
+        declaration.undecodable.first().filter(|_| declaration.undecodable.len() == payloads.events.len())
+    {
+        return Err(Error::config(
+            format!(
+                "none of the {} sampled events of {} decodes; event {sequence}: {error}",
+                payloads.events.len(),
+                place.shown()
+            ),
+            "events are JSON objects, or the rows of CSV files with a header, Parquet, Arrow or Avro files; declare the columns of others by hand",
+        ));
+    }
     Ok(Inferred {
         sql: declaration.sql().0,
         name,

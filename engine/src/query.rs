@@ -109,9 +109,9 @@ pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) 
     if letters {
         context.register_table(DEAD_LETTERS, crate::dead_letters::table(layout).await?)?;
     }
-    let (unkept, notes) = match &plans {
+    let unkept = match &plans {
         Some(plans) => plans.tables(&context).await?,
-        None => Default::default(),
+        None => BTreeMap::new(),
     };
     for (name, table) in &unkept {
         context.register_table(TableReference::bare(name.as_str()), Arc::clone(table))?;
@@ -131,7 +131,11 @@ pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) 
         return Err(only_reads());
     }
     // The optimizer checks types and computes constants. Run it here, so that its errors get a place in the text, too.
-    context.state().optimize(&plan).map_err(wrong)?;
+    let optimized = context.state().optimize(&plan).map_err(wrong)?;
+    let notes = match &plans {
+        Some(plans) => plans.fill(&optimized).await?,
+        None => Vec::new(),
+    };
     Ok(Answer { frame: DataFrame::new(context.state(), plan), notes })
 }
 
@@ -146,9 +150,8 @@ fn planned(
     let Some(declared) = declared else { return Err(missing(name, committed, layout)) };
     let (plans, unknown) = match Plans::new(declared, names) {
         Ok(planned) => planned,
-        // What is wrong with the SQL files may be why the name is not known.
-        Err(error @ (Error::Sql(_) | Error::Settings(_))) => return Err(error),
-        Err(_) => return Err(missing(name, committed, layout)),
+        Err(Error::Other { message, .. }) if message.starts_with("no .sql file") => return Err(missing(name, committed, layout)),
+        Err(error) => return Err(error),
     };
     let Some(name) = unknown.iter().chain(plans.views_read().difference(committed)).next().cloned() else {
         return Ok(Some(plans));

@@ -14,6 +14,8 @@ use crate::error::Error;
 const MOST_PASSED: u64 = 5_000_000;
 /// The most bytes of payloads at one end, where both ends are wanted: events can be large.
 const MOST_BYTES: u64 = 256 << 20;
+/// The most bytes of payloads from the first event on.
+const MOST_BYTES_OF_FIRST: u64 = 2 << 30;
 /// Smaller batches save nothing.
 const FEWEST_IN_A_BATCH: usize = 64;
 
@@ -61,10 +63,19 @@ impl Wanted {
 ///
 /// # Errors
 /// What is wrong with its declaration.
-pub fn open(mut config: SourceConfig, wanted: Wanted) -> Result<Arc<dyn Source>, Error> {
+pub fn open(config: SourceConfig, wanted: Wanted) -> Result<Arc<dyn Source>, Error> {
+    let columns = (0..config.declared.fields().len()).collect();
+    open_columns(config, columns, wanted)
+}
+
+/// Opens a source to read some of its columns: indexes into those that are declared, ascending.
+///
+/// # Errors
+/// What is wrong with its declaration.
+pub fn open_columns(mut config: SourceConfig, columns: Vec<usize>, wanted: Wanted) -> Result<Arc<dyn Source>, Error> {
     let limit = usize::try_from(wanted.limit()).unwrap_or(usize::MAX).max(FEWEST_IN_A_BATCH);
     config.limits.max_events = config.limits.max_events.min(limit);
-    config.columns = (0..config.declared.fields().len()).collect();
+    config.columns = columns;
     Ok(source::open(config)?)
 }
 
@@ -76,7 +87,7 @@ pub async fn read(source: &Arc<dyn Source>, wanted: Wanted) -> Result<Sample, Er
     let mut reader = source.read(Start::First).await?;
     let result = match source.promises().knows_end {
         true => by_place(source, &mut reader, wanted).await,
-        false => from_the_start(&mut reader, wanted).await,
+        false => from_the_start(&mut reader, wanted, source.promises().read_once).await,
     };
     reader.close().await;
     result
@@ -86,34 +97,45 @@ pub async fn read(source: &Arc<dyn Source>, wanted: Wanted) -> Result<Sample, Er
 async fn by_place(source: &Arc<dyn Source>, reader: &mut Box<dyn Reader>, wanted: Wanted) -> Result<Sample, Error> {
     let end = source.extent(0).await?.end;
     let first = reader.position().offset.min(end);
-    let held = source.events_from(first).await?;
+    let mut held = Some(source.events_from(first).await?);
     let mut batches = Vec::new();
+    let mut cut = false;
     match wanted {
-        Wanted::First(count) => read_on(reader, end, (count, u64::MAX), &mut batches).await?,
+        Wanted::First(count) => {
+            read_on(reader, end, (count, MOST_BYTES_OF_FIRST), &mut batches).await?;
+            cut = has_more(source, &batches, first, end).await?;
+        }
         Wanted::From { sequence, limit } => {
             open_at(source, reader, sequence.clamp(first, end)).await?;
-            read_on(reader, end, (limit, u64::MAX), &mut batches).await?;
+            read_on(reader, end, (limit, MOST_BYTES_OF_FIRST), &mut batches).await?;
         }
         Wanted::Last(count) => {
             let offset = offset_of_last(source, first, end, count).await?;
             open_at(source, reader, offset).await?;
-            read_on(reader, end, (u64::MAX, u64::MAX), &mut batches).await?;
-            keep_last(&mut batches, count);
+            batches = read_tail(reader, end, (count, u64::MAX)).await?;
         }
-        Wanted::BothEnds(count) if held <= count => read_on(reader, end, (count, MOST_BYTES), &mut batches).await?,
+        Wanted::BothEnds(count) if held.is_some_and(|held| held <= count) => {
+            read_on(reader, end, (count, MOST_BYTES), &mut batches).await?;
+            cut = has_more(source, &batches, first, end).await?;
+            held = held.filter(|_| !cut);
+        }
         Wanted::BothEnds(count) => {
+            cut = true;
             read_on(reader, end, (count - count / 2, MOST_BYTES), &mut batches).await?;
             let read = batches.last().map_or(first, |batch: &Batch| batch.end);
             let offset = offset_of_last(source, read, end, count / 2).await?;
             open_at(source, reader, offset).await?;
-            let mut last = Vec::new();
-            read_on(reader, end, (u64::MAX, MOST_BYTES), &mut last).await?;
-            keep_last(&mut last, count / 2);
-            batches.extend(last);
+            batches.extend(read_tail(reader, end, (count / 2, MOST_BYTES)).await?);
         }
     }
     let events = batches.iter().map(events_of).sum();
-    Ok(Sample { batches, events, held: Some(held), cut: events < held })
+    Ok(Sample { batches, events, held, cut })
+}
+
+/// Whether the source has events behind the batches and before `end`.
+async fn has_more(source: &Arc<dyn Source>, batches: &[Batch], first: u64, end: u64) -> Result<bool, Error> {
+    let read = batches.last().map_or(first, |batch| batch.end);
+    Ok(read < end && source.events_from(read).await? > 0)
 }
 
 /// Opens a reader at another offset in place of this one.
@@ -126,7 +148,7 @@ async fn open_at(source: &Arc<dyn Source>, reader: &mut Box<dyn Reader>, offset:
     Ok(())
 }
 
-/// Returns an offset, `first` or later, behind which there are at least `count` events, if the source has as many, and not many more.
+/// Returns an offset, `first` or later, behind which there are at least `count` events, if the source has as many.
 async fn offset_of_last(source: &Arc<dyn Source>, first: u64, end: u64, count: u64) -> Result<u64, Error> {
     let mut window = count.max(1);
     loop {
@@ -134,7 +156,7 @@ async fn offset_of_last(source: &Arc<dyn Source>, first: u64, end: u64, count: u
         if offset == first || source.events_from(offset).await? >= count {
             return Ok(offset);
         }
-        window = window.saturating_mul(4);
+        window = window.saturating_mul(2);
     }
 }
 
@@ -142,7 +164,12 @@ async fn offset_of_last(source: &Arc<dyn Source>, first: u64, end: u64, count: u
 async fn read_on(reader: &mut Box<dyn Reader>, end: u64, most: (u64, u64), batches: &mut Vec<Batch>) -> Result<(), Error> {
     let (mut left, mut bytes_left) = most;
     while left > 0 && bytes_left > 0 && reader.position().offset < end {
-        let Read::Batch(batch) = reader.next().await? else { return Ok(()) };
+        let batch = match reader.next().await? {
+            Read::Batch(batch) => batch,
+            // It had caught up before the end was asked for.
+            Read::CaughtUp { .. } => continue,
+            Read::End => return Ok(()),
+        };
         bytes_left = bytes_left.saturating_sub(batch.bytes);
         let batch = first_of(&batch.until(end), left);
         left -= events_of(&batch);
@@ -151,56 +178,99 @@ async fn read_on(reader: &mut Box<dyn Reader>, end: u64, most: (u64, u64), batch
     Ok(())
 }
 
-/// Reads a source that can only be read from its start, up to its end.
-async fn from_the_start(reader: &mut Box<dyn Reader>, wanted: Wanted) -> Result<Sample, Error> {
+/// Reads on up to the offset `end`, and keeps at most so many of the last events, and about so many bytes.
+async fn read_tail(reader: &mut Box<dyn Reader>, end: u64, most: (u64, u64)) -> Result<Vec<Batch>, Error> {
+    let mut tail = Tail::new(most);
+    while reader.position().offset < end {
+        match reader.next().await? {
+            Read::Batch(batch) => tail.push(batch.until(end)),
+            Read::CaughtUp { .. } => {}
+            Read::End => break,
+        }
+    }
+    Ok(tail.finish())
+}
+
+/// The last events of those that are pushed.
+struct Tail {
+    most: (u64, u64),
+    /// Each with the number of its events.
+    batches: VecDeque<(Batch, u64)>,
+    /// The events and the bytes of all but the first.
+    behind: (u64, u64),
+}
+
+impl Tail {
+    fn new(most: (u64, u64)) -> Tail {
+        Tail { most, batches: VecDeque::new(), behind: (0, 0) }
+    }
+
+    fn push(&mut self, batch: Batch) {
+        let events = events_of(&batch);
+        if !self.batches.is_empty() {
+            self.behind = (self.behind.0 + events, self.behind.1 + batch.bytes);
+        }
+        self.batches.push_back((batch, events));
+        while self.batches.len() > 1 && (self.behind.0 >= self.most.0 || self.behind.1 > self.most.1) {
+            self.batches.pop_front();
+            if let Some((next, events)) = self.batches.front() {
+                self.behind = (self.behind.0 - events, self.behind.1.saturating_sub(next.bytes));
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = self.batches.into_iter().map(|(batch, _)| batch).collect();
+        keep_last(&mut batches, self.most.0);
+        batches
+    }
+}
+
+/// Reads a source that can only be read from its start, up to its end. One that can be read only once has an end of its own; where it has
+/// caught up, it only pauses.
+async fn from_the_start(reader: &mut Box<dyn Reader>, wanted: Wanted, read_once: bool) -> Result<Sample, Error> {
     let (head, tail, from, most) = match wanted {
         Wanted::First(count) => (count, 0, 0, u64::MAX),
         Wanted::Last(count) => (0, count, 0, u64::MAX),
         Wanted::From { sequence, limit } => (limit, 0, sequence, u64::MAX),
         Wanted::BothEnds(count) => (count - count / 2, count / 2, 0, MOST_PASSED.saturating_add(count)),
     };
-    let (mut batches, mut last, mut left, mut read, mut cut) = (Vec::new(), VecDeque::new(), head, 0, false);
-    let bounded = matches!(wanted, Wanted::BothEnds(_));
-    let mut bytes = 0_u64;
+    let most_bytes = match wanted {
+        Wanted::BothEnds(_) => MOST_BYTES,
+        Wanted::Last(_) => u64::MAX,
+        Wanted::First(_) | Wanted::From { .. } => MOST_BYTES_OF_FIRST,
+    };
+    let (mut batches, mut left, mut read, mut bytes, mut cut) = (Vec::new(), head, 0, 0_u64, false);
+    let mut last = Tail::new((tail, most_bytes));
     loop {
         let batch = match reader.next().await? {
             Read::Batch(batch) => batch,
+            Read::CaughtUp { .. } if read_once => continue,
             Read::CaughtUp { .. } | Read::End => break,
         };
         read += events_of(&batch);
         let batch = batch.since(from);
         let begins = first_of(&batch, left);
         left -= events_of(&begins);
-        bytes = bytes.saturating_add(if begins.end > begins.start { batch.bytes } else { 0 });
-        if bounded && bytes > MOST_BYTES {
-            left = 0;
-        }
         let rest = batch.since(begins.end);
-        if begins.end > begins.start {
+        if events_of(&begins) > 0 {
+            bytes = bytes.saturating_add(batch.bytes);
             batches.push(begins);
         }
-        if events_of(&rest) > 0 && tail == 0 {
-            cut = true;
+        if bytes > most_bytes {
+            left = 0;
         }
         if tail > 0 {
-            last.push_back(rest);
-            let is_too_much = |last: &VecDeque<Batch>| {
-                let (events, bytes) =
-                    last.iter().skip(1).fold((0, 0), |(events, bytes), batch| (events + events_of(batch), bytes + batch.bytes));
-                events >= tail || (bounded && bytes > MOST_BYTES)
-            };
-            while last.len() > 1 && is_too_much(&last) {
-                last.pop_front();
-            }
+            last.push(rest);
+        } else if events_of(&rest) > 0 {
+            cut = true;
         }
         if (left == 0 && cut) || read > most {
             cut = true;
             break;
         }
     }
-    let mut last: Vec<Batch> = last.into();
-    keep_last(&mut last, tail);
-    batches.extend(last);
+    batches.extend(last.finish());
     let events: u64 = batches.iter().map(events_of).sum();
     Ok(Sample { batches, events, held: (!cut).then_some(read), cut: cut || events < read })
 }

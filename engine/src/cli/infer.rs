@@ -76,6 +76,11 @@ impl Infer {
 }
 
 impl Sampled {
+    /// Whether it says anything of what is sampled.
+    pub(super) fn is_given(&self) -> bool {
+        self.subject.is_some() || self.name.is_some() || !self.options.is_empty()
+    }
+
     /// Infers the declaration of a place for a project in `dir`.
     pub(super) fn infer(&self, place: &str, dir: &Path, global: &Global) -> Result<Inferred, Error> {
         let mut options: BTreeMap<String, String> = self.options.iter().cloned().collect();

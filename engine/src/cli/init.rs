@@ -51,6 +51,12 @@ impl Init {
         if let Some(from) = &self.from {
             return self.over(from, global);
         }
+        if self.sampled.is_given() {
+            return Err(Error::config(
+                "--name, --subject and --option are about what --from names, and there is no --from",
+                "name a stream or files with --from, or leave them out",
+            ));
+        }
         write(&self.folder)?;
         let folder = self.folder.display();
         print(&format!(

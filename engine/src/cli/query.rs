@@ -23,7 +23,7 @@ Examples:
 
 It reads the last commit of each view; views that read each other are read at the same commit. It works with or without an engine. A query
 may also name a source, whose events it reads up to the end that the source has then, and a plain view (CREATE VIEW). A note says if
---limit-events cut the events of a source.";
+--limit-events cut the events of a source. A row of it on which an expression fails ends the query, where a view would leave the row out.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {

@@ -143,7 +143,8 @@ fn objects(batch: &Batch) -> Result<Vec<serde_json::Value>, Error> {
     for (row, object) in rows.iter_mut().enumerate() {
         let Some(members) = object.as_object_mut() else { continue };
         members.insert("_sequence".to_owned(), batch.sequences.value(row).into());
-        for unfit in batch.unfit.iter().filter(|unfit| unfit.row == row) {
+        let from = batch.unfit.partition_point(|unfit| unfit.row < row);
+        for unfit in batch.unfit.iter().skip(from).take_while(|unfit| unfit.row == row) {
             members.insert(batch.rows.schema_ref().field(unfit.column).name().clone(), serde_json::Value::Null);
         }
     }

@@ -15,6 +15,8 @@ use super::types::Type;
 const OF_MESSAGE: [&str; 5] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload"];
 /// The most columns that are declared. Further members are named in a comment.
 const MOST_COLUMNS: usize = 250;
+/// With fewer events than these, that all have a value says nothing.
+const FEWEST_FOR_NOT_NULL: u64 = 20;
 /// The most sequences or names to list.
 const LISTED: usize = 8;
 
@@ -84,7 +86,7 @@ impl Column {
         self.epoch = None;
         if self.wider.is_empty() {
             self.not_null = false;
-            return !std::mem::replace(&mut self.bad_is_null, true);
+            return self.has_options && !std::mem::replace(&mut self.bad_is_null, true);
         }
         self.of_type = self.wider.remove(0);
         true
@@ -103,6 +105,8 @@ pub(super) struct Declaration {
     /// The sequences of events that do not decode, whatever is declared, with the error of each.
     pub(super) undecodable: Vec<(u64, String)>,
     sampled: String,
+    /// Whether there are too few events to declare NOT NULL.
+    few: bool,
     /// Whether `_subject` is declared.
     subjects: bool,
 }
@@ -135,6 +139,7 @@ impl Declaration {
             event_types: EventTypes::of(&payloads.events, &body, place.is_stream()),
             undecodable: Vec::new(),
             sampled: sampled(place, payloads),
+            few: body.objects < FEWEST_FOR_NOT_NULL,
             subjects: place.is_stream() || several,
         }
     }
@@ -166,12 +171,9 @@ impl Declaration {
             if let Some(unit) = column.epoch {
                 options.push((format!("epoch.{}", column.name.to_lowercase()), unit.to_owned()));
             }
-            if column.bad_is_null && column.has_options {
+            if column.bad_is_null {
                 options.push((format!("on_bad_member.{}", column.name.to_lowercase()), "null".to_owned()));
             }
-        }
-        if self.columns.iter().any(|column| column.bad_is_null && !column.has_options) {
-            options.push(("on_bad_member".to_owned(), "null".to_owned()));
         }
         let statement = self.place.declared(&self.name, &list, &options);
         let before = text.len() + statement.find('(').map_or(0, |bracket| bracket + 1);
@@ -208,6 +210,9 @@ impl Declaration {
                 let _ = writeln!(text, "--   {}", error.replace(|letter: char| letter.is_control(), " "));
             }
         }
+        if self.few {
+            text.push_str("-- These are few events: no column is NOT NULL, and types may be too narrow.\n");
+        }
         for (name, why) in self.left_out.iter().take(LISTED) {
             let _ = writeln!(text, "-- Not declared: {}: {why}", shortened(name));
         }
@@ -232,8 +237,7 @@ fn column(name: &str, seen: &Seen, body: &Seen, reading: Reading) -> Column {
     };
     let mut wider = match &of_type {
         Type::Timestamp => vec![Type::TimestampOf(6)],
-        Type::TimestampOf(_) => vec![Type::BigInt, Type::Double],
-        Type::BigInt | Type::UnsignedBigInt | Type::Decimal { .. } => vec![Type::Double],
+        Type::TimestampOf(_) => vec![Type::BigInt],
         Type::Struct(_) | Type::List(_) | Type::Map(_) => vec![of_type.in_text()],
         _ => Vec::new(),
     };
@@ -243,7 +247,7 @@ fn column(name: &str, seen: &Seen, body: &Seen, reading: Reading) -> Column {
     Column {
         name: name.to_owned(),
         wider,
-        not_null: seen.present > 0 && seen.present == body.objects,
+        not_null: body.objects >= FEWEST_FOR_NOT_NULL && seen.present == body.objects,
         epoch,
         has_options,
         bad_is_null: false,
@@ -270,7 +274,7 @@ fn sampled(place: &Place, payloads: &Payloads) -> String {
     };
     let how = match (payloads.cut, payloads.held) {
         (true, Some(_)) => ", from its start and its end",
-        (true, None) => ", far from its end, since it is long",
+        (true, None) => ", and not those at its end, since it is large",
         _ => "",
     };
     let location = place.shown().replace(|letter: char| letter.is_control(), " ");

@@ -27,7 +27,10 @@ pub fn first_views(inferred: &Inferred) -> Vec<FirstView> {
 /// Counts events by type and minute; without a time, by type.
 fn counts(inferred: &Inferred) -> FirstView {
     let source = written(&inferred.name);
-    let of_type = inferred.event_type.as_ref().and_then(|name| inferred.columns.iter().find(|column| column.name == *name));
+    let of_type = inferred
+        .event_type
+        .as_ref()
+        .and_then(|name| inferred.columns.iter().find(|column| column.name == *name && *name != "events"));
     let of_type = of_type.or_else(|| inferred.columns.iter().find(|column| is_type(column, inferred)));
     let by: Vec<String> = of_type.map(|column| column.written.clone()).into_iter().collect();
     let time = time(inferred);
@@ -62,11 +65,15 @@ fn counts(inferred: &Inferred) -> FirstView {
 
 fn is_type(column: &Found, inferred: &Inferred) -> bool {
     let few = column.distinct >= 2 && column.distinct <= MOST_TYPES && column.distinct * 4 <= column.present;
-    column.is_text && few && column.present * 2 > inferred.events
+    column.is_text && column.name != "events" && few && column.present * 2 > inferred.events
 }
 
 /// The column with the time of an event: one that each event has, or when the event was stored.
 fn time(inferred: &Inferred) -> Option<String> {
+    // A window adds columns of these names.
+    if inferred.columns.iter().any(|column| matches!(column.name.to_ascii_lowercase().as_str(), "window_start" | "window_end")) {
+        return None;
+    }
     let times = || inferred.columns.iter().filter(|column| column.is_time && column.present * 10 >= inferred.events * 9);
     let best = times().max_by_key(|column| (column.not_null, column.distinct));
     best.map(|column| column.written.clone()).or_else(|| inferred.is_stream.then(|| "_timestamp".to_owned()))

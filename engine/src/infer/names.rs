@@ -11,18 +11,43 @@ pub(super) fn written(name: &str) -> String {
     if is_plain && !is_reserved(name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
 }
 
+/// Words that a query reads as something else than a name.
+const ALSO_RESERVED: [&str; 23] = [
+    "USER",
+    "TABLE",
+    "CASE",
+    "CAST",
+    "NOT",
+    "NULL",
+    "TRUE",
+    "FALSE",
+    "AND",
+    "OR",
+    "IN",
+    "IS",
+    "LIKE",
+    "BETWEEN",
+    "ALL",
+    "ANY",
+    "CURRENT_USER",
+    "SESSION_USER",
+    "CURRENT_TIMESTAMP",
+    "CURRENT_DATE",
+    "CURRENT_TIME",
+    "LOCALTIME",
+    "LOCALTIMESTAMP",
+];
+
 /// Checks whether a word is reserved somewhere in a query.
 fn is_reserved(name: &str) -> bool {
     let upper = name.to_ascii_uppercase();
+    if ALSO_RESERVED.contains(&upper.as_str()) {
+        return true;
+    }
     let Some(keyword) = ALL_KEYWORDS.binary_search(&upper.as_str()).ok().and_then(|index| ALL_KEYWORDS_INDEX.get(index)) else {
         return false;
     };
     [RESERVED_FOR_COLUMN_ALIAS, RESERVED_FOR_TABLE_ALIAS, RESERVED_FOR_IDENTIFIER].iter().any(|words| words.contains(keyword))
-        || [
-            "USER", "TABLE", "CASE", "CAST", "NOT", "NULL", "TRUE", "FALSE", "AND", "OR", "IN", "IS", "LIKE", "BETWEEN", "ALL",
-            "ANY",
-        ]
-        .contains(&upper.as_str())
 }
 
 /// Returns the words of a name, in lower case: `createdAt`, `created_at` and `Created-At` have two.

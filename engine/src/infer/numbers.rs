@@ -19,8 +19,10 @@ pub(super) struct Numbers {
     pub(super) most_scale: usize,
     /// Whether one is written with an exponent.
     pub(super) exponents: bool,
-    /// Whether a fraction is written with a 0 at its end: its scale is meant.
+    /// Whether a fraction of several digits ends with a 0: its scale is meant. `1.0` is how many programs write a whole float.
     pub(super) padded: bool,
+    /// Whether a floating-point number holds each of them without rounding.
+    pub(super) exact: bool,
 }
 
 impl Default for Numbers {
@@ -37,6 +39,7 @@ impl Default for Numbers {
             most_scale: 0,
             exponents: false,
             padded: false,
+            exact: true,
         }
     }
 }
@@ -47,6 +50,7 @@ impl Numbers {
         self.count += 1;
         let value: f64 = text.parse().unwrap_or(f64::NAN);
         (self.least, self.most) = (self.least.min(value), self.most.max(value));
+        self.exact &= is_exact(text, value);
         if text.contains(['e', 'E']) {
             self.exponents = true;
             return;
@@ -55,7 +59,7 @@ impl Numbers {
         self.integer_digits = self.integer_digits.max(whole.trim_start_matches('-').len());
         self.least_scale = self.least_scale.min(fraction.len());
         self.most_scale = self.most_scale.max(fraction.len());
-        self.padded |= fraction.ends_with('0');
+        self.padded |= fraction.len() >= 2 && fraction.ends_with('0');
         if fraction.is_empty() {
             self.whole += 1;
             self.fit_signed &= whole.parse::<i64>().is_ok();
@@ -77,10 +81,19 @@ impl Numbers {
             most_scale: self.most_scale.max(other.most_scale),
             exponents: self.exponents || other.exponents,
             padded: self.padded || other.padded,
+            exact: self.exact && other.exact,
         }
     }
 
     pub(super) fn are_whole(&self) -> bool {
         self.whole == self.count
     }
+}
+
+/// Checks whether a floating-point number gives the digits back: any 15 of them do, and those that a program wrote for such a number.
+fn is_exact(text: &str, value: f64) -> bool {
+    let mantissa = text.split(['e', 'E']).next().unwrap_or(text);
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let significant = digits.trim_start_matches('0').trim_end_matches('0').len();
+    significant <= 15 || value.to_string() == text || format!("{value:e}") == text.to_ascii_lowercase().replace("e+", "e")
 }

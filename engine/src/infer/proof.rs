@@ -49,7 +49,7 @@ pub(super) fn prove(
             let widened = declaration.columns.get_mut(index).map(Column::widen);
             match widened {
                 Some(true) => {}
-                Some(false) => leave_out(&mut declaration, index, "it has values that fit no type"),
+                Some(false) => leave_out(&mut declaration, index, "it has values that fit no type, and no option can name it"),
                 None => return Err(Error::bug("an event does not fit a column that is filled from the message")),
             }
         }

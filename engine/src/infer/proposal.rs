@@ -22,6 +22,14 @@ const AMOUNTS: [&str; 20] = [
     "discount", "credit", "debit", "payment", "paid", "refund", "salary",
 ];
 
+/// Words of names of shares and ratios, which have any scale.
+const NO_AMOUNTS: [&str; 8] = ["rate", "ratio", "percent", "percentage", "pct", "per", "share", "factor"];
+/// Words of names whose digits are no number: they may begin with 0.
+const CODES: [&str; 16] = [
+    "zip", "postal", "postcode", "plz", "phone", "mobile", "fax", "iban", "bic", "code", "number", "ean", "gtin", "sku", "isbn",
+    "serial",
+];
+
 /// A proposed type.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Proposal {
@@ -63,6 +71,10 @@ pub(super) fn propose(name: &str, seen: &Seen, top: bool, reading: Reading) -> P
     if seen.numbers.count + texts.numbers.count == present {
         let together = seen.numbers.with(&texts.numbers);
         let only_texts = seen.numbers.count == 0 && !reading.empty_is_null;
+        let is_code = seen.numbers.count == 0 && words_of(name).iter().any(|word| CODES.contains(&word.as_str()));
+        if is_code {
+            return Type::Varchar.into();
+        }
         if !only_texts {
             return of_numbers(name, &together, top);
         }
@@ -85,11 +97,12 @@ fn of_objects(seen: &Seen, reading: Reading) -> Type {
     let values: u64 = seen.members.iter().map(|(_, member)| member.present).sum();
     let are_data = names >= NAMES_OF_A_MAP && values.saturating_mul(4) < seen.objects.saturating_mul(names as u64);
     if are_data || seen.members.more {
+        let exact = seen.members.iter().all(|(_, member)| member.numbers.exact && member.texts.numbers.exact);
         let types = seen.members.iter().filter(|(_, member)| member.present > 0);
         let types = types.map(|(name, member)| propose(name, member, false, reading).of_type);
         let common = types.reduce(|one, other| match (&one, &other) {
             _ if one == other => one,
-            (Type::BigInt | Type::Double, Type::BigInt | Type::Double) => Type::Double,
+            (Type::BigInt | Type::Double, Type::BigInt | Type::Double) if exact => Type::Double,
             _ => Type::Varchar,
         });
         return Type::Map(Box::new(common.unwrap_or(Type::Varchar)));
@@ -103,7 +116,7 @@ fn of_objects(seen: &Seen, reading: Reading) -> Type {
 }
 
 fn of_numbers(name: &str, numbers: &Numbers, top: bool) -> Proposal {
-    if let Some(unit) = times::unit(numbers).filter(|_| times::is_name_of_a_time(name)) {
+    if let Some(unit) = times::unit(numbers).filter(|unit| times::is_name_of_a_time(name, *unit)) {
         // What is finer than milliseconds in seconds with a fraction would not fit.
         let fits = numbers.are_whole() || unit == Unit::Second && numbers.most_scale <= 3;
         match time_of(unit) {
@@ -117,27 +130,33 @@ fn of_numbers(name: &str, numbers: &Numbers, top: bool) -> Proposal {
     }
     if numbers.are_whole() {
         return match (numbers.fit_signed, numbers.fit_unsigned) {
+            // A program may write 5.00 as 5.
+            _ if is_amount(name) && numbers.integer_digits <= 16 => Type::Decimal { precision: 18, scale: 2 },
             (true, _) => Type::BigInt,
             (false, true) => Type::UnsignedBigInt,
             _ if numbers.integer_digits <= LARGEST_PRECISION => Type::Decimal { precision: LARGEST_PRECISION, scale: 0 },
-            _ => Type::Double,
+            _ => Type::Varchar,
         }
         .into();
     }
     let has_fixed_scale = numbers.padded && numbers.most_scale <= 9 && numbers.least_scale == numbers.most_scale;
     let is_amount = numbers.most_scale <= 2 && is_amount(name);
     if !numbers.exponents && (has_fixed_scale || is_amount) {
-        return decimal(numbers, numbers.most_scale.max(2)).unwrap_or(Type::Double).into();
+        return decimal(numbers, numbers.most_scale.max(2)).unwrap_or(Type::Varchar).into();
     }
-    Type::Double.into()
+    match numbers.exact {
+        true => Type::Double,
+        false if numbers.exponents => Type::Varchar,
+        // A floating-point number would lose digits.
+        false => decimal(numbers, numbers.most_scale).unwrap_or(Type::Varchar),
+    }
+    .into()
 }
 
-/// Numbers in text are often names: only those with a fixed scale are taken for numbers.
+/// Numbers in text are often names or versions: only amounts are taken for numbers.
 fn of_text_numbers(name: &str, numbers: &Numbers) -> Option<Type> {
-    let scale = numbers.most_scale;
-    let fixed = numbers.least_scale == scale && (2..=9).contains(&scale);
-    let amount = is_amount(name) && (1..=9).contains(&scale);
-    if numbers.exponents || !(fixed || amount) { None } else { decimal(numbers, scale.max(2)) }
+    let is_number = is_amount(name) && !numbers.exponents && (1..=9).contains(&numbers.most_scale);
+    if is_number { decimal(numbers, numbers.most_scale.max(2)) } else { None }
 }
 
 fn decimal(numbers: &Numbers, scale: usize) -> Option<Type> {
@@ -146,8 +165,11 @@ fn decimal(numbers: &Numbers, scale: usize) -> Option<Type> {
     (needed <= LARGEST_PRECISION).then_some(Type::Decimal { precision, scale })
 }
 
+/// Checks whether a name is that of an amount of money: `total`, `unit_price`, `amountPaid`, and no `tax_rate`.
 fn is_amount(name: &str) -> bool {
-    words_of(name).iter().any(|word| AMOUNTS.contains(&word.as_str()))
+    let words = words_of(name);
+    let is_share = words.iter().any(|word| NO_AMOUNTS.contains(&word.as_str()));
+    !is_share && words.last().is_some_and(|word| AMOUNTS.contains(&word.as_str()))
 }
 
 /// Says what was seen of a member of `of` objects: how often it is there, how many distinct values, one of them.

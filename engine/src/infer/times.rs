@@ -82,13 +82,48 @@ const WORDS: [&str; 24] = [
     "ended",
     "seen",
 ];
-const ENDS: [&str; 6] = ["ms", "us", "ns", "millis", "micros", "nanos"];
 
-/// Checks whether a name is that of a time: `created_at`, `createdAt`, `eventTime`, `ts`.
-pub(super) fn is_name_of_a_time(name: &str) -> bool {
+/// Words that make a length of time of what is called a time.
+const OF_LENGTHS: [&str; 20] = [
+    "run",
+    "runtime",
+    "response",
+    "elapsed",
+    "wait",
+    "waiting",
+    "cpu",
+    "execution",
+    "up",
+    "uptime",
+    "down",
+    "downtime",
+    "life",
+    "lifetime",
+    "duration",
+    "latency",
+    "processing",
+    "lead",
+    "travel",
+    "timeout",
+];
+
+/// Checks whether a name is that of a time in this unit: `created_at`, `createdAt`, `eventTime`, `ts`, `ts_ms` for milliseconds.
+pub(super) fn is_name_of_a_time(name: &str, unit: Unit) -> bool {
     let words = super::names::words_of(name);
+    if words.iter().any(|word| OF_LENGTHS.contains(&word.as_str())) {
+        return false;
+    }
     let last = words.last().map(String::as_str).unwrap_or_default();
     let before = words.iter().rev().nth(1).map(String::as_str).unwrap_or_default();
     let is_word = |word: &str| WORDS.contains(&word) || word.ends_with("time") || word.ends_with("timestamp");
-    is_word(last) || (ENDS.contains(&last) && (is_word(before) || words.len() == 1))
+    let told = match last {
+        "ms" | "millis" => Some(Unit::Millisecond),
+        "us" | "micros" => Some(Unit::Microsecond),
+        "ns" | "nanos" => Some(Unit::Nanosecond),
+        _ => None,
+    };
+    match told {
+        Some(told) => told == unit && is_word(before),
+        None => is_word(last),
+    }
 }

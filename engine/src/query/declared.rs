@@ -1,19 +1,22 @@
 //! Relations that SQL files declare and no commit holds: sources, whose events are read up to a bound, and plain views.
 //!
-//! Each is planned as if a view were kept of it, so that its rows are those that a view would see: a source of changes stands for its current
-//! rows, and plain views may read each other and call declared functions.
+//! Each is planned as if a view were kept of it: a source of changes stands for its current rows, and plain views may read each other and call
+//! declared functions. Events are left out as a view leaves them out, by the columns that the query reads of their source. A row on which an
+//! expression fails ends the query, where a view would leave it out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use alluvium_connectors::source::SourceConfig;
 use alluvium_sql::{RelationKind, ViewPlan};
 use datafusion::catalog::TableProvider;
 use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::{LogicalPlanBuilder, cast, col};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast, col};
 use datafusion::prelude::SessionContext;
 
-use super::events::EventsTable;
+use super::events::{Contents, EventsTable};
 use crate::error::Error;
 use crate::project::Project;
 use crate::sample::{self, Wanted};
@@ -35,6 +38,8 @@ pub(super) struct Plans {
     limit_events: u64,
     /// By name, the plan over sources and committed views.
     plans: BTreeMap<String, Arc<ViewPlan>>,
+    /// By source, its events, once they are read.
+    events: BTreeMap<String, Arc<Contents>>,
 }
 
 impl Plans {
@@ -61,7 +66,9 @@ impl Plans {
             view.map(|view| Arc::clone(&view.plan)).ok_or_else(|| Error::bug("a relation of the query is not planned"))
         };
         let plans = known.into_iter().enumerate().map(|(index, name)| Ok((name, plan(index)?))).collect::<Result<_, Error>>()?;
-        Ok((Plans { project, limit_events: declared.limit_events, plans }, others))
+        let mut planned = Plans { project, limit_events: declared.limit_events, plans, events: BTreeMap::new() };
+        planned.events = planned.read(RelationKind::Source).into_iter().map(|source| (source, Arc::default())).collect();
+        Ok((planned, others))
     }
 
     /// The views that SQL files declare, whether they are committed or not.
@@ -85,36 +92,15 @@ impl Plans {
         reads.filter(|(read, _)| *read == kind).map(|(_, name)| name.clone()).collect()
     }
 
-    /// Reads the sources, and returns each relation as a table, with notes on what was not read. The committed views are tables of the
-    /// session already.
+    /// Returns each relation as a table. Those over sources are empty until [`Plans::fill`]. The committed views are tables of the session
+    /// already.
     ///
     /// # Errors
-    /// Those of the sources.
-    pub(super) async fn tables(
-        &self,
-        context: &SessionContext,
-    ) -> Result<(BTreeMap<String, Arc<dyn TableProvider>>, Vec<String>), Error> {
+    /// Only a bug.
+    pub(super) async fn tables(&self, context: &SessionContext) -> Result<BTreeMap<String, Arc<dyn TableProvider>>, Error> {
         let mut below: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
-        let mut notes = Vec::new();
-        for name in self.read(RelationKind::Source) {
-            let config = self.project.sources.get(&name).cloned();
-            let config = config.ok_or_else(|| Error::bug(format!("source {name} is read and not declared")))?;
-            let wanted = Wanted::First(self.limit_events);
-            let schema = config.declared.clone();
-            let sample = sample::read(&sample::open(config, wanted)?, wanted).await?;
-            if sample.cut {
-                let of = sample.held.map_or_else(String::new, |held| format!(" of {held}"));
-                notes.push(format!("{name}: only the first {}{of} events are read; --limit-events N reads more", sample.events));
-            }
-            let (table, bad) = EventsTable::new(schema, sample.batches);
-            if bad > 0 {
-                notes.push(format!(
-                    "{name}: {bad} of {} events do not decode or have values that do not fit their columns. They are left out where such a \
-                     column is read; `alluvium sample {name}` shows events and why they do not decode",
-                    sample.events
-                ));
-            }
-            below.insert(name, Arc::new(table));
+        for (name, contents) in &self.events {
+            below.insert(name.clone(), Arc::new(EventsTable::declared(self.source(name)?.declared.clone(), contents)));
         }
         for name in self.views_read() {
             let committed = context.table_provider(name.as_str()).await?;
@@ -122,24 +108,78 @@ impl Plans {
         }
         let mut tables: BTreeMap<String, Arc<dyn TableProvider>> = BTreeMap::new();
         for (name, plan) in &self.plans {
-            // A source whose rows are its events: the query itself decides which of its columns are read.
-            let as_it_is =
-                self.project.catalog.sources.get(name).filter(|source| source.changes.is_none() && source.once.is_none());
-            let table = match as_it_is.and_then(|_| below.get(name)) {
-                Some(events) => Arc::clone(events),
+            let table: Arc<dyn TableProvider> = match self.events.get(name).filter(|_| self.is_its_events(name)) {
+                Some(events) => Arc::new(EventsTable::nullable(&self.source(name)?.declared, events)),
                 None => {
                     let over = plan.batch_plan_over(|name| {
-                        below
-                            .get(name)
-                            .cloned()
-                            .ok_or_else(|| DataFusionError::Internal(format!("{name} is read and not planned to be")))
+                        let unplanned = || DataFusionError::Internal(format!("{name} is read and not planned to be"));
+                        below.get(name).cloned().ok_or_else(unplanned)
                     })?;
                     Arc::new(ViewTable::new(over, None))
                 }
             };
             tables.insert(name.clone(), table);
         }
-        Ok((tables, notes))
+        Ok(tables)
+    }
+
+    /// Whether the rows of a source are its events. The query itself then decides which of its columns are read.
+    fn is_its_events(&self, name: &str) -> bool {
+        self.project.catalog.sources.get(name).is_some_and(|source| source.changes.is_none() && source.once.is_none())
+    }
+
+    fn source(&self, name: &str) -> Result<&SourceConfig, Error> {
+        self.project.sources.get(name).ok_or_else(|| Error::bug(format!("source {name} is read and not declared")))
+    }
+
+    /// Reads the events of the sources for the optimized plan of a query. Returns notes on what was not read.
+    ///
+    /// # Errors
+    /// Those of the sources.
+    pub(super) async fn fill(&self, plan: &LogicalPlan) -> Result<Vec<String>, Error> {
+        let mut notes = Vec::new();
+        if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::DescribeTable(_)) {
+            return Ok(notes);
+        }
+        for (name, contents) in &self.events {
+            let config = self.source(name)?.clone();
+            let columns: Vec<usize> = self.columns_read(name, config.declared.fields().len(), plan)?.into_iter().collect();
+            let wanted = Wanted::First(self.limit_events);
+            let sample = sample::read(&sample::open_columns(config, columns.clone(), wanted)?, wanted).await?;
+            if sample.cut {
+                let of = sample.held.map_or_else(String::new, |held| format!(" of {held}"));
+                let enough = sample.events >= self.limit_events;
+                let more = if enough { "--limit-events N reads more" } else { "more do not fit into memory" };
+                notes.push(format!("{name}: only the first {}{of} events are read; {more}", sample.events));
+            }
+            let bad = contents.fill(columns, sample.batches)?;
+            if bad > 0 {
+                notes.push(format!(
+                    "{name}: {bad} of {} events are left out: they do not decode, or a value does not fit a column that the query reads; \
+                     `alluvium sample {name}` shows why",
+                    sample.events
+                ));
+            }
+        }
+        Ok(notes)
+    }
+
+    /// Returns the columns of a source that the query reads, itself or through plain views, over all its scans.
+    fn columns_read(&self, source: &str, all: usize, plan: &LogicalPlan) -> Result<BTreeSet<usize>, Error> {
+        let through = self.plans.iter().filter(|(name, _)| !self.is_its_events(name));
+        let mut columns: BTreeSet<usize> = through.flat_map(|(_, plan)| plan.columns_read.of(source)).collect();
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node
+                && scan.table_name.table() == source
+            {
+                match &scan.projection {
+                    Some(projection) => columns.extend(projection),
+                    None => columns.extend(0..all),
+                }
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(columns)
     }
 
     /// A committed view with the types that it was planned with. The session reads Parquet with others.

@@ -1,7 +1,8 @@
 //! `infer` on a real server and on files: what it writes passes `check` word for word, and every sampled event decodes by it.
 
+use std::io::Write as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use crate::orders::Orders;
 
@@ -182,4 +183,33 @@ fn files_of_other_kinds_are_declared_as_what_they_are() {
             assert!(sql.contains(said), "{file}: {said}: {sql}");
         }
     }
+}
+
+#[test]
+fn standard_input_is_read_to_its_end_whatever_its_pauses() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+    command.env_clear().current_dir(folder.path()).args(["infer", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for n in 0..5 {
+        // The answer is the same however long the pauses are.
+        input.write_all(format!("{{\"n\":{n}}}\n").as_bytes()).unwrap();
+        input.flush().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(60));
+    }
+    drop(input);
+    let sql = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(sql.contains("Inferred from 5 events of -"), "{sql}");
+}
+
+#[test]
+fn events_none_of_which_decodes_are_no_source() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("e.json"), "[1]\n[2]\n").unwrap();
+    let output = alluvium(folder.path(), &["init", "mine", "--from", "e.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!folder.path().join("mine").exists());
+    let output = alluvium(folder.path(), &["init", "mine", "--name", "x"]);
+    assert_eq!(output.status.code(), Some(1), "--name without --from");
 }
