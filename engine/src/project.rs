@@ -261,8 +261,30 @@ impl Project {
 /// # Errors
 /// Everything that is wrong with the SQL files.
 pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path) -> Result<Catalog, alluvium_sql::Errors> {
-    let digest = |file: &str| fs::read(dir.join(file)).ok().map(|content| format!("{:032x}", xxh3_128(&content)));
+    let digest = |named: &str| {
+        let mut parts = Vec::new();
+        for file in named.split(',') {
+            let content = fs::read(dir.join(file.trim())).ok()?;
+            let meaning = serde_json::from_slice(&content).map(|schema| without_comments(schema).to_string().into_bytes());
+            parts.extend(meaning.unwrap_or(content));
+            parts.push(0);
+        }
+        Some(format!("{:032x}", xxh3_128(&parts)))
+    };
     Catalog::load_beside(files, &digest)
+}
+
+/// A schema of Avro without what changes no row: comments, aliases and defaults.
+fn without_comments(mut schema: serde_json::Value) -> serde_json::Value {
+    match &mut schema {
+        serde_json::Value::Object(members) => {
+            members.retain(|name, _| !matches!(name.as_str(), "doc" | "aliases" | "default" | "order"));
+            members.values_mut().for_each(|member| *member = without_comments(member.take()));
+        }
+        serde_json::Value::Array(elements) => elements.iter_mut().for_each(|element| *element = without_comments(element.take())),
+        _ => {}
+    }
+    schema
 }
 
 /// Reads the `.sql` files in the folder itself, sorted by name. Skips hidden ones.

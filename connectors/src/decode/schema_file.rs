@@ -2,7 +2,7 @@
 //!
 //! | option | meaning |
 //! | --- | --- |
-//! | `schema` | the file with the schema, relative to the project's folder |
+//! | `schema` | the files with the schemas, separated by commas, relative to the project's folder |
 //! | `message` | the message of a Protobuf schema that a body is |
 
 use std::fs;
@@ -43,13 +43,7 @@ pub(super) fn read(config: &SourceConfig, kind: &str) -> Result<Vec<(PathBuf, Ve
         let content = fs::read(&path).map_err(failed)?;
         Ok((path, content))
     };
-    if named.contains(',') {
-        return Err(wrong(
-            format!("option '{SCHEMA}' names several files"),
-            "name one; bodies of several schemas need a registry".into(),
-        ));
-    }
-    Ok(vec![read(named)?])
+    named.split(',').map(read).collect()
 }
 
 /// Whether a file is named.

@@ -157,6 +157,9 @@ fn check_compares_the_columns_with_the_schema_and_a_changed_schema_rebuilds() {
             && said.contains("the schema has no field of this name"),
         "{said}"
     );
+    std::fs::write(orders.dir().join("event.avsc"), schema.replace("\"name\": \"Kind\"", "\"doc\": \"x\", \"name\": \"Kind\""))
+        .unwrap();
+    assert!(orders.succeed(&["plan"]).contains("unchanged"), "a comment changes no row");
     std::fs::write(orders.dir().join("event.avsc"), schema.replace("\"Kind\"", "\"OtherKind\"")).unwrap();
     assert!(orders.succeed(&["plan"]).contains("rebuilt"));
     orders.catch_up();

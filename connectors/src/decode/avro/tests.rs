@@ -215,6 +215,23 @@ fn a_schema_cannot_make_values_of_nothing() {
 }
 
 #[test]
+fn a_body_is_read_by_the_first_schema_that_reads_it_to_its_end() {
+    let bodies = Bodies::new(
+        PAIR,
+        vec![nullable("n", DataType::Int64), nullable("word", DataType::Utf8), nullable("more", DataType::Utf8)],
+    );
+    let newer = PAIR.replace("]}", r#",{"name":"more","type":["null","string"]}]}"#);
+    std::fs::write(bodies.folder.path().join("newer.avsc"), newer).unwrap();
+    let both = bodies.decoder(&[("schema", "newer.avsc, event.avsc")], vec![0, 1, 2]).unwrap();
+    let old = [long(1), text("a")].concat();
+    let new = [long(2), text("b"), long(1), text("c")].concat();
+    let decoded = decode(&both, &[old.clone(), vec![0xff], new, old]);
+    let shown: Vec<_> = (0..3).map(|row| [0, 1, 2].map(|column| show(decoded.rows.column(column), row))).collect();
+    assert_eq!(shown, [["1", "a", "NULL"], ["2", "b", "c"], ["1", "a", "NULL"]]);
+    assert_eq!(decoded.sequences.values().to_vec(), [1, 3, 4]);
+}
+
+#[test]
 fn a_body_with_a_header_says_so() {
     let decoded = pair().decode(&[vec![0, 0, 0, 0, 7, 2, 2, b'x'], vec![0xc3, 1, 1, 2, 3]]);
     let errors: Vec<_> = decoded.dead_letters.iter().map(|letter| letter.error.as_str()).collect();
