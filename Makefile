@@ -50,7 +50,8 @@ check: tools
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	cargo test --release --workspace --lib
 
-test: tools
+test:
+	@.ci/tools tests
 	cargo fmt --check
 	.ci/structure
 	cargo clippy --release --workspace --all-targets -- -D warnings
