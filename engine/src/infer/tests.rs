@@ -188,7 +188,7 @@ fn types_are_those_that_a_person_would_write() {
             n % 10,
             n % 9 + 1,
             1714557600123_u64,
-            if n % 2 == 0 { "\"t\"" } else { "{\"a\":1}" },
+            if n.is_multiple_of(2) { "\"t\"" } else { "{\"a\":1}" },
             if n == 3 { ",\"rare\":1" } else { "" }
         )
     };
