@@ -104,7 +104,7 @@ fn check_plans_each_view_down_to_its_operators() {
     let wrong = ask(&dir, &["check"]);
     assert_eq!(wrong.status.code(), Some(1), "{}", text(&wrong.stdout));
     let said = text(&wrong.stderr);
-    let reason = "a subquery reads a column of a query around it in a way that has no plan yet";
+    let reason = "a subquery reads o.order_id across the query that it stands in";
     assert!(said.contains("two_levels.sql:3:57") && said.contains(reason), "{said}");
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn refused(message: String, help: String, spot: &Spot, query: &Query,
             expressions::window_in_where(query).map(|span| text.span(span)).or_else(|| text.word("WHERE"))
         }
         Spot::Word(word) => text.word(word),
+        Spot::Column(name) => text.qualified(name),
         Spot::Literal(literal) => text.literal(literal),
         Spot::Output(name) => output(query, name, text).or_else(|| text.word("SELECT")),
         Spot::Whole => None,

@@ -20,6 +20,8 @@ pub(crate) enum Spot {
     Literal(String),
     /// A column of the outermost SELECT, by name. If several have this name, the last one.
     Output(String),
+    /// A column, by its name and that of its relation.
+    Column(String),
     Whole,
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn check_columns(plan: &LogicalPlan) -> Result<(), Refusal> {
         Err(Refusal::Refused {
             message: format!("a subquery reads {column} across the query that it stands in"),
             help: format!("join the relation of {column} into the query between, and compare its key there"),
-            spot: Spot::Whole,
+            spot: Spot::Column(column.to_string()),
         })
     })
 }

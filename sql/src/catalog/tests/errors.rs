@@ -50,8 +50,10 @@ fn types_that_a_view_cannot_hold() {
 fn subqueries_that_reach_two_levels_up() {
     let value = "SELECT id, (SELECT max(c.id) FROM customers c WHERE c.id = o.customer AND c.name > (SELECT min(d.name) FROM customers d WHERE d.country = o.country)) AS m FROM orders o";
     let errors = load(&format!("CREATE MATERIALIZED VIEW v AS {value}")).map(|_| ()).expect_err(value);
-    assert!(errors.0[0].message.contains("across the query that it stands in"), "{errors}");
-    assert!(errors.0[0].help.as_ref().is_some_and(|help| help.contains("join the relation of")), "{errors}");
+    let error = &errors.0[0];
+    assert_eq!(error.message, "a subquery reads o.country across the query that it stands in");
+    assert_eq!(&error.at.file.text[error.at.offset..error.at.offset + error.at.length], "o.country");
+    assert!(error.help.as_ref().is_some_and(|help| help.contains("join the relation of")), "{errors}");
 }
 
 #[test]
