@@ -89,22 +89,20 @@ fn quoted(path: &Path) -> String {
 fn query_of(statement: &str) -> &str {
     let (mut depth, mut quote, mut word) = (0_usize, None, 0..0);
     for (at, character) in statement.char_indices().chain([(statement.len(), ' ')]) {
+        if quote.is_none() && (character.is_alphanumeric() || character == '_') {
+            word = if word.end == at { word.start..at + character.len_utf8() } else { at..at + character.len_utf8() };
+            continue;
+        }
+        let is_word = quote.is_none() && depth == 0 && word.end == at;
+        if is_word && statement.get(word.clone()).is_some_and(|word| word.eq_ignore_ascii_case("AS")) {
+            return statement.get(at..).unwrap_or_default();
+        }
         match (quote, character) {
             (Some(open), _) if open == character => quote = None,
-            (Some(_), _) => {}
             (None, '\'' | '"') => quote = Some(character),
             (None, '(') => depth += 1,
             (None, ')') => depth = depth.saturating_sub(1),
-            (None, _) if character.is_alphanumeric() || character == '_' => {
-                word = if word.end == at { word.start..at + character.len_utf8() } else { at..at + character.len_utf8() };
-                continue;
-            }
-            (None, _) => {}
-        }
-        let is_as =
-            word.end == at && depth == 0 && statement.get(word.clone()).is_some_and(|word| word.eq_ignore_ascii_case("AS"));
-        if is_as {
-            return statement.get(at..).unwrap_or_default();
+            _ => {}
         }
     }
     statement
