@@ -1,6 +1,6 @@
 //! The server goes away and comes back; the stream is recreated.
 
-use crate::orders::{Orders, VIEWS, wait_until};
+use crate::orders::{Orders, Running, VIEWS, wait_until};
 use crate::served::Served;
 
 #[test]
@@ -167,6 +167,27 @@ fn a_run_that_ends_by_itself_does_not_wait_for_a_server_for_ever() {
     let error = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{error}");
     assert!(error.contains("gave up after 1s") && error.contains("no connection to"), "{error}");
+    orders.server.resume();
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn nor_does_it_wait_where_the_server_goes_away_while_it_reads() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(200_000);
+    let mut command = orders.alluvium(&["run", "--until-caught-up"]);
+    command.env("ALLUVIUM_SOURCE_TIMEOUT", "1s").env("ALLUVIUM_BATCH_EVENTS", "50");
+    let mut running = Running(orders.logging(&mut command).spawn().unwrap());
+    wait_until("it is at work", || orders.epoch("totals") > 0);
+    orders.server.stop();
+    let mut code = None;
+    wait_until("it ends", || {
+        code = running.0.try_wait().unwrap().map(|status| status.code());
+        code.is_some()
+    });
+    assert!(orders.offset("totals") < 200_001, "it had read everything before");
+    assert!(code == Some(Some(1)) && orders.log().contains("gave up after 1s"), "{code:?}: {}", orders.log());
     orders.server.resume();
     orders.catch_up();
     orders.assert_equal(VIEWS);
