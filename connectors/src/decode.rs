@@ -12,10 +12,10 @@
 //! | `reading` | [`Reading`]: the source's options for reading a column |
 //! | `odd_times` | warns if times were probably read in a wrong unit |
 //! | `registry` | the formats by name |
+//! | `rows` | the rows of a batch, whatever the format |
 //! | `value`, `written` | values of formats that have types of their own; writes values as JSON |
 //! | `schema_file` | the options that name a schema, and the file with it |
 //! | `schema_registry` | the schemas of bodies that name theirs by a number |
-//! | `typed_rows` | the rows of a batch for formats that have types of their own |
 //! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
@@ -40,10 +40,12 @@ mod odd_times;
 mod protobuf;
 mod reading;
 mod registry;
+mod rows;
 mod schema_file;
 mod schema_registry;
 mod sql_type;
-mod typed_rows;
+#[cfg(test)]
+mod tests;
 pub(crate) mod value;
 pub(crate) mod written;
 

@@ -16,8 +16,8 @@ use crate::decode::fault::{Fault, Faults};
 use crate::decode::json::JsonFormat;
 use crate::decode::json::fields::Fit;
 use crate::decode::json::members::Target;
+use crate::decode::rows::Rows;
 use crate::decode::schema_registry::{self, Registry};
-use crate::decode::typed_rows::TypedRows;
 use crate::decode::value::Value;
 
 /// The format Avro.
@@ -58,7 +58,7 @@ impl Format for AvroFormat {
     }
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
-        let rows = TypedRows::new(members, capacity)?;
+        let rows = Rows::new(members, capacity)?;
         Ok(Box::new(AvroRows {
             schemas: Arc::clone(&self.schemas),
             registry: self.registry.clone(),
@@ -80,7 +80,7 @@ struct AvroRows {
     registry: Option<Arc<Registry>>,
     /// By the number of the schema and the type of the record.
     plans: HashMap<(u64, TypeId), Plan>,
-    rows: TypedRows,
+    rows: Rows,
 }
 
 impl AvroRows {
@@ -111,7 +111,7 @@ impl AvroRows {
             _ => schema.root(),
         };
         let plan = self.plan(id, schema, record)?;
-        let TypedRows { fields, rows: length, .. } = &mut self.rows;
+        let Rows { fields, rows: length, .. } = &mut self.rows;
         fields.begin();
         let mut faulty = false;
         for (of, target) in plan.iter() {

@@ -9,12 +9,11 @@ mod types;
 
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::Error;
-use crate::decode::{Decoded, Decoder, Message};
+use crate::decode::tests::{decode, nullable, show};
+use crate::decode::{Decoded, Decoder};
 use crate::source::{BatchLimits, SourceConfig};
 
 /// A folder with a schema, and a source whose bodies have it.
@@ -55,28 +54,6 @@ impl Bodies {
             other => panic!("{other:?}"),
         }
     }
-}
-
-fn decode<B: AsRef<[u8]>>(decoder: &Decoder, bodies: &[B]) -> Decoded {
-    let messages = bodies.iter().enumerate().map(|(index, body)| Message {
-        sequence: index as u64 + 1,
-        subject: "events.test",
-        timestamp_ns: None,
-        headers: None,
-        payload: body.as_ref(),
-    });
-    let decoded = decoder.decode(bodies.len(), messages).unwrap();
-    assert_eq!(decoded.rows.num_rows() + decoded.dead_letters.len(), bodies.len());
-    decoded
-}
-
-fn show(array: &dyn Array, row: usize) -> String {
-    let options = FormatOptions::new().with_null("NULL");
-    ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string()
-}
-
-fn nullable(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, true)
 }
 
 /// The bytes of a number.

@@ -11,12 +11,11 @@ mod values;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use crate::Error;
-use crate::decode::{Decoded, Decoder, Message};
+use crate::decode::tests::{nullable, show};
+use crate::decode::{Decoded, Decoder};
 use crate::source::{BatchLimits, SourceConfig};
 
 /// A source with these columns. Those at `columns` are decoded.
@@ -45,28 +44,7 @@ fn decode_some<B: AsRef<[u8]>>(fields: Vec<Field>, columns: Vec<usize>, bodies: 
 
 fn decode_with<B: AsRef<[u8]>>(config: SourceConfig, bodies: &[B]) -> Decoded {
     let decoder = Decoder::new(&config).unwrap();
-    let messages = bodies.iter().enumerate().map(|(index, body)| Message {
-        sequence: index as u64 + 1,
-        subject: "events.test",
-        timestamp_ns: Some(1_700_000_000_123_456_789),
-        headers: None,
-        payload: body.as_ref(),
-    });
-    let decoded = decoder.decode(bodies.len(), messages).unwrap();
-    assert_eq!(decoded.events, bodies.len() as u64);
-    assert_eq!(decoded.rows.num_rows() + decoded.dead_letters.len(), bodies.len());
-    assert_eq!(decoded.sequences.len(), decoded.rows.num_rows());
-    decoded
-}
-
-/// A value as Arrow formats it.
-fn show(array: &dyn Array, row: usize) -> String {
-    let options = FormatOptions::new().with_null("NULL");
-    ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string()
-}
-
-fn nullable(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, true)
+    crate::decode::tests::decode(&decoder, bodies)
 }
 
 fn config_error(result: Result<Decoder, Error>) -> String {

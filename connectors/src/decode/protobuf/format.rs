@@ -15,7 +15,7 @@ use crate::decode::contract::{Format, Member, RowBuilder};
 use crate::decode::fault::Faults;
 use crate::decode::json::JsonFormat;
 use crate::decode::json::members::Target;
-use crate::decode::typed_rows::TypedRows;
+use crate::decode::rows::Rows;
 
 /// The format Protobuf, with the schema of all bodies.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Format for ProtobufFormat {
     }
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
-        let mut rows = TypedRows::new(members, capacity)?;
+        let mut rows = Rows::new(members, capacity)?;
         let targets = self.schema.root().fields.iter().map(|field| rows.fields.target_of(&field.name)).collect();
         Ok(Box::new(ProtobufRows { schema: Arc::clone(&self.schema), targets, rows }))
     }
@@ -51,7 +51,7 @@ struct ProtobufRows {
     schema: Arc<Schema>,
     /// The column of each field of a body.
     targets: Vec<Target>,
-    rows: TypedRows,
+    rows: Rows,
 }
 
 impl RowBuilder for ProtobufRows {

@@ -4,15 +4,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::Array;
 use arrow::datatypes::{DataType, Field, Fields, IntervalUnit, Schema, TimeUnit};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
 use crate::Error;
-use crate::decode::{Decoded, Decoder, Message};
+use crate::decode::tests::{decode, nullable, show};
+use crate::decode::{Decoded, Decoder};
 use crate::source::{BatchLimits, SourceConfig};
 
 const SCHEMA: &str = r#"
@@ -44,10 +43,6 @@ message Event {
   float small = 18;
 }
 "#;
-
-fn nullable(name: &str, data_type: DataType) -> Field {
-    Field::new(name, data_type, true)
-}
 
 fn fields() -> Vec<Field> {
     let place =
@@ -121,22 +116,6 @@ fn encode(pool: &DescriptorPool, json: &str) -> Vec<u8> {
     let message = pool.get_message_by_name("shop.Event").unwrap();
     let mut deserializer = serde_json::Deserializer::from_str(json);
     DynamicMessage::deserialize(message, &mut deserializer).unwrap().encode_to_vec()
-}
-
-fn decode<B: AsRef<[u8]>>(decoder: &Decoder, bodies: &[B]) -> Decoded {
-    let messages = bodies.iter().enumerate().map(|(index, body)| Message {
-        sequence: index as u64 + 1,
-        subject: "events.test",
-        timestamp_ns: None,
-        headers: None,
-        payload: body.as_ref(),
-    });
-    decoder.decode(bodies.len(), messages).unwrap()
-}
-
-fn show(array: &dyn Array, row: usize) -> String {
-    let options = FormatOptions::new().with_null("NULL");
-    ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string()
 }
 
 /// Checks what one column becomes.

@@ -2,8 +2,10 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int8Type, TimeUnit};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
+use crate::decode::Message;
 
 /// A source of changes with these options and columns, followed by the column `_change`.
 fn of(options: &[(&str, &str)], mut fields: Vec<Field>) -> SourceConfig {

@@ -1,4 +1,4 @@
-//! The rows of a batch for formats that have types of their own: the columns of JSON, filled with typed values.
+//! The rows of a batch: the columns of the members, filled by JSON's text or by the typed values of other formats.
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
@@ -9,19 +9,19 @@ use super::json::fields::{Fields, Fit, Slot};
 use super::json::make::make;
 
 /// The columns to decode, and the number of rows so far.
-pub(super) struct TypedRows {
+pub(super) struct Rows {
     pub(super) fields: Fields,
     /// The member index of each slot of `fields`.
     members: Vec<usize>,
     pub(super) rows: usize,
 }
 
-impl TypedRows {
+impl Rows {
     /// Creates the columns of `members`, for about `capacity` rows.
     ///
     /// # Errors
     /// Says what is wrong with a type that no column has.
-    pub(super) fn new(members: &[Member], capacity: usize) -> Result<TypedRows, String> {
+    pub(super) fn new(members: &[Member], capacity: usize) -> Result<Rows, String> {
         let (mut slots, mut names, mut members_of_slots) = (Vec::new(), Vec::new(), Vec::new());
         for (index, Member { field, decoded, reading }) in members.iter().enumerate() {
             names.push((field.name().clone(), decoded.then_some(slots.len())));
@@ -32,7 +32,7 @@ impl TypedRows {
                 members_of_slots.push(index);
             }
         }
-        Ok(TypedRows { fields: Fields::new(names, slots), members: members_of_slots, rows: 0 })
+        Ok(Rows { fields: Fields::new(names, slots), members: members_of_slots, rows: 0 })
     }
 
     /// Completes the row of payload `index`, or takes back what a payload that failed has left.
