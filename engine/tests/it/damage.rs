@@ -94,15 +94,20 @@ fn a_flipped_bit_in_what_says_where_things_are_is_mended_from_the_record() {
     }
 }
 
-#[test]
-fn a_view_that_reads_another_and_cannot_be_published_again_fails_alone() {
+/// Views that have committed 5,000 orders. A file stands where the snapshots of `best`, which reads another view, are made at the next start.
+fn with_best_in_the_way() -> (Orders, PathBuf) {
     let mut orders = Orders::new(VIEWS);
     orders.publish(5_000);
     orders.catch_up();
-    // Its snapshots cannot be made at the next start.
     let snapshots = orders.view("best").join("snapshots");
     std::fs::remove_dir_all(&snapshots).unwrap();
     std::fs::write(&snapshots, "in the way").unwrap();
+    (orders, snapshots)
+}
+
+#[test]
+fn a_view_that_reads_another_and_cannot_be_published_again_fails_alone() {
+    let (mut orders, snapshots) = with_best_in_the_way();
     orders.publish(500);
     let output = orders.ask(&["run", "--until-caught-up"]);
     let said = joined(&output);
@@ -119,12 +124,7 @@ fn a_view_that_reads_another_and_cannot_be_published_again_fails_alone() {
 
 #[test]
 fn a_view_that_could_not_be_published_again_is_restarted_beside_the_view_that_it_reads() {
-    let mut orders = Orders::new(VIEWS);
-    orders.publish(5_000);
-    orders.catch_up();
-    let snapshots = orders.view("best").join("snapshots");
-    std::fs::remove_dir_all(&snapshots).unwrap();
-    std::fs::write(&snapshots, "in the way").unwrap();
+    let (mut orders, snapshots) = with_best_in_the_way();
     // No new event: both views are at one position.
     let mut served = Served::start(&orders, &[]);
     wait_until("it has failed alone", || served.phase("best") == "failed" && served.phase("by_bucket") == "live");

@@ -306,12 +306,11 @@ async fn windows_come_when_they_are_over_and_go_when_they_are_old() {
 }
 
 /// Runs a view in steps of ten events. Returns the largest number of rows that its state has held, and the final one.
-async fn held(options: &str, query: &str, seed: u64) -> (u64, u64) {
-    let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH ({options}) AS {query};"));
-    let mut random = Rng::with_seed(seed);
-    let mut pipeline = Pipeline::new(&catalog).await;
+pub async fn held(catalog: &Catalog) -> (u64, u64) {
+    let mut random = Rng::with_seed(1);
+    let mut pipeline = Pipeline::new(catalog).await;
     let mut most = 0;
-    for (number, step) in events(&mut random, &catalog, 1_500).chunks(10).enumerate() {
+    for (number, step) in events(&mut random, catalog, 1_500).chunks(10).enumerate() {
         for event in step {
             pipeline.push(&event.source, &event.rows).await;
         }
@@ -330,8 +329,9 @@ async fn held(options: &str, query: &str, seed: u64) -> (u64, u64) {
 async fn what_is_old_is_dropped() {
     let mut most_kept = 0;
     for Asked { query, remembers, .. } in queries() {
-        let kept = held("emit = 'final'", &query, 1).await;
-        let dropped = held("emit = 'final', retain = '5 seconds'", &query, 1).await;
+        let asked = |options: &str| catalog(&format!("CREATE MATERIALIZED VIEW asked WITH ({options}) AS {query};"));
+        let kept = held(&asked("emit = 'final'")).await;
+        let dropped = held(&asked("emit = 'final', retain = '5 seconds'")).await;
         let catalog = catalog(&format!("CREATE MATERIALIZED VIEW asked WITH (retain = '5 seconds') AS {query};"));
         let warnings = alluvium_sql::describe::summary(&catalog.views[0]).warnings;
         let warned = warnings.iter().any(|warning| warning.reason.contains("retain takes"));
