@@ -163,7 +163,7 @@ fn copy_letters(file: &Path, target: &Layout, copied: &mut Copied) -> Result<(),
         // Dropped meanwhile.
         Err(alluvium_connectors::Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(damaged(error.to_string())),
-        Ok(()) => {}
+        Ok(_) => {}
     }
     let (Some(name), Ok(bytes)) = (file.file_name(), fs::read(file)) else { return Ok(()) };
     write(&target.dead_letters().join(name), &bytes)?;

@@ -103,6 +103,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An error of a view's operators.
+    pub(crate) fn projection(view: &alluvium_sql::View, error: alluvium_projections::Error) -> Error {
+        Error::Projection { view: view.name.clone(), error }
+    }
+
     /// A [`Kind::Config`] error with a help text.
     pub fn config(message: impl Into<String>, help: impl Into<String>) -> Error {
         Error::Other { kind: Kind::Config, message: message.into(), help: Some(help.into()) }

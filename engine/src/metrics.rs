@@ -272,14 +272,19 @@ fn rebuild_progress(status: &ViewStatus) -> f64 {
     }
 }
 
-fn now_ms() -> u64 {
+/// The wall clock, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).ok().and_then(|time| u64::try_from(time.as_millis()).ok()).unwrap_or(0)
 }
 
 /// Reads the resident memory from /proc. `None` on other systems.
 pub(crate) fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    in_proc(&std::fs::read_to_string("/proc/self/status").ok()?, "VmRSS:")
+}
+
+/// The bytes that a line of a file of /proc gives in kB.
+pub(crate) fn in_proc(text: &str, field: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(field))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 

@@ -48,7 +48,6 @@ struct Running<'p> {
     view: &'p View,
     projection: Projection,
     done: Rehearsed,
-    nulls: Vec<u64>,
 }
 
 /// Runs all views over about `events` events of each source: half from its start, half from its end.
@@ -65,13 +64,12 @@ pub async fn rehearse(project: &Project, events: u64) -> Result<Vec<Rehearsed>, 
             continue;
         }
         let wanted = Wanted::BothEnds(events);
-        let columns: Vec<usize> = (0..config.declared.fields().len()).collect();
-        let source = sample::open(config.clone(), wanted)?;
+        let source = sample::open_columns(config.clone(), config.columns.clone(), wanted)?;
         let sample = sample::read(&source, wanted).await?;
         for view in views.iter_mut().filter(|view| view.reads(RelationKind::Source, name)) {
             view.done.events += sample.events;
             for batch in &sample.batches {
-                view.push(name, &columns, batch).await?;
+                view.push(name, &config.columns, batch).await?;
             }
         }
     }
@@ -84,7 +82,7 @@ pub async fn rehearse(project: &Project, events: u64) -> Result<Vec<Rehearsed>, 
             let columns: Vec<usize> = (0..view.view.plan.schema.fields().len()).collect();
             for delta in &deltas {
                 let pushed = reader.projection.push(&view.view.name, &columns, delta).await;
-                pushed.map_err(|error| projection_error(reader.view, error))?;
+                pushed.map_err(|error| Error::projection(reader.view, error))?;
             }
         }
     }
@@ -104,8 +102,8 @@ impl Running<'_> {
             state_rows: 0,
             exploding_key: None,
         };
-        let projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
-        Ok(Running { view, projection, done, nulls: vec![0; view.plan.schema.fields().len()] })
+        let projection = Projection::new(&view.plan).await.map_err(|error| Error::projection(view, error))?;
+        Ok(Running { view, projection, done })
     }
 
     fn reads(&self, kind: RelationKind, name: &str) -> bool {
@@ -128,7 +126,7 @@ impl Running<'_> {
         let fitting = batch.fitting(reads)?;
         let delta = Delta { rows: fitting.rows.clone(), weights: fitting.weights.clone() };
         let rejected = self.projection.push(source, columns, &delta).await;
-        for row in rejected.map_err(|error| projection_error(self.view, error))? {
+        for row in rejected.map_err(|error| Error::projection(self.view, error))? {
             add(&mut self.done.set_aside, "expression", &row.error);
         }
         Ok(())
@@ -136,15 +134,16 @@ impl Running<'_> {
 
     /// Takes the rows of the view. It is flushed once, so each change adds rows.
     async fn flush(&mut self) -> Result<Vec<Delta>, Error> {
-        let deltas = self.projection.flush().await.map_err(|error| projection_error(self.view, error))?;
+        let deltas = self.projection.flush().await.map_err(|error| Error::projection(self.view, error))?;
+        let mut nulls = vec![0; self.view.plan.schema.fields().len()];
         for delta in &deltas {
             self.done.rows += delta.weights_iter().filter_map(|weight| u64::try_from(weight).ok()).sum::<u64>();
-            for (nulls, column) in self.nulls.iter_mut().zip(delta.rows.columns()) {
+            for (nulls, column) in nulls.iter_mut().zip(delta.rows.columns()) {
                 *nulls += column.logical_null_count() as u64;
             }
         }
         let held: u64 = deltas.iter().map(|delta| delta.rows.num_rows() as u64).sum();
-        let fields = self.view.plan.schema.fields().iter().zip(&self.nulls);
+        let fields = self.view.plan.schema.fields().iter().zip(&nulls);
         let null = fields.filter(|(_, nulls)| held > 0 && **nulls == held).map(|(field, _)| field.name().clone());
         self.done.always_null = null.collect();
         if let Some(left_out) = self.projection.take_left_out() {
@@ -161,8 +160,4 @@ impl Running<'_> {
 
 fn add(reasons: &mut BTreeMap<&'static str, (u64, String)>, kind: &'static str, error: &str) {
     reasons.entry(kind).or_insert_with(|| (0, error.to_owned())).0 += 1;
-}
-
-fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
-    Error::Projection { view: view.name.clone(), error }
 }

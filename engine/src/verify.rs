@@ -187,29 +187,22 @@ async fn judge(
         let offsets = pinned.offsets.iter().filter(|(source, _)| behind.contains(source.as_str()));
         offsets.map(|(source, at)| (source.clone(), *at)).collect()
     };
-    let by_duckdb = match duckdb {
-        Some(program) => {
-            let chain: Vec<(&View, BTreeMap<String, u64>)> = chain.iter().map(|one| (*one, offsets_of(one))).collect();
-            match duckdb::answer(program, project, queries, &chain, memory).await? {
-                Ok(rows) => Some(match queries.sample {
-                    Some(sample) => sample.of_rows(&view.plan, &rows, queries.folder)?,
-                    None => rows,
-                }),
-                Err(unknown) => return Ok(Err(unknown)),
-            }
+    let mut judged = None;
+    if let Some(program) = duckdb {
+        let chain: Vec<(&View, BTreeMap<String, u64>)> = chain.iter().map(|one| (*one, offsets_of(one))).collect();
+        let mut rows = match duckdb::answer(program, project, queries, &chain, memory).await? {
+            Ok(rows) => rows,
+            Err(unknown) => return Ok(Err(unknown)),
+        };
+        if let Some(sample) = queries.sample {
+            rows = sample.of_rows(&view.plan, &rows, queries.folder)?;
         }
-        None => None,
-    };
-    let judged = match &by_duckdb {
-        Some(answer) => {
-            let difference = compare(&pinned.rows, answer, SHOWN)?;
-            if difference.rows.is_empty() {
-                return Ok(Ok(Verdict::Equal));
-            }
-            Some(difference)
+        let difference = compare(&pinned.rows, &rows, SHOWN)?;
+        if difference.rows.is_empty() {
+            return Ok(Ok(Verdict::Equal));
         }
-        None => None,
-    };
+        judged = Some(difference);
+    }
     let mut expected = None;
     for one in &chain {
         let offsets = offsets_of(one);

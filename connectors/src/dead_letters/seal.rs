@@ -32,27 +32,19 @@ pub fn seal(bytes: &mut [u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads a file, and compares it with its checksum; a release that wrote none is believed.
+/// Reads a file, and compares it with its checksum. Returns whether it has one: a release that wrote none is believed.
 ///
 /// # Errors
 /// [`Error::Corrupt`] where it does not hold; [`Error::Io`].
-pub fn check(path: &Path) -> Result<(), Error> {
+pub fn check(path: &Path) -> Result<bool, Error> {
     let bytes = fs::read(path).map_err(io_error("reading", path))?;
     match digits(&bytes) {
         Some(digits) if !holds(&bytes, digits) => Err(Error::Corrupt {
             path: path.to_owned(),
             message: format!("its {} bytes are not those that were written", bytes.len()),
         }),
-        _ => Ok(()),
+        digits => Ok(digits.is_some()),
     }
-}
-
-/// Whether a file has a checksum. One of an earlier release has none.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn is_sealed(path: &Path) -> Result<bool, Error> {
-    Ok(digits(&fs::read(path).map_err(io_error("reading", path))?).is_some())
 }
 
 /// Where the digits stand.

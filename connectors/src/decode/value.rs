@@ -229,19 +229,22 @@ fn shortest(mut unscaled: &[u8]) -> &[u8] {
 
 /// Returns an unscaled value of at most 256 bits.
 fn wide(unscaled: &[u8]) -> Option<i256> {
-    let unscaled = shortest(unscaled);
-    let mut bytes = [if unscaled.first().is_some_and(|first| first & 0x80 != 0) { 0xff } else { 0 }; 32];
-    bytes[32_usize.checked_sub(unscaled.len())?..].copy_from_slice(unscaled);
-    Some(i256::from_be_bytes(bytes))
+    extended(unscaled).map(i256::from_be_bytes)
 }
 
 /// Returns an unscaled value of at most 128 bits.
 #[inline]
 pub(crate) fn narrow(unscaled: &[u8]) -> Option<i128> {
+    extended(unscaled).map(i128::from_be_bytes)
+}
+
+/// Extends an unscaled value by its sign. `None` if it has more bytes than that.
+#[inline]
+fn extended<const N: usize>(unscaled: &[u8]) -> Option<[u8; N]> {
     let unscaled = shortest(unscaled);
-    let mut bytes = [if unscaled.first().is_some_and(|first| first & 0x80 != 0) { 0xff } else { 0 }; 16];
-    bytes[16_usize.checked_sub(unscaled.len())?..].copy_from_slice(unscaled);
-    Some(i128::from_be_bytes(bytes))
+    let mut bytes = [if unscaled.first().is_some_and(|first| first & 0x80 != 0) { 0xff } else { 0 }; N];
+    bytes[N.checked_sub(unscaled.len())?..].copy_from_slice(unscaled);
+    Some(bytes)
 }
 
 #[cfg(test)]

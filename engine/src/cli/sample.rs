@@ -1,5 +1,7 @@
 //! `alluvium sample`.
 
+use std::collections::HashSet;
+
 use alluvium_connectors::source::Batch;
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -189,11 +191,8 @@ fn cells(batch: &Batch) -> Result<Vec<Vec<String>>, Error> {
     let columns: Vec<(usize, ArrayFormatter<'_>)> = columns
         .map(|(index, column)| Ok((index, ArrayFormatter::try_new(column.as_ref(), &options).map_err(wrong)?)))
         .collect::<Result<_, Error>>()?;
-    let cell = |row: usize, (index, column): &(usize, ArrayFormatter<'_>)| match batch
-        .unfit
-        .iter()
-        .any(|unfit| unfit.row == row && unfit.column == *index)
-    {
+    let unfit: HashSet<(usize, usize)> = batch.unfit.iter().map(|unfit| (unfit.row, unfit.column)).collect();
+    let cell = |row: usize, (index, column): &(usize, ArrayFormatter<'_>)| match unfit.contains(&(row, *index)) {
         true => "(does not fit)".to_owned(),
         false => shortened(&column.value(row).to_string(), CELL),
     };

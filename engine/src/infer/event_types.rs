@@ -91,8 +91,11 @@ fn type_member(events: &[Event], body: &Seen) -> Option<TypeMember> {
             && (2..=MOST_LISTED).contains(&seen.distinct.len())
             && (seen.distinct.len() as u64) * 2 <= seen.present
     };
-    let rank =
-        |name: &str| NAMES.iter().position(|known| *known == words_of(name).join("_") || *known == words_of(name).concat());
+    let rank = |name: &str| {
+        let words = words_of(name);
+        let (joined, whole) = (words.join("_"), words.concat());
+        NAMES.iter().position(|known| *known == joined || *known == whole)
+    };
     let members = body.members.iter().filter(|(_, seen)| is_type(seen));
     let (_, name) = members.filter_map(|(name, _)| Some((rank(name)?, name))).min()?;
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();

@@ -70,9 +70,6 @@ impl Database {
         store.adopt(twins)?;
         // sled syncs what it writes into its files, and not their names.
         durable::sync_folder(&folder)?;
-        if let Some(parent) = folder.parent() {
-            durable::sync_folder(parent)?;
-        }
         Ok(store)
     }
 

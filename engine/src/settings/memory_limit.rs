@@ -58,9 +58,8 @@ impl MemoryLimit {
 /// What the machine or the cgroup of this process has, whichever is less. Linux only.
 fn available(root: &Path) -> Option<u64> {
     let meminfo = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let total =
-        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?;
-    Some(cgroup_limits(root).fold(total * 1024, u64::min))
+    let total = crate::metrics::in_proc(&meminfo, "MemTotal:")?;
+    Some(cgroup_limits(root).fold(total, u64::min))
 }
 
 /// The limits of the cgroup of this process and of those above it, in versions 2 and 1.

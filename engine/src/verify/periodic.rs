@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::{Scope, Verdict, Verified, verify};
 use crate::error::Error;
+use crate::metrics;
 use crate::project::Project;
 use crate::status::{Board, Verification};
 
@@ -99,8 +100,7 @@ fn tell(board: &Board, verified: &Verified) {
         }
         Verdict::Unknown { reason } => format!("cannot tell: {reason}"),
     };
-    let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64);
     let differs = matches!(verified.verdict, Verdict::Differs { .. });
     let known = !matches!(verified.verdict, Verdict::Unknown { .. });
-    board.verified(view, Verification { verdict, differs, known, at_ms: at, offsets: verified.offsets.clone() });
+    board.verified(view, Verification { verdict, differs, known, at_ms: metrics::now_ms(), offsets: verified.offsets.clone() });
 }

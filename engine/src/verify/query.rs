@@ -156,7 +156,7 @@ impl Queries<'_> {
         end: u64,
         without: &mut BTreeSet<u64>,
     ) -> Result<(), Error> {
-        let failed = |error| Error::Projection { view: view.name.clone(), error };
+        let failed = |error| Error::projection(view, error);
         let mut projection = Projection::new(&view.plan).await.map_err(failed)?;
         let columns: Vec<usize> = (0..events.columns.len()).collect();
         for batch in events.spool.read().map_err(DataFusionError::from)? {

@@ -3,7 +3,7 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-/// Checks whether an expression holds a subquery.
+/// Checks whether an expression holds a subquery or a column of an outer query.
 pub(super) fn holds_subquery(expression: &Expr) -> bool {
     let is_subquery = |expression: &Expr| {
         matches!(
@@ -22,17 +22,8 @@ pub(super) fn holds_subquery(expression: &Expr) -> bool {
 pub(super) fn has_subquery_or_outer_column(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let walked = plan.apply_expressions(|expression| {
-        expression.apply(|expression| {
-            found |= matches!(
-                expression,
-                Expr::ScalarSubquery(_)
-                    | Expr::Exists(_)
-                    | Expr::InSubquery(_)
-                    | Expr::SetComparison(_)
-                    | Expr::OuterReferenceColumn(_, _)
-            );
-            Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
-        })
+        found |= holds_subquery(expression);
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found || walked.is_err() || matches!(plan, LogicalPlan::Subquery(_))
 }

@@ -40,7 +40,6 @@ impl Slot {
     }
 
     /// Whether the JSON text of a scalar is the one that is read as NULL.
-    #[cold]
     fn is_null_text(&self, scalar: &Value<'_>) -> bool {
         let mut json = Vec::new();
         write_json(std::slice::from_ref(scalar), &mut json);
@@ -278,6 +277,8 @@ impl Slot {
         let null = match value {
             [Value::Null] => true,
             [Value::Text(text)] => self.null_value.as_deref() == Some(*text),
+            // What `null_text` names is a text.
+            [Value::Boolean(_) | Value::Integer(_) | Value::Unsigned(_)] => false,
             [scalar] if self.null_text.is_some() => self.is_null_text(scalar),
             _ => false,
         };

@@ -176,15 +176,14 @@ struct Planner {
 }
 
 impl Planner {
-    /// Adds a message and those that it contains, and returns its index.
-    fn message(&mut self, described: &MessageDescriptor) -> usize {
-        let mut first = None;
+    /// Adds a message and those that it contains.
+    fn message(&mut self, described: &MessageDescriptor) {
         // Those that were found and are not described yet. A list, since messages can be nested deep.
-        let mut waiting = vec![described.clone()];
-        self.index_of(described, &mut Vec::new());
+        let mut waiting = Vec::new();
+        self.index_of(described, &mut waiting);
         while let Some(described) = waiting.pop() {
-            let index = self.index_of(&described, &mut Vec::new());
-            first.get_or_insert(index);
+            // It is known by now, so nothing is added.
+            let index = self.index_of(&described, &mut waiting);
             let mut oneofs: HashMap<String, Vec<usize>> = HashMap::new();
             let mut fields = Vec::new();
             for field in described.fields().filter(|field| !field.is_group()) {
@@ -213,7 +212,6 @@ impl Planner {
                 message.fields.push(field);
             }
         }
-        first.unwrap_or_default()
     }
 
     /// Returns the index of a message. Adds it to `waiting` if it is new.

@@ -53,7 +53,7 @@ impl Member {
         let incarnation = new_incarnation(shared, view);
         let sink = shared.sink(&view.name);
         Ok(Member {
-            projection: Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?,
+            projection: Projection::new(&view.plan).await.map_err(|error| Error::projection(view, error))?,
             writer: sink.writer(&view_rows(view), None)?,
             sink,
             state: StateFiles::create(shared.layout().state(&view.name, &incarnation))?,
@@ -82,8 +82,8 @@ impl Member {
                 .map_err(|error| state_error(view, error))?;
         }
         let (state, tables) = StateFiles::open(folder, &record.state).map_err(|error| state_error(view, error))?;
-        let mut projection = Projection::new(&view.plan).await.map_err(|error| projection_error(view, error))?;
-        projection.restore(tables).map_err(|error| projection_error(view, error))?;
+        let mut projection = Projection::new(&view.plan).await.map_err(|error| Error::projection(view, error))?;
+        projection.restore(tables).map_err(|error| Error::projection(view, error))?;
         let sink = shared.sink(&view.name);
         let writer = sink.writer(&view_rows(view), Some(&record.sink))?;
         let (token, size) = (Some(record.sink.clone()), record.size);
@@ -333,7 +333,7 @@ impl Pipeline {
             failpoint::pass_events(&member.view.name, fitting.sequences.values());
             let delta = Delta { rows: fitting.rows.clone(), weights: fitting.weights.clone() };
             let rejected =
-                member.projection.push(source, columns, &delta).await.map_err(|error| projection_error(&member.view, error))?;
+                member.projection.push(source, columns, &delta).await.map_err(|error| Error::projection(&member.view, error))?;
             for row in rejected {
                 self.letters.push(fitting.expression_letter(source, &member.view.name, row.row, row.error));
             }
@@ -356,7 +356,7 @@ impl Pipeline {
                 all.push(Vec::new());
                 continue;
             }
-            let deltas = member.projection.flush().await.map_err(|error| projection_error(&member.view, error))?;
+            let deltas = member.projection.flush().await.map_err(|error| Error::projection(&member.view, error))?;
             let name = &member.view.name;
             for reader in rest.iter_mut().filter(|reader| takes_part(reader) && views_read(&reader.view).any(|read| read == name))
             {
@@ -374,12 +374,8 @@ impl Pipeline {
 /// no sequence that a dead letter could name.
 pub(super) async fn push_upstream(reader: &mut Member, upstream: &View, delta: &Delta) -> Result<(), Error> {
     let columns: Vec<usize> = (0..upstream.plan.schema.fields().len()).collect();
-    reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| projection_error(&reader.view, error))?;
+    reader.projection.push(&upstream.name, &columns, delta).await.map_err(|error| Error::projection(&reader.view, error))?;
     Ok(())
-}
-
-fn projection_error(view: &View, error: alluvium_projections::Error) -> Error {
-    Error::Projection { view: view.name.clone(), error }
 }
 
 fn state_error(view: &View, error: alluvium_connectors::Error) -> Error {

@@ -59,14 +59,14 @@ pub(super) fn exact(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 
 /// Casts the argument of a call under its aliases.
 fn widened(expression: Expr, input: &LogicalPlan) -> Result<Transformed<Expr>> {
-    let arguments_of = |mut arguments: Vec<Expr>| -> Result<Option<Vec<Expr>>> {
-        let [argument] = arguments.as_mut_slice() else { return Ok(None) };
-        let DataType::Decimal128(digits, scale) = argument.get_type(input.schema())? else { return Ok(None) };
+    let widen = |arguments: &mut [Expr]| -> Result<bool> {
+        let [argument] = arguments else { return Ok(false) };
+        let DataType::Decimal128(digits, scale) = argument.get_type(input.schema())? else { return Ok(false) };
         if digits < DIGITS {
-            return Ok(None);
+            return Ok(false);
         }
         *argument = cast(argument.clone(), DataType::Decimal256(SUMMED_DIGITS, scale));
-        Ok(Some(arguments))
+        Ok(true)
     };
     match expression {
         Expr::Alias(alias) => {
@@ -74,16 +74,12 @@ fn widened(expression: Expr, input: &LogicalPlan) -> Result<Transformed<Expr>> {
             Ok(below.update_data(|below| below.alias_qualified(alias.relation, alias.name)))
         }
         Expr::AggregateFunction(mut call) if matches!(call.func.name(), "sum" | "avg") => {
-            let arguments = arguments_of(call.params.args.clone())?;
-            let changed = arguments.is_some();
-            call.params.args = arguments.unwrap_or(call.params.args);
+            let changed = widen(&mut call.params.args)?;
             Ok(Transformed::new_transformed(Expr::AggregateFunction(call), changed))
         }
         Expr::WindowFunction(mut call) if matches!(&call.fun, WindowFunctionDefinition::AggregateUDF(function) if matches!(function.name(), "sum" | "avg")) =>
         {
-            let arguments = arguments_of(call.params.args.clone())?;
-            let changed = arguments.is_some();
-            call.params.args = arguments.unwrap_or(call.params.args);
+            let changed = widen(&mut call.params.args)?;
             Ok(Transformed::new_transformed(Expr::WindowFunction(call), changed))
         }
         other => Ok(Transformed::no(other)),

@@ -1,5 +1,6 @@
 //! Columns of STRUCT, arrays and MAP, which contain other columns. The text of a nested value is parsed again at each level.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -111,17 +112,23 @@ impl Elements {
     fn append_values(&mut self, mut elements: &[Value<'_>]) -> Result<(), Fault> {
         let start = self.length;
         while let Some((element, rest)) = split_first(elements) {
-            if *element == [Value::Null] {
-                if !self.item.is_nullable() {
-                    return Err(Fault::missing().in_element(self.length - start));
-                }
-                self.column.append_null();
-            } else {
-                self.column.append_value(element).map_err(|fault| fault.in_element(self.length - start))?;
-            }
-            self.length += 1;
+            self.append_value(element).map_err(|fault| fault.in_element(self.length - start))?;
             elements = rest;
         }
+        Ok(())
+    }
+
+    /// Appends one value.
+    fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
+        if *value == [Value::Null] {
+            if !self.item.is_nullable() {
+                return Err(Fault::missing());
+            }
+            self.column.append_null();
+        } else {
+            self.column.append_value(value)?;
+        }
+        self.length += 1;
         Ok(())
     }
 
@@ -343,16 +350,8 @@ impl Column for Map {
             keep_last(&mut pairs);
         }
         for (name, value) in pairs {
-            if *value == [Value::Null] {
-                if !self.values.item.is_nullable() {
-                    return Err(Fault::missing().in_member(&written_name(name)));
-                }
-                self.values.column.append_null();
-            } else {
-                self.values.column.append_value(value).map_err(|fault| fault.in_member(&written_name(name)))?;
-            }
+            self.values.append_value(value).map_err(|fault| fault.in_member(&written_name(name)))?;
             self.keys.append_value(name)?;
-            self.values.length += 1;
         }
         let data_type = || DataType::Map(Arc::clone(&self.entries), false);
         self.rows.append(self.values.length).map_err(|refusal| Fault::of_value(refusal, &SqlType(&data_type()), "an object"))
@@ -381,8 +380,8 @@ impl Column for Map {
 }
 
 /// Of pairs with the same name, keeps the value of the last one at the place of the first one.
-fn keep_last(pairs: &mut Vec<(&[Value<'_>], &[Value<'_>])>) {
-    let mut places: HashMap<String, usize> = HashMap::with_capacity(pairs.len());
+fn keep_last<'a>(pairs: &mut Vec<(&[Value<'a>], &[Value<'a>])>) {
+    let mut places: HashMap<Cow<'_, str>, usize> = HashMap::with_capacity(pairs.len());
     let mut kept = Vec::with_capacity(pairs.len());
     for (name, value) in pairs.drain(..) {
         let place = *places.entry(written_name(name)).or_insert(kept.len());
@@ -395,11 +394,11 @@ fn keep_last(pairs: &mut Vec<(&[Value<'_>], &[Value<'_>])>) {
 }
 
 /// Returns the name of a member without quotes.
-fn written_name(name: &[Value<'_>]) -> String {
+fn written_name<'a>(name: &[Value<'a>]) -> Cow<'a, str> {
     if let [Value::Text(text)] = name {
-        return (*text).to_owned();
+        return Cow::Borrowed(*text);
     }
     let mut json = Vec::new();
     write_json(name, &mut json);
-    String::from_utf8_lossy(&json).into_owned()
+    Cow::Owned(String::from_utf8_lossy(&json).into_owned())
 }
