@@ -58,6 +58,7 @@ test:
 	$(MAKE) build
 	$(MAKE) acceptance
 	observability/check
+	editors/schema --check $(ALLUVIUM_BIN)
 	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"
 	cargo test --release --workspace
 
