@@ -57,6 +57,8 @@ test:
 	cargo clippy --release --workspace --all-targets -- -D warnings
 	$(MAKE) build
 	$(MAKE) acceptance
+	observability/check
+	editors/schema --check $(ALLUVIUM_BIN)
 	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"
 	cargo test --release --workspace
 

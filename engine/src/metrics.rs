@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn the_alerts_ask_for_metrics_that_are_there() {
-        let rules = include_str!("../../examples/alerts/alluvium.rules.yml");
+        let rules = include_str!("../../observability/alluvium.rules.yml");
         let known: Vec<&str> = COUNTERS.iter().chain(GAUGES).map(|(name, ..)| *name).collect();
         let words = rules.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
         let asked: BTreeSet<&str> = words.filter(|word| word.starts_with("alluvium_")).collect();
