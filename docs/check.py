@@ -56,7 +56,7 @@ VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)?\s?(KiB|MiB|GiB|kB|MB|GB|B)\b"), "<size>"),
     (re.compile(r"\b(\d+(\.\d+)?\s?(ns|us|µs|ms|s|m|min|h)\s?)+( ago)?(?=[\s,;:)\]]|$)"), "<duration>"),
-    (re.compile(r"process \d+"), "process <id>"),
+    (re.compile(r"\b(process|kill) \d+"), "process <id>"),
     (re.compile(r"seconds=[\d.]+"), "seconds=<number>"),
     (re.compile(r"\b[0-9a-f]{8,}\b"), "<id>"),
     (re.compile(r" +"), " "),

@@ -4,7 +4,7 @@
     nats stream add NAME --subjects S[,S] --defaults       nats stream rm NAME -f        nats stream purge NAME -f
     nats pub [-H name:value]... SUBJECT BODY               nats kv add BUCKET            nats kv put|del BUCKET KEY [VALUE]
 
-It prints nothing, where the real command reports. The server is that of NATS_URL.
+A BODY `hex:00ff` is these bytes. It prints nothing, where the real command reports. The server is that of NATS_URL.
 """
 
 import json
@@ -89,7 +89,8 @@ def main(arguments):
         case ["kv", "del", bucket, key]:
             client.request(f"$KV.{bucket}.{key}", b"", [("KV-Operation", "DEL")])
         case ["pub", subject, *body]:
-            client.request(subject, " ".join(body).encode(), headers)
+            text = " ".join(body)
+            client.request(subject, bytes.fromhex(text[4:]) if text.startswith("hex:") else text.encode(), headers)
         case _:
             sys.exit(f"nats: this stand-in does not know {' '.join(words)}")
 
