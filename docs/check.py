@@ -5,7 +5,8 @@
     docs/check.py sql/queries start    checks only these pages
     docs/check.py --write PAGE...      replaces the expected outputs of these pages by what was printed; read the difference
 
-ALLUVIUM_BIN names the program (target/release/alluvium by default). nats-server, duckdb and Python come from .tools.
+ALLUVIUM_BIN names the program (target/release/alluvium by default). nats-server, duckdb and Python come from .tools; ALLUVIUM_DOCS_PYTHON names
+another Python, with Polars, pandas, pyarrow and DataFusion, without which their blocks are left out.
 
 Each page runs in a folder of its own, from top to bottom. What runs is said behind the language of a fenced block:
 
@@ -49,6 +50,7 @@ sys.path.insert(0, str(DOCS))
 import pages  # noqa: E402
 
 TOOLS = ROOT / ".tools" / "bin"
+PYTHON = os.environ.get("ALLUVIUM_DOCS_PYTHON", TOOLS / "python")
 PROGRAM = pathlib.Path(os.environ.get("ALLUVIUM_BIN", ROOT / "target/release/alluvium")).resolve()
 RUNS = {"sql", "console", "python", "sh", "bash"}
 SECONDS_A_COMMAND = 60
@@ -89,7 +91,7 @@ class Page:
         bin_folder = folder / "bin"
         bin_folder.mkdir()
         for name, target in {
-            "alluvium": PROGRAM, "duckdb": TOOLS / "duckdb", "nats-server": TOOLS / "nats-server", "python": TOOLS / "python",
+            "alluvium": PROGRAM, "duckdb": TOOLS / "duckdb", "nats-server": TOOLS / "nats-server", "python": PYTHON,
             "nats": DOCS / "nats.py",
         }.items():
             (bin_folder / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(target))} "$@"\n')
