@@ -46,6 +46,7 @@ from concurrent.futures import ThreadPoolExecutor
 DOCS = pathlib.Path(__file__).resolve().parent
 ROOT = DOCS.parent
 SOURCE = DOCS / "src"
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(DOCS))
 import pages  # noqa: E402
 
