@@ -25,6 +25,7 @@ line for any text. Other languages (text, toml, yaml, ini) do not run.
 
     <!-- check: nats -->                  the page has a nats-server; 127.0.0.1:4222 and 127.0.0.1:9464 stand for its free ports
     <!-- check: $ command -->             runs a command that the reader does not see
+    <!-- check: has $ command -->         fails where the command prints a word that the page does not have between backticks
     <!-- check: stop -->                  ends the programs that a line with `&` at its end has started; so does the end of the page
 
 Only programs that this script started are ended, by their ids.
@@ -100,7 +101,7 @@ class Page:
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ALLUVIUM_")}
         self.environment = kept | {
             "PATH": f"{bin_folder}:{kept.get('PATH', '')}", "HOME": str(folder), "TZ": "UTC", "LC_ALL": "C.UTF-8", "COLUMNS": "140",
-            "ALLUVIUM_HTTP": self.ports["127.0.0.1:9464"], "NATS_URL": f"nats://{self.ports['127.0.0.1:4222']}", "TMPDIR": str(folder),
+            "ALLUVIUM_HTTP": self.ports["127.0.0.1:9464"], "NATS_URL": f"nats://{self.ports['127.0.0.1:4222']}", "TMPDIR": str(folder), "PAGE": str(path),
         }
 
     def here(self, text):
@@ -180,6 +181,12 @@ class Page:
             self.start_server()
         elif text == "stop":
             self.stop()
+        elif text.startswith("has $ "):
+            code, printed = self.shell(text[6:])
+            words = set(re.findall(r"[\w.-]+", " ".join(re.findall(r"`([^`]*)`", self.path.read_text(encoding="utf-8")))))
+            missing = sorted(set(printed.split()) - words)
+            if code or missing or not printed:
+                raise Failed(f"the page does not say: {' '.join(missing)}")
         elif text.startswith("$ "):
             command = text[2:]
             if command.endswith("&"):
