@@ -101,20 +101,23 @@ def faults(source, root):
             found.append(f"{page.relative_to(source)}:1: SUMMARY.md does not name it")
     for page in [*pages, root / "README.md"]:
         name = page.relative_to(source) if page.is_relative_to(source) else page.relative_to(root)
-        for number, line in prose(page):
-            if include := INCLUDE.match(line):
-                if not (page.parent / include.group(1)).exists():
-                    found.append(f"{name}:{number}: {include.group(1)} is not there")
-            plain = re.sub(r"`[^`]*`", "", line)
-            for target in LINK.findall(plain):
-                if re.match(r"[a-z]+:", target):
-                    continue
-                file, _, fragment = target.partition("#")
-                there = (page.parent / file).resolve() if file else page
-                if not there.exists():
-                    found.append(f"{name}:{number}: dead link: {target}")
-                elif page.is_relative_to(source) and not there.is_relative_to(source):
-                    found.append(f"{name}:{number}: a link out of the book: {target}")
-                elif fragment and there.suffix == ".md" and fragment not in anchors(there):
-                    found.append(f"{name}:{number}: dead anchor: {target}")
+        lines = dict(prose(page))
+        for number, line in lines.items():
+            include = INCLUDE.match(line)
+            if include and not (page.parent / include.group(1)).exists():
+                found.append(f"{name}:{number}: {include.group(1)} is not there")
+        text = "\n".join(lines.get(number, "") for number in range(1, max(lines, default=0) + 1))
+        text = re.sub(r"`[^`]*`", lambda code: "\n" * code.group().count("\n"), text)
+        for link in LINK.finditer(text):
+            target, number = link.group(1), text.count("\n", 0, link.start()) + 1
+            if re.match(r"[a-z]+:", target):
+                continue
+            file, _, fragment = target.partition("#")
+            there = (page.parent / file).resolve() if file else page
+            if not there.exists():
+                found.append(f"{name}:{number}: dead link: {target}")
+            elif page.is_relative_to(source) and not there.is_relative_to(source):
+                found.append(f"{name}:{number}: a link out of the book: {target}")
+            elif fragment and there.suffix == ".md" and fragment not in anchors(there):
+                found.append(f"{name}:{number}: dead anchor: {target}")
     return found
