@@ -19,7 +19,7 @@ Each page runs in a folder of its own, from top to bottom. What runs is said beh
     ```rows                       what the block before it prints; of a view in any order, unless `ordered`
     ```sql fragment, ```console unchecked    is not run: a part of a statement; a command for another machine
 
-Of `console`: `exit=3` is the last command's exit code; `until` repeats each command until it prints what is expected, for ten seconds at most;
+Of `console`: `exit=3` is the last command's exit code; `until` repeats each command until it prints what is expected, for half a minute at most;
 `quiet` compares nothing; `vary` compares times, lengths of time, sizes and ids only as such. A line `...` stands for any lines, and `...` in a
 line for any text. Other languages (text, toml, yaml, ini) do not run.
 
@@ -33,6 +33,7 @@ Only programs that this script started are ended, by their ids.
 
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -41,6 +42,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -56,6 +58,9 @@ PYTHON = os.environ.get("ALLUVIUM_DOCS_PYTHON", TOOLS / "python")
 PROGRAM = pathlib.Path(os.environ.get("ALLUVIUM_BIN", ROOT / "target/release/alluvium")).resolve()
 RUNS = {"sql", "console", "python", "sh", "bash"}
 SECONDS_A_COMMAND = 60
+SECONDS_UNTIL = 30
+PORTS = iter(random.sample(range(4300, 9400), 3000))
+PORTS_LOCK = threading.Lock()
 VARYING = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)?"), "<time>"),
     (re.compile(r"\b\d+(\.\d+)?\s?(KiB|MiB|GiB|kB|MB|GB|B)\b"), "<size>"),
@@ -73,9 +78,16 @@ class Failed(Exception):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A free port of four digits, as those of the pages have, so that messages wrap in the same places. No port is given twice."""
+    with PORTS_LOCK:
+        for port in PORTS:
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    continue
+            return port
+    raise Failed("no port is free")
 
 
 class Page:
@@ -230,7 +242,7 @@ class Page:
         self.replace(block, shown)
 
     def repeat(self, text, block, expected, code_expected):
-        limit = time.monotonic() + (10 if "until" in block.words else 0)
+        limit = time.monotonic() + (SECONDS_UNTIL if "until" in block.words else 0)
         while True:
             code, printed = self.shell(text)
             if time.monotonic() >= limit or (code == code_expected and alike(expected, printed.split("\n"), "vary" in block.words)):
