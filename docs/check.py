@@ -150,7 +150,9 @@ class Page:
         return code, self.there(text).rstrip("\n")
 
     def start(self, command):
-        """Starts a command in the background and waits until an engine answers."""
+        """Starts a command in the background and waits until an engine answers. A nats-server gets the page's port and folder."""
+        if command.startswith("nats-server "):
+            return self.start_server()
         log = open(self.folder / f"started-{len(self.started)}", "w", encoding="utf-8")
         words = shlex.split(self.here(command.rstrip("& ")))
         process = subprocess.Popen(words, cwd=self.cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
