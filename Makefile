@@ -10,7 +10,7 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools program build acceptance bench steps nexmark torture
+.PHONY: demo test check tools program build acceptance bench steps nexmark torture docs
 
 tools:
 	@.ci/tools
@@ -59,8 +59,14 @@ test:
 	$(MAKE) acceptance
 	observability/check
 	editors/schema --check $(ALLUVIUM_BIN)
+	docs/check.py
 	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"
 	cargo test --release --workspace
+
+# Builds the book into target/book.
+docs:
+	@command -v mdbook >/dev/null || { echo "mdbook is not installed: cargo install mdbook; the pages in docs/src are plain Markdown, too"; exit 1; }
+	mdbook build docs --dest-dir $(TARGET)/book
 
 # Compares the views of the flights example with the same SQL run by DuckDB over the same events.
 acceptance: program

@@ -133,7 +133,7 @@ impl Error {
         Error::Connector(alluvium_connectors::Error::Io { action, path: path.into(), error })
     }
 
-    /// The program's exit code after this error. The README lists them.
+    /// The program's exit code after this error. `docs/src/operations/commands.md` lists them.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
