@@ -14,6 +14,7 @@
 //! | [`sample`] | reads some events of a source |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
+//! | [`view_tests`] | tests of views: given events, expected rows |
 //! | [`doctor`] | every file against its checksum, records against files; mends what can be mended |
 //! | [`backup`] | a consistent copy of a data folder |
 //! | [`held`] | the files of commits, held by hard links |
@@ -49,5 +50,6 @@ pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod verify;
+pub mod view_tests;
 
 pub use error::Error;

@@ -34,7 +34,9 @@ fn views_go_on_when_there_are_file_descriptors_again() {
         let read = |view: &str, n: &str| {
             duckdb::rows(&format!("SELECT {n} AS n FROM read_parquet('{}/data/views/{view}/current/*.parquet')", dir.display()))
         };
-        [read("total", "max(n)"), read("by_digit", "CAST(sum(n) AS BIGINT)")].into_iter().all(|rows| rows.is_ok_and(|rows| rows[0]["n"] == n))
+        [read("total", "max(n)"), read("by_digit", "CAST(sum(n) AS BIGINT)")]
+            .into_iter()
+            .all(|rows| rows.is_ok_and(|rows| rows[0]["n"] == n))
     };
     wait_until("both views hold the first events", || holds(1_000));
 

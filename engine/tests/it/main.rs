@@ -40,3 +40,4 @@ mod supervision;
 mod table_changes;
 mod table_changes_nats;
 mod verify;
+mod view_tests;
