@@ -10,7 +10,7 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools program build acceptance bench steps nexmark torture docs
+.PHONY: demo test check tools program build acceptance bench steps nexmark torture fuzz docs
 
 tools:
 	@.ci/tools
@@ -43,6 +43,10 @@ torture: export ALLUVIUM_SEED := $(or $(SEED),$(ALLUVIUM_SEED))
 torture: export ALLUVIUM_TORTURE_SECONDS := $(shell echo $$(( $(or $(MINUTES),10) * 60 )))
 torture: tools
 	cargo test --release -p alluvium --test torture -- --nocapture
+
+# Has libFuzzer look for inputs that make the program panic, for MINUTES each: bodies, messages, SQL files, records and state files.
+fuzz: tools
+	@MINUTES=$(or $(MINUTES),10) engine/fuzz/run
 
 check: tools
 	cargo fmt --check

@@ -25,6 +25,7 @@ mod sample;
 mod signals;
 mod status;
 mod table;
+mod test;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -66,6 +67,8 @@ enum Command {
     Run(run::Run),
     /// Check all SQL and settings, and show how each view is maintained
     Check(check::Check),
+    /// Run the tests of views in the folder `tests`: given events, expected rows
+    Test(test::Test),
     /// Say what the next run does with each view: leaves it, makes it from state, rebuilds it, or holds it back
     Plan(plan::Plan),
     /// Show the incremental plan of a view, operator by operator
@@ -108,6 +111,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match (&cli.command, cli.global.quiet, cli.global.verbose) {
         (_, true, _) => logging::Level::Errors,
+        // A test says itself what comes of its events.
+        (Command::Test(_), false, 0) => logging::Level::Errors,
         (Command::Run(_) | Command::Rebuild(_), false, 0) => logging::Level::Normal,
         (_, false, 0) => logging::Level::Warnings,
         (_, false, 1) => logging::Level::Debug,
@@ -127,12 +132,14 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
+    crate::address_space::check(std::path::Path::new("/"))?;
     let global = &cli.global;
     let show_bars = !global.quiet && std::io::stderr().is_terminal() && global.log_format == LogFormat::Text;
     let progress = crate::progress::Progress::new(bars, show_bars);
     match &cli.command {
         Command::Run(command) => command.run(global, &progress),
         Command::Check(command) => command.run(global),
+        Command::Test(command) => command.run(global),
         Command::Plan(command) => command.run(global),
         Command::Explain(command) => command.run(global),
         Command::Status(command) => command.run(global),

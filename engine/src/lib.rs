@@ -14,6 +14,7 @@
 //! | [`sample`] | reads some events of a source |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
+//! | [`view_tests`] | tests of views: given events, expected rows |
 //! | [`doctor`] | every file against its checksum, records against files; mends what can be mended |
 //! | [`backup`] | a consistent copy of a data folder |
 //! | [`held`] | the files of commits, held by hard links |
@@ -22,9 +23,11 @@
 //! | [`status`] | what every view is doing, for the HTTP server, the progress bars and `status` |
 //! | [`serve`] | metrics, health, status and commands of a running engine, over HTTP |
 //! | [`metrics`] | every metric, with its help text |
+//! | `address_space` | refuses to run where an allocation would soon end the process |
 //! | [`progress`], [`logging`] | progress bars and log lines |
 //! | [`error`] | the program's error, sorted by what its operator has to do |
 
+mod address_space;
 pub mod backup;
 pub mod cli;
 pub mod dead_letters;
@@ -47,5 +50,6 @@ pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod verify;
+pub mod view_tests;
 
 pub use error::Error;

@@ -46,7 +46,7 @@ impl fmt::Debug for Project {
 }
 
 /// Options that decide which rows a source stands for. Its SQL has to say them: plans and rebuilds follow from it.
-const SAID_IN_SQL: [&str; 15] = [
+pub(crate) const SAID_IN_SQL: [&str; 15] = [
     "after",
     "before",
     "decimals",

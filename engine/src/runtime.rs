@@ -35,6 +35,10 @@ pub(crate) use drive::aside::CRASH;
 pub(crate) use drive::tallies::events_before;
 pub use request::{Accept, Command, Outcome, RunRequest};
 
+use std::sync::Arc;
+
+use alluvium_connectors::source::Source;
+
 use crate::error::Error;
 
 /// Runs until it is shut down, has caught up (if the request says so), or has nothing left to run.
@@ -45,4 +49,12 @@ use crate::error::Error;
 /// The first error of a pipeline that still counts as failed when all pipelines have ended. The others ran on in the meantime.
 pub async fn run(request: RunRequest) -> Result<Outcome, Error> {
     supervise::Supervisor::start(request)?.run().await
+}
+
+/// Does the same with these sources in place of the declared ones.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_over(request: RunRequest, sources: Vec<Arc<dyn Source>>) -> Result<Outcome, Error> {
+    supervise::Supervisor::over(request, sources)?.run().await
 }

@@ -1,4 +1,4 @@
-//! An in-memory source for tests that follows a script: it emits events, fails, waits and ends in the given order.
+//! An in-memory source, for tests of the runtime and of views, that follows a script: it emits events, fails, waits and ends in the given order.
 //!
 //! A script is a list of steps. Every reader plays it from the beginning and skips the events before its position, so that the source can
 //! be read again like a stream. A failure happens once, to the first reader that reaches it. After the last step a reader has caught up
@@ -31,7 +31,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! `STORED AS` does not name this kind of source: a test passes it to the engine.
+//! `STORED AS` does not name this kind of source: a test of the runtime, or `alluvium test`, passes it to the engine.
+
+mod script;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -39,105 +41,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use arrow::array::Int64Array;
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::batch::{Batch, CommitPoints, Origin};
+use self::script::Payloads;
+pub use self::script::{Envelope, Failure, ScriptedBatch, Step};
+use super::batch::Batch;
 use super::contract::{Extent, Held, Past, Promises, Read, Reader, Source, Start};
 use super::declaration::SourceConfig;
 use super::position::{Identity, Position};
 use crate::Error;
-use crate::dead_letters::DeadLetter;
-use crate::decode::{Decoder, Message};
+use crate::decode::Decoder;
 
 /// The kind of source, as in identities.
 const KIND: &str = "scripted";
 /// How often a reader that has caught up reports it.
 const QUIET: Duration = Duration::from_secs(1);
-
-/// One step of a script.
-#[derive(Debug, Clone)]
-pub enum Step {
-    /// Emits one batch.
-    Batch(ScriptedBatch),
-    /// Reports that everything has been read.
-    CaughtUp,
-    /// Fails, once. This reader then returns nothing more; a new one continues after this step.
-    Fail(Failure),
-    /// Waits until [`ScriptedSource::release`].
-    Wait,
-    /// Reports that there will never be more events, on each call.
-    End,
-    /// Does nothing. Replaces a failure that has happened and a wait that was released.
-    Passed,
-}
-
-impl Step {
-    /// Returns a batch of these payloads in partition 0.
-    pub fn events<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> Step {
-        Step::Batch(ScriptedBatch::new(payloads))
-    }
-
-    /// Returns a failure after which a retry helps.
-    #[must_use]
-    pub fn unavailable(message: &str) -> Step {
-        Step::Fail(Failure::Unavailable(message.to_owned()))
-    }
-
-    /// Returns a failure that reports that the source is another one or has lost events.
-    #[must_use]
-    pub fn changed(message: &str) -> Step {
-        Step::Fail(Failure::StreamChanged(message.to_owned()))
-    }
-}
-
-/// An error that a script can cause.
-#[derive(Debug, Clone)]
-pub enum Failure {
-    /// [`Error::Unavailable`].
-    Unavailable(String),
-    /// [`Error::StreamChanged`].
-    StreamChanged(String),
-}
-
-impl Failure {
-    fn error(self, source_name: &str) -> Error {
-        let source_name = source_name.to_owned();
-        match self {
-            Failure::Unavailable(message) => Error::Unavailable { source_name, message },
-            Failure::StreamChanged(message) => Error::StreamChanged { source_name, message },
-        }
-    }
-}
-
-/// The events of one batch. Their sequences follow those of the batches before it in its partition.
-#[derive(Debug, Clone)]
-pub struct ScriptedBatch {
-    /// The partition.
-    pub partition: u32,
-    /// The payloads, in the source's format.
-    pub payloads: Vec<Bytes>,
-    /// The number of sequences without events at the end of the batch.
-    pub gap: u64,
-    /// The weight of each row. If set, every payload must decode to a row.
-    pub weights: Option<Vec<i64>>,
-    /// After which events a commit may fall.
-    pub commits: CommitPoints,
-}
-
-impl ScriptedBatch {
-    /// Returns a batch of partition 0 that allows a commit after any event.
-    pub fn new<P: Into<Bytes>>(payloads: impl IntoIterator<Item = P>) -> ScriptedBatch {
-        let payloads = payloads.into_iter().map(Into::into).collect();
-        ScriptedBatch { partition: 0, payloads, gap: 0, weights: None, commits: CommitPoints::AfterAny }
-    }
-
-    fn length(&self) -> u64 {
-        self.payloads.len() as u64 + self.gap
-    }
-}
 
 /// A source that follows a script. Clones share it.
 #[derive(Clone)]
@@ -372,7 +292,8 @@ impl ScriptedReader {
 
     fn batch(&mut self, batch: ScriptedBatch, start: u64) -> Result<Batch, Error> {
         let end = start + batch.length();
-        let decoded = self.source.decoder.decode(batch.payloads.len(), (start..).zip(&batch.payloads).map(message))?;
+        let payloads = Payloads { start, payloads: batch.payloads, envelopes: batch.envelopes };
+        let decoded = self.source.decoder.decode(payloads.payloads.len(), payloads.messages())?;
         if batch.weights.as_ref().is_some_and(|weights| weights.len() != decoded.rows.num_rows()) {
             return Err(Error::Bug(format!("{} rows with weights {:?}", decoded.rows.num_rows(), batch.weights)));
         }
@@ -395,9 +316,9 @@ impl ScriptedReader {
             nulled: decoded.nulled,
             absent: decoded.absent,
             dead_letters: decoded.dead_letters,
-            newest_ns: (start..end).last().map(timestamp_ns),
+            newest_ns: payloads.messages().filter_map(|message| message.timestamp_ns).max(),
             position: self.position.clone(),
-            origin: Some(Arc::new(Payloads { start, payloads: batch.payloads })),
+            origin: Some(Arc::new(payloads)),
         })
     }
 }
@@ -419,29 +340,6 @@ impl Reader for ScriptedReader {
 
     fn position(&self) -> &Position {
         &self.position
-    }
-}
-
-/// Returns the time of an event. Events are one second apart, starting in 1970.
-fn timestamp_ns(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX).saturating_mul(1_000_000_000)
-}
-
-fn message((sequence, payload): (u64, &Bytes)) -> Message<'_> {
-    Message { sequence, subject: "scripted", timestamp_ns: Some(timestamp_ns(sequence)), headers: None, payload }
-}
-
-/// The payloads of a batch.
-#[derive(Debug)]
-struct Payloads {
-    start: u64,
-    payloads: Vec<Bytes>,
-}
-
-impl Origin for Payloads {
-    fn letter(&self, sequence: u64) -> Option<DeadLetter> {
-        let index = usize::try_from(sequence.checked_sub(self.start)?).ok()?;
-        Some(message((sequence, self.payloads.get(index)?)).letter("", "expression", String::new()))
     }
 }
 

@@ -31,6 +31,7 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("revenue_by_country.sql", include_str!("init/revenue_by_country.sql")),
     ("large_orders.sql", include_str!("init/large_orders.sql")),
     ("best_countries.sql", include_str!("init/best_countries.sql")),
+    ("tests/views.yaml", include_str!("init/tests/views.yaml")),
     (".gitignore", "/data/\n"),
 ];
 
@@ -60,7 +61,7 @@ impl Init {
         write(&self.folder)?;
         let folder = self.folder.display();
         print(&format!(
-            "created {folder}\n\nnow try\n  alluvium -C {folder} run --until-caught-up\n  alluvium -C {folder} query 'SELECT * FROM revenue_by_country'\n"
+            "created {folder}\n\nnow try\n  alluvium -C {folder} run --until-caught-up\n  alluvium -C {folder} query 'SELECT * FROM revenue_by_country'\n  alluvium -C {folder} test\n"
         ))
     }
 }
@@ -115,6 +116,7 @@ pub(super) fn write(folder: &Path) -> Result<(), Error> {
     let settings = settings();
     for (name, text) in FILES.iter().copied().chain([(crate::settings::FILE, settings.as_str())]) {
         let path = folder.join(name);
+        create(path.parent().unwrap_or(folder))?;
         fs::write(&path, text).map_err(|error| Error::io("writing", &path, error))?;
     }
     Ok(())

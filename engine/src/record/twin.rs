@@ -1,7 +1,7 @@
 //! The JSON twins of records: `checkpoint.json` beside each view.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::files::io;
 use super::{Commit, FORMAT, Record};
@@ -16,7 +16,8 @@ struct Twin {
     commit: Box<serde_json::value::RawValue>,
 }
 
-/// Writes the twin of each record's view. Each twin holds all records. Creates missing folders of views.
+/// Writes the twin of each record's view. Each twin holds all records: it is written once, and the other views get links to it, so that a
+/// commit of many views writes no more than its records. Creates missing folders of views.
 ///
 /// # Errors
 /// The disk's.
@@ -25,12 +26,20 @@ pub fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
     let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
     let bytes = serde_json::to_vec(&twin).map_err(bug)?;
+    let mut written: Option<PathBuf> = None;
     for record in records {
-        let folder = layout.view(&record.view);
+        let (folder, path) = (layout.view(&record.view), layout.record(&record.view));
         if !folder.is_dir() {
             durable::create_folder(&folder)?;
         }
-        durable::write_atomically(&layout.record(&record.view), &bytes)?;
+        match &written {
+            Some(first) if durable::replace_by_hard_link(&path, first).is_ok() => durable::sync_folder(&folder)?,
+            // The first one, or one on another file system.
+            _ => {
+                durable::write_atomically(&path, &bytes)?;
+                written = Some(path);
+            }
+        }
     }
     Ok(())
 }

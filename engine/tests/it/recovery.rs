@@ -1,6 +1,6 @@
 //! Missing or damaged files of the data folder: the program restores what it can, and otherwise stops with the name of the file.
 
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::duckdb;
@@ -50,6 +50,38 @@ fn a_database_that_is_lost_or_damaged_is_restored_from_the_records_beside_the_vi
     );
     let letters = duckdb::rows(&letters).unwrap();
     assert_eq!(letters.iter().map(|row| row["sequence"].as_u64().unwrap()).collect::<Vec<_>>(), [1_001]);
+}
+
+#[test]
+fn views_that_are_committed_together_share_one_record_from_which_all_are_restored() {
+    const SQL: &str = "CREATE EXTERNAL TABLE events (id BIGINT) STORED AS FILE LOCATION 'events.jsonl';
+        CREATE MATERIALIZED VIEW first AS SELECT id % 7 AS k, count(*) AS n FROM events GROUP BY id % 7;
+        CREATE MATERIALIZED VIEW second AS SELECT k, n FROM first WHERE k > 2;
+        CREATE MATERIALIZED VIEW third AS SELECT sum(n) AS n FROM second;";
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    let run = |count: u64| {
+        let events: String = (0..count).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        std::fs::write(dir.join("events.jsonl"), events).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_alluvium"));
+        let output = command.env_clear().args(["run", "--until-caught-up", "--http", "off", "-C"]).arg(dir).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        log
+    };
+    std::fs::write(dir.join("views.sql"), SQL).unwrap();
+    run(70);
+    let twin = |view: &str| dir.join("data/views").join(view).join("checkpoint.json");
+    let file = |view: &str| std::fs::metadata(twin(view)).unwrap().ino();
+    assert!(file("first") == file("second") && file("second") == file("third"), "the record is written more than once");
+
+    std::fs::remove_dir_all(dir.join("data/checkpoints")).unwrap();
+    let log = run(140);
+    assert_eq!(log.matches("restored from the record beside the view").count(), 3, "{log}");
+    assert!(!log.contains("rebuilding"), "{log}");
+    let third =
+        format!("SELECT CAST(n AS BIGINT) AS n FROM read_parquet('{}/data/views/third/current/*.parquet')", dir.display());
+    assert_eq!(duckdb::rows(&third).unwrap()[0]["n"], 80);
 }
 
 /// Returns a state file of the view.

@@ -45,6 +45,7 @@ const ACTIONS: &[(&str, u32, Action)] = &[
         torture.pause(3_000);
         torture.proxy.set(Way::Open);
     }),
+    ("clock moved", 6, move_clock),
     ("disk full", 6, fill_disk),
     ("view changed", 8, change_view),
     ("view added or dropped", 4, add_or_drop),
@@ -128,6 +129,16 @@ fn kill_engine(torture: &mut Torture) {
     // Often within its start, seldom after some commits.
     let most = if torture.orders.rng.u8(..3) == 0 { 3_000 } else { 600 };
     torture.pause(most);
+}
+
+/// While the engine runs, or for its next start.
+fn move_clock(torture: &mut Torture) {
+    let seconds = torture.clock.shift(&mut torture.orders.rng);
+    torture.note(&format!("the clock is {seconds} s from the system's"));
+    torture.pause(1_000);
+    if torture.orders.rng.bool() {
+        kill_engine(torture);
+    }
 }
 
 fn start_with_failpoint(torture: &mut Torture, failpoint: &str) {

@@ -1,12 +1,13 @@
 //! Torture: views of every class over a real nats-server whose publishers never stop, while a driver kills, stops, cuts, slows, fills,
-//! edits, damages, deletes, loses and purges at random. After each round, every view equals DuckDB's answer over the events that the stream
-//! has held and the view has committed, or a fence has stopped it for a reason that the round explains.
+//! edits, damages, deletes, loses, purges and moves the clock at random. After each round, every view equals DuckDB's answer over the events
+//! that the stream has held and the view has committed, or a fence has stopped it for a reason that the round explains.
 //!
 //! `make torture MINUTES=20 SEED=7`, or `ALLUVIUM_TORTURE_SECONDS` and `ALLUVIUM_SEED`. The seed decides what is done; when it meets what
-//! the engine is doing is left to the machine. The machine's clock is not moved: that would concern every process on it.
+//! the engine is doing is left to the machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod actions;
+mod clock;
 mod compare;
 mod disk;
 #[allow(dead_code)]
@@ -51,7 +52,6 @@ fn views_stay_right_whatever_happens() {
     if !torture.disk.is_mounted() {
         say("torture: no file system can be mounted here: a full disk is a limit on the size of the engine's files");
     }
-    say("torture: the clock is not moved");
     let (began, mut round) = (Instant::now(), 0);
     while began.elapsed() < limit {
         round += 1;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::clock::Clock;
 use crate::disk::Disk;
 use crate::ledger::Ledger;
 use crate::orders::{Orders, Running};
@@ -41,6 +42,7 @@ pub(crate) struct Torture {
     pub(crate) engine: Option<Running>,
     pub(crate) publishers: Publishers,
     pub(crate) disk: Disk,
+    pub(crate) clock: Clock,
     pub(crate) orders: Orders,
     pub(crate) proxy: Proxy,
     pub(crate) views: Vec<View>,
@@ -66,12 +68,14 @@ impl Torture {
         let proxy = Proxy::start(orders.server.port());
         std::fs::write(orders.dir().join("sources.sql"), views::SOURCES.replace("$URL", &proxy.url())).unwrap();
         let disk = Disk::mount(orders.dir().join("data"));
+        let clock = Clock::new(orders.dir());
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
         let publishers = Publishers::start(&orders.server.url(), seed);
         let torture = Torture {
             engine: None,
             publishers,
             disk,
+            clock,
             orders,
             proxy,
             views: views::all(),
@@ -129,6 +133,7 @@ impl Torture {
                 command
             }
         };
+        self.clock.lend(&mut command);
         command.env("ALLUVIUM_COMMIT_INTERVAL", "100ms").env("ALLUVIUM_SNAPSHOTS_MIN_AGE", "120s");
         if let Some(failpoint) = failpoint {
             command.env("ALLUVIUM_FAILPOINT", failpoint);

@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use futures::FutureExt;
 
 use super::*;
+use crate::source::batch::CommitPoints;
 use crate::source::declaration::BatchLimits;
 
 fn source() -> ScriptedSource {

@@ -1,0 +1,1 @@
+CREATE MATERIALIZED VIEW v AS SELECT country, count(*) AS n, sum(total) AS s FROM orders WHERE total > 5 GROUP BY country HAVING count(*) > 1;

@@ -1,0 +1,1 @@
+CREATE FUNCTION net(total DECIMAL(12, 2)) RETURNS DECIMAL(12, 2) RETURN total / 2; CREATE MATERIALIZED VIEW v WITH (commit_interval = '1 second') AS SELECT net(total) AS n FROM orders;

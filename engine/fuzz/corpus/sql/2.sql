@@ -1,0 +1,1 @@
+CREATE MATERIALIZED VIEW v AS SELECT customer, rank() OVER (PARTITION BY country ORDER BY total DESC, order_id) AS r, address.city, t.tag FROM orders CROSS JOIN UNNEST(tags) AS t(tag);

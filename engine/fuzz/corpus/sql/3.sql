@@ -1,0 +1,1 @@
+CREATE VIEW w AS SELECT * FROM orders o LEFT JOIN orders p USING (order_id); CREATE MATERIALIZED VIEW v AS SELECT count(*) AS n FROM w WHERE EXISTS (SELECT 1 FROM orders q WHERE q.customer > 3);

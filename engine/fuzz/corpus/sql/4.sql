@@ -1,0 +1,1 @@
+CREATE MATERIALIZED VIEW v WITH (emit = 'final', retain = '7 days') AS SELECT window_end, count(*) AS n FROM TUMBLE(orders, placed_at, INTERVAL '1 minute') GROUP BY window_end;

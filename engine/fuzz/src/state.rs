@@ -1,0 +1,36 @@
+//! State files: a projection takes their batches, or refuses them in words.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+
+use alluvium_projections::{BatchId, Projection};
+use alluvium_sql::{Catalog, SqlFile};
+use arrow::ipc::reader::FileReader;
+use arrow::record_batch::RecordBatch;
+use std::sync::LazyLock;
+
+/// Views of the classes that have state.
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+    const SQL: &str = "CREATE EXTERNAL TABLE t (a BIGINT, b BIGINT, c VARCHAR) STORED AS FILE LOCATION 't';
+        CREATE MATERIALIZED VIEW merged AS SELECT c, count(*) AS n, sum(a) AS s, max(b) AS m FROM t GROUP BY c;
+        CREATE MATERIALIZED VIEW joined AS SELECT l.a, r.b FROM t AS l JOIN t AS r ON l.a = r.b;
+        CREATE MATERIALIZED VIEW keyed AS SELECT a, lag(b) OVER (PARTITION BY c ORDER BY a, b) AS p FROM t;
+        CREATE MATERIALIZED VIEW best AS SELECT * FROM (SELECT a, c, row_number() OVER (PARTITION BY c ORDER BY a, b) AS r FROM t) WHERE r <= 3;";
+    Catalog::load(&[SqlFile { path: "t.sql".into(), text: SQL.into() }]).unwrap_or_else(|errors| panic!("{errors}"))
+});
+
+/// The first byte chooses the view and the table, the rest is the file.
+pub fn run(bytes: &[u8]) {
+    let Some((first, file)) = bytes.split_first() else { return };
+    let view = &CATALOG.views[usize::from(*first) % CATALOG.views.len()];
+    let read = FileReader::try_new(Cursor::new(file), None).and_then(Iterator::collect);
+    let Ok(batches): Result<Vec<RecordBatch>, _> = read else { return };
+    let mut projection = futures::executor::block_on(Projection::new(&view.plan)).expect("operators");
+    futures::executor::block_on(projection.flush()).expect("no changes");
+    let tables: Vec<String> = projection.checkpoint().into_iter().map(|table| table.table).collect();
+    let Some(table) = tables.get(usize::from(*first) / CATALOG.views.len() % tables.len().max(1)) else { return };
+    let batches = batches.into_iter().enumerate().map(|(index, batch)| (BatchId(index as u64), batch)).collect();
+    if let Err(error) = projection.restore(HashMap::from([(table.clone(), batches)])) {
+        assert!(!error.to_string().is_empty(), "a refusal without a reason");
+    }
+}
