@@ -10,7 +10,7 @@ export ALLUVIUM_FLIGHTS_BIN := $(TARGET)/release/alluvium-example-flights
 export ALLUVIUM_SEED ?= $(shell printf '%d' 0x$$(git rev-parse --short=7 HEAD 2>/dev/null | cut -c1-7 || echo 1) 2>/dev/null || echo 1)
 export ALLUVIUM_SEARCH_SECONDS ?= 60
 
-.PHONY: demo test check tools program build acceptance bench steps nexmark torture fuzz docs
+.PHONY: demo test check tools program build acceptance bench steps nexmark torture fuzz docs packages
 
 tools:
 	@.ci/tools
@@ -75,3 +75,8 @@ docs:
 # Compares the views of the flights example with the same SQL run by DuckDB over the same events.
 acceptance: program
 	@examples/flights/acceptance.sh
+
+# Makes all packages from the program into dist/, and installs, runs and removes each in a bare root, as root. Takes some minutes.
+packages: program
+	packaging/build $(ALLUVIUM_BIN)
+	packaging/try
