@@ -31,8 +31,8 @@ A test gives events and says which rows views then have:
 
 An event is a mapping, with _subject, _timestamp and _headers of its message where they matter, or a text that is its body. Rows are
 compared as a whole, in any order, by the columns that the test names. `set_aside: N` expects N dead letters. `steps` is a list of `given`
-and `expect`, one after the other. No server is needed, and the project's data folder is not touched. Each test runs with all events at
-once, with one event after the other, and with a restart of the engine after each event.";
+and `expect`, one after the other. Bodies are JSON, whatever the format of the source. No server is needed, and the project's data folder is not touched. Each test runs with all events at
+once, with one event after the other, and with a restart of the engine after each event, or after some where a step gives more than 40.";
 
 /// The colours of a terminal.
 const RED: &str = "\x1b[31m";

@@ -16,8 +16,12 @@ struct Twin {
     commit: Box<serde_json::value::RawValue>,
 }
 
-/// Writes the twin of each record's view. Each twin holds all records: it is written once, and the other views get links to it, so that a
-/// commit of many views writes no more than its records. Creates missing folders of views.
+/// How many files of the same content a commit writes at most.
+const COPIES: usize = 2;
+
+/// Writes the twin of each record's view. Each twin holds all records. They are written twice, and further views get links to these two, so
+/// that a commit of many views does not write all records for each, and one damaged file is not the only one. Creates missing folders of
+/// views.
 ///
 /// # Errors
 /// The disk's.
@@ -26,20 +30,19 @@ pub fn write(layout: &Layout, records: &[Record]) -> Result<(), Error> {
     let commit = serde_json::value::to_raw_value(&Commit { records: records.to_vec() }).map_err(bug)?;
     let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
     let bytes = serde_json::to_vec(&twin).map_err(bug)?;
-    let mut written: Option<PathBuf> = None;
-    for record in records {
+    let mut written: Vec<PathBuf> = Vec::new();
+    for (index, record) in records.iter().enumerate() {
         let (folder, path) = (layout.view(&record.view), layout.record(&record.view));
         if !folder.is_dir() {
             durable::create_folder(&folder)?;
         }
-        match &written {
-            Some(first) if durable::replace_by_hard_link(&path, first).is_ok() => durable::sync_folder(&folder)?,
-            // The first one, or one on another file system.
-            _ => {
-                durable::write_atomically(&path, &bytes)?;
-                written = Some(path);
-            }
+        let copy = written.get(index % COPIES).filter(|_| index >= COPIES);
+        match copy {
+            Some(copy) if durable::replace_by_hard_link(&path, copy).is_ok() => durable::sync_folder(&folder)?,
+            // One of the first, or one on another file system.
+            _ => durable::write_atomically(&path, &bytes)?,
         }
+        written.push(path);
     }
     Ok(())
 }

@@ -96,7 +96,9 @@ async fn in_one_way(project: &Project, case: &Case, way: Way) -> Result<(), Fail
     }
     let project = Arc::new(project);
     let given = Given::new(&project.sources, folder.path()).map_err(error(0))?;
+    let mut aside = 0;
     for (index, step) in case.steps.iter().enumerate() {
+        aside = step.set_aside.unwrap_or(aside);
         let words = |words: String| failed(index, None, Wrong::Words(words));
         for (source, written) in &step.given {
             let events = given.events(source, written).map_err(words)?;
@@ -118,7 +120,7 @@ async fn in_one_way(project: &Project, case: &Case, way: Way) -> Result<(), Fail
                 return Err(failed(index, Some(view), Wrong::Rows(found)));
             }
         }
-        set_aside(&layout, step.set_aside).await.map_err(|what| failed(index, None, what))?;
+        set_aside(&layout, aside).await.map_err(|what| failed(index, None, what))?;
     }
     Ok(())
 }

@@ -42,7 +42,8 @@ pub struct Step {
     pub expect: BTreeMap<String, Vec<BTreeMap<String, Value>>>,
     /// How many dead letters there are since the test began: one for a body that does not decode, one for each view that leaves out an event
     /// for a value.
-    pub set_aside: u64,
+    /// `None`: as many as after the step before.
+    pub set_aside: Option<u64>,
 }
 
 /// Reads all tests of a project, in the order of their files and lines.
@@ -143,7 +144,8 @@ fn say(step: &mut Step, key: &str, node: Node, known: &str) -> Result<(), Wrong>
             }
         }
         "set_aside" => {
-            step.set_aside = node.value().as_u64().ok_or_else(|| (at, "`set_aside` is a number of events".to_owned()))?;
+            let number = node.value().as_u64();
+            step.set_aside = Some(number.ok_or_else(|| (at, "`set_aside` is a number of events".to_owned()))?);
         }
         other => return Err((at, format!("{other:?} is none of {known}"))),
     }

@@ -66,7 +66,8 @@ fn a_file_says_tests_or_is_refused_with_its_place() {
     let cases = parse("tests/v.yaml", text).unwrap();
     let said: Vec<(&str, usize, usize)> = cases.iter().map(|case| (case.name.as_str(), case.line, case.steps.len())).collect();
     assert_eq!(said, [("first", 1, 1), ("second", 5, 1)]);
-    assert_eq!((cases[1].steps[0].set_aside, cases[0].steps[0].given["t"].len()), (2, 1));
+    assert_eq!((cases[1].steps[0].set_aside, cases[0].steps[0].set_aside), (Some(2), None));
+    assert_eq!(cases[0].steps[0].given["t"].len(), 1);
     let error = |text: &str| parse("tests/v.yaml", text).unwrap_err().to_string();
     assert_eq!(
         error("- test: a\n  givn: {}\n  expect: {v: []}\n"),

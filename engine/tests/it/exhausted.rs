@@ -68,6 +68,6 @@ fn too_little_address_space_is_refused_in_words() {
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{text}");
     assert!(text.contains("address space of this process is limited to 976 MiB") && text.contains("memory_limit"), "{text}");
-    let enough = run("4000000");
+    let enough = run("16000000");
     assert!(enough.status.success(), "{}", String::from_utf8_lossy(&enough.stderr));
 }

@@ -73,7 +73,8 @@ fn views_that_are_committed_together_share_one_record_from_which_all_are_restore
     run(70);
     let twin = |view: &str| dir.join("data/views").join(view).join("checkpoint.json");
     let file = |view: &str| std::fs::metadata(twin(view)).unwrap().ino();
-    assert!(file("first") == file("second") && file("second") == file("third"), "the record is written more than once");
+    let files = std::collections::BTreeSet::from([file("first"), file("second"), file("third")]);
+    assert_eq!(files.len(), 2, "the records of a commit are written twice, so that one damaged file is not the only one");
 
     std::fs::remove_dir_all(dir.join("data/checkpoints")).unwrap();
     let log = run(140);

@@ -303,25 +303,57 @@ fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
         return None;
     }
     let mut settled = call.clone();
-    let decided = params.order_by.iter().any(|key| key.expr == *value);
+    let is_repeated = drop_repeated(&mut settled.params.order_by);
+    let decided = params.order_by.iter().any(|key| key.expr == *value || is_sequence(&key.expr, input));
     let by_value = value.clone().sort(true, false);
-    match (params.order_by.is_empty(), params.distinct) {
-        (true, true) => settled.params.order_by.push(by_value),
-        (false, true) => return None,
-        (true, false) if input.by_arrival => return None,
+    let unsettled = match (params.order_by.is_empty(), params.distinct) {
+        (true, true) => {
+            settled.params.order_by.push(by_value);
+            false
+        }
+        (false, true) => true,
+        (true, false) if input.by_arrival => true,
         (true, false) => {
             if func.name() == "any_value" {
                 settled.func = first_value_udaf();
             }
             settled.params.order_by.push(by_value);
+            false
         }
-        (false, false) if decided => return None,
+        (false, false) if decided => true,
         (false, false) => match &input.sequence {
-            Some(sequence) => settled.params.order_by.push(Expr::Column(sequence.clone()).sort(true, false)),
+            Some(sequence) => {
+                settled.params.order_by.push(Expr::Column(sequence.clone()).sort(true, false));
+                false
+            }
             // These functions keep tied rows in order of arrival.
-            None if input.by_arrival && func.name() != "nth_value" => return None,
-            None => settled.params.order_by.push(by_value),
+            None if input.by_arrival && func.name() != "nth_value" => true,
+            None => {
+                settled.params.order_by.push(by_value);
+                false
+            }
         },
+    };
+    if unsettled && !is_repeated {
+        return None;
     }
     Some(Expr::AggregateFunction(settled))
+}
+
+/// Drops keys that stand in an order before. They decide nothing, and DataFusion's `first_value` has state for each key once only.
+fn drop_repeated(order_by: &mut Vec<SortExpr>) -> bool {
+    let before = order_by.len();
+    let mut kept: Vec<SortExpr> = Vec::new();
+    for key in order_by.drain(..) {
+        if !kept.iter().any(|earlier| earlier.expr == key.expr) {
+            kept.push(key);
+        }
+    }
+    *order_by = kept;
+    order_by.len() < before
+}
+
+/// Whether an expression is the sequence of the events, which no two rows share.
+fn is_sequence(expression: &Expr, input: &Input<'_>) -> bool {
+    matches!((expression, &input.sequence), (Expr::Column(column), Some(sequence)) if column == sequence)
 }
