@@ -273,6 +273,10 @@ impl Follower {
                 self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
             }
         }
+        drop(file);
+        if text.is_cut_off() {
+            self.cut_off(&path, ended)?;
+        }
         let ended = ended || self.rests(&path, length, &buffer)?;
         self.seen = if plain { self.sender.position.byte + buffer.len() as u64 } else { length };
         if !self.open_line
@@ -284,6 +288,17 @@ impl Follower {
             self.open_line = true;
         }
         self.exhausted = (!plain && buffer.is_empty()).then_some(length);
+        Ok(())
+    }
+
+    /// Says that a file ends within a block, which is read once the rest of it is written. A file that others follow is not written any more.
+    fn cut_off(&self, path: &std::path::Path, ended: bool) -> Result<(), Stop> {
+        if ended {
+            let message = "it is cut off, and later files follow; write a file under a name that begins with a point, and rename it when it is \
+                           whole";
+            return Err(Stop::Failed(Error::Corrupt { path: path.to_owned(), message: message.into() }));
+        }
+        tracing::warn!(source = self.sender.source_name(), file = %path.display(), "the last block is cut off: it is read once it is whole");
         Ok(())
     }
 
