@@ -14,16 +14,18 @@ use super::envelope::{self, Envelope, Part};
 use super::fault::{Fault, Faults, MemberFault, Unfit};
 use super::message::Message;
 use super::odd_times::OddTimes;
-use super::packing::{Events, Ordinals, Packing};
+use super::packing::{Ordinals, Packing};
 use super::reading::{Reading, readings};
 use super::registry;
 use super::sql_type::SqlType;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::source::{SourceConfig, decoded_schema};
+use crate::source::{BatchLimits, SourceConfig, decoded_schema};
 
 /// The number of messages passed to a format at once: few enough that they and their payloads' addresses stay in the L1 cache.
 const CHUNK: usize = 128;
+/// How many times smaller batches are whose messages may hold several events.
+const PACKED: usize = 16;
 
 /// The result of decoding a batch of messages.
 #[derive(Debug)]
@@ -117,6 +119,14 @@ impl Decoder {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Returns the limits of a batch of messages: fewer bytes where a few of them can hold an event.
+    pub(crate) fn limits(&self, limits: BatchLimits) -> BatchLimits {
+        match self.packing {
+            None => limits,
+            Some(_) => BatchLimits { max_bytes: limits.max_bytes / PACKED, ..limits },
+        }
     }
 
     /// Returns the source's name.
@@ -342,59 +352,6 @@ impl Rows<'_> {
     }
 }
 
-impl Rows<'_> {
-    /// Decodes the events that messages hold.
-    fn unpack<'a>(mut self, packing: Packing, mut messages: impl Iterator<Item = Message<'a>>) -> Result<Decoded, Error> {
-        let (mut unpacked, mut events) = (Vec::with_capacity(CHUNK), Events::default());
-        loop {
-            unpacked.clear();
-            events.clear();
-            while events.len() < CHUNK
-                && let Some(message) = messages.next()
-            {
-                packing.unpack(&message, &mut events);
-                unpacked.push(message);
-            }
-            if unpacked.is_empty() {
-                return self.finish();
-            }
-            self.append_events(&unpacked, &events)?;
-        }
-    }
-
-    /// Appends the events of some messages.
-    fn append_events(&mut self, unpacked: &[Message<'_>], events: &Events) -> Result<(), Error> {
-        let (mut chunk, mut payloads, mut ordinals) =
-            (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
-        let mut left = events.iter().peekable();
-        while left.peek().is_some() {
-            chunk.clear();
-            payloads.clear();
-            ordinals.clear();
-            while chunk.len() < CHUNK
-                && let Some(event) = left.next_if(|event| event.fault.is_none())
-            {
-                let message = &unpacked[event.message];
-                payloads.push(events.text(event, message.payload));
-                chunk.push(Message { payload: events.body(event, message.payload), ..*message });
-                ordinals.push(event.ordinal);
-            }
-            if !chunk.is_empty() {
-                self.decoder.format.prepare(&payloads)?;
-                self.append(&chunk, &payloads, &ordinals);
-            }
-            while let Some(event) = left.next_if(|event| event.fault.is_some()) {
-                let message = &unpacked[event.message];
-                let message = Message { payload: events.body(event, message.payload), ..*message };
-                self.events += 1;
-                self.bytes += message.payload.len() as u64;
-                self.dead_letters.extend(event.fault.as_ref().map(|fault| self.decoder.letter(&message, fault, event.ordinal)));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Removes the null mask, for a column that is NOT NULL. The NULLs become arbitrary values, which nobody reads.
 fn without_nulls(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
     Ok(make_array(array.to_data().into_builder().nulls(None).build()?))
@@ -409,3 +366,4 @@ impl Decoder {
 
 #[cfg(test)]
 mod tests;
+mod unpacked;

@@ -38,7 +38,12 @@ impl Headers for HeaderList {
 
 fn decoder(options: &[(&str, &str)], folder: &std::path::Path) -> Decoder {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let declared = Schema::new(vec![Field::new("id", DataType::Int64, true), text("name"), text("place"), text("_payload")]);
+    let declared = Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        text("name"),
+        text("place"),
+        Field::new("_payload", DataType::Binary, true),
+    ]);
     Decoder::new(&SourceConfig {
         name: "events".into(),
         stored_as: "NATS".into(),
@@ -130,7 +135,8 @@ fn written(format: &str, id: i64, rng: &mut Rng) -> Written {
             1 => none(format!("[{}]", several(rng, |rng| cloud_event(id, rng)).join(",")).into_bytes()),
             _ => {
                 let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-                let attributes = [("specversion", "1.0"), ("type", "t"), ("source", "/s"), ("id", "%C3%A9")];
+                let text = id.to_string();
+                let attributes = [("specversion", "1.0"), ("type", "t"), ("source", "/caf%C3%A9"), ("id", text.as_str())];
                 let headers = attributes.map(|(name, value)| header(&format!("ce-{name}"), value));
                 (json(id, rng).into_bytes(), [headers.to_vec(), vec![header("content-type", "application/json")]].concat())
             }

@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
 use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamDecoder;
+use arrow::ipc::root_as_message;
 use memchr::memchr_iter;
 
 use super::events::Events;
@@ -18,7 +19,7 @@ const MAGIC: &[u8] = b"ARROW1";
 /// The number of rows that are written at once.
 const AT_ONCE: usize = 1024;
 /// The largest text of the rows of a body, in bytes.
-const LARGEST: usize = 1 << 30;
+const LARGEST: usize = 256 << 20;
 
 #[cold]
 fn not_arrow(reason: String) -> Fault {
@@ -36,6 +37,7 @@ fn rows_of(payload: &[u8], events: &mut Events) -> Result<(), Fault> {
     let stream = if payload.starts_with(MAGIC) { stream_of_file(payload) } else { Some(payload) };
     let stream = stream.ok_or_else(|| not_arrow("the body begins as an Arrow file, and does not end as one".into()))?;
     let mut buffer = Buffer::from(stream);
+    refuse_compressed(&buffer)?;
     let mut decoder = StreamDecoder::new();
     loop {
         let batch = match decoder.decode(&mut buffer) {
@@ -50,6 +52,28 @@ fn rows_of(payload: &[u8], events: &mut Events) -> Result<(), Fault> {
         Ok(()) => Err(not_arrow("the body has no schema: it is not an Arrow stream".into())),
         Err(_) => Err(not_arrow("cut off: the body ends within an Arrow stream".into())),
     }
+}
+
+/// Refuses a stream with a compressed batch: the library allocates the lengths that it declares before it reads anything. What is not a
+/// stream is left to the library, which reads the messages in the same way.
+fn refuse_compressed(stream: &[u8]) -> Result<(), Fault> {
+    let mut rest = stream;
+    while let Some((first, after)) = rest.split_first_chunk::<4>() {
+        // Before the size of a message comes a mark, except in old streams.
+        let marked = if *first == [0xff; 4] { after.split_first_chunk::<4>() } else { Some((first, after)) };
+        let Some((size, after)) = marked else { return Ok(()) };
+        let size = u32::from_le_bytes(*size) as usize;
+        let Some((message, body)) = after.split_at_checked(size).filter(|_| size > 0) else { return Ok(()) };
+        let Ok(message) = root_as_message(message) else { return Ok(()) };
+        let of_rows = message.header_as_record_batch();
+        let batch = of_rows.or_else(|| message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data()));
+        if batch.is_some_and(|batch| batch.compression().is_some()) {
+            return Err(not_arrow("the body is compressed, which is not read; write it without compression".into()));
+        }
+        let Some(next) = usize::try_from(message.bodyLength()).ok().and_then(|length| body.get(length..)) else { return Ok(()) };
+        rest = next;
+    }
+    Ok(())
 }
 
 /// Returns the stream within a file: its footer repeats what the stream says.
@@ -72,7 +96,7 @@ fn append(batch: &RecordBatch, most: usize, events: &mut Events) -> Result<(), F
         let start = events.made.len();
         let rows = batch.slice(first, AT_ONCE.min(batch.num_rows() - first));
         write_lines(&rows, &mut events.made).map_err(|error| not_arrow(error.to_string()))?;
-        if events.made.len() > LARGEST {
+        if events.made_of_message() > LARGEST {
             return Err(not_arrow(format!("the text of its rows has more than {LARGEST} bytes")));
         }
         // A line end within a text is written as an escape.

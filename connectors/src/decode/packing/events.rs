@@ -38,14 +38,19 @@ pub(in crate::decode) struct Events {
     messages: usize,
     /// The number of events before the current message.
     first: usize,
+    /// The length of `made` before the current message.
+    made_before: usize,
 }
+
+/// The most events of a message.
+const MOST: usize = 100_000;
 
 impl Events {
     /// Removes all.
     pub(in crate::decode) fn clear(&mut self) {
         self.events.clear();
         self.made.clear();
-        (self.messages, self.first) = (0, 0);
+        (self.messages, self.first, self.made_before) = (0, 0, 0);
     }
 
     /// Returns the events in their order.
@@ -84,8 +89,16 @@ impl Events {
     }
 
     fn next_ordinal(&self) -> Result<u32, Fault> {
-        let ordinal = u32::try_from(self.events.len() - self.first + 1);
-        ordinal.map_err(|_| Fault::of_payload("out_of_range", "the message holds more than 4294967295 events".into()))
+        let ordinal = self.events.len() - self.first + 1;
+        if ordinal > MOST {
+            return Err(Fault::of_payload("out_of_range", format!("the message holds more than {MOST} events")));
+        }
+        Ok(ordinal as u32)
+    }
+
+    /// Returns the length of the text that was made of the current message.
+    pub(super) fn made_of_message(&self) -> usize {
+        self.made.len() - self.made_before
     }
 
     /// Adds an event that is all that the message holds, as it is.
@@ -136,11 +149,13 @@ impl Events {
     pub(super) fn end_message(&mut self) {
         self.messages += 1;
         self.first = self.events.len();
+        self.made_before = self.made.len();
     }
 
     /// Ends the message, which holds no events.
     pub(super) fn reject_message(&mut self, fault: Fault) {
         self.events.truncate(self.first);
+        self.made.truncate(self.made_before);
         self.push_whole();
         self.reject_last(fault);
         self.end_message();

@@ -4,9 +4,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, NullArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
-use arrow::ipc::writer::{FileWriter, StreamWriter};
+use arrow::array::{ArrayRef, DictionaryArray, Int64Array, NullArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::ipc::CompressionType;
+use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
 use crate::Error;
 use crate::decode::tests::{nullable, show};
@@ -79,6 +80,17 @@ fn each_line_is_an_event_with_its_place() {
     assert_eq!((letters[0].1, letters[0].2), (Some(3), &b"no"[..]));
     assert!(letters[0].3.starts_with("not JSON") && letters[0].3.ends_with(", in event 3 of the message"), "{letters:?}");
     assert_eq!((letters[1].0, letters[1].1, letters[1].3), (2, None, "the body is empty, at byte 0"));
+    let bad = "no\n".repeat(1001);
+    let decoded =
+        decode(&config(&[("batch", "lines")], columns()), &[(&[], bad.as_bytes()), (&[], &bad.as_bytes()[3..]), (&[], b"no")]);
+    assert_eq!((decoded.rows.num_rows(), decoded.dead_letters.len(), decoded.events), (0, 1 + 1000 + 1, 1001 + 1000 + 1));
+    let whole = &decoded.dead_letters[0];
+    assert_eq!((whole.ordinal, &whole.payload[..]), (None, bad.as_bytes()));
+    assert!(whole.error.starts_with("none of its 1001 events decodes; the first: not JSON"), "{}", whole.error);
+    let many = "{}\n".repeat(100_001);
+    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(&[], many.as_bytes()), (&[], b"{\"a\":1}")]);
+    assert_eq!((decoded.rows.num_rows(), decoded.dead_letters.len()), (1, 1));
+    assert_eq!(decoded.dead_letters[0].error, "the message holds more than 100000 events");
 }
 
 #[test]
@@ -164,6 +176,37 @@ fn each_row_of_arrow_is_an_event() {
 }
 
 #[test]
+fn a_compressed_body_is_refused_whatever_it_declares() {
+    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).unwrap();
+    let text: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(10_000); 3]));
+    let batch = RecordBatch::try_from_iter([("b", text)]).unwrap();
+    let mut body = Vec::new();
+    let mut writer = StreamWriter::try_new_with_options(&mut body, &batch.schema(), options).unwrap();
+    // Without the feature, nothing compresses, and nothing decompresses.
+    if writer.write(&batch).is_err() {
+        return;
+    }
+    writer.finish().unwrap();
+    drop(writer);
+    let plain = stream(&[arrow_rows()]);
+    let decoded = decode(&config(&[("format", "arrow")], columns()), &[(&[], &body), (&[], &plain)]);
+    assert_eq!(rows(&decoded).len(), 2);
+    assert_eq!(decoded.dead_letters[0].error, "the body is compressed, which is not read; write it without compression");
+}
+
+#[test]
+fn a_body_that_is_refused_costs_the_next_one_nothing() {
+    // Few bytes with a long text for each of many rows.
+    let keys: DictionaryArray<Int32Type> = std::iter::repeat_n("y".repeat(400_000).as_str(), 1000).collect();
+    let large = stream(&[RecordBatch::try_from_iter([("b", Arc::new(keys) as ArrayRef)]).unwrap()]);
+    let plain = stream(&[arrow_rows()]);
+    let decoded = decode(&config(&[("format", "arrow")], columns()), &[(&[], &plain), (&[], &large), (&[], &plain)]);
+    assert_eq!(rows(&decoded).len(), 4);
+    assert_eq!(decoded.dead_letters.len(), 1);
+    assert!(decoded.dead_letters[0].error.starts_with("the text of its rows has more than"), "{}", decoded.dead_letters[0].error);
+}
+
+#[test]
 fn the_letter_of_a_row_holds_its_event() {
     for (options, body, part) in [
         (("batch", "lines"), b"{\"a\":1}\n{\"a\":2}".to_vec(), "{\"a\":2}"),
@@ -197,7 +240,7 @@ fn attributes_and_members_of_data_are_columns() {
     let headers: &[(&str, &str)] = &[
         ("ce-specversion", "1.0"),
         ("ce-id", "e2"),
-        ("CE-Source", "/caf%C3%A9"),
+        ("CE-Source", "/caf%C3%A9%+5"),
         ("ce-type", "order"),
         ("ce-traceparent", "00-2"),
         ("Content-Type", "application/vnd.order+json; charset=utf-8"),
@@ -211,7 +254,8 @@ fn attributes_and_members_of_data_are_columns() {
     let nulls = "NULL | NULL | NULL | NULL | NULL | NULL | NULL";
     let expected = [
         "e1 | /shop | order | s | 2024-05-01T10:00:00Z | urn:s | application/json | 00-1 | 1.50 | n".to_owned(),
-        "e2 | /caf\u{e9} | order | NULL | NULL | NULL | application/vnd.order+json; charset=utf-8 | 00-2 | 2 | NULL".to_owned(),
+        "e2 | /caf\u{e9}%+5 | order | NULL | NULL | NULL | application/vnd.order+json; charset=utf-8 | 00-2 | 2 | NULL"
+            .to_owned(),
         format!("e3 | s | t | {nulls}"),
         format!("e5 | s | t | {nulls}"),
         format!("e3 | s | t | {nulls}"),

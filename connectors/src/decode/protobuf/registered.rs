@@ -12,7 +12,7 @@ use super::wire;
 use crate::decode::fault::Fault;
 use crate::decode::schema_registry::{Registered, SchemaText, unframed};
 
-/// The name of the file whose schema is asked for.
+/// The name of the file whose schema is asked for, unless another one has it.
 const ROOT: &str = "schema.proto";
 /// The maximum depth of a message in others.
 const MAX_DEPTH: u64 = 64;
@@ -44,13 +44,17 @@ impl Registered for RegisteredFile {
     fn parse(texts: &[SchemaText]) -> Result<RegisteredFile, String> {
         let Some((root, imported)) = texts.split_last() else { return Err("it is empty".into()) };
         let mut files: HashMap<String, String> = imported.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
-        files.insert(ROOT.to_owned(), root.text.clone());
+        let mut name = ROOT.to_owned();
+        while files.contains_key(&name) {
+            name.insert(0, '_');
+        }
+        files.insert(name.clone(), root.text.clone());
         let mut resolver = ChainFileResolver::new();
         resolver.add(Texts(files));
         resolver.add(GoogleFileResolver::new());
         let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.include_imports(true).open_file(ROOT).map_err(|error| format!("{error:?}").replace('\n', " "))?;
-        let file = compiler.descriptor_pool().get_file_by_name(ROOT).ok_or("it is empty")?;
+        compiler.include_imports(true).open_file(&name).map_err(|error| format!("{error:?}").replace('\n', " "))?;
+        let file = compiler.descriptor_pool().get_file_by_name(&name).ok_or("it is empty")?;
         Ok(RegisteredFile { file, plans: Mutex::default() })
     }
 }

@@ -274,7 +274,8 @@ impl Follower {
             }
         }
         drop(file);
-        if text.is_cut_off() {
+        let cut_off = text.is_cut_off();
+        if cut_off {
             self.cut_off(&path, ended)?;
         }
         let ended = ended || self.rests(&path, length, &buffer)?;
@@ -287,7 +288,8 @@ impl Follower {
             self.sender.lines(std::mem::take(&mut buffer), 0..end)?;
             self.open_line = true;
         }
-        self.exhausted = (!plain && buffer.is_empty()).then_some(length);
+        // One that is cut off is read again once a later file exists, since it must be whole then.
+        self.exhausted = (!plain && buffer.is_empty() && !cut_off).then_some(length);
         Ok(())
     }
 

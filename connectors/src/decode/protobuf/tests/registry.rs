@@ -42,6 +42,8 @@ fn decoder(options: &[(&str, &str)]) -> Result<Decoder, Error> {
 fn each_body_is_read_by_the_message_that_it_names() {
     let refers = serde_json::json!({"schema": ORDER, "schemaType": "PROTOBUF",
         "references": [{"name": "common.proto", "subject": "common", "version": 1}]});
+    let same_name = serde_json::json!({"schema": ORDER.replace("common.proto", "schema.proto"), "schemaType": "PROTOBUF",
+        "references": [{"name": "schema.proto", "subject": "common", "version": 1}]});
     let proto = |text: &str| serde_json::json!({"schema": text, "schemaType": "PROTOBUF"}).to_string();
     let (url, answers) = serve(&[
         ("/schemas/ids/1", 200, refers.to_string()),
@@ -49,6 +51,7 @@ fn each_body_is_read_by_the_message_that_it_names() {
         ("/schemas/ids/2", 200, proto("syntax = \"proto3\"; message One { string name = 1; int32 id = 2; }")),
         ("/schemas/ids/3", 200, serde_json::json!({"schema": "{\"type\":\"string\"}"}).to_string()),
         ("/schemas/ids/5", 200, proto("message {")),
+        ("/schemas/ids/6", 200, same_name.to_string()),
     ]);
     let decoder = decoder(&[("format", "protobuf"), ("registry", &url)]).unwrap();
     let good = [
@@ -58,6 +61,7 @@ fn each_body_is_read_by_the_message_that_it_names() {
         framed(2, &[0], &[0x0a, 1, b'b', 0x10, 9]),
         framed(1, &[4, 0, 2], &[0x0a, 1, b'c', 0x10, 8]),
         framed(2, &[2, 0], &[0x10, 3]),
+        framed(6, &[2, 2], &[0x08, 4, 0x22, 1, b'd']),
     ];
     let bad = [
         (framed(1, &[2, 2], &[0x08]), "cut off: the body ends within a field, at byte 8"),
@@ -75,17 +79,19 @@ fn each_body_is_read_by_the_message_that_it_names() {
     bodies.push(good[0].clone());
     for _ in 0..2 {
         let decoded = decode(&decoder, &bodies);
-        let shown = (0..6).map(|row| decoded.rows.columns().iter().map(|column| show(column, row)).collect::<Vec<_>>().join(" "));
+        let shown = (0..7).map(|row| decoded.rows.columns().iter().map(|column| show(column, row)).collect::<Vec<_>>().join(" "));
         let first = "5 a {cents: 7}";
-        assert_eq!(shown.collect::<Vec<_>>(), [first, "6  NULL", "9 b NULL", "8 c NULL", "3  NULL", first]);
+        assert_eq!(shown.collect::<Vec<_>>(), [first, "6  NULL", "9 b NULL", "8 c NULL", "3  NULL", "4 d NULL", first]);
         assert_eq!(decoded.dead_letters.len(), bad.len());
         for (letter, (_, expected)) in decoded.dead_letters.iter().zip(&bad) {
             assert!(letter.error.starts_with(expected) && letter.kind == "not_protobuf", "{}", letter.error);
         }
     }
     let paths: Vec<_> = answers.lock().unwrap().asked.iter().map(|(path, _)| path.clone()).collect();
-    let expected =
-        ["/schemas/ids/1", "/subjects/common/versions/1", "/schemas/ids/2", "/schemas/ids/3", "/schemas/ids/4", "/schemas/ids/5"];
+    let expected = ["1", "common", "2", "6", "common", "3", "4", "5"].map(|one| match one {
+        "common" => "/subjects/common/versions/1".to_owned(),
+        id => format!("/schemas/ids/{id}"),
+    });
     assert_eq!(paths, expected, "each is asked for once");
 }
 
