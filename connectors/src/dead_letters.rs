@@ -46,19 +46,34 @@ pub struct DeadLetter {
     pub view: Option<String>,
     /// The column, if the event decodes but a member does not fit. Not stored in the file, but `error` begins with it.
     pub column: Option<String>,
+    /// The place of the event in its message, from 1, if messages hold several events. Not stored in the file, but `error` ends with it.
+    pub ordinal: Option<u32>,
     /// The message's subject, or the file's name.
     pub subject: String,
     /// When the event was stored, in nanoseconds since the epoch, if known.
     pub timestamp_ns: Option<i64>,
     /// The message's headers as JSON text, if any.
     pub headers: Option<String>,
-    /// The body, byte for byte.
+    /// The body, byte for byte. Of an event that is one of several in its message: its part of the body.
     pub payload: Bytes,
-    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_csv`, `not_avro`, `not_protobuf`, `not_a_change`, `wrong_type`,
+    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_csv`, `not_avro`, `not_protobuf`, `not_msgpack`,
+    /// `not_arrow`, `not_cloudevent`, `not_a_change`, `wrong_type`,
     /// `missing`, `out_of_range`, `too_deep`, `not_sent`, `truncate`, `expression`, or `crash`, which the engine sets.
     pub kind: &'static str,
     /// What is wrong and where.
     pub error: String,
+}
+
+impl DeadLetter {
+    /// Says which event of the message the letter is about; 0 if the message is one event.
+    #[must_use]
+    pub(crate) fn of_event(mut self, ordinal: u32) -> DeadLetter {
+        if ordinal > 0 && self.ordinal.is_none() {
+            self.ordinal = Some(ordinal);
+            self.error.push_str(&format!(", in event {ordinal} of the message"));
+        }
+        self
+    }
 }
 
 const STAGED: &str = ".staged";

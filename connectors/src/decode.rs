@@ -9,21 +9,22 @@
 //! | `envelope`, `header_map` | the columns that are filled from the message around the payload |
 //! | `fault` | [`Fault`]: why and where a payload or a member does not decode; [`Unfit`]: its mark in a batch |
 //! | `bytes` | text and binary columns, for formats and the envelope |
+//! | `packing` | what a message holds: several events, or an event in an envelope |
 //! | `reading` | [`Reading`]: the source's options for reading a column |
 //! | `odd_times` | warns if times were probably read in a wrong unit |
 //! | `registry` | the formats by name |
 //! | `rows` | the rows of a batch, whatever the format |
-//! | `value`, `written` | values of formats that have types of their own; writes values as JSON |
+//! | `value`, `written`, `written_rows` | values of formats that have types of their own; writes values, and Arrow rows, as JSON |
 //! | `schema_file` | the options that name a schema, and the file with it |
 //! | `schema_registry` | the schemas of bodies that name theirs by a number |
 //! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
-//! | `avro`, `protobuf` | Avro and Protobuf |
+//! | `avro`, `protobuf`, `message_pack` | Avro, Protobuf and MessagePack |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
-//! `_sequence`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
+//! `_sequence`, `_ordinal`, `_subject`, `_timestamp`, `_headers` and `_payload` are filled from the message, never from the payload.
 
 pub(crate) mod avro;
 mod bytes;
@@ -36,7 +37,9 @@ mod fault;
 mod header_map;
 pub mod json;
 mod message;
+mod message_pack;
 mod odd_times;
+mod packing;
 mod protobuf;
 mod reading;
 mod registry;
@@ -48,13 +51,17 @@ mod sql_type;
 mod tests;
 pub(crate) mod value;
 pub(crate) mod written;
+pub(crate) mod written_rows;
 
 pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Absent, Decoded, Decoder};
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
 pub use message::{Headers, Message};
+pub use packing::Ordinals;
 pub use reading::Reading;
 
+/// Options that say what a message holds: see `packing`.
+const OF_MESSAGES: [&str; 1] = ["batch"];
 /// Options that plans of views follow, and no payload.
 const OF_PLANS: [&str; 2] = ["deduplicate", "deduplicate_within"];
 
@@ -65,6 +72,7 @@ pub(crate) fn options() -> impl Iterator<Item = &'static str> {
         .chain(changes::OPTIONS)
         .chain(schema_file::OPTIONS)
         .chain(schema_registry::OPTIONS)
+        .chain(OF_MESSAGES)
         .chain(OF_PLANS)
 }
 
@@ -74,5 +82,6 @@ pub(crate) fn is_option(name: &str) -> bool {
         || changes::OPTIONS.contains(&name)
         || schema_file::OPTIONS.contains(&name)
         || schema_registry::OPTIONS.contains(&name)
+        || OF_MESSAGES.contains(&name)
         || OF_PLANS.contains(&name)
 }

@@ -46,8 +46,9 @@ impl fmt::Debug for Project {
 }
 
 /// Options that decide which rows a source stands for. Its SQL has to say them: plans and rebuilds follow from it.
-pub(crate) const SAID_IN_SQL: [&str; 15] = [
+pub(crate) const SAID_IN_SQL: [&str; 16] = [
     "after",
+    "batch",
     "before",
     "decimals",
     "deduplicate",
@@ -66,8 +67,15 @@ pub(crate) const SAID_IN_SQL: [&str; 15] = [
 
 /// An option of these that the settings or the environment give, and the SQL does not.
 fn said_elsewhere<'o>(source: &alluvium_sql::Source, options: &'o BTreeMap<String, String>) -> Option<&'o str> {
-    let decides = |name: &str| SAID_IN_SQL.contains(&name) || (name == "format" && source.changes.is_some());
-    options.iter().find(|(name, value)| decides(name) && source.options.get(*name) != Some(value)).map(|(name, _)| name.as_str())
+    // Plans follow from formats of changes, and from those whose messages hold several events.
+    let several = |format: &str| ["arrow", "cloudevents"].iter().any(|one| format.eq_ignore_ascii_case(one));
+    let decides = |name: &str, value: &str| {
+        SAID_IN_SQL.contains(&name) || (name == "format" && (source.changes.is_some() || source.batches || several(value)))
+    };
+    options
+        .iter()
+        .find(|(name, value)| decides(name, value) && source.options.get(*name) != Some(value))
+        .map(|(name, _)| name.as_str())
 }
 
 impl Project {

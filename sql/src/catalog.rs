@@ -8,7 +8,7 @@
 //! | `relations` | the relations that a query names |
 //! | `order` | orders views so that each comes after those that it reads |
 //! | `statements` | splits a file into statements, and parses each |
-//! | `sources`, `changes`, `once`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
+//! | `sources`, `changes`, `once`, `batches`, `watermarks`, `types` | `CREATE EXTERNAL TABLE` |
 //! | `views` | `CREATE MATERIALIZED VIEW`, `CREATE VIEW` |
 //! | `named_queries` | plain views, as WITH in the queries that read them |
 //! | `statement_text` | the statement of a source as text that may be kept |
@@ -17,6 +17,7 @@
 //! | `diagnose` | turns DataFusion's errors into ours |
 //! | `contents` | what a catalog holds |
 
+mod batches;
 mod bytes;
 mod changes;
 mod contents;

@@ -18,6 +18,8 @@ pub struct Source {
     pub schema: SchemaRef,
     /// Where its events are changes of a table's rows: the source stands for the rows as they are now.
     pub changes: Option<Changes>,
+    /// Whether a message may hold several events, which share its sequence.
+    pub batches: bool,
     /// Where its producers may send an event more than once: the source stands for the first of each.
     pub once: Option<Once>,
     /// The word after STORED AS, in upper case.
@@ -53,6 +55,8 @@ pub struct Changes {
     pub visible: usize,
     /// The index of the column `_sequence`.
     pub sequence: usize,
+    /// The index of the column `_ordinal`, if a message may hold several events.
+    pub ordinal: Option<usize>,
     /// The index of the column that holds a [`ChangeKind`].
     pub kind: usize,
     /// Whether an event may empty the table.
@@ -71,6 +75,8 @@ pub struct Once {
     pub visible: usize,
     /// The index of the column `_sequence`.
     pub sequence: usize,
+    /// The index of the column `_ordinal`, if a message may hold several events.
+    pub ordinal: Option<usize>,
     /// An event is taken for a copy where so many sequences or fewer lie between it and the one before it; none: however many.
     pub within: Option<u64>,
 }

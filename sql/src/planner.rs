@@ -140,6 +140,7 @@ pub(crate) fn check_function(query: &Query, parameters: &SchemaRef) -> Result<()
         schema: Arc::clone(parameters),
         changes: None,
         once: None,
+        batches: false,
         retracts: false,
         key: None,
         by_arrival: true,

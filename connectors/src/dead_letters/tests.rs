@@ -12,6 +12,7 @@ fn letter(source: &str, sequence: u64, payload: &'static [u8]) -> DeadLetter {
         sequence,
         view: sequence.is_multiple_of(2).then(|| "v".to_owned()),
         column: None,
+        ordinal: None,
         subject: "orders.placed".to_owned(),
         timestamp_ns: Some(1_700_000_000_123_456_789),
         headers: None,

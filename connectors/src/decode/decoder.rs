@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatchOptions, UInt64Array, make_array};
+use arrow::array::{Array, ArrayRef, RecordBatchOptions, UInt32Array, UInt64Array, make_array};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -14,15 +14,18 @@ use super::envelope::{self, Envelope, Part};
 use super::fault::{Fault, Faults, MemberFault, Unfit};
 use super::message::Message;
 use super::odd_times::OddTimes;
+use super::packing::{Ordinals, Packing};
 use super::reading::{Reading, readings};
 use super::registry;
 use super::sql_type::SqlType;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::source::{SourceConfig, decoded_schema};
+use crate::source::{BatchLimits, SourceConfig, decoded_schema};
 
 /// The number of messages passed to a format at once: few enough that they and their payloads' addresses stay in the L1 cache.
 const CHUNK: usize = 128;
+/// How many times smaller batches are whose messages may hold several events.
+const PACKED: usize = 16;
 
 /// The result of decoding a batch of messages.
 #[derive(Debug)]
@@ -31,15 +34,17 @@ pub struct Decoded {
     pub rows: RecordBatch,
     /// The sequence of each row.
     pub sequences: UInt64Array,
+    /// The place of each row in its message; none where each message is one event.
+    pub ordinals: Option<Ordinals>,
     /// The values that do not fit, by row, then by column. `rows` holds NULL there, or an arbitrary value if the column is NOT NULL.
     pub unfit: Vec<Unfit>,
     /// The number of values that do not fit and became NULL because of option `on_bad_member`.
     pub nulled: u64,
     /// Columns that none of the rows had a member for; none where there is no such column, or no row.
     pub absent: Option<Arc<Absent>>,
-    /// The messages that do not decode, in order.
+    /// The events that do not decode, in order.
     pub dead_letters: Vec<DeadLetter>,
-    /// The number of messages, whether they decode or not.
+    /// The number of events, whether they decode or not.
     pub events: u64,
     /// The total size of their payloads in bytes.
     pub bytes: u64,
@@ -60,6 +65,8 @@ pub struct Decoder {
     /// The source's name, for dead letters.
     source: String,
     format: Arc<dyn Format>,
+    /// How messages hold events; none where each body is one.
+    packing: Option<Packing>,
     /// The schema of the rows.
     schema: SchemaRef,
     /// All declared columns.
@@ -99,6 +106,7 @@ impl Decoder {
         Ok(Decoder {
             source: config.name.clone(),
             format,
+            packing: Packing::of(config)?,
             schema: decoded_schema(config),
             declared: config.declared.fields().iter().cloned().collect(),
             readings: readings(config)?,
@@ -111,6 +119,14 @@ impl Decoder {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// Returns the limits of a batch of messages: fewer bytes where a few of them can hold an event.
+    pub(crate) fn limits(&self, limits: BatchLimits) -> BatchLimits {
+        match self.packing {
+            None => limits,
+            Some(_) => BatchLimits { max_bytes: limits.max_bytes / PACKED, ..limits },
+        }
     }
 
     /// Returns the source's name.
@@ -132,6 +148,9 @@ impl Decoder {
     pub fn decode<'a>(&self, capacity: usize, messages: impl IntoIterator<Item = Message<'a>>) -> Result<Decoded, Error> {
         let mut messages = messages.into_iter();
         let mut batch = Rows::new(self, capacity)?;
+        if let Some(packing) = self.packing {
+            return batch.unpack(packing, messages);
+        }
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut payloads = Vec::with_capacity(CHUNK);
         loop {
@@ -143,7 +162,7 @@ impl Decoder {
             payloads.clear();
             payloads.extend(chunk.iter().map(|message| message.payload));
             self.format.prepare(&payloads)?;
-            batch.append(&chunk, &payloads);
+            batch.append(&chunk, &payloads, &[]);
         }
     }
 }
@@ -168,6 +187,8 @@ struct Rows<'d> {
     /// The origins of the columns to decode, in order.
     fillings: Vec<Filling>,
     sequences: Vec<u64>,
+    /// The place of each row in its message. Empty if each message is one event.
+    ordinals: Vec<u32>,
     unfit: Vec<Unfit>,
     nulled: u64,
     dead_letters: Vec<DeadLetter>,
@@ -205,6 +226,7 @@ impl Rows<'_> {
             envelopes,
             fillings,
             sequences: Vec::with_capacity(capacity),
+            ordinals: Vec::new(),
             unfit: Vec::new(),
             nulled: 0,
             dead_letters: Vec::new(),
@@ -215,7 +237,9 @@ impl Rows<'_> {
         })
     }
 
-    fn append(&mut self, messages: &[Message<'_>], payloads: &[&[u8]]) {
+    /// Appends events, whose bodies are those of `messages` and whose texts are `payloads`. `ordinals` are their places in their messages;
+    /// empty if each message is one event.
+    fn append(&mut self, messages: &[Message<'_>], payloads: &[&[u8]], ordinals: &[u32]) {
         self.events += messages.len() as u64;
         self.bytes += payloads.iter().map(|payload| payload.len() as u64).sum::<u64>();
         self.faults.clear();
@@ -227,7 +251,17 @@ impl Rows<'_> {
             match counts.of(index) {
                 Ok(1) => self.sequences.push(message.sequence),
                 Ok(rows) => self.sequences.extend(std::iter::repeat_n(message.sequence, rows)),
-                Err(fault) => self.dead_letters.push(self.decoder.letter(message, fault)),
+                Err(fault) => {
+                    let ordinal = ordinals.get(index).copied().unwrap_or_default();
+                    self.dead_letters.push(self.decoder.letter(message, fault, ordinal));
+                }
+            }
+        }
+        if !ordinals.is_empty() {
+            let mut counts = self.faults.row_counts();
+            for (index, ordinal) in ordinals.iter().enumerate() {
+                let rows = counts.of(index).unwrap_or_default();
+                self.ordinals.extend(std::iter::repeat_n(*ordinal, rows));
             }
         }
         if !self.faults.members.is_empty() {
@@ -289,11 +323,14 @@ impl Rows<'_> {
         let absent = if rows > 0 { self.absent() } else { None };
         let mut arrays: Vec<ArrayRef> = Vec::with_capacity(self.fillings.len());
         let sequences = UInt64Array::from(self.sequences);
+        let ordinals = self.decoder.packing.map(|packing| (UInt32Array::from(self.ordinals), packing));
         let mut payloads = self.payloads.finish().map_err(bug)?.into_iter();
         for (filling, column) in self.fillings.iter().zip(&self.decoder.columns) {
             let array = match filling {
                 Filling::Payload => payloads.next().ok_or_else(|| Error::Bug("a column to decode was not built".into()))?,
-                Filling::Envelope(index) => self.envelopes[*index].1.finish(&sequences).map_err(bug)?,
+                Filling::Envelope(index) => {
+                    self.envelopes[*index].1.finish(&sequences, ordinals.as_ref().map(|(ordinals, _)| ordinals)).map_err(bug)?
+                }
             };
             let filled = !self.decoder.declared[*column].is_nullable() && array.null_count() > 0;
             arrays.push(if filled { without_nulls(&array).map_err(bug)? } else { array });
@@ -304,6 +341,7 @@ impl Rows<'_> {
         Ok(Decoded {
             rows,
             sequences,
+            ordinals: ordinals.map(|(of_rows, packing)| Ordinals::new(of_rows, packing)),
             unfit: self.unfit,
             nulled: self.nulled,
             absent,
@@ -321,10 +359,11 @@ fn without_nulls(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError>
 
 impl Decoder {
     #[cold]
-    fn letter(&self, message: &Message<'_>, fault: &Fault) -> DeadLetter {
-        message.letter(&self.source, fault.kind, fault.describe(message.payload))
+    fn letter(&self, message: &Message<'_>, fault: &Fault, ordinal: u32) -> DeadLetter {
+        message.letter(&self.source, fault.kind, fault.describe(message.payload)).of_event(ordinal)
     }
 }
 
 #[cfg(test)]
 mod tests;
+mod unpacked;

@@ -1,8 +1,9 @@
-//! The columns that are filled from the message itself: `_sequence _subject _timestamp _headers _payload`.
+//! The columns that are filled from the message itself: `_sequence _ordinal _subject _timestamp _headers
+//! _payload`.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, TimestampNanosecondArray, UInt64Array};
+use arrow::array::{Array, ArrayRef, TimestampNanosecondArray, UInt32Array, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, TimeUnit};
 use arrow::error::ArrowError;
@@ -17,6 +18,8 @@ use super::sql_type::SqlType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     Sequence,
+    /// The place of the event in its message, from 1.
+    Ordinal,
     Subject,
     Timestamp,
     Headers,
@@ -28,6 +31,7 @@ impl Part {
     pub(super) fn of(column: &str) -> Option<Part> {
         match column {
             "_sequence" => Some(Part::Sequence),
+            "_ordinal" => Some(Part::Ordinal),
             "_subject" => Some(Part::Subject),
             "_timestamp" => Some(Part::Timestamp),
             "_headers" => Some(Part::Headers),
@@ -41,7 +45,8 @@ impl Part {
 pub(super) fn check(part: Part, field: &Field) -> Result<(), String> {
     let of_type = field.data_type();
     match part {
-        Part::Sequence if of_type.is_integer() => Ok(()),
+        Part::Sequence | Part::Ordinal if of_type.is_integer() => Ok(()),
+        Part::Ordinal => Err("it must be an integer, such as INT".into()),
         Part::Sequence => Err("it must be an integer, such as BIGINT UNSIGNED".into()),
         Part::Subject if of_type.is_string() => Ok(()),
         Part::Subject => Err("it must be VARCHAR".into()),
@@ -80,6 +85,8 @@ enum Values {
     Sequence {
         largest: u64,
     },
+    /// The batch keeps the ordinals.
+    Ordinal,
     Subject(Box<dyn Bytes>),
     Timestamp(Vec<Option<i64>>),
     Headers(Box<dyn Bytes>),
@@ -94,6 +101,7 @@ impl Envelope {
         let bytes = || bytes::make(&data_type, capacity).ok_or_else(|| "not a text or binary type".to_owned());
         let values = match part {
             Part::Sequence => Values::Sequence { largest: largest(&data_type) },
+            Part::Ordinal => Values::Ordinal,
             Part::Subject => Values::Subject(bytes()?),
             Part::Timestamp => Values::Timestamp(Vec::with_capacity(capacity)),
             Part::Headers if matches!(data_type, DataType::Map(..)) => Values::HeaderMap(HeaderMap::new(&data_type, capacity)?),
@@ -114,7 +122,7 @@ impl Envelope {
     fn append_null(&mut self, row: usize) {
         self.truncate(row);
         match &mut self.values {
-            Values::Sequence { .. } => {}
+            Values::Sequence { .. } | Values::Ordinal => {}
             Values::Subject(column) | Values::Payload(column) | Values::Headers(column) => column.append_null(),
             Values::Timestamp(values) => values.push(None),
             Values::HeaderMap(column) => column.append_null(),
@@ -130,6 +138,8 @@ impl Envelope {
                 }
                 true
             }
+            // A column that cannot hold it has NULL.
+            Values::Ordinal => true,
             Values::Subject(column) => {
                 column.append(message.subject.as_bytes()).map_err(|refusal| {
                     Fault::of_value(refusal, &SqlType(&self.data_type), message.subject).in_member(&self.name)
@@ -180,7 +190,7 @@ impl Envelope {
 
     fn truncate(&mut self, length: usize) {
         match &mut self.values {
-            Values::Sequence { .. } => {}
+            Values::Sequence { .. } | Values::Ordinal => {}
             Values::Subject(column) | Values::Payload(column) => column.truncate(length),
             Values::Timestamp(values) => values.truncate(length),
             Values::Headers(column) => column.truncate(length),
@@ -188,10 +198,15 @@ impl Envelope {
         }
     }
 
-    pub(super) fn finish(&mut self, sequences: &UInt64Array) -> Result<ArrayRef, ArrowError> {
+    /// Returns the column. `ordinals` are those of the rows, if messages may hold several events.
+    pub(super) fn finish(&mut self, sequences: &UInt64Array, ordinals: Option<&UInt32Array>) -> Result<ArrayRef, ArrowError> {
         match &mut self.values {
             // The cast makes a sequence that the type cannot hold NULL.
             Values::Sequence { .. } => cast(sequences, &self.data_type),
+            Values::Ordinal => {
+                let of = |row| ordinals.map_or(1, |ordinals| ordinals.value(row).max(1));
+                cast(&UInt32Array::from_iter_values((0..sequences.len()).map(of)), &self.data_type)
+            }
             Values::Subject(column) | Values::Payload(column) => column.finish(),
             Values::Headers(column) => column.finish(),
             Values::HeaderMap(column) => column.finish(),

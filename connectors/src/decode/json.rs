@@ -51,3 +51,4 @@ mod tests;
 
 pub(super) use changed_rows::ChangeFormat;
 pub(crate) use format::JsonFormat;
+pub(super) use object::entries;

@@ -28,6 +28,7 @@ impl Message<'_> {
             sequence: self.sequence,
             view: None,
             column: None,
+            ordinal: None,
             subject: self.subject.to_owned(),
             timestamp_ns: self.timestamp_ns,
             headers: self.headers.map(headers_json),

@@ -18,14 +18,20 @@
 //! | --- | --- |
 //! | `schema` | the plan of a schema |
 //! | `message` | reads one message as values |
+//! | `skip` | reads past the fields that no column needs |
+//! | `scalar` | values that are no messages, and times |
 //! | `wire` | reads fields as they are written |
 //! | `fit` | which declared columns a message can fill |
+//! | `registered` | the schemas of a registry, and the message that a body names |
 //! | `format` | [`ProtobufFormat`]: Protobuf as a [`Format`](super::Format) |
 
 mod fit;
 mod format;
 mod message;
+pub(in crate::decode) mod registered;
+mod scalar;
 mod schema;
+mod skip;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -7,6 +7,7 @@ use super::changes::Changes;
 use super::contract::Format;
 use super::csv::CsvFormat;
 use super::json::{ChangeFormat, JsonFormat};
+use super::message_pack::MessagePackFormat;
 use super::protobuf::ProtobufFormat;
 use super::schema_file;
 use super::schema_registry::Registry;
@@ -14,7 +15,7 @@ use crate::Error;
 use crate::source::SourceConfig;
 
 /// The names, for error messages.
-const FORMATS: &[&str] = &["json", "avro", "protobuf", "debezium", "kv"];
+const FORMATS: &[&str] = &["json", "avro", "protobuf", "msgpack", "arrow", "cloudevents", "debezium", "kv"];
 
 /// Returns the format of a source: the declared one, else JSON. Avro, Parquet and Arrow files are read as lines of JSON.
 ///
@@ -45,14 +46,21 @@ pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
             Ok(Arc::new(format.map_err(|reason| schema_file::unusable(config, &reason))?))
         }
         "protobuf" if !of_files => {
+            let registry = match Registry::of(config)? {
+                Some(registry) if !schema_file::is_named(config) => return Ok(Arc::new(ProtobufFormat::of_registry(registry))),
+                registry => registry,
+            };
             let files = schema_file::read(config, "a file with descriptors (.desc) or Protobuf's own schema (.proto)")?;
             let [(path, schema)] = files.as_slice() else {
                 return Err(schema_file::unusable(config, "a Protobuf schema is one file"));
             };
-            let format = ProtobufFormat::new(path, schema, schema_file::message(config));
+            let format = ProtobufFormat::new(path, schema, schema_file::message(config), registry);
             Ok(Arc::new(format.map_err(|reason| schema_file::unusable(config, &reason))?))
         }
         "avro" | "parquet" | "arrow" if of_files => Ok(Arc::new(JsonFormat)),
+        // What the messages hold is unpacked to JSON first.
+        "arrow" | "cloudevents" if !of_files => Ok(Arc::new(JsonFormat)),
+        "msgpack" if !of_files => Ok(Arc::new(MessagePackFormat)),
         "json" => Ok(Arc::new(JsonFormat)),
         _ => Err(Error::Config {
             message: format!("source {}: format '{name}' is not known", config.name),

@@ -64,16 +64,13 @@ pub(super) fn refuse(config: &SourceConfig, format: &str) -> Result<(), Error> {
     let goes = |option: &str| match option {
         SCHEMA => matches!(format, "avro" | "protobuf"),
         MESSAGE => format == "protobuf",
-        _ => format == "avro",
+        _ => matches!(format, "avro" | "protobuf"),
     };
     let mut named = OPTIONS.iter().chain(&schema_registry::OPTIONS).filter(|option| config.options.contains_key(**option));
     let Some(option) = named.find(|option| !goes(option)) else { return Ok(()) };
     Err(Error::Config {
         message: format!("source {}: option '{option}' does not go with this format", config.name),
-        help: Some(
-            "'schema' goes with format 'avro' and 'protobuf' of a stream, 'message' with 'protobuf', a registry with 'avro'"
-                .into(),
-        ),
+        help: Some("'schema' and a registry go with format 'avro' and 'protobuf' of a stream, 'message' with 'protobuf'".into()),
     })
 }
 

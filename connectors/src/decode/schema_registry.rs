@@ -18,7 +18,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::avro::schema::Schema;
 use super::fault::Fault;
 use crate::Error;
 use crate::source::SourceConfig;
@@ -38,13 +37,42 @@ const MOST_REFERENCES: usize = 64;
 /// The largest answer in bytes.
 const LARGEST: u64 = 16 << 20;
 
+/// A kind of schemas that a registry holds.
+///
+/// # Contract
+/// - Parsing depends only on the texts, so that a body is read the same whenever its schema is asked for (by its signature).
+pub(super) trait Registered: Sized + Send + Sync + 'static {
+    /// What the registry calls the kind.
+    const KIND: &'static str;
+    /// What we call it in messages.
+    const NAME: &'static str;
+    /// The word of dead letters for a body that is not of its schema.
+    const FAULT: &'static str;
+
+    /// Parses the last of several schemas, which may use the others.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn parse(texts: &[SchemaText]) -> Result<Self, String>;
+}
+
+/// The text of a schema.
+#[derive(Debug, Clone)]
+pub(super) struct SchemaText {
+    /// The name by which other schemas refer to it.
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// What a registry calls schemas of Avro, also where it says nothing.
+const AVRO: &str = "AVRO";
+
 /// A schema, or why there is none.
-pub(super) type Found = Result<Arc<Schema>, String>;
+pub(super) type Found<S> = Result<Arc<S>, String>;
 
 /// What is known of a number.
-#[derive(Clone)]
-struct Known {
-    found: Found,
+struct Known<S> {
+    found: Found<S>,
     /// When to ask again.
     until: Option<Instant>,
 }
@@ -57,17 +85,23 @@ enum Credentials {
     File(PathBuf),
 }
 
-/// A registry, and what it has answered.
-pub(super) struct Registry {
+impl<S> Clone for Known<S> {
+    fn clone(&self) -> Known<S> {
+        Known { found: self.found.clone(), until: self.until }
+    }
+}
+
+/// A registry of schemas of one kind, and what it has answered.
+pub(super) struct Registry<S> {
     source_name: String,
     url: String,
     credentials: Credentials,
     agent: ureq::Agent,
-    known: Mutex<HashMap<u32, Known>>,
+    known: Mutex<HashMap<u32, Known<S>>>,
 }
 
 /// Leaves out the credentials.
-impl fmt::Debug for Registry {
+impl<S> fmt::Debug for Registry<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("url", &self.url).finish_non_exhaustive()
     }
@@ -86,6 +120,9 @@ struct Answer {
 /// A schema that another one refers to.
 #[derive(Deserialize)]
 struct Reference {
+    /// The name by which the schema refers to it.
+    #[serde(default)]
+    name: String,
     subject: String,
     version: u32,
 }
@@ -95,22 +132,22 @@ struct Reference {
 /// # Errors
 /// The body does not begin as one of a registry.
 #[inline]
-pub(super) fn unframed(body: &[u8]) -> Result<(u32, &[u8]), Fault> {
+pub(super) fn unframed<S: Registered>(body: &[u8]) -> Result<(u32, &[u8]), Fault> {
     match body.split_first_chunk::<5>() {
         Some(([0, id @ ..], datum)) => Ok((u32::from_be_bytes(*id), datum)),
         _ => {
             let message = "the body does not begin with a zero byte and the number of a schema, as those of a registry do";
-            Err(Fault::of_payload("not_avro", message.into()).at(body.as_ptr().addr()))
+            Err(Fault::of_payload(S::FAULT, message.into()).at(body.as_ptr().addr()))
         }
     }
 }
 
-impl Registry {
+impl<S: Registered> Registry<S> {
     /// Reads the options of a source. Returns `None` if it has no registry. Asks nothing.
     ///
     /// # Errors
     /// [`Error::Config`] with the option, never with a credential.
-    pub(super) fn of(config: &SourceConfig) -> Result<Option<Registry>, Error> {
+    pub(super) fn of(config: &SourceConfig) -> Result<Option<Registry<S>>, Error> {
         let wrong = |message: &str, help: &str| Error::Config {
             message: format!("source {}: {message}", config.name),
             help: Some(help.to_owned()),
@@ -161,7 +198,7 @@ impl Registry {
     /// [`Error::Unavailable`] if the registry does not answer; [`Error::Config`] if it refuses us.
     pub(super) fn prepare(&self, bodies: &[&[u8]]) -> Result<(), Error> {
         let mut last = None;
-        for (id, _) in bodies.iter().filter_map(|body| unframed(body).ok()) {
+        for (id, _) in bodies.iter().filter_map(|body| unframed::<S>(body).ok()) {
             if last == Some(id) {
                 continue;
             }
@@ -181,10 +218,10 @@ impl Registry {
     }
 
     /// Returns what is known of the schemas of bodies, after [`Registry::prepare`].
-    pub(super) fn schemas(&self, bodies: &[&[u8]]) -> HashMap<u32, Found> {
+    pub(super) fn schemas(&self, bodies: &[&[u8]]) -> HashMap<u32, Found<S>> {
         let known = self.known();
-        let mut schemas: HashMap<u32, Found> = HashMap::new();
-        for (id, _) in bodies.iter().filter_map(|body| unframed(body).ok()) {
+        let mut schemas: HashMap<u32, Found<S>> = HashMap::new();
+        for (id, _) in bodies.iter().filter_map(|body| unframed::<S>(body).ok()) {
             schemas.entry(id).or_insert_with(|| match known.get(&id) {
                 Some(known) => known.found.clone(),
                 None => Err(format!("schema {id} was not asked for")),
@@ -193,35 +230,35 @@ impl Registry {
         schemas
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Known>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Known<S>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Parses a schema with those that it refers to.
-    fn schema(&self, id: u32, answer: Answer) -> Result<Found, Error> {
+    fn schema(&self, id: u32, answer: Answer) -> Result<Found<S>, Error> {
         let reason = |reason: String| format!("schema {id} of the registry: {reason}");
-        if let Some(kind) = answer.kind.as_deref().filter(|kind| !kind.eq_ignore_ascii_case("AVRO")) {
-            return Ok(Err(reason(format!("it is one of {kind}, not of Avro"))));
+        let kind = answer.kind.as_deref().unwrap_or(AVRO);
+        if !kind.eq_ignore_ascii_case(S::KIND) {
+            return Ok(Err(reason(format!("it is one of {kind}, not of {}", S::NAME))));
         }
-        let mut texts = Vec::new();
+        let mut texts: Vec<SchemaText> = Vec::new();
         // Those that are referred to come first in `texts`, the schema itself last.
-        let mut waiting = vec![(answer, false)];
+        let mut waiting = vec![(String::new(), answer, false)];
         let mut asked = 0;
-        while let Some((answer, referred)) = waiting.pop() {
+        while let Some((name, mut answer, referred)) = waiting.pop() {
             if referred || answer.references.is_empty() {
-                texts.push(answer.schema);
+                texts.push(SchemaText { name, text: answer.schema });
                 continue;
             }
-            let references: Vec<Reference> =
-                answer.references.iter().map(|one| Reference { subject: one.subject.clone(), ..*one }).collect();
-            waiting.push((answer, true));
-            for Reference { subject, version } in references.into_iter().rev() {
+            let references = std::mem::take(&mut answer.references);
+            waiting.push((name, answer, true));
+            for Reference { name, subject, version } in references.into_iter().rev() {
                 asked += 1;
                 if asked > MOST_REFERENCES {
                     return Ok(Err(reason(format!("it refers to more than {MOST_REFERENCES} others"))));
                 }
                 match self.ask(&format!("/subjects/{}/versions/{version}", percent_encoded(&subject)))? {
-                    Some(answer) => waiting.push((answer, false)),
+                    Some(answer) => waiting.push((name, answer, false)),
                     None => {
                         return Ok(Err(reason(format!(
                             "it refers to version {version} of {subject}, which the registry has not"
@@ -230,7 +267,7 @@ impl Registry {
                 }
             }
         }
-        Ok(Schema::parse_all(&texts).map(Arc::new).map_err(reason))
+        Ok(S::parse(&texts).map(Arc::new).map_err(reason))
     }
 
     /// Asks the registry. Returns `None` if it has no such thing.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+pub(super) mod registry;
+
 use arrow::array::Array;
 use arrow::datatypes::{DataType, Field};
 use arrow::util::display::{ArrayFormatter, FormatOptions};

@@ -23,6 +23,8 @@ pub(crate) enum Value<'a> {
     /// A floating-point number of 32 bits. Its text has the digits that it needs, and not those of its double.
     Single(f32),
     Text(&'a str),
+    /// Bytes that should be a text and are not UTF-8. Only files keep them: the decoder refuses the text of their event.
+    NotText(&'a [u8]),
     Bytes(&'a [u8]),
     /// The unscaled value in two's complement, its most significant byte first, and the number of fraction digits.
     Decimal(&'a [u8], u32),
@@ -70,13 +72,28 @@ impl Value<'_> {
     }
 }
 
+/// Returns a timestamp in its coarsest unit, of seconds since 1970-01-01 and nanoseconds after them; `None` if it is out of range.
+pub(crate) fn instant<'a>(seconds: i64, nanoseconds: i64) -> Option<Value<'a>> {
+    if !(0..1_000_000_000).contains(&nanoseconds) {
+        return None;
+    }
+    let (unit, in_second, digits) = match nanoseconds {
+        0 => (TimeUnit::Second, 1, 1_000_000_000),
+        _ if nanoseconds % 1_000_000 == 0 => (TimeUnit::Millisecond, 1_000, 1_000_000),
+        _ if nanoseconds % 1_000 == 0 => (TimeUnit::Microsecond, 1_000_000, 1_000),
+        _ => (TimeUnit::Nanosecond, 1_000_000_000, 1),
+    };
+    let value = seconds.checked_mul(in_second)?.checked_add(nanoseconds / digits)?;
+    Some(Value::Timestamp(value, unit, Clock::Utc))
+}
+
 /// Splits the first value off. Returns `None` if there is none.
 #[inline]
 pub(crate) fn split_first<'v, 'a>(values: &'v [Value<'a>]) -> Option<(&'v [Value<'a>], &'v [Value<'a>])> {
     values.split_at_checked(values.first()?.inner() + 1)
 }
 
-/// Writes a value as JSON.
+/// Writes a value as JSON. A value that holds [`Value::NotText`] becomes text that is not UTF-8.
 pub(crate) fn write_json(value: &[Value<'_>], json: &mut Vec<u8>) {
     let Some((head, inner)) = value.split_first() else { return json.extend_from_slice(b"null") };
     match head {
@@ -132,6 +149,7 @@ fn write_scalar(value: Value<'_>, json: &mut Vec<u8>) {
         Value::Single(value) if value.is_finite() => write_as(json, format_args!("{value:e}")),
         Value::Single(value) => write_float(f64::from(value), json),
         Value::Text(text) => write_text(text.as_bytes(), json),
+        Value::NotText(bytes) => write_text(bytes, json),
         Value::Bytes(bytes) => write_text(STANDARD.encode(bytes).as_bytes(), json),
         Value::Decimal(unscaled, scale) => write_decimal(unscaled, scale, json),
         Value::Timestamp(value, unit, clock) => {

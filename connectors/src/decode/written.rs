@@ -2,7 +2,7 @@
 
 use std::fmt::Arguments;
 
-/// Writes a text as a JSON string. The text must be UTF-8.
+/// Writes a text as a JSON string. If the text is not UTF-8, what is written is not either.
 pub(crate) fn write_text(text: &[u8], json: &mut Vec<u8>) {
     const HEX: [u8; 16] = *b"0123456789abcdef";
     json.push(b'"');

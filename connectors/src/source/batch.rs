@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::position::Position;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
-use crate::decode::{Absent, Unfit};
+use crate::decode::{Absent, Ordinals, Unfit};
 
 /// Decoded events of one partition of a source: those with sequences in `start..end` that the source selects.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct Batch {
     /// The sequence of each row, ascending, as long as `rows`. If an event becomes several rows (an update: the row before and the row
     /// after), they share its sequence.
     pub sequences: UInt64Array,
+    /// The place of each row in its message, where messages may hold several events; none where each is one.
+    pub ordinals: Option<Ordinals>,
     /// The weight of each row (+n adds it n times, -n removes it n times), as long as `rows`. `None` means all +1.
     ///
     /// A view that applies weights must be planned for rows that are retracted. No source that SQL can declare has weights yet.
@@ -132,6 +134,7 @@ impl Batch {
         let mut fitting = Batch { unfit: Vec::new(), ..self.clone() };
         let bug = |error: ArrowError| Error::Bug(format!("leaving out rows: {error}"));
         fitting.rows = filter_record_batch(&self.rows, &mask).map_err(bug)?;
+        fitting.ordinals = self.ordinals.as_ref().map(|ordinals| ordinals.filter(&mask)).transpose().map_err(bug)?;
         fitting.sequences = filter(&self.sequences, &mask).map_err(bug)?.as_primitive::<UInt64Type>().clone();
         if let Some(weights) = &self.weights {
             fitting.weights = Some(filter(weights, &mask).map_err(bug)?.as_primitive::<Int64Type>().clone());
@@ -145,9 +148,16 @@ impl Batch {
             unfit: of_rows.map(|unfit| Unfit { row: unfit.row - first, ..unfit.clone() }).collect(),
             rows: self.rows.slice(first, end - first),
             sequences: self.sequences.slice(first, end - first),
+            ordinals: self.ordinals.as_ref().map(|ordinals| ordinals.slice(first, end - first)),
             weights: self.weights.as_ref().map(|weights| weights.slice(first, end - first)),
             ..self.clone()
         }
+    }
+
+    /// Returns the event of a row: its sequence, and its place in its message, which is 0 if the message is one event.
+    #[must_use]
+    pub fn event(&self, row: usize) -> (u64, u32) {
+        (self.sequences.value(row), self.ordinals.as_ref().map_or(0, |ordinals| ordinals.of(row)))
     }
 
     /// Returns the dead letter for a value that does not fit. `views` are the views that leave its row out.
@@ -163,6 +173,16 @@ impl Batch {
     /// Returns the dead letter for row `row`, on which an expression of `view` failed.
     #[must_use]
     pub fn expression_letter(&self, source: &str, view: &str, row: usize, error: String) -> DeadLetter {
+        let letter = self.message_letter(source, view, row, error);
+        match &self.ordinals {
+            Some(ordinals) => ordinals.narrow(letter, row),
+            None => letter,
+        }
+    }
+
+    /// Returns a dead letter for the message of row `row`, with all events that it holds.
+    #[must_use]
+    pub fn message_letter(&self, source: &str, view: &str, row: usize, error: String) -> DeadLetter {
         let sequence = if row < self.sequences.len() { self.sequences.value(row) } else { self.start };
         let found = self.origin.as_ref().and_then(|origin| origin.letter(sequence));
         let letter = found.unwrap_or_else(|| DeadLetter {
@@ -170,6 +190,7 @@ impl Batch {
             sequence,
             view: None,
             column: None,
+            ordinal: None,
             subject: String::new(),
             timestamp_ns: None,
             headers: None,

@@ -110,6 +110,7 @@ mod tests {
             end,
             rows: RecordBatch::new_empty(Arc::new(Schema::empty())),
             sequences: UInt64Array::from(Vec::<u64>::new()),
+            ordinals: None,
             weights: None,
             commits: CommitPoints::AfterAny,
             events: 0,

@@ -141,7 +141,7 @@ impl NatsSource {
         let mut follower = Follower::new(
             Arc::clone(&self.connection),
             Arc::clone(&self.decoder),
-            self.config.limits,
+            self.decoder.limits(self.config.limits),
             sender,
             Arc::clone(&restarts),
             position.clone(),

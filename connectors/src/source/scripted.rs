@@ -308,6 +308,7 @@ impl ScriptedReader {
             end,
             rows: decoded.rows,
             sequences: decoded.sequences,
+            ordinals: decoded.ordinals,
             weights: batch.weights.map(Int64Array::from),
             commits: batch.commits,
             events: decoded.events,

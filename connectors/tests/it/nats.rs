@@ -6,6 +6,7 @@ mod held;
 mod messages;
 mod mutated;
 mod outage;
+mod packed;
 mod rate;
 mod reading;
 

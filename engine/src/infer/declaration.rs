@@ -12,7 +12,7 @@ use super::seen::{Reading, Seen};
 use super::types::Type;
 
 /// Columns that are filled from the message, whatever a payload has under their names.
-const OF_MESSAGE: [&str; 5] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload"];
+const OF_MESSAGE: [&str; 6] = ["_sequence", "_ordinal", "_subject", "_timestamp", "_headers", "_payload"];
 /// The most columns that are declared. Further members are named in a comment.
 const MOST_COLUMNS: usize = 250;
 /// With fewer events than these, that all have a value says nothing.

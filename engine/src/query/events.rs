@@ -38,8 +38,8 @@ impl Contents {
         let mut bad = BTreeSet::new();
         let mut rows = Vec::with_capacity(batches.len());
         for batch in batches {
-            bad.extend(batch.dead_letters.iter().map(|letter| letter.sequence));
-            bad.extend(batch.unfit.iter().map(|unfit| batch.sequences.value(unfit.row)));
+            bad.extend(batch.dead_letters.iter().map(|letter| (letter.sequence, letter.ordinal.unwrap_or_default())));
+            bad.extend(batch.unfit.iter().map(|unfit| batch.event(unfit.row)));
             rows.push(batch.fitting(|_| true)?.rows.clone());
         }
         // A second filling would be of the same query.

@@ -100,6 +100,7 @@ fn a_misspelt_variable_is_refused_and_a_foreign_one_is_not() {
 fn source(name: &str, options: &[(&str, &str)]) -> alluvium_sql::Source {
     let file = Arc::new(alluvium_sql::SqlFile { path: "sources.sql".into(), text: String::new() });
     alluvium_sql::Source {
+        batches: false,
         name: name.into(),
         schema: Arc::new(arrow::datatypes::Schema::empty()),
         stored_as: "NATS".into(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alluvium_connectors::Position;
 use alluvium_connectors::source::{Identity, Read, Source, Start};
-use datafusion::arrow::array::ArrayRef;
+use datafusion::arrow::array::{ArrayRef, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
 
@@ -18,14 +18,14 @@ use crate::error::Error;
 pub(super) struct Events {
     /// All columns of the source.
     pub(super) schema: SchemaRef,
-    /// The indices of the columns in the spool. After them the spool has the sequences.
+    /// The indices of the columns in the spool. After them the spool has the sequence and the number of each row.
     pub(super) columns: Vec<usize>,
     pub(super) spool: Arc<Spool>,
     /// The offset of the first event that the source still has.
     pub(super) first: u64,
     /// The identity of the source.
     pub(super) identity: Identity,
-    /// The values that do not fit their column: the event's sequence, and the column's index in `schema`.
+    /// The values that do not fit their column: the number of the row, and the column's index in `schema`.
     pub(super) unfit: Vec<(u64, usize)>,
     /// By requested offset: the number of events, good and bad, before it.
     pub(super) counts: BTreeMap<u64, u64>,
@@ -61,9 +61,11 @@ pub(super) async fn read(
     let mut counts: BTreeMap<u64, u64> = offsets.iter().map(|offset| (*offset, 0)).collect();
     let end = counts.last_key_value().map_or(0, |(offset, _)| *offset);
     let fields = config.columns.iter().filter_map(|column| config.declared.fields().get(*column)).cloned();
-    let sequence = Arc::new(Field::new("sequence", DataType::UInt64, false));
-    let mut spool = folder.writer(&Arc::new(Schema::new(fields.chain([sequence]).collect::<Vec<_>>())))?;
-    let mut unfit = Vec::new();
+    let number = |name: &str| Arc::new(Field::new(name, DataType::UInt64, false));
+    let fields = fields.chain([number("sequence"), number("row")]);
+    let mut spool = folder.writer(&Arc::new(Schema::new(fields.collect::<Vec<_>>())))?;
+    // Several events may share a sequence, so rows are told apart by their number.
+    let (mut unfit, mut first_row) = (Vec::new(), 0);
     while reader.position().offset < end {
         let batch = match reader.next().await {
             Ok(Read::Batch(batch)) => batch.until(end),
@@ -77,9 +79,12 @@ pub(super) async fn read(
         for (offset, count) in &mut counts {
             *count += crate::runtime::events_before(&batch, *offset);
         }
-        unfit.extend(batch.unfit.iter().map(|unfit| (batch.sequences.value(unfit.row), unfit.column)));
-        let columns: Vec<ArrayRef> =
-            batch.rows.columns().iter().cloned().chain([Arc::new(batch.sequences.clone()) as ArrayRef]).collect();
+        unfit.extend(batch.unfit.iter().map(|unfit| (first_row + unfit.row as u64, unfit.column)));
+        let end_row = first_row + batch.rows.num_rows() as u64;
+        let numbers: [ArrayRef; 2] =
+            [Arc::new(batch.sequences.clone()), Arc::new(UInt64Array::from_iter_values(first_row..end_row))];
+        first_row = end_row;
+        let columns: Vec<ArrayRef> = batch.rows.columns().iter().cloned().chain(numbers).collect();
         let rows = RecordBatch::try_from_iter(columns.into_iter().enumerate().map(|(index, column)| (index.to_string(), column)));
         spool.write(&rows.map_err(|error| Error::bug(format!("events of {}: {error}", config.name)))?)?;
     }

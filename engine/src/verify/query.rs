@@ -137,16 +137,22 @@ impl Queries<'_> {
         let of = |name: &str| Error::bug(format!("source {name} of view {} was not read", view.name));
         let (events, end) = (self.events.get(source).ok_or_else(|| of(source))?, *offsets.get(source).ok_or_else(|| of(source))?);
         let tally = self.records.get(&view.name).and_then(|record| record.tallies.get(source));
-        let mut without: BTreeSet<u64> = tally.into_iter().flat_map(|tally| tally.crashed.iter().copied()).collect();
+        let crashed: BTreeSet<u64> = tally.into_iter().flat_map(|tally| tally.crashed.iter().copied()).collect();
+        let mut rows: BTreeSet<u64> = BTreeSet::new();
         let reads = |column: usize| view.plan.columns_read.contains(source, column);
-        without.extend(events.unfit.iter().filter(|(_, column)| reads(*column)).map(|(sequence, _)| *sequence));
+        rows.extend(events.unfit.iter().filter(|(_, column)| reads(*column)).map(|(row, _)| *row));
         if tally.is_none_or(|tally: &Tally| tally.refused > 0 || tally.began.is_none()) {
-            self.refused(view, source, events, end, &mut without).await?;
+            self.refused(view, source, events, end, &mut rows).await?;
         }
-        Ok(SpoolTable::of_source(events.schema.clone(), &events.columns, Arc::clone(&events.spool), Applied { end, without }))
+        Ok(SpoolTable::of_source(
+            events.schema.clone(),
+            &events.columns,
+            Arc::clone(&events.spool),
+            Applied { end, crashed, rows },
+        ))
     }
 
-    /// Adds to `without` the events on which an expression of the view fails. By the engine's rule, such an event is left out of all
+    /// Adds to `without` the numbers of the rows on which an expression of the view fails. By the engine's rule, such a row is left out of all
     /// branches of the view.
     async fn refused(
         &self,
@@ -162,12 +168,13 @@ impl Queries<'_> {
         for batch in events.spool.read().map_err(DataFusionError::from)? {
             let batch = batch.map_err(DataFusionError::from)?;
             let sequences = batch.column(columns.len()).as_primitive::<UInt64Type>();
+            let numbers = batch.column(columns.len() + 1).as_primitive::<UInt64Type>();
             if sequences.values().first().is_some_and(|first| *first >= end) {
                 break;
             }
             let rows = batch.project(&columns).map_err(DataFusionError::from)?;
             for rejected in projection.rejected(source, &events.columns, &rows).map_err(failed)? {
-                without.insert(sequences.value(rejected.row));
+                without.insert(numbers.value(rejected.row));
             }
         }
         Ok(())

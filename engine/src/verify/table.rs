@@ -21,13 +21,15 @@ use futures::stream;
 
 use super::spool::Spool;
 
-/// Selects the events of a spool that a view has applied. The last column of the spool holds their sequences.
+/// Selects the events of a spool that a view has applied. The last columns of the spool hold the sequence and the number of each row.
 #[derive(Debug)]
 pub(super) struct Applied {
     /// The view has applied the events before this sequence,
     pub(super) end: u64,
-    /// except these, which it has set aside.
-    pub(super) without: BTreeSet<u64>,
+    /// except those with these sequences, on which the program panics,
+    pub(super) crashed: BTreeSet<u64>,
+    /// and the rows with these numbers, which it has set aside.
+    pub(super) rows: BTreeSet<u64>,
 }
 
 /// A table with the rows of a spool in one partition, in order.
@@ -47,7 +49,7 @@ impl SpoolTable {
         SpoolTable { schema: spool.schema().clone(), columns, spool, applied: None }
     }
 
-    /// A table of the events of a source with this schema. The spool has the columns with the indices in `decoded`, then the sequences.
+    /// A table of the events of a source with this schema. The spool has the columns with the indices in `decoded`, then the sequence and the number of each row.
     pub(super) fn of_source(schema: SchemaRef, decoded: &[usize], spool: Arc<Spool>, applied: Applied) -> SpoolTable {
         let place = |column| decoded.iter().position(|one| *one == column);
         let columns = (0..schema.fields().len()).map(place).collect();
@@ -74,17 +76,23 @@ impl SpoolTable {
 
 impl Applied {
     fn of(&self, batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
-        let sequences = batch.column(batch.num_columns() - 1).as_primitive::<UInt64Type>().values();
+        let numbers = |behind: usize| batch.column(batch.num_columns() - behind).as_primitive::<UInt64Type>().values();
+        let (sequences, rows) = (numbers(2), numbers(1));
+        let has_none = |set: &BTreeSet<u64>, numbers: &[u64]| match numbers {
+            [first, .., last] => set.range(*first..=*last).next().is_none(),
+            [only] => !set.contains(only),
+            [] => true,
+        };
         let all = sequences.last().is_none_or(|last| *last < self.end)
-            && match (sequences.first(), sequences.last()) {
-                (Some(first), Some(last)) => self.without.range(*first..=*last).next().is_none(),
-                _ => true,
-            };
+            && has_none(&self.crashed, sequences)
+            && has_none(&self.rows, rows);
         if all {
             return Ok(batch.clone());
         }
-        let wanted: BooleanArray =
-            sequences.iter().map(|sequence| Some(*sequence < self.end && !self.without.contains(sequence))).collect();
+        let is_wanted = |(sequence, row): (&u64, &u64)| {
+            Some(*sequence < self.end && !self.crashed.contains(sequence) && !self.rows.contains(row))
+        };
+        let wanted: BooleanArray = sequences.iter().zip(rows.iter()).map(is_wanted).collect();
         filter_record_batch(batch, &wanted)
     }
 }

@@ -4,6 +4,7 @@
 mod as_they_are;
 mod avro;
 mod bad_events;
+mod batches;
 mod changes;
 mod cli;
 mod crash;

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, Expr, TableConstraint};
 
+use crate::catalog::batches;
 use crate::catalog::types::normalized;
 use crate::declarations::{ChangeKind, Changes};
 use crate::error::Error;
@@ -48,6 +49,7 @@ pub(crate) fn changes(
     statement: &CreateExternalTable,
     options: &mut BTreeMap<String, String>,
     fields: &mut Vec<Field>,
+    holds_batches: bool,
     text: &Text,
     errors: &mut Vec<Error>,
 ) -> Option<Changes> {
@@ -98,7 +100,15 @@ pub(crate) fn changes(
         fields.push(Field::new(SEQUENCE, DataType::UInt64, false));
         fields.len() - 1
     });
+    let ordinal = holds_batches.then(|| batches::ordinal(fields));
     fields.push(Field::new(KIND_COLUMN, ChangeKind::DATA_TYPE, false));
     let truncates = options.get("truncate").is_some_and(|value| value.eq_ignore_ascii_case("apply"));
-    Some(Changes { key, visible, sequence, kind: fields.len() - 1, truncates })
+    if truncates && holds_batches {
+        errors.push(Error {
+            message: "truncate does not go with messages that hold several events".to_owned(),
+            help: Some("leave out truncate: a body that empties the table becomes a dead letter".to_owned()),
+            at: text.value_of("truncate").unwrap_or_else(|| text.head()),
+        });
+    }
+    Some(Changes { key, visible, sequence, ordinal, kind: fields.len() - 1, truncates })
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field};
 
+use crate::catalog::batches;
 use crate::catalog::types::map_of_texts;
 use crate::declarations::{EventId, MESSAGE_ID, Once};
 use crate::error::Error;
@@ -17,6 +18,7 @@ const HEADERS: &str = "_headers";
 pub(crate) fn once(
     options: &BTreeMap<String, String>,
     fields: &mut Vec<Field>,
+    holds_batches: bool,
     text: &Text,
     errors: &mut Vec<Error>,
 ) -> Option<Once> {
@@ -46,6 +48,13 @@ pub(crate) fn once(
             )
         });
     };
+    if holds_batches && within.is_some() {
+        return wrong(
+            "deduplicate_within",
+            "deduplicate_within counts messages, and a message of this source may hold several events".to_owned(),
+            "leave the option out: every identifier is kept".to_owned(),
+        );
+    }
     let visible = fields.len();
     let found = fields.iter().position(|field| field.name() == id);
     let id = match found.or_else(|| fields.iter().position(|field| field.name().eq_ignore_ascii_case(id))) {
@@ -77,7 +86,8 @@ pub(crate) fn once(
         fields.push(Field::new(SEQUENCE, DataType::UInt64, false));
         fields.len() - 1
     });
-    Some(Once { id, visible, sequence, within })
+    let ordinal = holds_batches.then(|| batches::ordinal(fields));
+    Some(Once { id, visible, sequence, ordinal, within })
 }
 
 /// `100000 events`, or `100000`.

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{ColumnDef, ColumnOption, DataType as SqlTy
 
 use crate::catalog::types::{arrow_type, normalized};
 use crate::catalog::watermarks::watermark;
-use crate::catalog::{changes, once};
+use crate::catalog::{batches, changes, once};
 use crate::declarations::Source;
 use crate::error::Error;
 use crate::file::Location;
@@ -51,6 +51,7 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
     refuse_twin_columns(statement, text, errors);
     let mut options = options(statement, text, errors);
     let keyed = changes::are_declared(&options);
+    let batches = batches::are_declared(&statement.file_type, &options);
     let mut fields: Vec<Field> =
         statement.columns.iter().filter_map(|column| field(column, keyed, text, names, errors)).collect();
     if statement.columns.is_empty() {
@@ -65,9 +66,10 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
     }
     say_nanoseconds(statement, &mut options);
     refuse_clauses(statement, keyed && changes::primary_key(statement).is_some(), text, errors);
-    let changes =
-        (keyed && errors.len() == before).then(|| changes::changes(statement, &mut options, &mut fields, text, errors)).flatten();
-    let once = once::once(&options, &mut fields, text, errors);
+    let changes = (keyed && errors.len() == before)
+        .then(|| changes::changes(statement, &mut options, &mut fields, batches, text, errors))
+        .flatten();
+    let once = once::once(&options, &mut fields, batches, text, errors);
     if once.is_some() && changes.is_some() {
         errors.push(Error {
             message: "a source of changes has no copies: the last change of a key counts, however often it comes".to_owned(),
@@ -103,6 +105,7 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
         name,
         schema: Arc::new(schema),
         changes,
+        batches,
         once,
         stored_as: statement.file_type.to_uppercase(),
         location,
@@ -238,6 +241,9 @@ fn message_column(name: &str, data_type: &DataType, at: Location) -> Result<(), 
     };
     let (fits, write) = match name {
         "_sequence" => (matches!(data_type, DataType::UInt64 | DataType::Int64), "BIGINT UNSIGNED"),
+        "_ordinal" => {
+            (matches!(data_type, DataType::Int32 | DataType::UInt32 | DataType::Int64 | DataType::UInt64), "INT UNSIGNED")
+        }
         "_subject" => (data_type == &DataType::Utf8, "VARCHAR"),
         "_timestamp" => (matches!(data_type, DataType::Timestamp(_, _)), "TIMESTAMP"),
         "_headers" => (
@@ -273,7 +279,7 @@ fn message_column(name: &str, data_type: &DataType, at: Location) -> Result<(), 
 }
 
 /// Columns that are filled from the message.
-const MESSAGE_COLUMNS: [&str; 5] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload"];
+const MESSAGE_COLUMNS: [&str; 6] = ["_sequence", "_ordinal", "_subject", "_timestamp", "_headers", "_payload"];
 
 /// Checks that no two columns have the same name.
 fn refuse_twin_columns(statement: &CreateExternalTable, text: &Text, errors: &mut Vec<Error>) {

@@ -14,7 +14,7 @@ const STATE_FORMAT: u32 = 5;
 
 /// Source options that decide which events there are and how they are read, for all columns or as `option.column`. Other options
 /// say how to reach the events.
-const DECIDING_OPTIONS: [&str; 19] = [
+const DECIDING_OPTIONS: [&str; 20] = [
     "subject",
     "format",
     "on_bad_member",
@@ -34,6 +34,7 @@ const DECIDING_OPTIONS: [&str; 19] = [
     "deduplicate",
     "deduplicate_within",
     "message",
+    "batch",
 ];
 
 /// Returns the fingerprint of a view: its optimized plan, and each relation read, with its own fingerprint and the columns that

@@ -70,7 +70,7 @@ impl Ties<'_> {
     fn broken(&self, mut sort: Vec<SortExpr>, input: &LogicalPlan) -> Vec<SortExpr> {
         let schema = input.schema();
         let columns: Vec<Expr> = match self.sequence(input) {
-            Some(column) => vec![Expr::Column(column)],
+            Some(columns) => columns.into_iter().map(Expr::Column).collect(),
             None => schema
                 .iter()
                 .filter(|(_, field)| is_sortable(field.data_type()))
@@ -83,24 +83,29 @@ impl Ties<'_> {
         sort
     }
 
-    /// Returns the column that holds the sequence of each row's event, if each row comes from an event of its own.
-    fn sequence(&self, plan: &LogicalPlan) -> Option<Column> {
+    /// Returns the columns that order the rows by their events, if each row comes from an event of its own: its sequence, and its place in
+    /// its message where that may hold several.
+    fn sequence(&self, plan: &LogicalPlan) -> Option<Vec<Column>> {
         match plan {
             LogicalPlan::TableScan(scan) => {
                 let relation = self.relations.get(scan.table_name.table())?;
-                (relation.kind == RelationKind::Source)
-                    .then(|| scan.projected_schema.columns_with_unqualified_name("_sequence").into_iter().next())?
+                let column = |name: &&str| scan.projected_schema.columns_with_unqualified_name(name).into_iter().next();
+                (relation.kind == RelationKind::Source).then(|| relation.order_of_events().iter().map(column).collect())?
             }
             LogicalPlan::Filter(filter) => self.sequence(&filter.input),
             LogicalPlan::SubqueryAlias(alias) => {
-                let below = self.sequence(&alias.input)?;
-                let index = alias.input.schema().maybe_index_of_column(&below)?;
-                alias.schema.columns().into_iter().nth(index)
+                let above = |below: &Column| {
+                    let index = alias.input.schema().maybe_index_of_column(below)?;
+                    alias.schema.columns().into_iter().nth(index)
+                };
+                self.sequence(&alias.input)?.iter().map(above).collect()
             }
             LogicalPlan::Projection(projection) => {
-                let below = self.sequence(&projection.input)?;
-                let index = projection.expr.iter().position(|expression| plain_column(expression) == Some(&below))?;
-                projection.schema.columns().into_iter().nth(index)
+                let above = |below: &Column| {
+                    let index = projection.expr.iter().position(|expression| plain_column(expression) == Some(below))?;
+                    projection.schema.columns().into_iter().nth(index)
+                };
+                self.sequence(&projection.input)?.iter().map(above).collect()
             }
             _ => None,
         }
@@ -287,8 +292,8 @@ fn is_whole_partition(call: &WindowFunction) -> bool {
 struct Input<'a> {
     schema: &'a DFSchema,
     by_arrival: bool,
-    /// The column that holds the sequence of each row's event, if there is one.
-    sequence: Option<Column>,
+    /// The columns that order the rows by their events, if there are any.
+    sequence: Option<Vec<Column>>,
 }
 
 /// Returns the call with an order that decides. `None` if its order decides already, or if it means the order of arrival.
@@ -304,7 +309,7 @@ fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
     }
     let mut settled = call.clone();
     let is_repeated = drop_repeated(&mut settled.params.order_by);
-    let decided = params.order_by.iter().any(|key| key.expr == *value || is_sequence(&key.expr, input));
+    let decided = params.order_by.iter().any(|key| key.expr == *value);
     let by_value = value.clone().sort(true, false);
     let unsettled = match (params.order_by.is_empty(), params.distinct) {
         (true, true) => {
@@ -322,9 +327,16 @@ fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
         }
         (false, false) if decided => true,
         (false, false) => match &input.sequence {
-            Some(sequence) => {
-                settled.params.order_by.push(Expr::Column(sequence.clone()).sort(true, false));
-                false
+            Some(columns) => {
+                let order_by = &mut settled.params.order_by;
+                let before = order_by.len();
+                for column in columns {
+                    let key = Expr::Column(column.clone());
+                    if !order_by.iter().any(|earlier| earlier.expr == key) {
+                        order_by.push(key.sort(true, false));
+                    }
+                }
+                order_by.len() == before
             }
             // These functions keep tied rows in order of arrival.
             None if input.by_arrival && func.name() != "nth_value" => true,
@@ -351,9 +363,4 @@ fn drop_repeated(order_by: &mut Vec<SortExpr>) -> bool {
     }
     *order_by = kept;
     order_by.len() < before
-}
-
-/// Whether an expression is the sequence of the events, which no two rows share.
-fn is_sequence(expression: &Expr, input: &Input<'_>) -> bool {
-    matches!((expression, &input.sequence), (Expr::Column(column), Some(sequence)) if column == sequence)
 }

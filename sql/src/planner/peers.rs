@@ -76,7 +76,7 @@ fn identifier(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> Opt
         LogicalPlan::TableScan(scan) => {
             let relation = relations.get(scan.table_name.table())?;
             let names: Vec<&str> = match relation.kind {
-                RelationKind::Source => vec!["_sequence"],
+                RelationKind::Source => relation.order_of_events().to_vec(),
                 RelationKind::View => {
                     relation.key.as_ref()?.iter().map(|index| relation.schema.field(*index).name().as_str()).collect()
                 }

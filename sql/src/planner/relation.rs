@@ -18,6 +18,8 @@ pub(crate) struct Relation {
     pub(crate) changes: Option<Changes>,
     /// Of a source: its events may come more than once, and it stands for the first of each.
     pub(crate) once: Option<Once>,
+    /// Of a source: its messages may hold several events, which share a sequence.
+    pub(crate) batches: bool,
     pub(crate) retracts: bool,
     pub(crate) key: Option<Vec<usize>>,
     /// Whether its rows come in the order of one source's events.
@@ -37,6 +39,7 @@ impl Relation {
             schema: Arc::clone(&source.schema),
             changes: source.changes.clone(),
             once: source.once.clone(),
+            batches: source.batches,
             retracts: false,
             key: None,
             by_arrival: true,
@@ -44,6 +47,11 @@ impl Relation {
             timed: source.watermark.iter().map(|_| source.name.clone()).collect(),
             fingerprint: fingerprint::of_source(source, schema_digest),
         }
+    }
+
+    /// Returns the columns that tell the events of a source apart, and in which they rise.
+    pub(crate) fn order_of_events(&self) -> &'static [&'static str] {
+        if self.batches { &["_sequence", "_ordinal"] } else { &["_sequence"] }
     }
 
     /// Returns the relation with all columns nullable.
@@ -59,6 +67,7 @@ impl Relation {
             schema: Arc::clone(&plan.schema),
             changes: None,
             once: None,
+            batches: false,
             retracts: plan.root.retracts,
             key: plan.root.key.clone(),
             by_arrival: by_arrival(&plan.root, relations),

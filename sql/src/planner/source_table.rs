@@ -80,8 +80,9 @@ fn newest(name: &str, schema: &Schema, changes: &Changes) -> String {
     let key = list(&mut changes.key.iter().copied());
     let [upsert, truncate] = [ChangeKind::Upsert, ChangeKind::Truncate].map(|kind| kind as i8);
     let of_keys = if changes.truncates { format!(" WHERE {kind} <> {truncate}") } else { String::new() };
+    let order = changes.ordinal.map_or_else(String::new, |ordinal| format!(", {} DESC", column(ordinal)));
     let newest = format!(
-        "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {sequence} DESC) AS \"_newest\" FROM {source}{of_keys}"
+        "SELECT *, row_number() OVER (PARTITION BY {key} ORDER BY {sequence} DESC{order}) AS \"_newest\" FROM {source}{of_keys}"
     );
     let rows = format!("SELECT * FROM ({newest}) WHERE \"_newest\" = 1 AND {kind} = {upsert}");
     if !changes.truncates {
@@ -99,6 +100,21 @@ fn first(name: &str, schema: &Schema, once: &Once) -> String {
         EventId::Column(index) => column(index),
         EventId::MessageId(index) => format!("{}['{MESSAGE_ID}']", column(index)),
     };
+    if let Some(ordinal) = once.ordinal {
+        let (columns, order) = (columns.join(", "), format!("{}, {}", column(once.sequence), column(ordinal)));
+        // A header identifies the message, and so each of its events by its place.
+        let same = match once.id {
+            EventId::Column(_) => String::new(),
+            EventId::MessageId(_) => format!(", {}", column(ordinal)),
+        };
+        let events = format!("SELECT *, {id} AS \"$id\" FROM {}", quoted(name));
+        let placed = format!(
+            "SELECT *, row_number() OVER (PARTITION BY \"$id\"{same} ORDER BY {order}) AS \"$place\" FROM ({events}) WHERE \"$id\" IS NOT NULL"
+        );
+        return format!(
+            "SELECT {columns} FROM ({placed}) WHERE \"$place\" = 1 UNION ALL SELECT {columns} FROM ({events}) WHERE \"$id\" IS NULL"
+        );
+    }
     let at = quoted(&once.within.map_or_else(|| AT.to_owned(), |within| format!("{AT}{within}")));
     let events = format!("SELECT *, CAST({} AS BIGINT) AS {at}, {id} AS \"$id\" FROM {}", column(once.sequence), quoted(name));
     let before = format!("SELECT *, lag({at}) OVER (PARTITION BY \"$id\" ORDER BY {at}) AS \"$before\" FROM ({events})");

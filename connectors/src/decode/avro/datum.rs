@@ -15,6 +15,8 @@ pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
     /// The number of values so far that took no byte.
     empty: usize,
+    /// Texts that are not UTF-8 become [`Value::NotText`]; else they are faults.
+    keeps_bad_texts: bool,
 }
 
 #[cold]
@@ -25,7 +27,12 @@ fn broken(message: &str) -> Fault {
 impl<'a> Cursor<'a> {
     /// Begins at the first byte.
     pub(crate) fn new(body: &'a [u8]) -> Cursor<'a> {
-        Cursor { rest: body, empty: 0 }
+        Cursor { rest: body, empty: 0, keeps_bad_texts: false }
+    }
+
+    /// Begins at the first byte of several data. A text that is not UTF-8 is kept as it is, so that the data after it can be read.
+    pub(crate) fn of_data(data: &'a [u8]) -> Cursor<'a> {
+        Cursor { keeps_bad_texts: true, ..Cursor::new(data) }
     }
 
     /// Returns the number of bytes that are left.
@@ -96,9 +103,13 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn text(&mut self) -> Result<&'a str, Fault> {
+    fn text(&mut self) -> Result<Value<'a>, Fault> {
         let bytes = self.bytes()?;
-        simdutf8::basic::from_utf8(bytes).map_err(|_| broken("a text is not UTF-8").at(bytes.as_ptr().addr()))
+        match simdutf8::basic::from_utf8(bytes) {
+            Ok(text) => Ok(Value::Text(text)),
+            Err(_) if self.keeps_bad_texts => Ok(Value::NotText(bytes)),
+            Err(_) => Err(broken("a text is not UTF-8").at(bytes.as_ptr().addr())),
+        }
     }
 
     fn index(&mut self, count: usize, what: &str) -> Result<usize, Fault> {
@@ -175,7 +186,7 @@ fn walk<'a, const KEEP: bool>(
         Type::Float => Value::Single(f32::from_le_bytes(array(cursor.take(4)?))),
         Type::Double => Value::Float(f64::from_le_bytes(array(cursor.take(8)?))),
         Type::Bytes => Value::Bytes(cursor.bytes()?),
-        Type::Text => Value::Text(cursor.text()?),
+        Type::Text => cursor.text()?,
         Type::Fixed(size) => Value::Bytes(cursor.take(*size)?),
         Type::Enum(symbols) => Value::Text(&symbols[cursor.index(symbols.len(), "an enum's symbol")?]),
         Type::Decimal(None, scale) => Value::Decimal(cursor.bytes()?, *scale),
@@ -252,7 +263,7 @@ fn walk_nested<'a, const KEEP: bool>(
             for _ in 0..count {
                 let name = cursor.text()?;
                 if KEEP {
-                    values.push(Value::Text(name));
+                    values.push(name);
                 }
                 walk::<KEEP>(schema, *value, cursor, values, depth + 1)?;
             }

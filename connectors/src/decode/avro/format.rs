@@ -26,7 +26,7 @@ pub(in crate::decode) struct AvroFormat {
     /// The schemas of bodies, of which the first that reads a body counts. With a registry, those that columns are checked against.
     schemas: Arc<[Schema]>,
     /// Where each body names its schema.
-    registry: Option<Arc<Registry>>,
+    registry: Option<Arc<Registry<Schema>>>,
 }
 
 impl AvroFormat {
@@ -35,8 +35,8 @@ impl AvroFormat {
     ///
     /// # Errors
     /// Says what is wrong with a schema.
-    pub(in crate::decode) fn new(schemas: &[String], registry: Option<Registry>) -> Result<AvroFormat, String> {
-        let schemas = schemas.iter().map(|text| Schema::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    pub(in crate::decode) fn new(schemas: &[String], registry: Option<Registry<Schema>>) -> Result<AvroFormat, String> {
+        let schemas = schemas.iter().map(|text| Schema::of_text(text)).collect::<Result<Vec<_>, _>>()?;
         if schemas.iter().any(|schema| schema.records().is_empty()) {
             return Err("it is not the schema of a record".into());
         }
@@ -77,7 +77,7 @@ const OF_FILES: u64 = 1 << 32;
 /// Builds the rows of a batch from Avro data.
 struct AvroRows {
     schemas: Arc<[Schema]>,
-    registry: Option<Arc<Registry>>,
+    registry: Option<Arc<Registry<Schema>>>,
     /// By the number of the schema and the type of the record.
     plans: HashMap<(u64, TypeId), Plan>,
     rows: Rows,
@@ -158,7 +158,7 @@ impl RowBuilder for AvroRows {
         let mut values = Vec::new();
         for (index, payload) in payloads.iter().enumerate() {
             let appended = match &schemas {
-                Some(schemas) => match schema_registry::unframed(payload) {
+                Some(schemas) => match schema_registry::unframed::<Schema>(payload) {
                     Ok((id, datum)) => match schemas.get(&id) {
                         Some(Ok(schema)) => self.append_one(u64::from(id), schema, datum, &mut values),
                         Some(Err(reason)) => Err(Fault::of_payload("not_avro", reason.clone())),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow::datatypes::TimeUnit;
 use serde_json::{Map, Value as Json};
 
+use crate::decode::schema_registry::{Registered, SchemaText};
 use crate::decode::value::Clock;
 
 /// A schema. Types refer to each other by their index, since a record may contain itself.
@@ -58,12 +59,22 @@ const MAX_DEPTH: usize = 64;
 /// The maximum length of a `fixed` in bytes.
 const MAX_FIXED: u64 = 1 << 30;
 
+impl Registered for Schema {
+    const KIND: &'static str = "AVRO";
+    const NAME: &'static str = "Avro";
+    const FAULT: &'static str = "not_avro";
+
+    fn parse(texts: &[SchemaText]) -> Result<Schema, String> {
+        Schema::parse_all(&texts.iter().map(|one| one.text.as_str()).collect::<Vec<_>>())
+    }
+}
+
 impl Schema {
     /// Parses a schema.
     ///
     /// # Errors
     /// Says what is wrong, and with which type.
-    pub(crate) fn parse(text: &str) -> Result<Schema, String> {
+    pub(crate) fn of_text(text: &str) -> Result<Schema, String> {
         Schema::parse_all(&[text])
     }
 

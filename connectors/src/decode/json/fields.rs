@@ -106,7 +106,19 @@ impl Fields {
     }
 
     /// Appends an object of a format with types of its own, like [`Fields::append`]. `members` are names and values in turn.
-    pub(super) fn append_values(&mut self, mut members: &[Value<'_>], length: usize) -> Result<(), Fault> {
+    pub(super) fn append_values(&mut self, members: &[Value<'_>], length: usize) -> Result<(), Fault> {
+        let faulty = self.give_all(members, length);
+        self.complete(faulty)
+    }
+
+    /// Appends a body of a format with types of its own, like [`Fields::append_body`]. `members` are names and values in turn.
+    pub(in crate::decode) fn append_body_values(&mut self, members: &[Value<'_>], length: usize) -> Fit {
+        let faulty = self.give_all(members, length);
+        self.end_body(faulty, length)
+    }
+
+    /// Takes the values of members. Returns true if one does not fit.
+    fn give_all(&mut self, mut members: &[Value<'_>], length: usize) -> bool {
         self.begin();
         let (mut faulty, mut before) = (false, usize::MAX);
         while let Some(([Value::Text(name)], rest)) = split_first(members) {
@@ -116,7 +128,7 @@ impl Fields {
             faulty |= !self.give(target, value, length);
             members = rest;
         }
-        self.complete(faulty)
+        faulty
     }
 
     /// Completes an object that must fit as a whole.

@@ -39,6 +39,24 @@ where
         .map_err(|error| fault.unwrap_or_else(|| body_fault(object, &error, false)))
 }
 
+/// Calls `each` with the name and the value of each member of `body`, both as JSON text. It must be exactly one object.
+pub(in crate::decode) fn entries<'a, F>(body: &'a str, each: F) -> Result<(), Fault>
+where
+    F: FnMut(&'a str, &'a str) -> Result<(), Fault>,
+{
+    let mut fault = None;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
+    let walked = deserializer.deserialize_map(EntriesVisitor { each, fault: &mut fault });
+    let (error, trailing) = match walked {
+        Ok(()) => match deserializer.end() {
+            Ok(()) => return Ok(()),
+            Err(error) => (error, true),
+        },
+        Err(error) => (error, false),
+    };
+    Err(fault.unwrap_or_else(|| body_fault(body, &error, trailing)))
+}
+
 /// Calls `each` with each element. The caller has checked that the value is an array.
 pub(super) fn walk_array<'a, F>(array: &'a str, each: F) -> Result<(), Fault>
 where

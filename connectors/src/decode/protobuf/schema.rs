@@ -9,7 +9,23 @@ use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind as Descri
 #[derive(Debug)]
 pub(super) struct Schema {
     messages: Vec<Message>,
-    enums: Vec<HashMap<i32, String>>,
+    enums: Vec<Names>,
+}
+
+/// The names of an enum's values.
+#[derive(Debug)]
+struct Names {
+    /// Those of the numbers from 0 on, as far as they are small.
+    small: Vec<Option<Box<str>>>,
+    all: HashMap<i32, Box<str>>,
+}
+
+impl Names {
+    fn new(all: HashMap<i32, Box<str>>) -> Names {
+        let end = all.keys().filter_map(|number| u32::try_from(*number).ok()).filter(|number| *number < SMALL).max();
+        let numbers = 0..end.map_or(0, |end| end as i32 + 1);
+        Names { small: numbers.map(|number| all.get(&number).cloned()).collect(), all }
+    }
 }
 
 /// A message.
@@ -20,6 +36,8 @@ pub(super) struct Message {
     small: Vec<u16>,
     large: HashMap<u32, usize>,
     pub(super) stands_for: StandsFor,
+    /// Whether it is an object without `oneof` and maps: one value behind the other, if the writer keeps to the order.
+    pub(super) has_fixed_order: bool,
 }
 
 /// What a message is as a value.
@@ -88,7 +106,15 @@ pub(super) enum Kind {
     Message(usize),
 }
 
-/// The largest number of a field that is found without hashing.
+impl Kind {
+    /// Whether the elements of a list may be written one behind the other, in one piece.
+    #[inline]
+    pub(super) fn is_packable(self) -> bool {
+        !matches!(self, Kind::Text | Kind::Bytes | Kind::Message(_))
+    }
+}
+
+/// Numbers of fields and of an enum's values below this are found without hashing.
 const SMALL: u32 = 256;
 
 impl Schema {
@@ -112,13 +138,18 @@ impl Schema {
             None => return Err(format!("option 'message' has to name one of its messages: {}", listed())),
         };
         let root = named.ok_or_else(|| format!("it has no message {}; it has {}", message.unwrap_or_default(), listed()))?;
+        Ok(Schema::of(&root))
+    }
+
+    /// Makes the plan of a message, which comes first in it.
+    pub(super) fn of(root: &MessageDescriptor) -> Schema {
         let mut plan = Planner {
             schema: Schema { messages: Vec::new(), enums: Vec::new() },
             messages: HashMap::new(),
             enums: HashMap::new(),
         };
-        plan.message(&root);
-        Ok(plan.schema)
+        plan.message(root);
+        plan.schema
     }
 
     /// Returns the message that a body is.
@@ -135,7 +166,11 @@ impl Schema {
     /// Returns the name of a value of an enum.
     #[inline]
     pub(super) fn value_name(&self, of: usize, number: i32) -> Option<&str> {
-        self.enums[of].get(&number).map(String::as_str)
+        let names = &self.enums[of];
+        match usize::try_from(number).ok().and_then(|number| names.small.get(number)) {
+            Some(name) => name.as_deref(),
+            None => names.all.get(&number).map(|name| &**name),
+        }
     }
 }
 
@@ -209,6 +244,7 @@ impl Planner {
                     (Some(small), Ok(place)) => *small = place,
                     _ => drop(message.large.insert(number, place)),
                 }
+                message.has_fixed_order &= field.rivals.is_empty() && field.shape != Shape::Map;
                 message.fields.push(field);
             }
         }
@@ -222,7 +258,13 @@ impl Planner {
         let index = self.schema.messages.len();
         self.messages.insert(described.full_name().to_owned(), index);
         let stands_for = stands_for(described.full_name());
-        self.schema.messages.push(Message { fields: Vec::new(), small: Vec::new(), large: HashMap::new(), stands_for });
+        self.schema.messages.push(Message {
+            fields: Vec::new(),
+            small: Vec::new(),
+            large: HashMap::new(),
+            stands_for,
+            has_fixed_order: stands_for == StandsFor::Object,
+        });
         waiting.push(described.clone());
         index
     }
@@ -252,9 +294,9 @@ impl Planner {
                     // Of several names of a number, the first counts.
                     let mut names = HashMap::new();
                     for value in of.values() {
-                        names.entry(value.number()).or_insert_with(|| value.name().to_owned());
+                        names.entry(value.number()).or_insert_with(|| value.name().into());
                     }
-                    self.schema.enums.push(names);
+                    self.schema.enums.push(Names::new(names));
                 }
                 Kind::Enum(index)
             }

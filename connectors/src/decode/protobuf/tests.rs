@@ -9,6 +9,8 @@ use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
+mod registry;
+
 use crate::Error;
 use crate::decode::tests::{decode, nullable, show};
 use crate::decode::{Decoded, Decoder};
@@ -179,6 +181,12 @@ fn what_other_writers_do_is_read() {
     // Fields and groups that the schema does not know.
     let unknown = [0x08, 1, 0xfa, 0x7f, 1, 0, 0xfb, 0x7f, 0x08, 5, 0xfc, 0x7f];
     assert_eq!(read(&unknown, "id", DataType::Int64), "1");
+    // Places in pieces within others, in another order than that of the schema, and elements of a list apart from each other.
+    let place = |fields: &[u8]| [&[0x42, fields.len() as u8], fields].concat();
+    assert_eq!(read(&place(&[0x12, 1, b'x', 0x08, 10]), "place", DataType::Utf8), r#"{"x":5,"label":"x","next":null}"#);
+    let pieces = place(&[0x1a, 2, 0x08, 2, 0x08, 10, 0x1a, 3, 0x12, 1, b'y', 0x08, 12]);
+    let expected = r#"{"x":6,"label":"","next":{"x":1,"label":"y","next":null}}"#;
+    assert_eq!(read(&pieces, "place", DataType::Utf8), expected);
     // An entry of a map without a value.
     assert_eq!(read(&[0x32, 3, 0x0a, 1, b'k'], "sizes", DataType::Utf8), r#"{"k":0}"#);
 }
@@ -302,6 +310,25 @@ prop_compose! {
     }
 }
 
+#[test]
+fn what_is_replaced_has_to_be_valid_whichever_columns_are_read() {
+    let bodies = Bodies::new();
+    let cases: [&[u8]; 5] = [
+        // The text of a oneof, then its number; two names; two places, each with a label.
+        &[0x7a, 1, 0xff, 0xc5, 0x3e, 5, 0, 0, 0],
+        &[0x12, 1, 0xff, 0x12, 1, b'x'],
+        &[0x42, 3, 0x12, 1, 0xff, 0x42, 3, 0x12, 1, b'x'],
+        // A place whose label is cut off, and goes on in the next piece.
+        &[0x42, 2, 0x12, 1, 0x42, 1, b'x'],
+        // A time out of range in a message that no column reads.
+        &[0x5a, 11, 0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+    ];
+    for columns in [fields(), vec![nullable("id", DataType::Int64)], vec![nullable("number", DataType::Int64)]] {
+        let decoded = bodies.decode(columns, &cases);
+        assert_eq!(decoded.dead_letters.len(), cases.len(), "{:?}", decoded.dead_letters);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -348,5 +375,10 @@ proptest! {
         prop_assert_eq!(whole.rows.slice(0, 1), first.rows);
         let count = rest.rows.num_rows();
         prop_assert_eq!(whole.rows.slice(whole.rows.num_rows() - count, count), rest.rows);
+        // Which columns are read does not decide whether a body decodes.
+        for column in ["id", "place", "number"] {
+            let one = source.decode(vec![nullable(column, DataType::Utf8)], &bodies);
+            prop_assert_eq!(one.sequences.values(), whole.sequences.values(), "{}", column);
+        }
     }
 }

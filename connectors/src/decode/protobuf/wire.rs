@@ -24,8 +24,18 @@ pub(super) fn broken(message: &str, at: &[u8]) -> Fault {
 ///
 /// # Errors
 /// It is cut off, or longer.
-#[inline]
+#[inline(always)]
 pub(super) fn varint(rest: &mut &[u8]) -> Result<u64, Fault> {
+    match rest.split_first() {
+        Some((byte, after)) if *byte < 0x80 => {
+            *rest = after;
+            Ok(u64::from(*byte))
+        }
+        _ => long_varint(rest),
+    }
+}
+
+fn long_varint(rest: &mut &[u8]) -> Result<u64, Fault> {
     let mut value = 0_u64;
     for shift in (0..64).step_by(7) {
         let Some((byte, after)) = rest.split_first() else { return Err(cut_off(rest)) };
@@ -46,6 +56,7 @@ fn cut_off(rest: &[u8]) -> Fault {
     broken("cut off: the body ends within a field", rest)
 }
 
+#[inline(always)]
 fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], Fault> {
     let Some((taken, after)) = rest.split_first_chunk() else { return Err(cut_off(rest)) };
     *rest = after;
@@ -56,7 +67,7 @@ fn take<'a, const N: usize>(rest: &mut &'a [u8]) -> Result<&'a [u8; N], Fault> {
 ///
 /// # Errors
 /// The bytes are not a field.
-#[inline]
+#[inline(always)]
 pub(super) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Option<Written<'a>>), Fault> {
     let start = *rest;
     let tag = varint(rest)?;
@@ -77,6 +88,7 @@ pub(super) fn field<'a>(rest: &mut &'a [u8]) -> Result<(u32, Option<Written<'a>>
     Ok((number, Some(value)))
 }
 
+#[inline(always)]
 fn bytes<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Fault> {
     let length = varint(rest)?;
     let split = usize::try_from(length).ok().and_then(|length| rest.split_at_checked(length));

@@ -222,6 +222,7 @@ impl Piece {
             end: self.position.offset,
             rows: decoded.rows,
             sequences: decoded.sequences,
+            ordinals: decoded.ordinals,
             weights: None,
             commits: CommitPoints::AfterAny,
             events: decoded.events,

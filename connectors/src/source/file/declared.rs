@@ -9,7 +9,7 @@ use crate::source::declaration::SourceConfig;
 const OF_CSV: [&str; 3] = ["delimiter", "header", "quote"];
 
 /// Columns that are filled from the message, or say what a change is.
-const FROM_ELSEWHERE: [&str; 6] = ["_sequence", "_subject", "_timestamp", "_headers", "_payload", "_change"];
+const FROM_ELSEWHERE: [&str; 7] = ["_sequence", "_ordinal", "_subject", "_timestamp", "_headers", "_payload", "_change"];
 
 /// The declaration of a source's files.
 #[derive(Debug, Clone)]

@@ -273,6 +273,11 @@ impl Follower {
                 self.sender.lines(std::mem::replace(&mut buffer, next), 0..end)?;
             }
         }
+        drop(file);
+        let cut_off = text.is_cut_off();
+        if cut_off {
+            self.cut_off(&path, ended)?;
+        }
         let ended = ended || self.rests(&path, length, &buffer)?;
         self.seen = if plain { self.sender.position.byte + buffer.len() as u64 } else { length };
         if !self.open_line
@@ -283,7 +288,19 @@ impl Follower {
             self.sender.lines(std::mem::take(&mut buffer), 0..end)?;
             self.open_line = true;
         }
-        self.exhausted = (!plain && buffer.is_empty()).then_some(length);
+        // One that is cut off is read again once a later file exists, since it must be whole then.
+        self.exhausted = (!plain && buffer.is_empty() && !cut_off).then_some(length);
+        Ok(())
+    }
+
+    /// Says that a file ends within a block, which is read once the rest of it is written. A file that others follow is not written any more.
+    fn cut_off(&self, path: &std::path::Path, ended: bool) -> Result<(), Stop> {
+        if ended {
+            let message = "it is cut off, and later files follow; write a file under a name that begins with a point, and rename it when it is \
+                           whole";
+            return Err(Stop::Failed(Error::Corrupt { path: path.to_owned(), message: message.into() }));
+        }
+        tracing::warn!(source = self.sender.source_name(), file = %path.display(), "the last block is cut off: it is read once it is whole");
         Ok(())
     }
 

@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::ipc::reader::{FileReader, StreamReader};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -50,6 +51,8 @@ enum Content {
     ArrowStream,
     /// Events are the data of an Avro object container file.
     Avro,
+    /// A writer has begun an Avro object container file, and its head is not whole yet.
+    Begun,
 }
 
 /// An open file and its text.
@@ -60,6 +63,8 @@ pub(super) struct Text {
     packed: Packed,
     content: Content,
     file: File,
+    /// Set when reading finds that the file ends within a block.
+    cut_off: Arc<AtomicBool>,
 }
 
 impl Text {
@@ -76,7 +81,7 @@ impl Text {
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Packed::Zstd,
             _ => Packed::Not,
         };
-        let mut text = Text { file_length, path, packed, content: Content::Lines, file };
+        let mut text = Text { file_length, path, packed, content: Content::Lines, file, cut_off: Arc::default() };
         let head = match packed {
             Packed::Not => head,
             _ => text.head_unpacked()?,
@@ -114,9 +119,11 @@ impl Text {
                 Ok(_) => Ok(Content::ArrowFile),
                 Err(error) => Err(refused(format!("is no whole Arrow file: {error}"), RENAME)),
             },
+            Kind::Avro if unpacked && AVRO.starts_with(head) && head.len() < AVRO.len() => Ok(Content::Begun),
             Kind::Avro if !(unpacked && head.starts_with(AVRO)) => Err(refused("is not an Avro file".into(), DECLARE)),
             Kind::Any | Kind::Avro if unpacked && head.starts_with(AVRO) => match self.avro() {
                 Ok(_) => Ok(Content::Avro),
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Content::Begun),
                 Err(error) => Err(refused(format!("is an Avro file that cannot be read: {error}"), RENAME)),
             },
             Kind::Csv(dialect) => {
@@ -149,6 +156,11 @@ impl Text {
         self.packed == Packed::Not && self.content == Content::Lines
     }
 
+    /// Whether the file ends within a block, as far as it was read: that block may still be written, and is not read.
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.content == Content::Begun || self.cut_off.load(Ordering::Relaxed)
+    }
+
     /// Returns the number of lines of the text, if the file's metadata holds it.
     pub(super) fn rows(&self) -> Option<u64> {
         match self.content {
@@ -169,6 +181,7 @@ impl Text {
                 let reader = self.parquet().and_then(|reader| reader.build());
                 Box::new(Rows::new(reader.map_err(|error| damaged(&error, &self.path))?))
             }
+            Content::Begun => Box::new(io::empty()),
             Content::Avro => Box::new(self.avro().map_err(|error| damaged(&error, &self.path))?),
             Content::ArrowFile => Box::new(Rows::new(self.arrow_file().map_err(|error| damaged(&error, &self.path))?)),
             Content::ArrowStream => Box::new(Rows::new(self.arrow_stream().map_err(|error| damaged(&error, &self.path))?)),
@@ -232,7 +245,7 @@ impl Text {
     fn avro(&self) -> io::Result<AvroBlocks<BufReader<File>>> {
         let mut file = self.file.try_clone()?;
         file.seek(SeekFrom::Start(0))?;
-        AvroBlocks::new(BufReader::with_capacity(SKIPPED, file))
+        AvroBlocks::new(BufReader::with_capacity(SKIPPED, file), Arc::clone(&self.cut_off))
     }
 
     fn arrow_file(&self) -> Result<FileReader<BufReader<File>>, arrow::error::ArrowError> {

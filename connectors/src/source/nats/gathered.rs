@@ -124,6 +124,7 @@ impl Gathered {
             end: self.end,
             rows: decoded.rows,
             sequences: decoded.sequences,
+            ordinals: decoded.ordinals,
             weights: None,
             commits: CommitPoints::AfterAny,
             events: decoded.events,

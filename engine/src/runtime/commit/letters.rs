@@ -19,7 +19,7 @@ impl Pipeline {
         offsets: &mut BTreeMap<String, DeadLetterOffset>,
     ) -> Result<Vec<DeadLetter>, Error> {
         let mut known: BTreeMap<String, u64> = BTreeMap::new();
-        let mut seen: BTreeSet<(String, u64)> = BTreeSet::new();
+        let mut seen: BTreeSet<(String, u64, Option<u32>)> = BTreeSet::new();
         let mut new = Vec::new();
         // By source: letters of columns without a recorded offset, at sequences that some commit has passed.
         let mut uncertain: BTreeMap<String, Vec<DeadLetter>> = BTreeMap::new();
@@ -28,7 +28,7 @@ impl Pipeline {
             let key = self.letter_key(&letter);
             let from = self.kept_up_to(&key, &stream, &mut known)?;
             // Views that are being aligned read some events more than once.
-            if letter.sequence < from || !seen.insert((key.clone(), letter.sequence)) {
+            if letter.sequence < from || !seen.insert((key.clone(), letter.sequence, letter.ordinal)) {
                 continue;
             }
             let passed = match &letter.column {

@@ -18,7 +18,7 @@ const LEAST: u64 = 100;
 /// The events that a batch covers, in order.
 pub(super) struct Covered<'b> {
     with_row: &'b [u64],
-    /// Those that only have a letter; an event with a row in the batch may have letters as well.
+    /// Those that only have a letter, by the sequence of their message; an event with a row in the batch may have letters as well.
     without_row: Vec<u64>,
 }
 
@@ -26,9 +26,9 @@ impl<'b> Covered<'b> {
     /// Of a batch, with all letters of its events.
     pub(super) fn of(batch: &'b Batch, letters: &[DeadLetter]) -> Covered<'b> {
         let with_row: &[u64] = batch.sequences.values();
-        let sequences = letters.iter().map(|letter| letter.sequence);
-        let without_row: BTreeSet<u64> = sequences.filter(|sequence| with_row.binary_search(sequence).is_err()).collect();
-        Covered { with_row, without_row: without_row.into_iter().collect() }
+        let without_row: BTreeSet<(u64, Option<u32>)> =
+            letters.iter().filter(|letter| !has_row(batch, letter)).map(|letter| (letter.sequence, letter.ordinal)).collect();
+        Covered { with_row, without_row: without_row.into_iter().map(|(sequence, _)| sequence).collect() }
     }
 
     /// How many they are, good and bad.
@@ -41,6 +41,18 @@ impl<'b> Covered<'b> {
         let before = |sequences: &[u64]| sequences.partition_point(|other| *other < sequence) as u64;
         before(self.with_row) + before(&self.without_row)
     }
+}
+
+/// Whether the event of a letter has a row. Of several events in a message, some may have one and others not.
+fn has_row(batch: &Batch, letter: &DeadLetter) -> bool {
+    let Some(ordinal) = letter.ordinal else { return batch.sequences.values().binary_search(&letter.sequence).is_ok() };
+    let event = (letter.sequence, ordinal);
+    let (mut low, mut high) = (0, batch.sequences.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        if batch.event(middle) < event { low = middle + 1 } else { high = middle }
+    }
+    low < batch.sequences.len() && batch.event(low) == event
 }
 
 /// What a view has set aside of the last events of a source.
@@ -124,6 +136,7 @@ mod tests {
             sequence,
             view: None,
             column: None,
+            ordinal: None,
             subject: String::new(),
             timestamp_ns: None,
             headers: None,

@@ -307,7 +307,7 @@ impl Pipeline {
             rest = rest.since(sequence + 1);
             self.letters.extend(views.iter().filter(|view| wanted(view)).map(|view| {
                 let error = "the program panics on it".to_owned();
-                DeadLetter { kind: CRASH, ..batch.expression_letter(source, view, row, error) }
+                DeadLetter { kind: CRASH, ..batch.message_letter(source, view, row, error) }
             }));
         }
         self.push_rows(source, columns, &rest, only).await

@@ -42,9 +42,9 @@ impl Pipeline {
                 look(member, source, batch, shared.source(source));
             }
             // An event with several bad columns is one event.
-            let mut own: BTreeMap<u64, &DeadLetter> = BTreeMap::new();
+            let mut own: BTreeMap<(u64, Option<u32>), &DeadLetter> = BTreeMap::new();
             for letter in letters.iter().filter(|letter| concerns(letter, &member.view.name)) {
-                own.entry(letter.sequence).or_insert(letter);
+                own.entry((letter.sequence, letter.ordinal)).or_insert(letter);
             }
             let own: Vec<&DeadLetter> = own.into_values().collect();
             let tolerance = shared.project().tolerance(&member.view, std::iter::once(source));

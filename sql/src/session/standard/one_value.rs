@@ -78,7 +78,8 @@ pub(super) fn first_of(plan: &LogicalPlan, value: impl FnOnce(Vec<Expr>) -> Opti
 /// What decides between rows that tie: their sequence where there is one, then what is asked of them, as far as it has an order.
 fn deciding(columns: &[Expr], input: &LogicalPlan) -> Vec<SortExpr> {
     let schema = input.schema();
-    let sequence = schema.columns_with_unqualified_name("_sequence").into_iter().map(Expr::Column);
+    let place = ["_sequence", "_ordinal"].into_iter().flat_map(|name| schema.columns_with_unqualified_name(name));
+    let sequence = place.map(Expr::Column);
     let in_order = |column: &Expr| {
         column.get_type(schema.as_ref()).is_ok_and(|data_type| !data_type.is_nested() && data_type != DataType::Null)
     };

@@ -17,15 +17,16 @@ use crate::decode::value::{Clock, Value, narrow};
 /// # Contract
 /// - A value that is returned is the one that the JSON text of `value` gives, if that gives one (checked by the tests of Avro).
 pub(super) trait Direct: ArrowPrimitiveType {
-    /// Returns the value in a column of `data_type`, or `None` if only its JSON text says whether it fits.
-    fn direct(value: Value<'_>, data_type: &DataType) -> Option<Self::Native>;
+    /// Returns the value in a column of `data_type`, or `None` if only its JSON text says whether it fits. `epoch` is the unit of times that
+    /// are numbers, if they are read.
+    fn direct(value: Value<'_>, data_type: &DataType, epoch: Option<TimeUnit>) -> Option<Self::Native>;
 }
 
 macro_rules! whole_numbers {
     ($($type:ty),*) => {$(
         impl Direct for $type {
             #[inline]
-            fn direct(value: Value<'_>, _: &DataType) -> Option<Self::Native> {
+            fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<Self::Native> {
                 match value {
                     Value::Integer(value) => value.try_into().ok(),
                     Value::Unsigned(value) => value.try_into().ok(),
@@ -41,7 +42,7 @@ macro_rules! by_text {
     ($($type:ty),*) => {$(
         impl Direct for $type {
             #[inline]
-            fn direct(_: Value<'_>, _: &DataType) -> Option<Self::Native> {
+            fn direct(_: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<Self::Native> {
                 None
             }
         }
@@ -61,7 +62,7 @@ by_text!(
 
 impl Direct for Float64Type {
     #[inline]
-    fn direct(value: Value<'_>, _: &DataType) -> Option<f64> {
+    fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<f64> {
         match value {
             Value::Float(value) => Some(value),
             _ => None,
@@ -71,7 +72,7 @@ impl Direct for Float64Type {
 
 impl Direct for Float32Type {
     #[inline]
-    fn direct(value: Value<'_>, _: &DataType) -> Option<f32> {
+    fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<f32> {
         match value {
             Value::Single(value) => Some(value),
             Value::Float(value) => {
@@ -104,7 +105,7 @@ macro_rules! decimals {
     ($($type:ty, $kind:path);*) => {$(
         impl Direct for $type {
             #[inline]
-            fn direct(value: Value<'_>, data_type: &DataType) -> Option<Self::Native> {
+            fn direct(value: Value<'_>, data_type: &DataType, _: Option<TimeUnit>) -> Option<Self::Native> {
                 let $kind(precision, scale) = data_type else { return None };
                 rescaled(value, *precision, *scale)?.try_into().ok()
             }
@@ -142,8 +143,12 @@ macro_rules! timestamps {
     ($($type:ty, $unit:expr);*) => {$(
         impl Direct for $type {
             #[inline]
-            fn direct(value: Value<'_>, data_type: &DataType) -> Option<i64> {
-                let Value::Timestamp(value, unit, clock) = value else { return None };
+            fn direct(value: Value<'_>, data_type: &DataType, epoch: Option<TimeUnit>) -> Option<i64> {
+                let (value, unit, clock) = match value {
+                    Value::Timestamp(value, unit, clock) => (value, unit, clock),
+                    Value::Integer(value) => return converted(value, epoch?, $unit),
+                    _ => return None,
+                };
                 if clock == Clock::Local
                     && let DataType::Timestamp(_, Some(zone)) = data_type
                     && !matches!(&**zone, "+00:00" | "UTC")
@@ -164,7 +169,7 @@ macro_rules! times {
     ($($type:ty, $unit:expr);*) => {$(
         impl Direct for $type {
             #[inline]
-            fn direct(value: Value<'_>, _: &DataType) -> Option<Self::Native> {
+            fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<Self::Native> {
                 let Value::Time(value, unit) = value else { return None };
                 if !(0..86_400).contains(&value.div_euclid(units(unit))) {
                     return None;
@@ -181,7 +186,7 @@ times!(
 
 impl Direct for Date32Type {
     #[inline]
-    fn direct(value: Value<'_>, _: &DataType) -> Option<i32> {
+    fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<i32> {
         match value {
             Value::Date(days) if (-719_528..2_932_897).contains(&days) => Some(days),
             _ => None,
@@ -190,7 +195,7 @@ impl Direct for Date32Type {
 }
 
 impl Direct for IntervalMonthDayNanoType {
-    fn direct(value: Value<'_>, _: &DataType) -> Option<IntervalMonthDayNano> {
+    fn direct(value: Value<'_>, _: &DataType, _: Option<TimeUnit>) -> Option<IntervalMonthDayNano> {
         Some(match value {
             Value::Interval { months, days, milliseconds } => {
                 IntervalMonthDayNano::new(months.try_into().ok()?, days.try_into().ok()?, i64::from(milliseconds) * 1_000_000)

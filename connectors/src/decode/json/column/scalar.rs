@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuil
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{
     DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Float16Type, Float32Type, Float64Type,
-    Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::error::ArrowError;
 
@@ -20,6 +20,8 @@ use crate::decode::value::Value;
 /// A column of primitive values. `parse` parses the text of a JSON value.
 pub(super) struct Primitive<T: ArrowPrimitiveType, P> {
     data_type: DataType,
+    /// The unit of times that are numbers, if they are read.
+    epoch: Option<TimeUnit>,
     values: Vec<T::Native>,
     nulls: NullBufferBuilder,
     parse: P,
@@ -31,8 +33,18 @@ where
     T: Direct,
     P: Fn(&str) -> Result<T::Native, Refusal> + Send + 'static,
 {
+    primitive_since::<T, P>(data_type, None, capacity, parse)
+}
+
+/// Creates a column of times. `epoch` is the unit of those that are numbers, if they are read.
+pub(super) fn primitive_since<T, P>(data_type: &DataType, epoch: Option<TimeUnit>, capacity: usize, parse: P) -> Box<dyn Column>
+where
+    T: Direct,
+    P: Fn(&str) -> Result<T::Native, Refusal> + Send + 'static,
+{
     Box::new(Primitive::<T, P> {
         data_type: data_type.clone(),
+        epoch,
         values: Vec::with_capacity(capacity),
         nulls: NullBufferBuilder::new(capacity),
         parse,
@@ -58,7 +70,7 @@ where
     #[inline]
     fn append_value(&mut self, value: &[Value<'_>]) -> Result<(), Fault> {
         if let [value] = value
-            && let Some(value) = T::direct(*value, &self.data_type)
+            && let Some(value) = T::direct(*value, &self.data_type, self.epoch)
         {
             self.values.push(value);
             self.nulls.append_non_null();

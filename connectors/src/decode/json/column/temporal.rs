@@ -20,7 +20,7 @@ use arrow::datatypes::{
 
 use self::calendar::{days_in_month, days_since_epoch};
 use super::number::{self, decimal, integer, number_text};
-use super::scalar::primitive;
+use super::scalar::{primitive, primitive_since};
 use super::{Column, text};
 use crate::decode::fault::Refusal;
 
@@ -80,23 +80,21 @@ pub(in crate::decode::json) fn make_timestamp(
     let utc = zone.as_deref().is_none_or(|zone| matches!(zone, "+00:00" | "UTC"));
     let tz: Tz = zone.as_deref().unwrap_or("+00:00").parse().map_err(|_| "the time zone is not known".to_owned())?;
     let data_type = &DataType::Timestamp(unit, zone);
-    let layout = Layout {
-        digits: digits_of(unit),
-        zone: tz,
-        utc,
-        epoch: epoch.or((unit != TimeUnit::Nanosecond).then_some(unit)).map(digits_of),
-    };
+    let epoch = epoch.or((unit != TimeUnit::Nanosecond).then_some(unit));
+    let layout = Layout { digits: digits_of(unit), zone: tz, utc, epoch: epoch.map(digits_of) };
     Ok(match unit {
-        TimeUnit::Second => primitive::<TimestampSecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1, &layout)),
+        TimeUnit::Second => {
+            primitive_since::<TimestampSecondType, _>(data_type, epoch, capacity, move |raw| timestamp(raw, 1, &layout))
+        }
         TimeUnit::Millisecond => {
-            primitive::<TimestampMillisecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1000, &layout))
+            primitive_since::<TimestampMillisecondType, _>(data_type, epoch, capacity, move |raw| timestamp(raw, 1000, &layout))
         }
-        TimeUnit::Microsecond => {
-            primitive::<TimestampMicrosecondType, _>(data_type, capacity, move |raw| timestamp(raw, 1_000_000, &layout))
-        }
-        TimeUnit::Nanosecond => {
-            primitive::<TimestampNanosecondType, _>(data_type, capacity, move |raw| timestamp(raw, NANOSECONDS, &layout))
-        }
+        TimeUnit::Microsecond => primitive_since::<TimestampMicrosecondType, _>(data_type, epoch, capacity, move |raw| {
+            timestamp(raw, 1_000_000, &layout)
+        }),
+        TimeUnit::Nanosecond => primitive_since::<TimestampNanosecondType, _>(data_type, epoch, capacity, move |raw| {
+            timestamp(raw, NANOSECONDS, &layout)
+        }),
     })
 }
 

@@ -189,3 +189,61 @@ async fn a_file_is_known_by_its_path_from_the_project_on() {
         }
     }
 }
+
+/// An Avro file of the numbers, with a block for each two, and where its blocks end.
+fn avro(numbers: &[i8]) -> (Vec<u8>, Vec<usize>) {
+    let mark = [7; 16];
+    let schema = r#"{"type":"record","name":"R","fields":[{"name":"n","type":"int"}]}"#;
+    let mut file = [&b"Obj\x01\x02\x16avro.schema\x82\x01"[..], schema.as_bytes(), &[0], &mark].concat();
+    let mut ends = vec![file.len()];
+    for block in numbers.chunks(2) {
+        let length = (block.len() * 2) as u8;
+        file.extend([length, length]);
+        file.extend(block.iter().map(|number| (*number as u8) * 2));
+        file.extend(mark);
+        ends.push(file.len());
+    }
+    (file, ends)
+}
+
+#[tokio::test]
+async fn avro_is_read_on_as_its_blocks_become_whole() {
+    let folder = TempDir::new().unwrap();
+    let (whole, ends) = avro(&[0, 1, 2, 3]);
+    let path = write(&folder, "a.avro", "");
+    let source = FileSource::new(kind("AVRO", &path, 1000, &[])).unwrap();
+    let mut reader = source.read(Start::First).await.unwrap();
+    // Within the magic, within the head, behind the head, within the first block, behind it, within its mark, and to the end.
+    let steps =
+        [(0, 0), (2, 0), (40, 0), (ends[0], 0), (ends[0] + 3, 0), (ends[1] - 4, 0), (ends[1], 2), (ends[2] - 1, 2), (ends[2], 4)];
+    let (mut rows, mut before) = (Vec::new(), 0);
+    for (length, expected) in steps {
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&whole[before..length]).unwrap();
+        before = length;
+        while rows.len() < expected {
+            rows.extend(drain(&mut reader).await.unwrap().rows);
+        }
+        assert_eq!(rows, numbered(0..expected as i64), "{length}");
+        assert_eq!(source.extent().await.unwrap().end, expected as u64 + 1, "{length}");
+    }
+    // A reader that begins anew finds the same.
+    assert_eq!(read_kind(kind("AVRO", &path, 1000, &[])).await.rows, rows);
+    // What others follow is not written any more, whether a reader waits for the rest or begins anew.
+    fs::write(&path, &whole[..ends[2] - 1]).unwrap();
+    let pattern = format!("{}/*.avro", folder.path().display());
+    let waiting = FileSource::new(kind("AVRO", &pattern, 1000, &[])).unwrap();
+    let mut waiting = waiting.read(Start::First).await.unwrap();
+    assert_eq!(drain(&mut waiting).await.unwrap().rows, numbered(0..2));
+    fs::write(folder.path().join("b.avro"), &whole).unwrap();
+    let anew = FileSource::new(kind("AVRO", &pattern, 1000, &[])).unwrap();
+    for mut reader in [waiting, anew.read(Start::First).await.unwrap()] {
+        let error = loop {
+            match drain(&mut reader).await {
+                Ok(seen) => assert!(seen.rows.iter().all(|row| row.0 <= 2), "{seen:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.to_string().contains("it is cut off, and later files follow"), "{error}");
+    }
+}

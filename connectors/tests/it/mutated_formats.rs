@@ -1,0 +1,198 @@
+//! Mutated messages of each format among good ones: nothing panics, each event of a mutated message is a row or a dead letter, and every good
+//! message keeps its rows. `ALLUVIUM_SEED` repeats a run, `ALLUVIUM_MUTATED_FORMATS` sets how many messages of each format are mutated.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use alluvium_connectors::decode::{Decoded, Decoder, Headers, Message};
+use alluvium_connectors::source::{BatchLimits, SourceConfig};
+use arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::writer::{FileWriter, StreamWriter};
+use fastrand::Rng;
+
+use crate::mutations::{count, mutate, seed};
+
+/// How many messages of each format are mutated where nothing else is said.
+const MUTATIONS: u64 = 50_000;
+/// The messages that are decoded at once. Every fourth is good.
+const AT_ONCE: usize = 256;
+
+const PROTOBUF: &str = r#"syntax = "proto3";
+message Event {
+  message Place { int32 x = 1; optional string label = 2; repeated Place more = 3; map<string, Place> by_name = 4; }
+  int64 id = 1; string name = 2; Place place = 3; repeated sint32 tags = 4;
+  oneof choice { Place first = 5; string second = 6; }
+}"#;
+
+type Pairs = Vec<(String, String)>;
+
+struct HeaderList(Pairs);
+
+impl Headers for HeaderList {
+    fn visit(&self, each: &mut dyn FnMut(&str, &str)) {
+        self.0.iter().for_each(|(name, value)| each(name, value));
+    }
+}
+
+fn decoder(options: &[(&str, &str)], folder: &std::path::Path) -> Decoder {
+    let text = |name: &str| Field::new(name, DataType::Utf8, true);
+    let declared = Schema::new(vec![
+        Field::new("id", DataType::Int64, true),
+        text("name"),
+        text("place"),
+        Field::new("_payload", DataType::Binary, true),
+    ]);
+    Decoder::new(&SourceConfig {
+        name: "events".into(),
+        stored_as: "NATS".into(),
+        location: "nats://host/S".into(),
+        folder: folder.to_owned(),
+        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
+        columns: (0..declared.fields().len()).collect(),
+        declared: Arc::new(declared),
+        limits: BatchLimits::default(),
+    })
+    .expect("a decoder")
+}
+
+fn json(id: i64, rng: &mut Rng) -> String {
+    let name = ["plain", "with \\\"quotes\\\"", "caf\u{e9}", ""][rng.usize(..4)];
+    format!("{{\"id\":{id},\"name\":\"{name}\",\"place\":{{\"x\":{},\"more\":[{{}}]}}}}", rng.u32(..1000))
+}
+
+fn cloud_event(id: i64, rng: &mut Rng) -> String {
+    let data = json(id, rng);
+    format!("{{\"specversion\":\"1.0\",\"type\":\"t\",\"source\":\"/s\",\"id\":\"{id}\",\"subject\":null,\"data\":{data}}}")
+}
+
+fn several(rng: &mut Rng, mut each: impl FnMut(&mut Rng) -> String) -> Vec<String> {
+    (0..rng.usize(1..5)).map(|_| each(rng)).collect()
+}
+
+fn arrow(id: i64, rng: &mut Rng) -> Vec<u8> {
+    let (ids, names): (Vec<i64>, Vec<Option<&str>>) =
+        (0..rng.i64(1..4)).map(|row| (id + row, (row > 0).then_some("a\nb"))).unzip();
+    let columns: [(&str, arrow::array::ArrayRef); 2] =
+        [("id", Arc::new(Int64Array::from(ids))), ("name", Arc::new(StringArray::from(names)))];
+    let batch = RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, column)| (name, column, true))).unwrap();
+    let mut bytes = Vec::new();
+    if rng.bool() {
+        let mut writer = StreamWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+    } else {
+        let mut writer = FileWriter::try_new(&mut bytes, &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+    }
+    bytes
+}
+
+/// The bytes of a field of Protobuf: its tag, its length, its content.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, content.len() as u8], content].concat()
+}
+
+fn protobuf(id: i64, rng: &mut Rng) -> Vec<u8> {
+    let place = [vec![8, rng.u8(..100)], field(2, b"label"), field(3, &[8, 1]), field(3, &[8, 2])].concat();
+    let entry = [field(1, b"k"), field(2, &place)].concat();
+    let place = [place, field(4, &entry)].concat();
+    let choice = if rng.bool() { field(5, &place) } else { field(6, b"second") };
+    [vec![8, (id & 0x7f) as u8], field(2, "caf\u{e9}".as_bytes()), field(3, &place), field(4, &[1, 2, 3]), choice].concat()
+}
+
+fn msgpack(id: i64, rng: &mut Rng) -> Vec<u8> {
+    use rmp::encode as write;
+    let mut bytes = Vec::new();
+    write::write_map_len(&mut bytes, 3).unwrap();
+    write::write_str(&mut bytes, "id").unwrap();
+    write::write_sint(&mut bytes, id).unwrap();
+    write::write_str(&mut bytes, "name").unwrap();
+    write::write_str(&mut bytes, ["plain", "caf\u{e9}", ""][rng.usize(..3)]).unwrap();
+    write::write_str(&mut bytes, "place").unwrap();
+    write::write_array_len(&mut bytes, 2).unwrap();
+    write::write_bin(&mut bytes, &[1, 0xff]).unwrap();
+    write::write_f64(&mut bytes, 0.5).unwrap();
+    bytes
+}
+
+/// A message: its body, and its headers.
+type Written = (Vec<u8>, Pairs);
+
+fn written(format: &str, id: i64, rng: &mut Rng) -> Written {
+    let none = |body: Vec<u8>| (body, Vec::new());
+    match format {
+        "lines" => none(several(rng, |rng| json(id, rng)).join("\n").into_bytes()),
+        "array" => none(format!("[{}]", several(rng, |rng| json(id, rng)).join(", ")).into_bytes()),
+        "arrow" => none(arrow(id, rng)),
+        "protobuf" => none(protobuf(id, rng)),
+        "msgpack" => none(msgpack(id, rng)),
+        _ => match rng.u8(..3) {
+            0 => none(cloud_event(id, rng).into_bytes()),
+            1 => none(format!("[{}]", several(rng, |rng| cloud_event(id, rng)).join(",")).into_bytes()),
+            _ => {
+                let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+                let text = id.to_string();
+                let attributes = [("specversion", "1.0"), ("type", "t"), ("source", "/caf%C3%A9"), ("id", text.as_str())];
+                let headers = attributes.map(|(name, value)| header(&format!("ce-{name}"), value));
+                (json(id, rng).into_bytes(), [headers.to_vec(), vec![header("content-type", "application/json")]].concat())
+            }
+        },
+    }
+}
+
+fn decoded(decoder: &Decoder, messages: &[(u64, Written)]) -> Decoded {
+    let headers: Vec<HeaderList> = messages.iter().map(|(_, (_, headers))| HeaderList(headers.clone())).collect();
+    let messages = messages.iter().zip(&headers).map(|((sequence, (payload, _)), headers)| Message {
+        sequence: *sequence,
+        subject: "events",
+        timestamp_ns: Some(1),
+        headers: (!headers.0.is_empty()).then_some(headers as &dyn Headers),
+        payload,
+    });
+    decoder.decode(AT_ONCE, messages).expect("decoded")
+}
+
+#[test]
+fn mutated_messages_of_each_format_cost_no_good_event() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("event.proto"), PROTOBUF).unwrap();
+    let mut rng = Rng::with_seed(seed());
+    for (format, options) in [
+        ("lines", &[("batch", "lines")][..]),
+        ("array", &[("batch", "array")]),
+        ("arrow", &[("format", "arrow")]),
+        ("cloudevents", &[("format", "cloudevents")]),
+        ("msgpack", &[("format", "msgpack")]),
+        ("protobuf", &[("format", "protobuf"), ("schema", "event.proto"), ("message", "Event")]),
+    ] {
+        let decoder = decoder(options, folder.path());
+        let (mut left, mut letters, mut rows) = (count("ALLUVIUM_MUTATED_FORMATS", MUTATIONS), 0, 0);
+        while left > 0 {
+            let mut messages: Vec<(u64, Written)> =
+                (1..=AT_ONCE as u64).map(|sequence| (sequence, written(format, sequence as i64, &mut rng))).collect();
+            let good: Vec<(u64, Written)> = messages.iter().step_by(4).cloned().collect();
+            for (_, (body, headers)) in messages.iter_mut().filter(|(sequence, _)| !(sequence - 1).is_multiple_of(4)) {
+                if !headers.is_empty() && rng.u8(..4) == 0 {
+                    headers.remove(rng.usize(..headers.len()));
+                }
+                mutate(body, &mut rng);
+                left = left.saturating_sub(1);
+            }
+            let (all, alone) = (decoded(&decoder, &messages), decoded(&decoder, &good));
+            assert!(alone.dead_letters.is_empty() && alone.unfit.is_empty(), "{format}: {:?}", alone.dead_letters);
+            let of_good = |sequence: &u64| (sequence - 1).is_multiple_of(4);
+            let kept = all.sequences.values().iter().enumerate().filter(|(_, sequence)| of_good(sequence));
+            let kept = UInt64Array::from_iter_values(kept.map(|(row, _)| row as u64));
+            assert_eq!(take_record_batch(&all.rows, &kept).unwrap(), alone.rows, "{format}");
+            assert_eq!(all.rows.num_rows() + all.dead_letters.len(), all.events as usize, "{format}");
+            assert!(all.dead_letters.iter().all(|letter| !of_good(&letter.sequence) && !letter.error.is_empty()));
+            (letters, rows) = (letters + all.dead_letters.len(), rows + all.rows.num_rows());
+        }
+        println!("{format}: {rows} rows, {letters} dead letters");
+        assert!(letters > 0 && rows > 0);
+    }
+}
