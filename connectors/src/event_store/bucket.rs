@@ -1,0 +1,186 @@
+//! The key-value bucket with the snapshots of aggregates, and with the outcomes of commands that are older than these.
+//!
+//! A load begins at a snapshot and does not read what is older. So the outcomes of all commands up to a snapshot are written here before the
+//! snapshot: who finds a snapshot, finds them too. The outcomes after it are in the events that are read.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `snapshot.<type>.<id>` | the state as JSON, with its version and schema |
+//! | `command.<type>.<id>.<command id>` | the versions of the command's events, or its rejection |
+//!
+//! Characters that a key cannot have are written as `=` and two hexadecimal digits.
+
+use std::collections::HashMap;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::aggregate::{AggregateId, Head};
+use super::error::StoreError;
+use super::store::{EventStore, get_or_create};
+use super::stream::{EventStream, Published, context};
+
+/// How many outcomes are written at a time.
+const WRITES: usize = 64;
+
+/// The bucket.
+#[derive(Debug, Clone)]
+pub(super) struct Bucket {
+    stream: EventStream,
+    name: String,
+    incarnation: String,
+}
+
+/// A snapshot as the bucket holds it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Snapshot {
+    /// Identifies the stream that the events are in. A snapshot of another one is ignored.
+    incarnation: String,
+    version: u64,
+    sequence: u64,
+    pub(super) state_schema: u32,
+    pub(super) state: Box<RawValue>,
+}
+
+impl Snapshot {
+    /// The last message that the state knows.
+    pub(super) fn head(&self) -> Head {
+        Head { version: self.version, sequence: self.sequence }
+    }
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) command_id: String,
+    /// The version of its first event; one more than `version` if it emitted none.
+    pub(super) first_version: u64,
+    /// The version of the aggregate after it.
+    pub(super) version: u64,
+    /// The sequence of its last message.
+    pub(super) sequence: u64,
+    /// The rejection. `None` if it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) rejection: Option<Box<RawValue>>,
+    /// Identifies the stream.
+    #[serde(default)]
+    incarnation: String,
+}
+
+impl Kept {
+    pub(super) fn new(command_id: String, first_version: u64, head: Head, rejection: Option<Box<RawValue>>) -> Kept {
+        let Head { version, sequence } = head;
+        Kept { command_id, first_version, version, sequence, rejection, incarnation: String::new() }
+    }
+}
+
+impl Bucket {
+    /// Opens the store's bucket. Creates it if there is none.
+    pub(super) async fn open(store: &EventStore) -> Result<Bucket, StoreError> {
+        let options = store.options();
+        let config = options.bucket_config();
+        let (found, _) = get_or_create(&context(store.client(), options), config.clone()).await?;
+        if !found.max_age.is_zero() {
+            let why = "its values expire; outcomes of commands must be kept for ever";
+            return Err(StoreError::Config(format!("the bucket {}: {why}", options.bucket)));
+        }
+        let stream = EventStream::open(store.client(), options, &config.name).await?;
+        Ok(Bucket { stream, name: options.bucket.clone(), incarnation: store.incarnation().to_string() })
+    }
+
+    /// Returns the newest snapshot of an aggregate.
+    pub(super) async fn snapshot(&self, aggregate: &AggregateId) -> Result<Option<Snapshot>, StoreError> {
+        let Some(found) = self.stream.direct_last(&self.snapshot_subject(aggregate)).await? else { return Ok(None) };
+        // One that does not parse was written by something else, or deleted by a client of the bucket.
+        let snapshot: Option<Snapshot> = serde_json::from_slice(&found.payload).ok();
+        Ok(snapshot.filter(|snapshot| snapshot.incarnation == self.incarnation))
+    }
+
+    /// Returns the outcome of a command that is older than the snapshot, from the leader: no replica may hide it.
+    pub(super) async fn outcome(&self, aggregate: &AggregateId, command_id: &str) -> Result<Option<Kept>, StoreError> {
+        let Some(found) = self.stream.leader_last(&self.outcome_subject(aggregate, command_id)).await? else { return Ok(None) };
+        let kept: Option<Kept> = serde_json::from_slice(&found.payload).ok();
+        Ok(kept.filter(|kept| kept.incarnation == self.incarnation && kept.command_id == command_id))
+    }
+
+    /// Writes outcomes, then the snapshot that they precede.
+    pub(super) async fn put(
+        &self,
+        aggregate: &AggregateId,
+        outcomes: &HashMap<String, Kept>,
+        indexed: Head,
+        head: Head,
+        state_schema: u32,
+        state: Box<RawValue>,
+    ) -> Result<(), StoreError> {
+        let mut new = Vec::new();
+        for kept in outcomes.values().filter(|kept| kept.sequence > indexed.sequence) {
+            let value = json(&Kept { incarnation: self.incarnation.clone(), ..kept.clone() })?;
+            new.push((self.outcome_subject(aggregate, &kept.command_id), value));
+        }
+        let written = futures::stream::iter(new)
+            .map(|(subject, value)| async move { self.keep_first(&subject, value).await })
+            .buffer_unordered(WRITES);
+        written.try_collect::<()>().await?;
+        let Head { version, sequence } = head;
+        let snapshot = Snapshot { incarnation: self.incarnation.clone(), version, sequence, state_schema, state };
+        self.stream.put(&self.snapshot_subject(aggregate), HeaderMap::new(), json(&snapshot)?).await
+    }
+
+    /// Writes an outcome, unless there is one.
+    async fn keep_first(&self, subject: &str, value: Bytes) -> Result<(), StoreError> {
+        let message = [(HeaderMap::new(), value)];
+        if let Published::Stored(_) = self.stream.publish(subject, 0, &message).await {
+            return Ok(());
+        }
+        let found = self.stream.leader_last(subject).await?;
+        let kept = found.and_then(|found| serde_json::from_slice::<Kept>(&found.payload).ok());
+        let [(headers, value)] = message;
+        match kept.is_some_and(|kept| kept.incarnation == self.incarnation) {
+            true => Ok(()),
+            // It is of a stream that had the same name, or the answer was lost.
+            false => self.stream.put(subject, headers, value).await,
+        }
+    }
+
+    fn snapshot_subject(&self, aggregate: &AggregateId) -> String {
+        format!("$KV.{}.snapshot.{}.{}", self.name, key(aggregate.kind()), key(aggregate.id()))
+    }
+
+    fn outcome_subject(&self, aggregate: &AggregateId, command_id: &str) -> String {
+        let (kind, id) = (key(aggregate.kind()), key(aggregate.id()));
+        format!("$KV.{}.command.{kind}.{id}.{}", self.name, key(command_id))
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Bytes, StoreError> {
+    let written = serde_json::to_vec(value).map_err(|error| StoreError::Config(format!("a snapshot: {error}")));
+    Ok(written?.into())
+}
+
+/// Writes a text as a token of a key, so that no two texts have the same.
+fn key(text: &str) -> String {
+    let mut key = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => key.push(char::from(byte)),
+            _ => key.push_str(&format!("={byte:02x}")),
+        }
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_as_different_as_their_texts() {
+        assert_eq!(key("a-1_B"), "a-1_B");
+        assert_eq!(key("a.b=c d*"), "a=2eb=3dc=20d=2a");
+        assert_ne!(key("a=2e"), key("a."));
+    }
+}
