@@ -29,6 +29,8 @@ const WRITES: usize = 64;
 /// The bucket.
 #[derive(Debug, Clone)]
 pub(super) struct Bucket {
+    /// The events.
+    store: EventStore,
     stream: EventStream,
     name: String,
     incarnation: String,
@@ -88,7 +90,8 @@ impl Bucket {
             return Err(StoreError::Config(format!("the bucket {}: {why}", options.bucket)));
         }
         let stream = EventStream::open(store.client(), options, &config.name).await?;
-        Ok(Bucket { stream, name: options.bucket.clone(), incarnation: store.incarnation().to_string() })
+        let (name, incarnation) = (options.bucket.clone(), store.incarnation().to_string());
+        Ok(Bucket { store: store.clone(), stream, name, incarnation })
     }
 
     /// Returns the newest snapshot of an aggregate.
@@ -99,11 +102,16 @@ impl Bucket {
         Ok(snapshot.filter(|snapshot| snapshot.incarnation == self.incarnation))
     }
 
-    /// Returns the outcome of a command that is older than the snapshot, from the leader: no replica may hide it.
+    /// Returns the outcome of a command that is older than the snapshot. It is read from the leader, so that no replica hides it, and compared
+    /// with the events, which the stream may have lost.
     pub(super) async fn outcome(&self, aggregate: &AggregateId, command_id: &str) -> Result<Option<Kept>, StoreError> {
         let Some(found) = self.stream.leader_last(&self.outcome_subject(aggregate, command_id)).await? else { return Ok(None) };
         let kept: Option<Kept> = serde_json::from_slice(&found.payload).ok();
-        Ok(kept.filter(|kept| kept.incarnation == self.incarnation && kept.command_id == command_id))
+        let kept = kept.filter(|kept| kept.incarnation == self.incarnation && kept.command_id == command_id);
+        match kept {
+            Some(kept) if self.store.is_outcome(aggregate, kept.sequence, command_id).await? => Ok(Some(kept)),
+            _ => Ok(None),
+        }
     }
 
     /// Writes outcomes, then the snapshot that they precede.
@@ -118,31 +126,27 @@ impl Bucket {
     ) -> Result<(), StoreError> {
         let mut new = Vec::new();
         for kept in outcomes.values().filter(|kept| kept.sequence > indexed.sequence) {
-            let value = json(&Kept { incarnation: self.incarnation.clone(), ..kept.clone() })?;
-            new.push((self.outcome_subject(aggregate, &kept.command_id), value));
+            new.push(Kept { incarnation: self.incarnation.clone(), ..kept.clone() });
         }
-        let written = futures::stream::iter(new)
-            .map(|(subject, value)| async move { self.keep_first(&subject, value).await })
-            .buffer_unordered(WRITES);
+        let written =
+            futures::stream::iter(new).map(|kept| async move { self.keep_first(aggregate, kept).await }).buffer_unordered(WRITES);
         written.try_collect::<()>().await?;
         let Head { version, sequence } = head;
         let snapshot = Snapshot { incarnation: self.incarnation.clone(), version, sequence, state_schema, state };
         self.stream.put(&self.snapshot_subject(aggregate), HeaderMap::new(), json(&snapshot)?).await
     }
 
-    /// Writes an outcome, unless there is one.
-    async fn keep_first(&self, subject: &str, value: Bytes) -> Result<(), StoreError> {
-        let message = [(HeaderMap::new(), value)];
-        if let Published::Stored(_) = self.stream.publish(subject, 0, &message).await {
+    /// Writes an outcome, unless there is an earlier one.
+    async fn keep_first(&self, aggregate: &AggregateId, kept: Kept) -> Result<(), StoreError> {
+        let subject = self.outcome_subject(aggregate, &kept.command_id);
+        let message = (HeaderMap::new(), json(&kept)?);
+        if let Published::Stored(_) = self.stream.publish(&subject, 0, std::slice::from_ref(&message)).await {
             return Ok(());
         }
-        let found = self.stream.leader_last(subject).await?;
-        let kept = found.and_then(|found| serde_json::from_slice::<Kept>(&found.payload).ok());
-        let [(headers, value)] = message;
-        match kept.is_some_and(|kept| kept.incarnation == self.incarnation) {
-            true => Ok(()),
-            // It is of a stream that had the same name, or the answer was lost.
-            false => self.stream.put(subject, headers, value).await,
+        match self.outcome(aggregate, &kept.command_id).await? {
+            Some(_) => Ok(()),
+            // It is of events that the stream has lost, or of a stream that had the same name; or the answer was lost.
+            None => self.stream.put(&subject, message.0, message.1).await,
         }
     }
 

@@ -1,6 +1,8 @@
 //! The heads of the aggregates that this process has met last, so that an append needs no read before it.
 //!
-//! It is a hint: the server compares the sequence of each append. Memory is bounded by two generations; the older one is dropped whole.
+//! It is a hint: the server compares the sequence of each append. All is forgotten with the connection, since a server that comes back after a
+//! power failure may have lost what it had acknowledged, and give the same sequences again. Memory is bounded by two generations; the older one
+//! is dropped whole.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,14 +20,19 @@ pub(super) struct Heads {
 
 #[derive(Debug, Default)]
 struct Generations {
+    /// How many connections there had been when the heads were noted.
+    connects: u64,
     new: HashMap<AggregateId, Head>,
     old: HashMap<AggregateId, Head>,
 }
 
 impl Heads {
-    /// Returns the head of an aggregate, if it is known.
-    pub(super) fn get(&self, aggregate: &AggregateId) -> Option<Head> {
-        let generations = self.lock();
+    /// Returns the head of an aggregate, if it is known since the last of `connects` connections.
+    pub(super) fn get(&self, aggregate: &AggregateId, connects: u64) -> Option<Head> {
+        let mut generations = self.lock();
+        if generations.connects != connects {
+            *generations = Generations { connects, ..Generations::default() };
+        }
         generations.new.get(aggregate).or_else(|| generations.old.get(aggregate)).copied()
     }
 
@@ -66,13 +73,15 @@ mod tests {
         let head = |version| Head { version, sequence: version };
         heads.note(&aggregate(0), head(5));
         heads.note(&aggregate(0), head(4));
-        assert_eq!(heads.get(&aggregate(0)), Some(head(5)));
+        assert_eq!(heads.get(&aggregate(0), 0), Some(head(5)));
         for id in 1..3 * GENERATION {
             heads.note(&aggregate(id), head(1));
         }
-        assert_eq!(heads.get(&aggregate(0)), None);
-        assert!(heads.get(&aggregate(3 * GENERATION - 1)).is_some());
+        assert_eq!(heads.get(&aggregate(0), 0), None);
+        assert!(heads.get(&aggregate(3 * GENERATION - 1), 0).is_some());
         heads.forget(&aggregate(3 * GENERATION - 1));
-        assert_eq!(heads.get(&aggregate(3 * GENERATION - 1)), None);
+        assert_eq!(heads.get(&aggregate(3 * GENERATION - 1), 0), None);
+        heads.note(&aggregate(0), head(1));
+        assert_eq!(heads.get(&aggregate(0), 1), None, "the connection is another one");
     }
 }

@@ -4,6 +4,7 @@
 //! consumer is made for them. A server counts what is left for each such request, so a long rest is read by one ephemeral consumer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::Stream;
@@ -14,6 +15,7 @@ use super::aggregate::{AggregateId, Head};
 use super::bulk::Bulk;
 use super::error::StoreError;
 use super::event::{RecordedEvent, Until};
+use super::heads::Heads;
 use super::message::{Content, Marker, StoredMessage};
 use super::stream::EventStream;
 
@@ -29,6 +31,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// The events of an aggregate, one after the other.
 pub struct Loading {
     stream: EventStream,
+    heads: Arc<Heads>,
     aggregate: AggregateId,
     subject: String,
     until: Until,
@@ -55,9 +58,17 @@ pub(super) enum Entry {
 }
 
 impl Loading {
-    pub(super) fn new(stream: EventStream, aggregate: AggregateId, subject: String, head: Head, until: Until) -> Loading {
+    pub(super) fn new(
+        stream: EventStream,
+        heads: Arc<Heads>,
+        aggregate: AggregateId,
+        subject: String,
+        head: Head,
+        until: Until,
+    ) -> Loading {
         Loading {
             stream,
+            heads,
             aggregate,
             subject,
             until,
@@ -135,6 +146,9 @@ impl Loading {
                 return Err(failure);
             }
             if self.finished {
+                if self.until == Until::End && self.head.sequence > 0 {
+                    self.heads.note(&self.aggregate, self.head);
+                }
                 return Ok(None);
             }
             self.failure = self.fill().await.err();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::Config;
@@ -18,6 +19,7 @@ use super::error::StoreError;
 use super::event::{Appended, Expected, NewEvent, Until};
 use super::heads::Heads;
 use super::load::Loading;
+use super::message::Content;
 use super::options::StoreOptions;
 use super::stream::{EventStream, context};
 use super::{headers, message, packed};
@@ -60,7 +62,7 @@ struct Shared {
     /// Identifies the stream among those that had its name: when it was created, in nanoseconds since the epoch.
     incarnation: i128,
     atomic: bool,
-    heads: Heads,
+    heads: Arc<Heads>,
 }
 
 impl EventStore {
@@ -90,7 +92,7 @@ impl EventStore {
                 client,
                 stream,
                 options,
-                heads: Heads::default(),
+                heads: Arc::default(),
             }),
         })
     }
@@ -114,7 +116,9 @@ impl EventStore {
             Expected::MustNotExist => Some(0),
             Expected::Any => None,
         };
-        let known = self.shared.heads.get(aggregate).filter(|head| expected.is_none_or(|expected| head.version == expected));
+        let connects = self.shared.client.statistics().connects.load(Ordering::Relaxed);
+        let known =
+            self.shared.heads.get(aggregate, connects).filter(|head| expected.is_none_or(|expected| head.version == expected));
         let mut head = match (known, expected) {
             (Some(head), _) => head,
             (None, Some(0)) => Head::default(),
@@ -152,7 +156,8 @@ impl EventStore {
     /// Loads the events that follow a head, such as that of a snapshot. The message at the head is read too: if it is not there as the head
     /// says, the error is [`StoreError::Gap`].
     pub fn load_after(&self, aggregate: &AggregateId, head: Head, until: Until) -> Loading {
-        Loading::new(self.shared.stream.clone(), aggregate.clone(), self.subject(aggregate), head, until)
+        let heads = Arc::clone(&self.shared.heads);
+        Loading::new(self.shared.stream.clone(), heads, aggregate.clone(), self.subject(aggregate), head, until)
     }
 
     /// Returns the version of an aggregate, as the stream's leader knows it.
@@ -229,13 +234,23 @@ impl EventStore {
         }
         let Some(last) = self.shared.stream.leader_last(&self.subject(aggregate)).await? else { return Err(conflict) };
         let id = match last.content(aggregate)? {
-            message::Content::Events(recorded) => recorded.last().map(|event| event.id.clone()),
-            message::Content::Outcome(_) => None,
+            Content::Events(recorded) => recorded.last().map(|event| event.id.clone()),
+            Content::Outcome(_) => None,
         };
         match id.is_some() && id.as_ref() == events.last().map(|event| &event.id) {
             true => Ok(Appended { first_version: expected + 1, version: head.version, sequence: last.sequence }),
             false => Err(conflict),
         }
+    }
+
+    /// Checks that the message at a sequence is what a command has led to.
+    pub(super) async fn is_outcome(&self, aggregate: &AggregateId, sequence: u64, command_id: &str) -> Result<bool, StoreError> {
+        let found = self.shared.stream.leader_next(&self.subject(aggregate), sequence).await?;
+        let Some(found) = found.filter(|found| found.sequence == sequence) else { return Ok(false) };
+        Ok(match found.content(aggregate)? {
+            Content::Events(events) => events.iter().any(|event| event.causation_id.as_deref() == Some(command_id)),
+            Content::Outcome(marker) => marker.command_id == command_id,
+        })
     }
 
     async fn leader_head(&self, aggregate: &AggregateId) -> Result<Head, StoreError> {

@@ -131,3 +131,22 @@ async fn a_stream_that_loses_events_is_refused() {
     store.append(&aggregate(1), Expected::Any, &events([1, 2])).await.expect("appended");
     assert_eq!(numbers(&load(&store, &aggregate(1)).await), [1, 2]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_batches_at_once_than_a_server_takes_are_all_stored() {
+    for version in VERSIONS {
+        let server = Server::start(version);
+        let store = store(&server).await;
+        let mut appends = Vec::new();
+        for id in 0..200 {
+            let store = store.clone();
+            appends.push(tokio::spawn(async move { store.append(&aggregate(id), Expected::MustNotExist, &events(0..10)).await }));
+        }
+        for append in appends {
+            assert_eq!(append.await.expect("a task").expect("appended").version, 10);
+        }
+        for id in 0..200 {
+            assert_eq!(numbers(&load(&store, &aggregate(id)).await), (0..10).collect::<Vec<_>>());
+        }
+    }
+}
