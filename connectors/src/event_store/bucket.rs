@@ -17,6 +17,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tracing::warn;
 
 use super::aggregate::{AggregateId, Head};
 use super::error::StoreError;
@@ -97,9 +98,17 @@ impl Bucket {
     /// Returns the newest snapshot of an aggregate.
     pub(super) async fn snapshot(&self, aggregate: &AggregateId) -> Result<Option<Snapshot>, StoreError> {
         let Some(found) = self.stream.direct_last(&self.snapshot_subject(aggregate)).await? else { return Ok(None) };
-        // One that does not parse was written by something else, or deleted by a client of the bucket.
-        let snapshot: Option<Snapshot> = serde_json::from_slice(&found.payload).ok();
-        Ok(snapshot.filter(|snapshot| snapshot.incarnation == self.incarnation))
+        // A client of the bucket has deleted it.
+        if found.payload.is_empty() {
+            return Ok(None);
+        }
+        match serde_json::from_slice::<Snapshot>(&found.payload) {
+            Ok(snapshot) => Ok(Some(snapshot).filter(|snapshot| snapshot.incarnation == self.incarnation)),
+            Err(error) => {
+                warn!(%aggregate, %error, "the bucket holds something else than a snapshot; all events are loaded");
+                Ok(None)
+            }
+        }
     }
 
     /// Returns the outcome of a command that is older than the snapshot. It is read from the leader, so that no replica hides it, and compared

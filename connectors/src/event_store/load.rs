@@ -131,7 +131,8 @@ impl Loading {
         futures::stream::try_unfold(self, async |mut loading| Ok(loading.next().await?.map(|event| (event, loading))))
     }
 
-    /// The last message that was read: after the last event, that of the aggregate.
+    /// The last message that was read: after the last event, that of the aggregate. Where one message carries several events, its version is
+    /// that of the last of them, also if [`Until::Version`] asks for fewer.
     pub fn head(&self) -> Head {
         self.head
     }

@@ -215,7 +215,10 @@ impl EventStream {
                 if told("Nats-Last-Sequence").is_some_and(|told| told != last) {
                     return Err(failed("a message of the answer is missing".to_owned()));
                 }
-                return Ok((messages, told("Nats-Num-Pending").unwrap_or(0)));
+                // Without the number, the rest would be passed over.
+                let pending =
+                    told("Nats-Num-Pending").ok_or_else(|| failed("the answer does not say what is left".to_owned()))?;
+                return Ok((messages, pending));
             }
             match self.direct(answer)? {
                 Some(message) => messages.push(message),
