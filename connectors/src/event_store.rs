@@ -39,9 +39,10 @@
 //! # Snapshot
 //!
 //! A snapshot is the state at a version, so that a load reads only the events after it. [`CommandHandler`] writes one to a key-value bucket
-//! every [`HandlerOptions::snapshot_every`] events. It has the version of the state's schema ([`Decider::STATE_SCHEMA`]): one with another
-//! version is ignored and made anew. A load compares the event at the snapshot's version with the stream, and ignores a snapshot that knows
-//! events which the stream does not have. The bucket can be deleted at any time.
+//! every [`HandlerOptions::snapshot_every`] events. It has the version of the state's schema ([`Decider::STATE_SCHEMA`]): each
+//! version has its own snapshots, so that two releases of a service can run at once, and a new one begins with the events. A load compares the event at the snapshot's version with the stream, and ignores a snapshot that knows
+//! events which the stream does not have. The bucket can be deleted while no handler runs; single keys must not be deleted, since outcomes of
+//! commands are there too.
 //!
 //! # Temporal query
 //!

@@ -7,6 +7,9 @@ use std::fmt;
 #[error("{0}")]
 pub struct InvalidName(String);
 
+/// The longest part of a subject or of a key, in bytes. A server closes the connection of a client whose subject is too long for it.
+pub(super) const LONGEST: usize = 256;
+
 /// Identifies an aggregate by its type and its id. It has one subject: `<prefix>.<type>.<id>`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AggregateId {
@@ -19,7 +22,7 @@ impl AggregateId {
     ///
     /// # Errors
     /// [`InvalidName`] if a part cannot be one token of a NATS subject: it is empty, or holds a space, a control character, `.`,
-    /// `*` or `>`.
+    /// `*` or `>`, or more than 256 bytes.
     pub fn new(kind: impl Into<String>, id: impl Into<String>) -> Result<AggregateId, InvalidName> {
         let (kind, id) = (kind.into(), id.into());
         check_token("an aggregate's type", &kind)?;
@@ -63,6 +66,7 @@ pub(super) fn check_token(what: &str, token: &str) -> Result<(), InvalidName> {
     let unfit = |char: char| char.is_whitespace() || char.is_control() || matches!(char, '.' | '*' | '>');
     match token {
         "" => Err(InvalidName(format!("{what} is empty"))),
+        _ if token.len() > LONGEST => Err(InvalidName(format!("{what} has {} bytes, more than {LONGEST}", token.len()))),
         _ if token.contains(unfit) => Err(InvalidName(format!(
             "{what} must be one token of a NATS subject, without spaces, '.', '*' and '>', but is {token:?}; encode it"
         ))),

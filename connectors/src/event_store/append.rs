@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::aggregate::{AggregateId, Head};
 use super::error::StoreError;
+use super::message::StoredMessage;
 use super::stream::{EventStream, Published};
 
 /// The wait before the second attempt.
@@ -25,8 +26,8 @@ pub(super) struct Append<'a> {
     pub(super) aggregate: &'a AggregateId,
     pub(super) subject: &'a str,
     pub(super) messages: &'a [(HeaderMap, Bytes)],
-    /// The id of the first event, or of the outcome. It tells our messages from those of others.
-    pub(super) id: &'a str,
+    /// The ids of the events, or of the outcome. They tell our messages from those of others.
+    pub(super) ids: &'a [String],
     /// The version of the aggregate after the append.
     pub(super) version: u64,
 }
@@ -92,17 +93,30 @@ impl Append<'_> {
         }
     }
 
-    /// Asks the leader which message follows the head.
+    /// Asks the leader which messages follow the head.
     async fn following(&self, stream: &EventStream, head: Head) -> Result<Following, StoreError> {
-        let next = stream.leader_next(self.subject, head.sequence + 1).await?;
-        Ok(match next {
-            None => Following::Nothing,
-            Some(message) if message.id(self.aggregate)? == self.id => {
-                // Messages of one batch have consecutive sequences.
-                Following::Ours(message.sequence + self.messages.len() as u64 - 1)
-            }
-            Some(_) => Following::Other,
-        })
+        let Some(first) = stream.leader_next(self.subject, head.sequence + 1).await? else { return Ok(Following::Nothing) };
+        let last = holds(stream, self.aggregate, self.subject, first, self.ids).await?;
+        Ok(last.map_or(Following::Other, Following::Ours))
+    }
+}
+
+/// Checks that a message and those that follow it hold exactly these ids. Returns the sequence of the last one.
+pub(super) async fn holds(
+    stream: &EventStream,
+    aggregate: &AggregateId,
+    subject: &str,
+    first: StoredMessage,
+    ids: &[String],
+) -> Result<Option<u64>, StoreError> {
+    let (mut message, mut rest) = (first, ids);
+    loop {
+        let Some(after) = rest.strip_prefix(message.ids(aggregate)?.as_slice()) else { return Ok(None) };
+        if after.is_empty() {
+            return Ok(Some(message.sequence));
+        }
+        let Some(next) = stream.leader_next(subject, message.sequence + 1).await? else { return Ok(None) };
+        (message, rest) = (next, after);
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `snapshot.<type>.<id>` | the state as JSON, with its version and schema |
+//! | `snapshot.<state schema>.<type>.<id>` | the state as JSON, with its version and schema |
 //! | `command.<type>.<id>.<command id>` | the versions of the command's events, or its rejection |
 //!
 //! Characters that a key cannot have are written as `=` and two hexadecimal digits.
@@ -44,6 +44,8 @@ pub(super) struct Snapshot {
     incarnation: String,
     version: u64,
     sequence: u64,
+    /// The id of the message at the sequence.
+    pub(super) last_id: String,
     pub(super) state_schema: u32,
     pub(super) state: Box<RawValue>,
 }
@@ -86,18 +88,23 @@ impl Bucket {
         let options = store.options();
         let config = options.bucket_config();
         let (found, _) = get_or_create(&context(store.client(), options), config.clone()).await?;
-        if !found.max_age.is_zero() {
-            let why = "its values expire; outcomes of commands must be kept for ever";
-            return Err(StoreError::Config(format!("the bucket {}: {why}", options.bucket)));
-        }
+        options.check_bucket(&found)?;
         let stream = EventStream::open(store.client(), options, &config.name).await?;
         let (name, incarnation) = (options.bucket.clone(), store.incarnation().to_string());
         Ok(Bucket { store: store.clone(), stream, name, incarnation })
     }
 
     /// Returns the newest snapshot of an aggregate.
-    pub(super) async fn snapshot(&self, aggregate: &AggregateId) -> Result<Option<Snapshot>, StoreError> {
-        let Some(found) = self.stream.direct_last(&self.snapshot_subject(aggregate)).await? else { return Ok(None) };
+    pub(super) async fn snapshot(&self, aggregate: &AggregateId, state_schema: u32) -> Result<Option<Snapshot>, StoreError> {
+        let found = match self.stream.direct_last(&self.snapshot_subject(aggregate, state_schema)).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(None),
+            // All is in the events.
+            Err(error) => {
+                warn!(%aggregate, %error, "no snapshot can be read; all events are loaded");
+                return Ok(None);
+            }
+        };
         // A client of the bucket has deleted it.
         if found.payload.is_empty() {
             return Ok(None);
@@ -129,10 +136,14 @@ impl Bucket {
         aggregate: &AggregateId,
         outcomes: &HashMap<String, Kept>,
         indexed: Head,
-        head: Head,
+        (head, last_id): (Head, &str),
         state_schema: u32,
         state: Box<RawValue>,
     ) -> Result<(), StoreError> {
+        if indexed.sequence == 0 {
+            // It may have been deleted.
+            get_or_create(&context(self.store.client(), self.store.options()), self.store.options().bucket_config()).await?;
+        }
         let mut new = Vec::new();
         for kept in outcomes.values().filter(|kept| kept.sequence > indexed.sequence) {
             new.push(Kept { incarnation: self.incarnation.clone(), ..kept.clone() });
@@ -141,8 +152,9 @@ impl Bucket {
             futures::stream::iter(new).map(|kept| async move { self.keep_first(aggregate, kept).await }).buffer_unordered(WRITES);
         written.try_collect::<()>().await?;
         let Head { version, sequence } = head;
-        let snapshot = Snapshot { incarnation: self.incarnation.clone(), version, sequence, state_schema, state };
-        self.stream.put(&self.snapshot_subject(aggregate), HeaderMap::new(), json(&snapshot)?).await
+        let (incarnation, last_id) = (self.incarnation.clone(), last_id.to_owned());
+        let snapshot = Snapshot { incarnation, version, sequence, last_id, state_schema, state };
+        self.stream.put(&self.snapshot_subject(aggregate, state_schema), HeaderMap::new(), json(&snapshot)?).await
     }
 
     /// Writes an outcome, unless there is an earlier one.
@@ -159,8 +171,10 @@ impl Bucket {
         }
     }
 
-    fn snapshot_subject(&self, aggregate: &AggregateId) -> String {
-        format!("$KV.{}.snapshot.{}.{}", self.name, key(aggregate.kind()), key(aggregate.id()))
+    /// Each schema has its own, so that two releases of a service can run at once.
+    fn snapshot_subject(&self, aggregate: &AggregateId, state_schema: u32) -> String {
+        let (kind, id) = (key(aggregate.kind()), key(aggregate.id()));
+        format!("$KV.{}.snapshot.{state_schema}.{kind}.{id}", self.name)
     }
 
     fn outcome_subject(&self, aggregate: &AggregateId, command_id: &str) -> String {

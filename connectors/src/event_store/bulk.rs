@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::pull::{Config, Stream as Messages};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy};
 use futures::StreamExt;
+use tracing::debug;
 
 use super::error::StoreError;
 use super::message::StoredMessage;
@@ -12,12 +13,13 @@ use super::stream::EventStream;
 
 /// How many messages are requested at a time: few enough for the client's buffer, many enough to hide the way to the server.
 const PULL: usize = 1_000;
-/// How long the server keeps the consumer of a reader that has gone away.
+/// How long the server keeps the consumer of a program that has gone away.
 const INACTIVE: Duration = Duration::from_secs(30);
 
 /// A consumer and what it delivers.
 pub(super) struct Bulk {
     messages: Messages,
+    name: String,
     stream: EventStream,
 }
 
@@ -41,7 +43,7 @@ impl Bulk {
         }
         let messages = consumer.stream().max_messages_per_batch(PULL).heartbeat(Duration::from_secs(5)).messages();
         let messages = messages.await.map_err(|error| failed(error.to_string()))?;
-        Ok(Some(Bulk { messages, stream: stream.clone() }))
+        Ok(Some(Bulk { messages, name: consumer.cached_info().name.clone(), stream: stream.clone() }))
     }
 
     /// Waits for the next message. Also tells whether it is the last for now.
@@ -60,5 +62,19 @@ impl Bulk {
         };
         let async_nats::Message { headers, payload, .. } = message.message;
         Ok((StoredMessage { sequence, time, headers: headers.unwrap_or_default(), payload }, pending == 0))
+    }
+}
+
+/// Deletes the consumer, so that none is left of a load that has ended.
+impl Drop for Bulk {
+    fn drop(&mut self) {
+        let (stream, name) = (self.stream.clone(), std::mem::take(&mut self.name));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                if let Err(error) = stream.stream().delete_consumer(&name).await {
+                    debug!(consumer = name, %error, "consumer not deleted");
+                }
+            });
+        }
     }
 }

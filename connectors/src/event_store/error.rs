@@ -7,7 +7,8 @@ use super::aggregate::{AggregateId, InvalidName};
 /// An error of the event store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Another writer was faster, or the expectation is wrong. Nothing of the append is stored. Load again, and decide again.
+    /// Another writer was faster, or the expectation is wrong. Nothing of this call is stored. Load again, and decide again. If an earlier call
+    /// with the same events was [`StoreError::Unknown`], look for their ids first: they may be stored.
     #[error("{aggregate}: expected version {expected}, but the version is {actual}; load the aggregate again and repeat")]
     Conflict {
         /// The aggregate.

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use tracing::{debug, warn};
 
-use super::aggregate::AggregateId;
+use super::aggregate::{AggregateId, LONGEST};
 use super::append::Outcome as Appending;
 use super::bucket::{Bucket, Kept};
 use super::command::{Command, CommandOutcome, Handled};
@@ -27,7 +27,7 @@ use super::upcast::Upcasters;
 /// How a handler works.
 #[derive(Debug, Clone)]
 pub struct HandlerOptions {
-    /// A snapshot is made when so many events have come since the last one. 0 for none: then each load reads all events.
+    /// A snapshot is made when so many events, or outcomes without events, have come since the last one. 0 for none: then each load reads all events.
     pub snapshot_every: u64,
     /// How often a command is decided at most while other writers are faster.
     pub attempts: usize,
@@ -80,6 +80,9 @@ impl<D: Decider> CommandHandler<D> {
     pub async fn handle(&self, id: &str, command: Command<D::Command>) -> Result<Handled<D::Rejection>, StoreError> {
         let aggregate = AggregateId::new(D::AGGREGATE_TYPE, id)?;
         headers::value("the id of a command", &command.id)?;
+        if command.id.len() > LONGEST {
+            return Err(StoreError::Config(format!("the id of a command has {} bytes, more than {LONGEST}", command.id.len())));
+        }
         let mut loaded = self.load(&aggregate, Some(&command.id)).await?;
         let mut waits = self.waits();
         let mut attempt = 1;
@@ -144,11 +147,11 @@ impl<D: Decider> CommandHandler<D> {
             Ok(events) => (events, None),
             Err(rejection) => (Vec::new(), Some(raw("the rejection", &rejection)?)),
         };
-        let appending = if events.is_empty() {
-            self.store.append_outcome(aggregate, before, &command.id, rejection.clone()).await
-        } else {
-            let written: Result<Vec<_>, _> = events.iter().map(|event| self.new_event(event, command)).collect();
-            self.store.append_behind(aggregate, before, &written?).await
+        let written: Vec<NewEvent> = events.iter().map(|event| self.new_event(event, command)).collect::<Result<_, _>>()?;
+        let last_id = written.last().map_or_else(|| nuid::next().to_string(), |event| event.id.clone());
+        let appending = match written.is_empty() {
+            true => self.store.append_outcome(aggregate, before, &last_id, &command.id, rejection.clone()).await,
+            false => self.store.append_behind(aggregate, before, &written).await,
         };
         let head = match appending {
             Ok(Appending::Stored(head)) => head,
@@ -161,8 +164,8 @@ impl<D: Decider> CommandHandler<D> {
         for event in &events {
             loaded.state = self.decider.evolve(std::mem::take(&mut loaded.state), event);
         }
-        loaded.head = head;
-        loaded.version = head.version;
+        (loaded.head, loaded.last_id, loaded.version) = (head, last_id, head.version);
+        loaded.unsaved += written.len().max(1) as u64;
         Ok(Some(Kept::new(command.id.clone(), before.version + 1, head, rejection)))
     }
 
@@ -181,7 +184,7 @@ impl<D: Decider> CommandHandler<D> {
 
     /// Reads what follows, from the leader: a replica may not have what made the append fail.
     async fn catch_up(&self, aggregate: &AggregateId, mut loaded: Loaded<D::State>) -> Result<Loaded<D::State>, StoreError> {
-        let mut loading = self.store.load_after(aggregate, loaded.head, Until::End).ask_leader();
+        let mut loading = self.store.load_after(aggregate, loaded.head, Until::End).expecting(&loaded.last_id).ask_leader();
         loaded.apply(&self.decider, &self.options.upcasters, aggregate, &mut loading).await?;
         Ok(loaded)
     }
@@ -189,16 +192,16 @@ impl<D: Decider> CommandHandler<D> {
     /// Makes a snapshot if it is time for one. A failure is counted and logged, since the command has succeeded.
     async fn keep_snapshot(&self, aggregate: &AggregateId, loaded: &mut Loaded<D::State>) {
         let every = self.options.snapshot_every;
-        if every == 0 || loaded.version - loaded.snapshot.version < every {
+        if every == 0 || loaded.unsaved < every {
             return;
         }
-        let Loaded { outcomes, indexed, head, state, .. } = &*loaded;
+        let Loaded { outcomes, indexed, head, last_id, state, .. } = &*loaded;
         let written = match raw("the state", state) {
-            Ok(state) => self.bucket.put(aggregate, outcomes, *indexed, *head, D::STATE_SCHEMA, state).await,
+            Ok(state) => self.bucket.put(aggregate, outcomes, *indexed, (*head, last_id), D::STATE_SCHEMA, state).await,
             Err(error) => Err(error),
         };
         match written {
-            Ok(()) => (loaded.snapshot, loaded.indexed) = (loaded.head, loaded.head),
+            Ok(()) => (loaded.snapshot, loaded.indexed, loaded.unsaved) = (loaded.head, loaded.head, 0),
             Err(error) => {
                 self.snapshot_failures.fetch_add(1, Ordering::Relaxed);
                 warn!(%aggregate, %error, "no snapshot");

@@ -161,7 +161,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<EventHeaders, String> {
     Ok(EventHeaders {
         id: need(keys.id)?,
         event_type: need(keys.event_type)?,
-        version: version.parse().map_err(|_| format!("the header {} is {version:?}", keys.version))?,
+        version: self::version(keys.version, &version)?,
         schema_version: match &schema_version {
             None => 1,
             Some(text) => text.parse().map_err(|_| format!("the header {} is {text:?}", keys.schema_version))?,
@@ -176,6 +176,12 @@ pub(super) fn read(headers: &HeaderMap) -> Result<EventHeaders, String> {
         causation_id: text(keys.causation_id),
         metadata: metadata(headers),
     })
+}
+
+/// Reads a version. The bound leaves room to count on.
+pub(super) fn version(name: &str, text: &str) -> Result<u64, String> {
+    let version = text.parse().ok().filter(|version| *version <= i64::MAX as u64);
+    version.ok_or_else(|| format!("{name} is {text:?}"))
 }
 
 fn metadata(headers: &HeaderMap) -> BTreeMap<String, String> {

@@ -39,6 +39,10 @@ pub struct Loading {
     head: Head,
     /// Whether the message at the head is yet to be compared.
     unproven: bool,
+    /// The id that the message at the head must have, if it is known.
+    expected_id: Option<String>,
+    /// The id of the last message that was read.
+    last_id: String,
     ready: VecDeque<Entry>,
     bulk: Option<Bulk>,
     singles: usize,
@@ -74,6 +78,8 @@ impl Loading {
             until,
             head,
             unproven: head.sequence > 0,
+            expected_id: None,
+            last_id: String::new(),
             ready: VecDeque::new(),
             bulk: None,
             singles: 0,
@@ -82,6 +88,17 @@ impl Loading {
             failure: None,
             finished: head.sequence == 0 && matches!(until, Until::Version(0)),
         }
+    }
+
+    /// Expects this id of the message at the head that the load begins with.
+    pub(super) fn expecting(mut self, id: &str) -> Loading {
+        self.expected_id = Some(id.to_owned());
+        self
+    }
+
+    /// The id of the last message that was read.
+    pub(super) fn last_id(&self) -> &str {
+        &self.last_id
     }
 
     /// Asks only the leader: nothing that is acknowledged is missing. For few messages.
@@ -230,11 +247,13 @@ impl Loading {
         }
         if self.unproven {
             let found = message.head(&self.aggregate)?;
-            if found != self.head {
+            // After a lost tail, another message can have its sequence.
+            if found != self.head || self.expected_id.as_ref().is_some_and(|id| *id != message.last_id()) {
                 return Err(self.gap(self.head.version, found.version, found.sequence));
             }
             self.unproven = false;
             self.proven_at = Some(message.time);
+            self.last_id = message.last_id();
             self.finished = self.reached(&message);
             return Ok(());
         }
@@ -263,6 +282,7 @@ impl Loading {
             }
         }
         self.head.sequence = message.sequence;
+        self.last_id = message.last_id();
         self.finished = self.reached(&message);
         Ok(())
     }

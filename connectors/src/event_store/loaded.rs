@@ -21,6 +21,10 @@ pub(super) struct Loaded<S> {
     pub(super) version: u64,
     /// The last message that was read.
     pub(super) head: Head,
+    /// Its id.
+    pub(super) last_id: String,
+    /// How many events and outcomes are not in the snapshot.
+    pub(super) unsaved: u64,
     /// Where the snapshot is that the load began with.
     pub(super) snapshot: Head,
     /// Up to where the bucket has the outcomes of commands.
@@ -35,6 +39,8 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
             state: S::default(),
             version: 0,
             head: Head::default(),
+            last_id: String::new(),
+            unsaved: 0,
             snapshot: Head::default(),
             indexed: Head::default(),
             outcomes: HashMap::new(),
@@ -58,8 +64,13 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
                 _ => Ok(None),
             }
         };
-        let mut loading = store.load_after(aggregate, loaded.head, Until::End);
-        let (older, proven) = futures::join!(older, loading.prove());
+        let mut loading = store.load_after(aggregate, loaded.head, Until::End).expecting(&loaded.last_id);
+        let (older, mut proven) = futures::join!(older, loading.prove());
+        if matches!(proven, Err(StoreError::Gap { .. })) {
+            // A replica may not have the event yet.
+            loading = store.load_after(aggregate, loaded.head, Until::End).expecting(&loaded.last_id).ask_leader();
+            proven = loading.prove().await;
+        }
         match proven {
             Ok(_) => {
                 loaded.outcomes.extend(older?.map(|kept| (kept.command_id.clone(), kept)));
@@ -87,7 +98,7 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
         until: Until,
     ) -> Result<Loaded<S>, StoreError> {
         let mut loaded = Loaded::begin::<D>(bucket, aggregate).await?;
-        let mut loading = store.load_after(aggregate, loaded.head, until);
+        let mut loading = store.load_after(aggregate, loaded.head, until).expecting(&loaded.last_id);
         let usable = match (until, loading.prove().await) {
             (Until::Version(version), Ok(_)) => loaded.version <= version,
             (Until::Time(time), Ok(proven_at)) => proven_at.is_none_or(|proven_at| proven_at <= time),
@@ -107,15 +118,12 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
     async fn begin<D: Decider<State = S>>(bucket: Option<&Bucket>, aggregate: &AggregateId) -> Result<Loaded<S>, StoreError> {
         let mut loaded = Loaded::nothing();
         let Some(bucket) = bucket else { return Ok(loaded) };
-        let Some(snapshot) = bucket.snapshot(aggregate).await? else { return Ok(loaded) };
-        loaded.indexed = snapshot.head();
-        if snapshot.state_schema != D::STATE_SCHEMA {
-            return Ok(loaded);
-        }
+        let Some(snapshot) = bucket.snapshot(aggregate, D::STATE_SCHEMA).await? else { return Ok(loaded) };
         match serde_json::from_str(snapshot.state.get()) {
             Ok(state) => {
                 (loaded.state, loaded.version) = (state, snapshot.head().version);
-                (loaded.head, loaded.snapshot) = (snapshot.head(), snapshot.head());
+                (loaded.head, loaded.last_id) = (snapshot.head(), snapshot.last_id);
+                (loaded.snapshot, loaded.indexed) = (loaded.head, loaded.head);
             }
             Err(error) => warn!(%aggregate, %error, "the snapshot does not decode; STATE_SCHEMA should have changed"),
         }
@@ -131,6 +139,7 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
         loading: &mut Loading,
     ) -> Result<(), StoreError> {
         while let Some(entry) = loading.next_entry().await? {
+            self.unsaved += 1;
             match entry {
                 Entry::Outcome(marker) => {
                     let head = Head { version: marker.version, sequence: marker.sequence };
@@ -159,6 +168,7 @@ impl<S: Default + DeserializeOwned> Loaded<S> {
             }
         }
         self.head = loading.head();
+        self.last_id = loading.last_id().to_owned();
         Ok(())
     }
 }

@@ -72,12 +72,19 @@ impl StoredMessage {
         Ok(Head { version: version.map_err(undecodable)?, sequence: self.sequence })
     }
 
-    /// The id of the first event, or of the outcome.
-    pub(super) fn id(&self, aggregate: &AggregateId) -> Result<String, StoreError> {
+    /// The ids of its events, or that of the outcome.
+    pub(super) fn ids(&self, aggregate: &AggregateId) -> Result<Vec<String>, StoreError> {
         Ok(match self.content(aggregate)? {
-            Content::Events(events) => events.into_iter().next().map(|event| event.id).unwrap_or_default(),
-            Content::Outcome(_) => self.headers.get_last(OUTCOME_ID).map(|id| id.as_str().to_owned()).unwrap_or_default(),
+            Content::Events(events) => events.into_iter().map(|event| event.id).collect(),
+            Content::Outcome(_) => vec![self.last_id()],
         })
+    }
+
+    /// The id of its last event, or that of the outcome. It tells the message from any other that could have its sequence.
+    pub(super) fn last_id(&self) -> String {
+        let names = [OUTCOME_ID, headers::EVENT.id, headers::CLOUD_EVENTS.id];
+        let id = names.iter().find_map(|name| self.headers.get_last(*name));
+        id.map(|id| id.as_str().to_owned()).unwrap_or_default()
     }
 
     fn parse(&self) -> Result<Content, String> {
@@ -112,7 +119,7 @@ impl StoredMessage {
 
     fn aggregate_version(&self) -> Result<u64, String> {
         let version = self.headers.get_last(AGGREGATE_VERSION).map(HeaderValue::as_str).unwrap_or_default();
-        version.parse().map_err(|_| format!("its header {AGGREGATE_VERSION} is {version:?}"))
+        headers::version(AGGREGATE_VERSION, version).map_err(|reason| format!("its header: {reason}"))
     }
 }
 

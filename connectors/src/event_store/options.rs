@@ -21,7 +21,7 @@ pub struct StoreOptions {
     pub domain: Option<String>,
     /// How long the server may take for one answer.
     pub request_timeout: Duration,
-    /// How long a call goes on trying while the server does not answer.
+    /// How long an append goes on trying while the server does not answer.
     pub give_up_after: Duration,
     /// How many replicas a stream or a bucket has that the store creates.
     pub replicas: usize,
@@ -88,6 +88,21 @@ impl StoreOptions {
         }
     }
 
+    /// Checks that an existing bucket keeps outcomes of commands for ever.
+    pub(super) fn check_bucket(&self, config: &Config) -> Result<(), StoreError> {
+        let refuse = |what: &str| Err(StoreError::Config(format!("the bucket {}: {what}", self.bucket)));
+        if !config.max_age.is_zero() {
+            return refuse("its values expire; outcomes of commands must be kept for ever");
+        }
+        if config.discard == DiscardPolicy::Old && (config.max_messages > 0 || config.max_bytes > 0) {
+            return refuse("max_msgs or max_bytes deletes the oldest values; set discard to 'new'");
+        }
+        match config.allow_direct {
+            true => Ok(()),
+            false => refuse("loading needs allow_direct"),
+        }
+    }
+
     /// Checks that an existing stream can hold events for ever.
     pub(super) fn check_stream(&self, config: &Config) -> Result<(), StoreError> {
         let refuse = |what: &str| Err(StoreError::Config(format!("stream {}: {what}", self.stream)));
@@ -103,6 +118,9 @@ impl StoreOptions {
             return refuse(&format!(
                 "its subjects are {subjects}; the events need {prefix}.*.*, so add it or use another prefix"
             ));
+        }
+        if config.no_ack || config.sealed || config.subject_transform.is_some() || config.discard_new_per_subject {
+            return refuse("an event store needs a stream without no_ack, sealed, subject_transform and discard_new_per_subject");
         }
         if config.mirror.is_some() {
             return refuse("it is a mirror, which takes no events");

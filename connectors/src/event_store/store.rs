@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use super::aggregate::{AggregateId, Head};
-use super::append::{Append, Outcome, waits};
+use super::append::{Append, Outcome, holds, waits};
 use super::error::StoreError;
 use super::event::{Appended, Expected, NewEvent, Until};
 use super::heads::Heads;
@@ -99,12 +99,15 @@ impl EventStore {
 
     /// Whether several events are stored as one message each, in an atomic batch. Otherwise one message carries them.
     pub fn has_atomic_batches(&self) -> bool {
-        self.shared.atomic
+        // The client may have gone to another server since the store was opened, which would ignore what makes the messages a batch.
+        self.shared.atomic && self.shared.client.is_server_compatible(2, 12, 0)
     }
 
     /// Appends events to an aggregate: all, or none.
     ///
-    /// Appending events whose ids are the newest of the aggregate already, at the version that they had, succeeds and stores nothing.
+    /// Appending the same events at the same version again succeeds and stores nothing, as long as they are the aggregate's newest. Otherwise it
+    /// is a conflict, and with [`Expected::Any`] they are stored a second time. So after [`StoreError::Unknown`], load the aggregate and look
+    /// for their ids first; or use a [`super::CommandHandler`], whose commands can be repeated at any time.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the aggregate has another version, [`StoreError::Unknown`] if the server neither acknowledged the events
@@ -177,29 +180,29 @@ impl EventStore {
     ) -> Result<Outcome, StoreError> {
         check_events(aggregate, events)?;
         let (names, now) = (self.shared.options.header_names, OffsetDateTime::now_utc());
-        let messages: Vec<(HeaderMap, Bytes)> = if events.len() == 1 || self.shared.atomic {
+        let messages: Vec<(HeaderMap, Bytes)> = if events.len() == 1 || self.has_atomic_batches() {
             let numbered = (head.version + 1..).zip(events);
             let written =
                 numbered.map(|(version, event)| Ok((headers::write(names, aggregate, event, version, now)?, event.data.clone())));
             written.collect::<Result<_, StoreError>>()?
         } else {
-            vec![packed::write(names, aggregate, head.version, events, now)?]
+            vec![packed::write(aggregate, head.version, events, now)?]
         };
-        let id = events.first().map_or("", |event| event.id.as_str());
-        self.run(aggregate, head, &messages, id, head.version + events.len() as u64).await
+        let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+        self.run(aggregate, head, &messages, &ids, head.version + events.len() as u64).await
     }
 
-    /// Appends the outcome of a command that emitted no event.
+    /// Appends the outcome of a command that emitted no event. `id` identifies its message.
     pub(super) async fn append_outcome(
         &self,
         aggregate: &AggregateId,
         head: Head,
+        id: &str,
         command_id: &str,
         rejection: Option<Box<RawValue>>,
     ) -> Result<Outcome, StoreError> {
-        let id = nuid::next();
-        let message = message::outcome(id.as_str(), command_id, head.version, rejection)?;
-        self.run(aggregate, head, &[message], id.as_str(), head.version).await
+        let message = message::outcome(id, command_id, head.version, rejection)?;
+        self.run(aggregate, head, &[message], &[id.to_owned()], head.version).await
     }
 
     async fn run(
@@ -207,11 +210,11 @@ impl EventStore {
         aggregate: &AggregateId,
         head: Head,
         messages: &[(HeaderMap, Bytes)],
-        id: &str,
+        ids: &[String],
         version: u64,
     ) -> Result<Outcome, StoreError> {
         let subject = self.subject(aggregate);
-        let append = Append { aggregate, subject: &subject, messages, id, version };
+        let append = Append { aggregate, subject: &subject, messages, ids, version };
         let outcome = append.run(&self.shared.stream, head, self.shared.options.give_up_after).await;
         match &outcome {
             Ok(Outcome::Stored(stored)) => self.shared.heads.note(aggregate, *stored),
@@ -229,18 +232,19 @@ impl EventStore {
         events: &[NewEvent],
     ) -> Result<Appended, StoreError> {
         let conflict = StoreError::Conflict { aggregate: aggregate.clone(), expected, actual: head.version };
-        if head.version != expected + events.len() as u64 {
+        if Some(head.version) != expected.checked_add(events.len() as u64) {
             return Err(conflict);
         }
-        let Some(last) = self.shared.stream.leader_last(&self.subject(aggregate)).await? else { return Err(conflict) };
-        let id = match last.content(aggregate)? {
-            Content::Events(recorded) => recorded.last().map(|event| event.id.clone()),
-            Content::Outcome(_) => None,
-        };
-        match id.is_some() && id.as_ref() == events.last().map(|event| &event.id) {
-            true => Ok(Appended { first_version: expected + 1, version: head.version, sequence: last.sequence }),
-            false => Err(conflict),
+        let (stream, subject) = (&self.shared.stream, self.subject(aggregate));
+        let ids: Vec<String> = events.iter().map(|event| event.id.clone()).collect();
+        // One message carries them all, or they are a batch with consecutive sequences.
+        for from in [head.sequence, (head.sequence + 1).saturating_sub(events.len() as u64)] {
+            let Some(first) = stream.leader_next(&subject, from).await? else { continue };
+            if holds(stream, aggregate, &subject, first, &ids).await? == Some(head.sequence) {
+                return Ok(Appended { first_version: expected + 1, version: head.version, sequence: head.sequence });
+            }
         }
+        Err(conflict)
     }
 
     /// Checks that the message at a sequence is what a command has led to.
@@ -253,10 +257,19 @@ impl EventStore {
         })
     }
 
+    /// Asks the leader, for as long as an append goes on trying.
     async fn leader_head(&self, aggregate: &AggregateId) -> Result<Head, StoreError> {
-        match self.shared.stream.leader_last(&self.subject(aggregate)).await? {
-            Some(message) => message.head(aggregate),
-            None => Ok(Head::default()),
+        let deadline = Instant::now() + self.shared.options.give_up_after;
+        let mut waits = waits();
+        loop {
+            match self.shared.stream.leader_last(&self.subject(aggregate)).await {
+                Ok(Some(message)) => return message.head(aggregate),
+                Ok(None) => return Ok(Head::default()),
+                Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {
+                    tokio::time::sleep(waits.next().unwrap_or_default()).await;
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_nats::client::PublishErrorKind;
 use async_nats::header::{
     HeaderMap, HeaderValue, NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL, NATS_BATCH_ID, NATS_BATCH_SEQUENCE,
     NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, NATS_EXPECTED_STREAM, NATS_TIME_STAMP,
@@ -51,8 +52,6 @@ pub(super) struct EventStream {
     name: String,
     direct_subject: String,
     timeout: Duration,
-    /// Whether the server answers one direct request with several messages (2.11).
-    batched_reads: bool,
 }
 
 impl EventStream {
@@ -68,7 +67,6 @@ impl EventStream {
             name: name.to_owned(),
             direct_subject: format!("{api}.DIRECT.GET.{name}"),
             timeout: options.request_timeout,
-            batched_reads: client.is_server_compatible(2, 11, 0),
         })
     }
 
@@ -77,9 +75,9 @@ impl EventStream {
         &self.stream
     }
 
-    /// Whether one direct read gives several messages.
+    /// Whether one direct read gives several messages (2.11).
     pub(super) fn batched_reads(&self) -> bool {
-        self.batched_reads
+        self.client.is_server_compatible(2, 11, 0)
     }
 
     /// How long one answer may take.
@@ -103,21 +101,25 @@ impl EventStream {
             if index + 1 < messages.len() {
                 // Without a reply: the answer to the last message is that of the batch.
                 if let Err(error) = self.client.publish_with_headers(subject.to_owned(), headers, payload.clone()).await {
-                    return Published::Refused(error.to_string());
+                    return match error.kind() {
+                        PublishErrorKind::Send => Published::Unknown(error.to_string()),
+                        _ => Published::Refused(error.to_string()),
+                    };
                 }
                 continue;
             }
             if batch.is_some() {
                 headers.insert(NATS_BATCH_COMMIT, NATS_BATCH_COMMIT_FINAL);
             }
-            return self.request(subject, headers, payload.clone()).await;
+            let count = batch.map(|_| messages.len() as u64);
+            return self.request(subject, headers, payload.clone(), count).await;
         }
         Published::Refused("there are no events to append".to_owned())
     }
 
     /// Publishes one message without a condition.
     pub(super) async fn put(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<(), StoreError> {
-        match self.request(subject, headers, payload).await {
+        match self.request(subject, headers, payload, None).await {
             Published::Stored(_) => Ok(()),
             Published::Refused(reason) => Err(StoreError::Config(format!("stream {}: {reason}", self.name))),
             Published::Unknown(reason) => Err(self.unavailable(reason)),
@@ -125,7 +127,8 @@ impl EventStream {
         }
     }
 
-    async fn request(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Published {
+    /// Sends a message that is answered. `batch` is the number of messages of the batch that it ends.
+    async fn request(&self, subject: &str, headers: HeaderMap, payload: Bytes, batch: Option<u64>) -> Published {
         let request = Request::new().headers(headers).payload(payload).timeout(Some(self.timeout));
         let answer = match self.client.send_request(subject.to_owned(), request).await {
             Ok(answer) => answer,
@@ -139,7 +142,10 @@ impl EventStream {
             }
         };
         match serde_json::from_slice::<Response<PublishAck>>(&answer.payload) {
-            Ok(Response::Ok(acknowledgement)) => Published::Stored(acknowledgement.sequence),
+            Ok(Response::Ok(acknowledgement)) if acknowledgement.batch_size == batch => {
+                Published::Stored(acknowledgement.sequence)
+            }
+            Ok(Response::Ok(_)) => Published::Unknown("the server has not taken the messages as one batch".to_owned()),
             Ok(Response::Err { error }) if WRONG_SEQUENCE.contains(&error.error_code()) => Published::Moved,
             Ok(Response::Err { error }) if FOR_NOW.contains(&error.error_code()) || error.code() == 503 => {
                 Published::Unknown(error.to_string())

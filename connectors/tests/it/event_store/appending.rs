@@ -53,7 +53,16 @@ async fn the_same_events_are_stored_once() {
         let appended = store.append(&one, Expected::Version(0), &first).await.expect("the first time");
         assert_eq!(store.append(&one, Expected::Version(0), &first).await.expect("again"), appended);
         assert_eq!(other.append(&one, Expected::Version(0), &first).await.expect("by another process"), appended);
+        // Others that share an id are others.
+        let mut others = events([1, 2, 3]);
+        others[0].id.clone_from(&first[0].id);
+        for other in [&others[..2], &others] {
+            let error = store.append(&one, Expected::Version(0), other).await.expect_err("a conflict");
+            assert_eq!(conflict(&error), (0, 2));
+        }
         assert_eq!(numbers(&load(&store, &one).await), [1, 2]);
+        let error = store.append(&one, Expected::Version(u64::MAX), &first).await.expect_err("a conflict");
+        assert_eq!(conflict(&error), (u64::MAX, 2));
     }
 }
 
@@ -116,6 +125,7 @@ async fn a_stream_that_loses_events_is_refused() {
         stream::Config { max_age: Duration::from_secs(3_600), ..base() },
         stream::Config { max_messages: 1_000, ..base() },
         stream::Config { allow_direct: false, ..base() },
+        stream::Config { no_ack: true, ..base() },
         stream::Config { subjects: vec!["events.order.>".into()], ..base() },
     ];
     for config in unfit {

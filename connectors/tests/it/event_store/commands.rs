@@ -208,17 +208,18 @@ async fn snapshots_are_used_and_made_anew_when_they_do_not_fit() {
         }
         let context = jetstream::new(async_nats::connect(server.url()).await.expect("a client"));
         let bucket = context.get_stream("KV_EVENTS_snapshots").await.expect("the bucket");
-        let snapshot = async || {
-            let message = bucket.get_last_raw_message_by_subject("$KV.EVENTS_snapshots.snapshot.order.1").await;
+        let snapshot = async |schema: u32| {
+            let subject = format!("$KV.EVENTS_snapshots.snapshot.{schema}.order.1");
+            let message = bucket.get_last_raw_message_by_subject(&subject).await;
             serde_json::from_slice::<serde_json::Value>(&message.expect("a snapshot").payload).expect("JSON")
         };
-        assert_eq!((&snapshot().await["version"], &snapshot().await["state_schema"]), (&json!(20), &json!(1)));
+        assert_eq!((&snapshot(1).await["version"], &snapshot(1).await["state_schema"]), (&json!(20), &json!(1)));
 
         // A state in the snapshot that no event gives shows that it is used.
-        let mut changed = snapshot().await;
+        let mut changed = snapshot(1).await;
         changed["state"]["amount"] = json!(1_020);
         let text = changed.to_string().into();
-        context.publish("$KV.EVENTS_snapshots.snapshot.order.1", text).await.expect("sent").await.expect("stored");
+        context.publish("$KV.EVENTS_snapshots.snapshot.1.order.1", text).await.expect("sent").await.expect("stored");
         assert_eq!(old.state("1", Until::End).await.expect("a state").0.amount, 1_025);
         assert_eq!(old.state("1", Until::Version(22)).await.expect("a state"), (Balance { amount: 1_022, events: 22 }, 22));
         let before = old.state("1", Until::Version(19)).await.expect("before the snapshot");
@@ -230,7 +231,7 @@ async fn snapshots_are_used_and_made_anew_when_they_do_not_fit() {
         // The next release has another schema.
         let new = handler::<2>(&store, 10).await;
         assert!(ask(&new, "3", Ask::Deposit(1)).await.1);
-        assert_eq!((&snapshot().await["version"], &snapshot().await["state_schema"]), (&json!(25), &json!(2)));
+        assert_eq!((&snapshot(2).await["version"], &snapshot(2).await["state_schema"]), (&json!(25), &json!(2)));
         assert_eq!(new.state("1", Until::End).await.expect("a state"), (Balance { amount: 25, events: 25 }, 25));
 
         // A stream that was restored has lost the events that the snapshot knows.
@@ -247,7 +248,7 @@ async fn snapshots_are_used_and_made_anew_when_they_do_not_fit() {
         for number in 0..10 {
             ask(&new, &format!("more {number}"), Ask::Deposit(1)).await;
         }
-        assert!(snapshot().await["version"].as_u64() > Some(30));
+        assert!(snapshot(2).await["version"].as_u64() > Some(30));
         let lost = ask(&new, "24", Ask::Deposit(1)).await;
         assert_eq!((versions(&lost.0), lost.1), ((36, 36), false));
         assert_eq!(
@@ -261,6 +262,51 @@ async fn snapshots_are_used_and_made_anew_when_they_do_not_fit() {
         assert!(ask(&again, "3", Ask::Deposit(1)).await.1);
         assert_eq!(again.state("1", Until::End).await.expect("a state").1, 36);
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_of_events_that_were_lost_and_written_anew_is_ignored() {
+    for version in VERSIONS {
+        let server = Server::start(version);
+        let store = store(&server).await;
+        let handler = handler::<1>(&store, 10).await;
+        for number in 0..20 {
+            ask(&handler, &format!("{number}"), Ask::Deposit(1)).await;
+        }
+        // What a snapshot looks like whose event is another one by now: same version and sequence, another id.
+        let context = jetstream::new(async_nats::connect(server.url()).await.expect("a client"));
+        let bucket = context.get_stream("KV_EVENTS_snapshots").await.expect("the bucket");
+        let subject = "$KV.EVENTS_snapshots.snapshot.1.order.1";
+        let found = bucket.get_last_raw_message_by_subject(subject).await.expect("a snapshot");
+        let mut changed: serde_json::Value = serde_json::from_slice(&found.payload).expect("JSON");
+        assert_eq!(changed["version"], json!(20));
+        (changed["last_id"], changed["state"]["amount"]) = (json!("lost"), json!(1_000));
+        context.publish(subject, changed.to_string().into()).await.expect("sent").await.expect("stored");
+        assert_eq!(handler.state("1", Until::Version(20)).await.expect("a state").0.amount, 20);
+        assert_eq!(handler.state("1", Until::End).await.expect("a state").0.amount, 20);
+        assert!(ask(&handler, "3", Ask::Deposit(1)).await.1);
+    }
+}
+
+#[tokio::test]
+async fn outcomes_without_events_are_in_snapshots_too() {
+    let server = Server::start(Version::Newest);
+    let store = store(&server).await;
+    let handler = handler::<1>(&store, 10).await;
+    for number in 0..25 {
+        let rejected = ask(&handler, &format!("{number}"), Ask::Withdraw(1)).await;
+        assert_eq!(rejected, (CommandOutcome::Rejected(NotEnough { balance: 0 }), false));
+    }
+    let context = jetstream::new(async_nats::connect(server.url()).await.expect("a client"));
+    let bucket = context.get_stream("KV_EVENTS_snapshots").await.expect("the bucket");
+    let found = bucket.get_last_raw_message_by_subject("$KV.EVENTS_snapshots.snapshot.1.order.1").await.expect("a snapshot");
+    let snapshot: serde_json::Value = serde_json::from_slice(&found.payload).expect("JSON");
+    assert_eq!((&snapshot["version"], &snapshot["sequence"]), (&json!(0), &json!(20)));
+    assert!(ask(&handler, "3", Ask::Withdraw(0)).await.1 && ask(&handler, "23", Ask::Withdraw(0)).await.1);
+    // Without its bucket, a handler finds all in the events.
+    context.delete_stream("KV_EVENTS_snapshots").await.expect("deleted");
+    assert!(ask(&handler, "3", Ask::Withdraw(0)).await.1);
+    assert_eq!((versions(&ask(&handler, "d", Ask::Deposit(1)).await.0), handler.snapshot_failures()), ((1, 1), 0));
 }
 
 #[tokio::test]
