@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod mutated_formats;
+mod event_store;
 mod mutations;
 mod nats;
 mod server;
