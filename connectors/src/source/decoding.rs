@@ -112,6 +112,7 @@ mod tests {
             sequences: UInt64Array::from(Vec::<u64>::new()),
             weights: None,
             commits: CommitPoints::AfterAny,
+            gaps: Vec::new(),
             events: 0,
             bytes: 0,
             unfit: Vec::new(),

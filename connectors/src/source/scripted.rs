@@ -393,6 +393,7 @@ impl ScriptedReader {
             bytes: decoded.bytes,
             unfit: decoded.unfit,
             nulled: decoded.nulled,
+            gaps: Vec::new(),
             absent: decoded.absent,
             dead_letters: decoded.dead_letters,
             newest_ns: (start..end).last().map(timestamp_ns),

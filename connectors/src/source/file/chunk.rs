@@ -224,6 +224,7 @@ impl Piece {
             sequences: decoded.sequences,
             weights: None,
             commits: CommitPoints::AfterAny,
+            gaps: Vec::new(),
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use async_nats::HeaderMap;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::atomic::AtomicBatches;
 use super::consumer::{Delivery, Event};
 use crate::Error;
 use crate::dead_letters::DeadLetter;
 use crate::decode::{Decoder, Headers, Message};
 use crate::source::batch::{Batch, CommitPoints, Origin};
 use crate::source::declaration::BatchLimits;
+use crate::source::gap::Gap;
 use crate::source::position::{LastEvent, Position};
 
 /// Messages in the order of their sequences, and the range of sequences that they cover.
@@ -21,11 +23,13 @@ pub(super) struct Gathered {
     pub(super) start: u64,
     /// One past the last sequence covered.
     pub(super) end: u64,
-    /// The covered ranges that were not delivered, ascending. Only the first one if `first_gap_only`.
-    pub(super) gaps: Vec<Range<u64>>,
+    /// The covered ranges that were not delivered, ascending. Only the first one if `first_undelivered_only`.
+    pub(super) undelivered: Vec<Range<u64>>,
+    /// What of those ranges the stream has lost.
+    pub(super) gaps: Vec<Gap>,
     /// The number of messages that the server still held after the last of these.
     pub(super) pending: u64,
-    first_gap_only: bool,
+    first_undelivered_only: bool,
     events: Vec<Event>,
     messages: usize,
     bytes: usize,
@@ -35,23 +39,27 @@ pub(super) struct Gathered {
     last_marker: Option<LastEvent>,
     /// The last skipped event of the stream, if sequences were covered without a message.
     seen: Option<LastEvent>,
+    /// Finds atomic batches, if the stream has any.
+    atomic: Option<AtomicBatches>,
 }
 
 impl Gathered {
     /// Creates an empty batch that begins at `start`.
-    pub(super) fn new(start: u64, first_gap_only: bool, keeps_markers: bool) -> Gathered {
+    pub(super) fn new(start: u64, first_undelivered_only: bool, keeps_markers: bool, atomic: Option<AtomicBatches>) -> Gathered {
         Gathered {
             start,
             end: start,
+            undelivered: Vec::new(),
             gaps: Vec::new(),
             pending: 0,
-            first_gap_only,
+            first_undelivered_only,
             events: Vec::new(),
             messages: 0,
             bytes: 0,
             keeps_markers,
             last_marker: None,
             seen: None,
+            atomic,
         }
     }
 
@@ -64,12 +72,15 @@ impl Gathered {
         if event.sequence < self.end {
             return Err(format!("expected a sequence of at least {}, found {}", self.end, event.sequence));
         }
-        if event.sequence > self.end && (self.gaps.is_empty() || !self.first_gap_only) {
-            self.gaps.push(self.end..event.sequence);
+        if event.sequence > self.end && (self.undelivered.is_empty() || !self.first_undelivered_only) {
+            self.undelivered.push(self.end..event.sequence);
         }
         self.end = event.sequence + 1;
         self.pending = pending;
         self.messages += 1;
+        if let Some(atomic) = &mut self.atomic {
+            atomic.pass(event.sequence, event.headers.as_ref());
+        }
         if event.is_marker() && !self.keeps_markers {
             self.last_marker = Some(last_event(&event));
         } else {
@@ -80,11 +91,33 @@ impl Gathered {
         Ok(())
     }
 
-    /// Covers sequences up to `end` (exclusive) that hold no events to read. `seen` is the event of the stream before `end`, if it exists.
-    pub(super) fn cover(&mut self, end: u64, seen: Option<LastEvent>) {
+    /// Covers sequences up to `end` (exclusive) that hold no events to read. `seen` is the event of the stream before `end`, if it exists, and
+    /// `headers` are its headers.
+    pub(super) fn cover(&mut self, end: u64, seen: Option<LastEvent>, headers: Option<&HeaderMap>) {
         assert!(end > self.end, "a range without events is not empty");
+        if let Some(atomic) = &mut self.atomic {
+            atomic.cover(end, headers);
+        }
         self.end = end;
         self.seen = seen;
+    }
+
+    /// Passes over the message of the stream at `end`, which the filter leaves out, if it belongs to the open atomic batch. Otherwise the
+    /// atomic batch ends before it.
+    pub(super) fn pass_over(&mut self, headers: &HeaderMap, seen: LastEvent) {
+        let Some(atomic) = &mut self.atomic else { return };
+        if !atomic.is_open_for(headers) {
+            atomic.close_at(self.end);
+            return;
+        }
+        atomic.pass(self.end, Some(headers));
+        self.end += 1;
+        self.seen = Some(seen);
+    }
+
+    /// Whether a message belongs to the open atomic batch.
+    pub(super) fn belongs(&self, headers: &HeaderMap) -> bool {
+        self.atomic.as_ref().is_some_and(|atomic| atomic.is_open_for(headers))
     }
 
     /// Returns the last skipped event of the stream, if sequences were covered without a message.
@@ -95,6 +128,21 @@ impl Gathered {
     /// Returns the number of messages so far.
     pub(super) fn messages(&self) -> usize {
         self.messages
+    }
+
+    /// Returns the atomic batches of its messages, if the stream has any.
+    pub(super) fn atomic(&self) -> Option<&AtomicBatches> {
+        self.atomic.as_ref()
+    }
+
+    /// Returns the sequences of the events.
+    pub(super) fn sequences(&self) -> impl Iterator<Item = u64> {
+        self.events.iter().map(|event| event.sequence)
+    }
+
+    /// Whether markers are among the events.
+    pub(super) fn keeps_markers(&self) -> bool {
+        self.keeps_markers
     }
 
     /// Checks whether the batch has reached a size limit.
@@ -116,7 +164,8 @@ impl Gathered {
     ///
     /// # Errors
     /// As [`Decoder::decode`].
-    pub(super) fn decode(self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
+    pub(super) fn decode(mut self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
+        let inside = self.atomic.as_mut().map(AtomicBatches::take_inside).unwrap_or_default();
         let decoded = decoder.decode(self.events.len(), self.events.iter().map(message))?;
         Ok(Batch {
             partition: 0,
@@ -125,7 +174,8 @@ impl Gathered {
             rows: decoded.rows,
             sequences: decoded.sequences,
             weights: None,
-            commits: CommitPoints::AfterAny,
+            commits: if inside.is_empty() { CommitPoints::AfterAny } else { CommitPoints::NotAt(inside) },
+            gaps: self.gaps,
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,
