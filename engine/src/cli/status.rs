@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alluvium_connectors::source::Gap;
 use clap::Args;
 
 use super::client::Client;
@@ -160,6 +161,9 @@ fn remarks(view: &ViewStatus, text: &mut String) {
     if let Some(found) = view.verification.as_ref().filter(|found| found.differs || !found.known) {
         text.push_str(&format!("{}: verified: {}\n", view.view, found.verdict));
     }
+    for (source, gaps) in &view.gaps {
+        gaps.iter().for_each(|gap| text.push_str(&of_gap(&view.view, source, gap)));
+    }
     for warning in &view.warnings {
         text.push_str(&format!("{}: {warning}\n", view.view));
     }
@@ -177,6 +181,12 @@ fn remarks(view: &ViewStatus, text: &mut String) {
     }
 }
 
+/// Formats what a view goes on without.
+fn of_gap(view: &str, source: &str, gap: &Gap) -> String {
+    let found = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(gap.found_ms));
+    format!("{view}: sequences {} to {} of {source} are missing since {found}: {}\n", gap.first, gap.last, gap.reason)
+}
+
 /// Formats the health of sources, one a line.
 fn of_sources(sources: &[SourceHealth]) -> String {
     let mut text = String::new();
@@ -189,6 +199,18 @@ fn of_sources(sources: &[SourceHealth]) -> String {
             (None, _) => "not asked yet".to_owned(),
         };
         text.push_str(&format!("source {}: {state}\n", health.source));
+        if health.skipped_events > 0 {
+            let sequences: Vec<String> = health.skipped.iter().map(u64::to_string).collect();
+            let more = if health.skipped_events > sequences.len() as u64 { ", ..." } else { "" };
+            text.push_str(&format!(
+                "source {}: the server did not deliver {} of {} events that an audit found to be selected: sequences {}{more}; rebuild \
+                 the views that read the source\n",
+                health.source,
+                health.skipped_events,
+                health.audited_events.unwrap_or_default(),
+                sequences.join(", "),
+            ));
+        }
     }
     text
 }

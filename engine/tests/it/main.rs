@@ -14,6 +14,7 @@ mod duckdb;
 mod edits;
 mod file_kinds;
 mod files;
+mod gaps;
 mod guarantees;
 mod infer;
 mod many;
