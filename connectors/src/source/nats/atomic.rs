@@ -78,6 +78,13 @@ impl AtomicBatches {
         self.inside.retain(|inside| *inside != offset);
     }
 
+    /// Passes a sequence whose message was deleted. Whether it belonged to the open batch is not known.
+    pub(super) fn pass_deleted(&mut self, sequence: u64) {
+        if self.open.is_some() {
+            self.inside.push(sequence + 1);
+        }
+    }
+
     /// Whether a message belongs to the open batch.
     pub(super) fn is_open_for(&self, headers: &HeaderMap) -> bool {
         Part::of(headers).is_some_and(|part| !part.is_first && self.open.as_deref() == Some(part.batch))
@@ -144,6 +151,14 @@ mod tests {
         closed.close_at(3);
         assert_eq!(closed.open(), None);
         assert!(closed.take_inside().is_empty());
+
+        // A deleted message does not end it.
+        let mut holed = AtomicBatches::default();
+        holed.pass(2, Some(&part("a", 1, false)));
+        holed.pass_deleted(3);
+        holed.pass(4, Some(&part("a", 3, true)));
+        assert_eq!(holed.open(), None);
+        assert_eq!(holed.take_inside(), [3, 4]);
 
         // The same id again is another batch.
         let mut again = AtomicBatches::default();

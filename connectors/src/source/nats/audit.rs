@@ -23,6 +23,8 @@ use crate::source::contract::Audited;
 
 /// The maximum number of sequences of an audit.
 const SAMPLE: u64 = 1_000;
+/// How long an audit may take.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Decides when an audit is due.
 #[derive(Debug)]
@@ -60,9 +62,15 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Reads the sample's range without the filter, and notes on the connection what was not delivered.
+    /// Reads the sample's range without the filter, and notes on the connection what was not delivered. Does nothing while another audit of
+    /// the source is under way.
     pub(super) async fn audit(self, connection: Arc<Connection>, stream: OpenStream) {
-        match self.compare(&connection, &stream).await {
+        if !connection.begin_audit() {
+            return;
+        }
+        let compared = tokio::time::timeout(LIMIT, self.compare(&connection, &stream)).await;
+        connection.end_audit();
+        match compared.unwrap_or_else(|_| Err(connection.unavailable(format!("no answer within {LIMIT:?}")))) {
             Ok(audited) => {
                 if audited.skipped > 0 {
                     error!(

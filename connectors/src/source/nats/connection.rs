@@ -41,6 +41,8 @@ pub(super) struct Connection {
     known: Arc<std::sync::Mutex<Known>>,
     /// What audits of the filter have found; `None` before the first.
     audited: std::sync::Mutex<Option<Audited>>,
+    /// Whether an audit is under way.
+    auditing: AtomicBool,
 }
 
 /// What is known about the connection to the server.
@@ -68,6 +70,7 @@ impl Connection {
             health: watch::Sender::default(),
             known: Arc::default(),
             audited: std::sync::Mutex::default(),
+            auditing: AtomicBool::new(false),
         }
     }
 
@@ -94,6 +97,16 @@ impl Connection {
     /// Returns what audits of the filter have found; `None` before the first.
     pub(super) fn audited(&self) -> Option<Audited> {
         self.audited.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins an audit, unless one is under way.
+    pub(super) fn begin_audit(&self) -> bool {
+        !self.auditing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Ends an audit.
+    pub(super) fn end_audit(&self) {
+        self.auditing.store(false, Ordering::Release);
     }
 
     /// Notes what an audit of the filter has found.

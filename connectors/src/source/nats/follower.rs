@@ -104,8 +104,8 @@ pub(super) struct Follower {
     skips: u32,
     /// The atomic batches of the messages that were passed on.
     atomic: AtomicBatches,
-    /// The number of checks at the end of the stream within the same atomic batch.
-    looks_at_open_batch: u32,
+    /// Since when the stream has ended within an atomic batch.
+    waits_for_batch_since: Option<Instant>,
     audits: Audits,
 }
 
@@ -138,7 +138,7 @@ impl Follower {
             looks_in_vain: 0,
             skips: 0,
             atomic: AtomicBatches::default(),
-            looks_at_open_batch: 0,
+            waits_for_batch_since: None,
             audits,
         }
     }
@@ -249,8 +249,7 @@ impl Follower {
     async fn follow(&mut self) -> Stop {
         loop {
             let Ok(permit) = self.items.clone().reserve_owned().await else { return Stop::Unread };
-            let atomic =
-                self.open.as_ref().filter(|open| open.stream.has_atomic_batches()).map(|_| AtomicBatches::after(&self.atomic));
+            let atomic = AtomicBatches::after(&self.atomic);
             let mut batch = Gathered::new(self.position.offset, self.filtered(), self.decoder.reads_changes(), atomic);
             let gathered = self.gather(&mut batch).await;
             if batch.end > batch.start
@@ -311,7 +310,8 @@ impl Follower {
                 () = &mut deadline => {
                     // If the reader is behind by more than a batch, a smaller batch gains it nothing.
                     let coming = batch.can_fill(limits) && batch.messages() > messages_before && begun.elapsed() < FILL_LIMIT;
-                    if !coming {
+                    let splits = batch.splits_atomic_batch() && begun.elapsed() < FILL_LIMIT;
+                    if !coming && !splits {
                         return Ok(None);
                     }
                     messages_before = batch.messages();
@@ -347,9 +347,7 @@ impl Follower {
         {
             tokio::spawn(sample.audit(Arc::clone(&self.connection), open.stream.clone()));
         }
-        if let Some(atomic) = batch.atomic() {
-            self.atomic = AtomicBatches::after(atomic);
-        }
+        self.atomic = AtomicBatches::after(batch.atomic());
         self.at_head = false;
         self.position.advance(end, last, seen_last);
         let (decoder, position) = (Arc::clone(&self.decoder), self.position.to_record()?);
@@ -361,9 +359,9 @@ impl Follower {
             _ => decoding,
         };
         permit.send(Item::Batch(AbortOnDropHandle::new(handle)));
+        self.waits_for_batch_since = None;
         if seen {
             self.looks_in_vain = 0;
-            self.looks_at_open_batch = 0;
             self.skips = 0;
             let pause = if pending == 0 { CONFIRM_WHILE_BUSY } else { CONFIRM_WHILE_QUIET };
             let earliest = self.looked_at.map_or_else(Instant::now, |looked_at| looked_at + pause);

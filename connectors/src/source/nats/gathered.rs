@@ -16,6 +16,9 @@ use crate::source::declaration::BatchLimits;
 use crate::source::gap::Gap;
 use crate::source::position::{LastEvent, Position};
 
+/// The maximum number of messages of an atomic batch that the server takes by default.
+const MOST_IN_ATOMIC_BATCH: usize = 1_000;
+
 /// Messages in the order of their sequences, and the range of sequences that they cover.
 #[derive(Debug)]
 pub(super) struct Gathered {
@@ -39,13 +42,13 @@ pub(super) struct Gathered {
     last_marker: Option<LastEvent>,
     /// The last skipped event of the stream, if sequences were covered without a message.
     seen: Option<LastEvent>,
-    /// Finds atomic batches, if the stream has any.
-    atomic: Option<AtomicBatches>,
+    /// Finds atomic batches.
+    atomic: AtomicBatches,
 }
 
 impl Gathered {
     /// Creates an empty batch that begins at `start`.
-    pub(super) fn new(start: u64, first_undelivered_only: bool, keeps_markers: bool, atomic: Option<AtomicBatches>) -> Gathered {
+    pub(super) fn new(start: u64, first_undelivered_only: bool, keeps_markers: bool, atomic: AtomicBatches) -> Gathered {
         Gathered {
             start,
             end: start,
@@ -78,9 +81,7 @@ impl Gathered {
         self.end = event.sequence + 1;
         self.pending = pending;
         self.messages += 1;
-        if let Some(atomic) = &mut self.atomic {
-            atomic.pass(event.sequence, event.headers.as_ref());
-        }
+        self.atomic.pass(event.sequence, event.headers.as_ref());
         if event.is_marker() && !self.keeps_markers {
             self.last_marker = Some(last_event(&event));
         } else {
@@ -95,9 +96,7 @@ impl Gathered {
     /// `headers` are its headers.
     pub(super) fn cover(&mut self, end: u64, seen: Option<LastEvent>, headers: Option<&HeaderMap>) {
         assert!(end > self.end, "a range without events is not empty");
-        if let Some(atomic) = &mut self.atomic {
-            atomic.cover(end, headers);
-        }
+        self.atomic.cover(end, headers);
         self.end = end;
         self.seen = seen;
     }
@@ -105,19 +104,24 @@ impl Gathered {
     /// Passes over the message of the stream at `end`, which the filter leaves out, if it belongs to the open atomic batch. Otherwise the
     /// atomic batch ends before it.
     pub(super) fn pass_over(&mut self, headers: &HeaderMap, seen: LastEvent) {
-        let Some(atomic) = &mut self.atomic else { return };
-        if !atomic.is_open_for(headers) {
-            atomic.close_at(self.end);
+        if !self.atomic.is_open_for(headers) {
+            self.atomic.close_at(self.end);
             return;
         }
-        atomic.pass(self.end, Some(headers));
+        self.atomic.pass(self.end, Some(headers));
         self.end += 1;
         self.seen = Some(seen);
     }
 
+    /// Passes over the sequence at `end`, whose message was deleted.
+    pub(super) fn pass_over_deleted(&mut self) {
+        self.atomic.pass_deleted(self.end);
+        self.end += 1;
+    }
+
     /// Whether a message belongs to the open atomic batch.
     pub(super) fn belongs(&self, headers: &HeaderMap) -> bool {
-        self.atomic.as_ref().is_some_and(|atomic| atomic.is_open_for(headers))
+        self.atomic.is_open_for(headers)
     }
 
     /// Returns the last skipped event of the stream, if sequences were covered without a message.
@@ -130,9 +134,9 @@ impl Gathered {
         self.messages
     }
 
-    /// Returns the atomic batches of its messages, if the stream has any.
-    pub(super) fn atomic(&self) -> Option<&AtomicBatches> {
-        self.atomic.as_ref()
+    /// Returns the atomic batches of its messages.
+    pub(super) fn atomic(&self) -> &AtomicBatches {
+        &self.atomic
     }
 
     /// Returns the sequences of the events.
@@ -145,9 +149,17 @@ impl Gathered {
         self.keeps_markers
     }
 
-    /// Checks whether the batch has reached a size limit.
+    /// Checks whether the batch has reached a size limit. It goes on up to the end of an atomic batch: if each batch ended within one, no commit
+    /// could fall.
     pub(super) fn is_full(&self, limits: &BatchLimits) -> bool {
-        self.messages >= limits.max_events || self.bytes >= limits.max_bytes
+        let full = self.messages >= limits.max_events || self.bytes >= limits.max_bytes;
+        full && (!self.splits_atomic_batch() || self.messages >= limits.max_events.saturating_add(MOST_IN_ATOMIC_BATCH))
+    }
+
+    /// Whether it ends within an atomic batch whose end is going to be delivered, as far as is known.
+    pub(super) fn splits_atomic_batch(&self) -> bool {
+        // A filter may leave out the end.
+        !self.first_undelivered_only && self.atomic.open().is_some()
     }
 
     /// Checks whether the server held enough messages to fill the batch.
@@ -165,7 +177,7 @@ impl Gathered {
     /// # Errors
     /// As [`Decoder::decode`].
     pub(super) fn decode(mut self, decoder: &Decoder, position: Position) -> Result<Batch, Error> {
-        let inside = self.atomic.as_mut().map(AtomicBatches::take_inside).unwrap_or_default();
+        let inside = self.atomic.take_inside();
         let decoded = decoder.decode(self.events.len(), self.events.iter().map(message))?;
         Ok(Batch {
             partition: 0,

@@ -59,7 +59,10 @@ impl Facts {
                 && info.config.max_age.is_zero()
                 && info.config.max_bytes <= 0
                 && info.config.max_messages <= 0
-                && !info.config.allow_message_ttl,
+                && !info.config.allow_message_ttl
+                && info.config.retention == RetentionPolicy::Limits
+                && info.config.mirror.is_none()
+                && info.config.sources.is_none(),
             retention: info.config.retention,
         })
     }
@@ -193,13 +196,6 @@ impl OpenStream {
             )));
         }
         Ok(facts)
-    }
-
-    /// Whether messages may have been stored as atomic batches: here, or in the stream that this one mirrors or reads. Newer servers leave out
-    /// there what marks a batch.
-    pub(super) fn has_atomic_batches(&self) -> bool {
-        let config = &self.stream.cached_info().config;
-        config.allow_atomic_publish || config.mirror.is_some() || config.sources.is_some()
     }
 
     /// Returns the event at a sequence in the form that positions record, or `None` if it does not exist.

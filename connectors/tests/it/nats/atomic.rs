@@ -69,6 +69,25 @@ fn splits(inside: &[u64], got: &Got, offset: u64) -> bool {
     inside.contains(&offset) && before.is_some() && before == after
 }
 
+/// If each batch of the reader were exactly full, each would end within an atomic batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_batch_ends_with_an_atomic_batch() {
+    let server = Server::start(Version::Newest);
+    let context = jetstream(&server).await;
+    let stream = stream_with(&context, stream::Config { allow_atomic_publish: true, ..Default::default() }).await;
+    publish(&context, 1..=1, |_| "s.a".into()).await;
+    for pair in 1..=30 {
+        publish_batch(&context, &format!("pair-{pair}"), &[(2 * pair, "s.a"), (2 * pair + 1, "s.a")]).await;
+    }
+    // What is stored stays as it is.
+    let config = stream::Config { name: "S".into(), subjects: vec!["s.>".into()], ..Default::default() };
+    drop(stream);
+    context.update_stream(&config).await.unwrap();
+    let got = read_in_small_batches(&server, "S", &[]).await;
+    assert_eq!((got.ids(), got.boundaries.len()), ((1..=61).collect(), got.batches));
+    assert!(got.boundaries.iter().all(|offset| offset.is_multiple_of(2)), "{:?}", got.boundaries);
+}
+
 /// Without a look at what the filter leaves out, no commit could fall while events arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_filter_that_leaves_out_the_end_of_each_batch_holds_up_no_commit() {

@@ -5,7 +5,6 @@ use std::ops::Range;
 
 use super::{Follower, Stop};
 use crate::source::gap::Gap;
-use crate::source::nats::atomic::AtomicBatches;
 use crate::source::nats::gathered::Gathered;
 use crate::source::nats::lost::lost;
 use crate::source::nats::stream::{Confirmation, last_event, overlap};
@@ -51,12 +50,20 @@ impl Follower {
     pub(super) async fn complete_atomic_batch(&mut self, batch: &mut Gathered) -> Result<(), Stop> {
         let Some(open) = &self.open else { return Ok(()) };
         let subjects = &self.connection.options().subjects;
+        if batch.atomic().open().is_none() {
+            return Ok(());
+        }
+        // Asked before the messages: a sequence below it that has no message never gets one.
+        let end = open.stream.facts().await?.extent.end;
         for _ in 0..MAX_COMPLETED {
-            if batch.atomic().and_then(AtomicBatches::open).is_none() {
+            // The end of the stream is noticed elsewhere.
+            if batch.atomic().open().is_none() || batch.end >= end {
                 break;
             }
-            // The end of the stream is noticed elsewhere.
-            let Some(message) = open.stream.message(batch.end).await? else { break };
+            let Some(message) = open.stream.message(batch.end).await? else {
+                batch.pass_over_deleted();
+                continue;
+            };
             if subjects.iter().any(|pattern| overlap(pattern, &message.subject)) && batch.belongs(&message.headers) {
                 break;
             }

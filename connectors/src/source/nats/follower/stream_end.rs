@@ -1,6 +1,7 @@
 //! Notices the end of the stream: everything before it has been read, or holds no event to read.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -15,8 +16,8 @@ use crate::source::nats::stream::{Confirmation, last_event};
 const LOOKS_BEFORE_PROBING: u32 = 3;
 /// The number of such checks before the consumer is recreated.
 const LOOKS_BEFORE_RESTART: u32 = 20;
-/// The number of checks at the end of the stream before an atomic batch without its last message counts as complete.
-const LOOKS_AT_OPEN_BATCH: u32 = 100;
+/// How long to wait at the end of the stream for the rest of an atomic batch, before it counts as complete.
+const BATCH_GRACE: Duration = Duration::from_secs(10);
 
 impl Follower {
     /// Checks whether everything in the stream has been read. If only sequences without events to read remain, the batch, which is empty,
@@ -82,8 +83,7 @@ impl Follower {
     /// the queue to the reader is full.
     pub(super) fn caught_up(&mut self, end: u64) {
         if let Some(batch) = self.atomic.open() {
-            self.looks_at_open_batch += 1;
-            if self.looks_at_open_batch < LOOKS_AT_OPEN_BATCH {
+            if self.waits_for_batch_since.get_or_insert_with(Instant::now).elapsed() < BATCH_GRACE {
                 self.look_at = Instant::now() + CONFIRM_WHILE_BUSY;
                 return;
             }
@@ -95,7 +95,7 @@ impl Follower {
             );
             self.atomic.close_at(end);
         }
-        self.looks_at_open_batch = 0;
+        self.waits_for_batch_since = None;
         let said = self.items.try_send(Item::CaughtUp(end)).is_ok();
         self.look_at = Instant::now() + if said { CONFIRM_WHILE_QUIET } else { CONFIRM_WHILE_BUSY };
     }
