@@ -152,7 +152,11 @@ pub async fn verify(project: &Project, scope: &Scope) -> Result<Vec<Verified>, E
         let reading = events::read(&source, recorded(), &offsets, &folder);
         match unless_lost(source.as_ref(), project.settings.source_timeout, reading).await? {
             Ok(mut read) => {
-                read.find_overwritten(&source, &records).await;
+                let asking = async {
+                    read.find_overwritten(&source, &records).await;
+                    Ok(())
+                };
+                unless_lost(source.as_ref(), project.settings.source_timeout, asking).await?;
                 events.insert(name.clone(), read);
             }
             Err(unknown) => drop(gone.insert(name.clone(), unknown)),
@@ -318,11 +322,14 @@ fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Optio
             let held = events.counts.get(&recorded).copied().unwrap_or(tally.events);
             // What lies in a gap has never been read.
             let only_gaps_are_gone = !tally.gaps.is_empty() && held == tally.events;
-            if events.overwritten.contains(&view.name) {
-                doubt = Some(format!(
-                    "source {source} holds only the newest values of its keys, and some that view {} has read were overwritten",
-                    view.name
-                ));
+            if let Some(since) = events.overwritten.get(&view.name) {
+                // What came later may have overwritten values that the view still has.
+                if *since {
+                    doubt = Some(format!(
+                        "source {source} holds only the newest values of its keys, and view {} has not read the newest ones yet",
+                        view.name
+                    ));
+                }
                 continue;
             }
             if first > began && first <= *end && !only_gaps_are_gone {

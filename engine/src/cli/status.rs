@@ -21,6 +21,9 @@ Examples:
   alluvium -C my-views status
   alluvium -C my-views status --format json | jq '.views[] | select(.phase == \"failed\")'";
 
+/// The maximum number of gaps to show of a view and a source: the last ones.
+const GAPS_SHOWN: usize = 3;
+
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Status {
@@ -162,7 +165,12 @@ fn remarks(view: &ViewStatus, text: &mut String) {
         text.push_str(&format!("{}: verified: {}\n", view.view, found.verdict));
     }
     for (source, gaps) in &view.gaps {
-        gaps.iter().for_each(|gap| text.push_str(&of_gap(&view.view, source, gap)));
+        let shown = &gaps[gaps.len().saturating_sub(GAPS_SHOWN)..];
+        shown.iter().for_each(|gap| text.push_str(&of_gap(&view.view, source, gap)));
+        if shown.len() < gaps.len() {
+            let missing = view.sources.get(source).map_or(0, |place| place.missing);
+            text.push_str(&format!("{}: {missing} sequences of {source} are missing in all\n", view.view));
+        }
     }
     for warning in &view.warnings {
         text.push_str(&format!("{}: {warning}\n", view.view));

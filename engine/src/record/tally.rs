@@ -7,7 +7,7 @@ use alluvium_connectors::source::Gap;
 use serde::{Deserialize, Serialize};
 
 /// The maximum number of gaps that a record keeps for a view and a source.
-const GAPS_KEPT: usize = 1_000;
+const GAPS_KEPT: usize = 50;
 
 /// The counts of one view and one source that it reads directly.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +45,9 @@ impl Tally {
     pub(crate) fn miss(&mut self, gap: &Gap) {
         self.missing += gap.sequences();
         match self.gaps.last_mut() {
-            Some(last) if last.last + 1 == gap.first => last.last = gap.last,
+            Some(last) if last.last + 1 == gap.first => {
+                (last.last, last.reason) = (gap.last, gap.reason.clone());
+            }
             _ => self.gaps.push(gap.clone()),
         }
         if self.gaps.len() > GAPS_KEPT {

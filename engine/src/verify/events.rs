@@ -30,8 +30,9 @@ pub(super) struct Events {
     pub(super) unfit: Vec<(u64, usize)>,
     /// By requested offset: the number of events, good and bad, before it.
     pub(super) counts: BTreeMap<u64, u64>,
-    /// The views of whose events the source has only overwritten some, by newer ones that it holds.
-    pub(super) overwritten: BTreeSet<String>,
+    /// The views of whose events the source has only overwritten some, by newer ones that it holds. True if some of these may come after the
+    /// view's offset.
+    pub(super) overwritten: BTreeMap<String, bool>,
 }
 
 impl Events {
@@ -46,7 +47,8 @@ impl Events {
             let past = Past { began: tally.began, events: Some(tally.events), position: position.clone() };
             // If the source cannot tell, the events count as gone.
             if let Ok(Held::All) = source.holds(&past).await {
-                self.overwritten.insert(view.clone());
+                let end = source.extent(0).await.map_or(u64::MAX, |extent| extent.end);
+                self.overwritten.insert(view.clone(), end > position.offset);
             }
         }
     }
@@ -105,6 +107,6 @@ pub(super) async fn read(
         spool.write(&rows.map_err(|error| Error::bug(format!("events of {}: {error}", config.name)))?)?;
     }
     let (schema, columns) = (config.declared.clone(), config.columns.clone());
-    let (spool, overwritten) = (Arc::new(spool.finish()?), BTreeSet::new());
+    let (spool, overwritten) = (Arc::new(spool.finish()?), BTreeMap::new());
     Ok(Ok(Events { schema, columns, spool, first, identity, unfit, counts, overwritten }))
 }
