@@ -156,6 +156,15 @@ impl Error {
         matches!(self.of_connector(), Some(alluvium_connectors::Error::StreamChanged { .. }))
     }
 
+    /// Returns the source whose stream is not that of the checkpoint, or has lost events that were not read yet.
+    #[must_use]
+    pub fn changed_source(&self) -> Option<&str> {
+        match self.of_connector() {
+            Some(alluvium_connectors::Error::StreamChanged { source_name, .. }) => Some(source_name),
+            _ => None,
+        }
+    }
+
     /// Returns the error of a source, of a view's files or of the disk behind this one.
     fn of_connector(&self) -> Option<&alluvium_connectors::Error> {
         match self {

@@ -12,6 +12,7 @@
 //! | [`infer`] | writes the declaration of a source from a sample of its events |
 //! | [`rehearsal`] | runs views over a sample of their events, in memory |
 //! | [`sample`] | reads some events of a source |
+//! | `source_timeout` | ends a command that reads a source which has gone away |
 //! | [`dead_letters`] | selects, reads and drops events that were set aside |
 //! | [`verify`] | compares views with their SQL over the events, which it reads again |
 //! | [`view_tests`] | tests of views: given events, expected rows |
@@ -48,6 +49,7 @@ pub mod runtime;
 pub mod sample;
 pub mod serve;
 pub mod settings;
+mod source_timeout;
 pub mod status;
 pub mod verify;
 pub mod view_tests;

@@ -43,6 +43,9 @@ const SET_ASIDE_RATIO: &str = "alluvium_view_set_aside_ratio";
 const WARNINGS: &str = "alluvium_view_warnings";
 const VERIFIED: &str = "alluvium_view_verified_seconds";
 const DIFFERS: &str = "alluvium_view_differs";
+const MISSING: &str = "alluvium_view_missing_sequences";
+const AUDITED: &str = "alluvium_source_audited_events";
+const SKIPPED: &str = "alluvium_source_skipped_events";
 const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
@@ -101,6 +104,13 @@ const GAUGES: &[(&str, Unit, &str)] = &[
         Unit::Count,
         "What looks like a mistake though nothing fails: columns that no event has a member for, sources that select nothing.",
     ),
+    (
+        MISSING,
+        Unit::Count,
+        "Sequences that a source no longer held when a view was to read them, and without which the view goes on (option on_gap).",
+    ),
+    (AUDITED, Unit::Count, "Events that audits of a source's filter have compared since the start."),
+    (SKIPPED, Unit::Count, "How many of these the server did not deliver, though the filter selects them."),
     (VERIFIED, Unit::Seconds, "When `verify_interval` last found a view equal to its SQL, in seconds since the epoch."),
     (DIFFERS, Unit::Count, "1 while the last verification that could tell says that a view differs from its SQL, else 0."),
     (UP, Unit::Count, "1 while the engine runs."),
@@ -206,6 +216,10 @@ pub fn refresh(board: &Board) {
     let sources = board.sources();
     for health in &sources {
         gauge!(SOURCE_CONNECTED, "source" => health.source.clone()).set(f64::from(u8::from(health.connected)));
+        if let Some(events) = health.audited_events {
+            gauge!(AUDITED, "source" => health.source.clone()).set(events as f64);
+            gauge!(SKIPPED, "source" => health.source.clone()).set(health.skipped_events as f64);
+        }
         gauge!(SOURCE_CONTACT, "source" => health.source.clone()).set(health.last_contact_seconds.unwrap_or(f64::NAN));
     }
     let away: BTreeSet<&str> = sources.iter().filter(|health| health.is_away()).map(|health| health.source.as_str()).collect();
@@ -232,6 +246,7 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
         let known = !away.contains(source.as_str());
         gauge!(LAG_EVENTS, &labels).set(if known { place.end.saturating_sub(place.offset) as f64 } else { f64::NAN });
         gauge!(SET_ASIDE_RATIO, &labels).set(place.set_aside as f64 / place.events.max(1) as f64);
+        gauge!(MISSING, &labels).set(place.missing as f64);
         gauge!(LAG_SECONDS, &labels).set(status.staleness_seconds.unwrap_or(f64::NAN));
     }
     if let Some(committed_ms) = status.committed_ms {

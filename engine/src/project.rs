@@ -14,8 +14,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::settings::set_aside::{OfSource, Tolerance};
-use crate::settings::{Overrides, Settings, is_credential};
+use crate::settings::set_aside::{OfSource, OnGap, Tolerance};
+use crate::settings::{OnStreamChange, Overrides, Settings, is_credential};
 
 /// A loaded project.
 #[derive(Clone)]
@@ -254,6 +254,16 @@ impl Project {
     pub fn tolerance<'a>(&self, view: &View, sources: impl Iterator<Item = &'a str>) -> Tolerance {
         let sources = sources.filter_map(|source| self.tolerances.get(source));
         Tolerance::of(&view.options, sources, self.settings.tolerance)
+    }
+
+    /// What happens where a source is another one than before or has lost events that were not read, and does not go on by itself.
+    #[must_use]
+    pub fn on_stream_change(&self, source: &str) -> OnStreamChange {
+        match self.tolerances.get(source).and_then(|of| of.on_gap) {
+            Some(OnGap::Stop) => OnStreamChange::Stop,
+            Some(OnGap::Rebuild) => OnStreamChange::Rebuild,
+            Some(OnGap::Continue) | None => self.settings.on_stream_change,
+        }
     }
 
     /// The commit interval of a view.

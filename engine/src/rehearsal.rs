@@ -65,7 +65,7 @@ pub async fn rehearse(project: &Project, events: u64) -> Result<Vec<Rehearsed>, 
         }
         let wanted = Wanted::BothEnds(events);
         let source = sample::open_columns(config.clone(), config.columns.clone(), wanted)?;
-        let sample = sample::read(&source, wanted).await?;
+        let sample = sample::read(&source, wanted, project.settings.source_timeout).await?;
         for view in views.iter_mut().filter(|view| view.reads(RelationKind::Source, name)) {
             view.done.events += sample.events;
             for batch in &sample.batches {

@@ -5,10 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alluvium_connectors::source::{self, Batch, Read, Reader, Source, SourceConfig, Start};
 
 use crate::error::Error;
+use crate::source_timeout::unless_lost;
 
 /// The most events that are passed over to reach the end of a source that can only be read from its start, where both ends are wanted.
 const MOST_PASSED: u64 = 5_000_000;
@@ -79,11 +81,15 @@ pub fn open_columns(mut config: SourceConfig, columns: Vec<usize>, wanted: Wante
     Ok(source::open(config)?)
 }
 
-/// Reads events.
+/// Reads events. Gives up once the source has not answered for `source_timeout`.
 ///
 /// # Errors
 /// Those of the source.
-pub async fn read(source: &Arc<dyn Source>, wanted: Wanted) -> Result<Sample, Error> {
+pub async fn read(source: &Arc<dyn Source>, wanted: Wanted, source_timeout: Duration) -> Result<Sample, Error> {
+    unless_lost(source.as_ref(), source_timeout, read_all(source, wanted)).await
+}
+
+async fn read_all(source: &Arc<dyn Source>, wanted: Wanted) -> Result<Sample, Error> {
     let mut reader = source.read(Start::First).await?;
     let result = match source.promises().knows_end {
         true => by_place(source, &mut reader, wanted).await,

@@ -12,6 +12,7 @@ mod warnings;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use alluvium_connectors::source::Gap;
 use alluvium_projections::LeftOut;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,9 @@ pub struct SourceStatus {
     /// How many of them were set aside and are not in the view.
     #[serde(default)]
     pub set_aside: u64,
+    /// How many sequences the source no longer held when the view was to read them, and which the view goes on without.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 /// What a verification has found of a view.
@@ -121,6 +125,9 @@ pub struct ViewStatus {
     /// What looks like a mistake of the declaration though nothing fails.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// By source: what the source no longer held when the view was to read it, and which the view goes on without.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gaps: BTreeMap<String, Vec<Gap>>,
     /// What the last verification by `verify_interval` of this process found.
     #[serde(default)]
     pub verification: Option<Verification>,
@@ -140,6 +147,16 @@ impl ViewStatus {
         self.warnings = read.into_iter().flat_map(|(source, tally, offset)| warnings::warnings(source, tally, offset)).collect();
     }
 
+    /// Shows the counts of what the view has read of a source.
+    pub(crate) fn show_read(&mut self, source: &str, tally: &Tally) {
+        let place = self.sources.entry(source.to_owned()).or_default();
+        (place.events, place.set_aside, place.missing) = (tally.events, tally.set_aside, tally.missing);
+        match tally.gaps.as_slice() {
+            [] => drop(self.gaps.remove(source)),
+            gaps => drop(self.gaps.insert(source.to_owned(), gaps.to_vec())),
+        }
+    }
+
     /// The status of a view about which nothing is known yet.
     pub fn new(view: impl Into<String>, phase: Phase) -> ViewStatus {
         ViewStatus {
@@ -155,6 +172,7 @@ impl ViewStatus {
             committed_ms: None,
             staleness_seconds: None,
             dead_letters: 0,
+            gaps: BTreeMap::new(),
             verification: None,
             left_out: 0,
             error: None,

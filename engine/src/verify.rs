@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use alluvium_connectors::source::Gap;
 use alluvium_sql::{RelationKind, View};
 
 use self::compare::compare;
@@ -45,6 +46,8 @@ use self::spool::SpoolFolder;
 use self::unknown::Unknown;
 use crate::error::Error;
 use crate::project::Project;
+use crate::record::Record;
+use crate::source_timeout::unless_lost;
 
 /// The largest number of differing rows to show.
 pub const SHOWN: usize = 20;
@@ -56,6 +59,10 @@ pub struct Verified {
     pub view: String,
     /// By source of its rows: the committed offset.
     pub offsets: BTreeMap<String, u64>,
+    /// By source that the view or a view that it reads reads: what the source no longer held when it was to be read. The rows are compared
+    /// with the SQL over the other events.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gaps: BTreeMap<String, Vec<Gap>>,
     /// How many rows the view has; with a sample, how many of them were verified.
     pub rows: u64,
     /// Whether the rows are right.
@@ -142,8 +149,16 @@ pub async fn verify(project: &Project, scope: &Scope) -> Result<Vec<Verified>, E
         let recorded = || records.values().filter_map(|record| record.positions.get(name));
         offsets.extend(recorded().map(|position| position.offset));
         tracing::info!(source = name, "reading again");
-        match events::read(&source, recorded(), &offsets, &folder).await? {
-            Ok(read) => drop(events.insert(name.clone(), read)),
+        let reading = events::read(&source, recorded(), &offsets, &folder);
+        match unless_lost(source.as_ref(), project.settings.source_timeout, reading).await? {
+            Ok(mut read) => {
+                let asking = async {
+                    read.find_overwritten(&source, &records).await;
+                    Ok(())
+                };
+                unless_lost(source.as_ref(), project.settings.source_timeout, asking).await?;
+                events.insert(name.clone(), read);
+            }
             Err(unknown) => drop(gone.insert(name.clone(), unknown)),
         }
     }
@@ -164,7 +179,8 @@ pub async fn verify(project: &Project, scope: &Scope) -> Result<Vec<Verified>, E
             }
         };
         let verdict = verdict.unwrap_or_else(|Unknown(reason)| Verdict::Unknown { reason });
-        all.push(Verified { view: view.name.clone(), offsets, rows, verdict });
+        let gaps = gaps(&chain(project, view), &offsets, queries.records);
+        all.push(Verified { view: view.name.clone(), offsets, gaps, rows, verdict });
     }
     Ok(all)
 }
@@ -243,6 +259,22 @@ async fn judge(
     }))
 }
 
+/// What the sources of these views no longer held when they were to be read, before the offsets.
+fn gaps(chain: &[&View], offsets: &BTreeMap<String, u64>, records: &BTreeMap<String, Record>) -> BTreeMap<String, Vec<Gap>> {
+    let mut all: BTreeMap<String, Vec<Gap>> = BTreeMap::new();
+    let tallies = chain.iter().filter_map(|view| records.get(&view.name)).flat_map(|record| &record.tallies);
+    for (source, tally) in tallies {
+        let Some(end) = offsets.get(source) else { continue };
+        for gap in tally.gaps.iter().filter_map(|gap| gap.until(*end)) {
+            let known = all.entry(source.clone()).or_default();
+            if !known.iter().any(|one| (one.first, one.last) == (gap.first, gap.last)) {
+                known.push(gap);
+            }
+        }
+    }
+    all
+}
+
 /// Returns a view and all views that it reads, directly or through others. Each follows those that it reads.
 fn chain<'a>(project: &'a Project, view: &'a View) -> Vec<&'a View> {
     let mut needed = BTreeSet::from([view.name.as_str()]);
@@ -285,16 +317,28 @@ fn past(chain: &[&View], pinned: &Pinned, queries: &Queries<'_>) -> Result<Optio
                 }
                 continue;
             };
-            if first > began && first <= *end {
+            // The record may belong to a later commit than the rows.
+            let recorded = position.map_or(0, |position| position.offset);
+            let held = events.counts.get(&recorded).copied().unwrap_or(tally.events);
+            // What lies in a gap has never been read.
+            let only_gaps_are_gone = !tally.gaps.is_empty() && held == tally.events;
+            if let Some(since) = events.overwritten.get(&view.name) {
+                // What came later may have overwritten values that the view still has.
+                if *since {
+                    doubt = Some(format!(
+                        "source {source} holds only the newest values of its keys, and view {} has not read the newest ones yet",
+                        view.name
+                    ));
+                }
+                continue;
+            }
+            if first > began && first <= *end && !only_gaps_are_gone {
                 return Err(Unknown(format!(
                     "source {source} no longer holds the events from {began} to {}, which view {} has read",
                     first - 1,
                     view.name
                 )));
             }
-            // The record may belong to a later commit than the rows.
-            let recorded = position.map_or(0, |position| position.offset);
-            let held = events.counts.get(&recorded).copied().unwrap_or(tally.events);
             if held < tally.events {
                 return Err(Unknown(format!(
                     "source {source} no longer holds {} of the {} events that view {} has read",

@@ -11,6 +11,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+use super::gap::Gap;
 use super::position::Position;
 use crate::Error;
 use crate::dead_letters::DeadLetter;
@@ -39,6 +40,8 @@ pub struct Batch {
     pub weights: Option<Int64Array>,
     /// After which events a commit is allowed.
     pub commits: CommitPoints,
+    /// The sequences that the source no longer held, and without which reading goes on. Usually empty.
+    pub gaps: Vec<Gap>,
     /// The number of events read, whether they decode or not.
     pub events: u64,
     /// The total size of their payloads in bytes.
@@ -69,6 +72,8 @@ pub enum CommitPoints {
     /// Only at these offsets, ascending: before the event with that sequence, or at the end of the batch. If empty, no commit is allowed in
     /// the batch or at its end.
     At(Vec<u64>),
+    /// At any offset except these, ascending.
+    NotAt(Vec<u64>),
 }
 
 impl CommitPoints {
@@ -78,6 +83,7 @@ impl CommitPoints {
         match self {
             CommitPoints::AfterAny => true,
             CommitPoints::At(offsets) => offsets.binary_search(&offset).is_ok(),
+            CommitPoints::NotAt(offsets) => offsets.binary_search(&offset).is_err(),
         }
     }
 }
@@ -103,7 +109,8 @@ impl Batch {
         }
         let first = self.sequences.values().partition_point(|sequence| *sequence < offset);
         let dead_letters = self.dead_letters.iter().filter(|letter| letter.sequence >= offset).cloned().collect();
-        Batch { start: offset.min(self.end), dead_letters, ..self.rows_between(first, self.sequences.len()) }
+        let gaps = self.gaps.iter().filter_map(|gap| gap.since(offset)).collect();
+        Batch { start: offset.min(self.end), dead_letters, gaps, ..self.rows_between(first, self.sequences.len()) }
     }
 
     /// Returns the part of this batch before `offset`, for a reader that stops there. `position` stays that of the whole batch.
@@ -114,7 +121,8 @@ impl Batch {
         }
         let length = self.sequences.values().partition_point(|sequence| *sequence < offset);
         let dead_letters = self.dead_letters.iter().filter(|letter| letter.sequence < offset).cloned().collect();
-        Batch { end: offset.max(self.start), dead_letters, ..self.rows_between(0, length) }
+        let gaps = self.gaps.iter().filter_map(|gap| gap.until(offset)).collect();
+        Batch { end: offset.max(self.start), dead_letters, gaps, ..self.rows_between(0, length) }
     }
 
     /// Returns the batch without the rows that have a value that does not fit in a column for which `reads` is true.

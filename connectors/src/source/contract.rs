@@ -19,8 +19,8 @@ use crate::Error;
 ///   (checked by `changes` in the tests of streams, and by the tests of files).
 /// - Two identities of one source are [`same_source`](super::Identity::same_source) (checked for records of the first release in
 ///   `source::position`).
-/// - [`Source::holds`] returns [`Held::All`] only if every event that was read can be read again (checked by `held` in the tests of
-///   streams).
+/// - [`Source::holds`] returns [`Held::All`] only if every event that was read can be read again, or was overwritten by one that can, in a
+///   source of which only the newest event of a key counts (checked by `held` and `gaps` in the tests of streams).
 /// - [`Source::promises`] never changes (unchecked).
 /// - [`Source::contact`] does not block (by its type), and reports a server that has gone away as lost (checked by `contact` in the tests
 ///   of streams).
@@ -69,6 +69,11 @@ pub trait Source: fmt::Debug + Send + Sync {
         Contact { connected: true, answered: Some(Instant::now()), reason: None }
     }
 
+    /// Returns what audits of the source's filter have found so far; `None` if there was none.
+    fn audited(&self) -> Option<Audited> {
+        None
+    }
+
     /// Opens a reader.
     ///
     /// # Errors
@@ -84,7 +89,10 @@ pub trait Source: fmt::Debug + Send + Sync {
 ///   `source::decoding`, and checked by the tests of each source).
 /// - After a batch, [`Reader::position`] is the batch's (checked by the tests of each source).
 /// - [`Read::CaughtUp`] is returned once each time the end is reached, and again after at most a second without events (checked by
-///   `reading` in the tests of streams).
+///   `reading` in the tests of streams). A commit may follow it, whatever the last batch says of its end (checked by `atomic` in the
+///   tests of streams).
+/// - Sequences that the source no longer held when they were to be read are an error, or are in [`Batch::gaps`] (checked by `gaps` in the
+///   tests of streams).
 /// - Dropping a future of [`Reader::next`] loses no event (checked in `source::decoding`).
 /// - After an error, nothing that was read after it is returned (checked in `source::decoding`).
 pub trait Reader: fmt::Debug + Send {
@@ -127,6 +135,34 @@ impl Contact {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         !self.connected && self.reason.is_some()
+    }
+}
+
+/// What audits of a source's filter have found. An audit reads a sample of the source without the filter, and compares it with what the
+/// filter let through.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// The number of audits.
+    pub audits: u64,
+    /// The number of events in their samples that the filter selects.
+    pub events: u64,
+    /// How many of them the readers did not get.
+    pub skipped: u64,
+    /// The sequences of the first [`Audited::SHOWN`] of these.
+    pub sequences: Vec<u64>,
+}
+
+impl Audited {
+    /// The maximum number of sequences that are kept.
+    pub const SHOWN: usize = 20;
+
+    /// Adds what a later audit has found.
+    pub fn add(&mut self, found: Audited) {
+        self.audits += found.audits;
+        self.events += found.events;
+        self.skipped += found.skipped;
+        let room = Audited::SHOWN.saturating_sub(self.sequences.len());
+        self.sequences.extend(found.sequences.into_iter().take(room));
     }
 }
 

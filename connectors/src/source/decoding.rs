@@ -113,6 +113,7 @@ mod tests {
             ordinals: None,
             weights: None,
             commits: CommitPoints::AfterAny,
+            gaps: Vec::new(),
             events: 0,
             bytes: 0,
             unfit: Vec::new(),

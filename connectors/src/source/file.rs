@@ -91,8 +91,15 @@ impl FileSource {
                 let known = || KNOWN.iter().copied().chain(decode::options());
                 let near = known().find(|known| strsim::jaro_winkler(name, known) > 0.75);
                 return Err(Error::Config {
-                    message: format!("source {}: option '{name}' is not known", config.name),
+                    message: match name.as_str() {
+                        "on_gap" => format!(
+                            "source {}: option 'on_gap' is 'continue', but files cannot be read on without events",
+                            config.name
+                        ),
+                        _ => format!("source {}: option '{name}' is not known", config.name),
+                    },
                     help: Some(match near {
+                        _ if name == "on_gap" => "write on_gap 'stop' or 'rebuild'".into(),
                         Some(known) => format!("did you mean '{known}'?"),
                         None => format!("a source STORED AS FILE takes: {}", known().collect::<Vec<_>>().join(", ")),
                     }),

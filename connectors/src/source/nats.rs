@@ -9,6 +9,9 @@
 //! | `consumer` | the ephemeral consumer, and the checks on each message |
 //! | `pulls` | pull requests and their answers |
 //! | `held` | checks whether the stream still holds the events that were read |
+//! | `lost` | decides what it means that it does not hold those that were not read |
+//! | `atomic` | finds messages that were stored as one atomic batch |
+//! | `audit` | compares what the server delivered with the stream, without the filter |
 //! | `gathered` | the messages of the next batch |
 //! | `follower` | the task that reads |
 //!
@@ -18,22 +21,26 @@
 //!
 //! - The consumer's sequence must grow by one with each message, so nothing was dropped on the way.
 //! - The leader of the stream must not have any sequence that was not delivered. Events that were deleted individually are legal, and the
-//!   batch covers their sequences. Events that were purged or expired before they were read are [`Error::StreamChanged`].
+//!   batch covers their sequences. Events that were purged or expired before they were read are [`Error::StreamChanged`], or a gap of the
+//!   batch where `on_gap` is `continue`.
 //! - With a subject filter, the server does not deliver other sequences. The reader then only checks that the stream still begins at or
-//!   before the first missing sequence. It trusts the server to filter correctly, except at the end of the stream, where it asks the
-//!   leader for the last event on each subject.
+//!   before the first missing sequence. At the end of the stream it asks the leader for the last event on each subject. Otherwise it
+//!   trusts the server to filter correctly, and audits it at an interval.
 //! - At start and after each loss of the connection or the consumer, the stream must match the position: its creation time, its first and
 //!   last sequence, the time and hash of the last event read, and those of the last event that the filter skipped.
 //!
 //! A message without a body that marks a removal (`Nats-Marker-Reason`, or `KV-Operation` `DEL` or `PURGE`) is not an event. It is skipped,
-//! and the batch covers its sequence. Any other empty body goes to the decoder. Messages of an atomic batch are ordinary events: the server
-//! delivers them only once the batch is complete.
+//! and the batch covers its sequence. Any other empty body goes to the decoder. Messages of an atomic batch are ordinary events, between which
+//! no commit may fall. In mirrors and streams with sources, servers leave out the headers that mark them.
 
+mod atomic;
+mod audit;
 mod connection;
 mod consumer;
 mod follower;
 mod gathered;
 mod held;
+mod lost;
 mod options;
 mod pulls;
 mod stream;
@@ -55,7 +62,7 @@ use self::stream::{OpenStream, no_stream};
 use self::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;
-use crate::source::contract::{Contact, Extent, Held, Past, Promises, Read, Reader, Source, Start};
+use crate::source::contract::{Audited, Contact, Extent, Held, Past, Promises, Read, Reader, Source, Start};
 use crate::source::declaration::SourceConfig;
 use crate::source::decoding::Decoding;
 use crate::source::position::Position;
@@ -202,6 +209,10 @@ impl Source for NatsSource {
 
     fn contact(&self) -> Contact {
         self.contact()
+    }
+
+    fn audited(&self) -> Option<Audited> {
+        self.connection.audited()
     }
 
     fn read(&self, start: Start) -> BoxFuture<'_, Result<Box<dyn Reader>, Error>> {

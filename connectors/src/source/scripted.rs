@@ -315,6 +315,7 @@ impl ScriptedReader {
             bytes: decoded.bytes,
             unfit: decoded.unfit,
             nulled: decoded.nulled,
+            gaps: Vec::new(),
             absent: decoded.absent,
             dead_letters: decoded.dead_letters,
             newest_ns: payloads.messages().filter_map(|message| message.timestamp_ns).max(),

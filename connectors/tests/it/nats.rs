@@ -1,8 +1,12 @@
 //! Tests the JetStream source against real servers.
 
 mod access;
+mod atomic;
+mod audit;
 mod changes;
+mod gaps;
 mod held;
+mod kinds;
 mod messages;
 mod mutated;
 mod outage;
@@ -16,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::source::nats::{NatsReader, NatsSource};
-use alluvium_connectors::source::{BatchLimits, Held, Past, Position, Read, Reader, Source, SourceConfig, Start};
+use alluvium_connectors::source::{BatchLimits, Gap, Held, Past, Position, Read, Reader, Source, SourceConfig, Start};
 use alluvium_connectors::{Batch, DeadLetter, Error};
 use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -98,6 +102,9 @@ struct Got {
     dead: Vec<DeadLetter>,
     events: u64,
     batches: usize,
+    gaps: Vec<Gap>,
+    /// The offsets after which a commit may fall, of those at which batches end.
+    boundaries: Vec<u64>,
 }
 
 impl Got {
@@ -130,6 +137,10 @@ impl Got {
         self.events += batch.events;
         self.dead.extend(batch.dead_letters.iter().cloned());
         self.batches += 1;
+        self.gaps.extend(batch.gaps.iter().cloned());
+        if batch.commits.allow(batch.end) {
+            self.boundaries.push(batch.end);
+        }
     }
 }
 

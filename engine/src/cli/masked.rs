@@ -8,6 +8,7 @@ use super::words::{Word, words};
 /// Options whose values may be shown, also as `option.column`.
 const HARMLESS: &[&str] = &[
     "allow_consuming_retention",
+    "audit_interval",
     "connect_timeout",
     "domain",
     "epoch",
@@ -20,6 +21,7 @@ const HARMLESS: &[&str] = &[
     "on_absent_member",
     "on_bad_member",
     "on_error",
+    "on_gap",
     "on_no_events",
     "registry",
     "request_timeout",

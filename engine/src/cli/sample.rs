@@ -79,7 +79,7 @@ impl Sample {
         let config = of_name(&project, &self.source)?;
         let names: Vec<String> = config.declared.fields().iter().map(|field| field.name().clone()).collect();
         let source = sample::open(config, wanted)?;
-        let events = runtime()?.block_on(sample::read(&source, wanted))?;
+        let events = runtime()?.block_on(sample::read(&source, wanted, project.settings.source_timeout))?;
         let not_decoded: Vec<NotDecoded> =
             events.batches.iter().flat_map(|batch| not_decoded(batch, &self.source, &names)).collect();
         match self.format {

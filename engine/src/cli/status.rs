@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use alluvium_connectors::source::Gap;
 use clap::Args;
 
 use super::client::Client;
@@ -19,6 +20,9 @@ const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views status
   alluvium -C my-views status --format json | jq '.views[] | select(.phase == \"failed\")'";
+
+/// The maximum number of gaps to show of a view and a source: the last ones.
+const GAPS_SHOWN: usize = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -160,6 +164,14 @@ fn remarks(view: &ViewStatus, text: &mut String) {
     if let Some(found) = view.verification.as_ref().filter(|found| found.differs || !found.known) {
         text.push_str(&format!("{}: verified: {}\n", view.view, found.verdict));
     }
+    for (source, gaps) in &view.gaps {
+        let shown = &gaps[gaps.len().saturating_sub(GAPS_SHOWN)..];
+        shown.iter().for_each(|gap| text.push_str(&of_gap(&view.view, source, gap)));
+        if shown.len() < gaps.len() {
+            let missing = view.sources.get(source).map_or(0, |place| place.missing);
+            text.push_str(&format!("{}: {missing} sequences of {source} are missing in all\n", view.view));
+        }
+    }
     for warning in &view.warnings {
         text.push_str(&format!("{}: {warning}\n", view.view));
     }
@@ -177,6 +189,12 @@ fn remarks(view: &ViewStatus, text: &mut String) {
     }
 }
 
+/// Formats what a view goes on without.
+fn of_gap(view: &str, source: &str, gap: &Gap) -> String {
+    let found = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(gap.found_ms));
+    format!("{view}: sequences {} to {} of {source} are missing since {found}: {}\n", gap.first, gap.last, gap.reason)
+}
+
 /// Formats the health of sources, one a line.
 fn of_sources(sources: &[SourceHealth]) -> String {
     let mut text = String::new();
@@ -189,6 +207,18 @@ fn of_sources(sources: &[SourceHealth]) -> String {
             (None, _) => "not asked yet".to_owned(),
         };
         text.push_str(&format!("source {}: {state}\n", health.source));
+        if health.skipped_events > 0 {
+            let sequences: Vec<String> = health.skipped.iter().map(u64::to_string).collect();
+            let more = if health.skipped_events > sequences.len() as u64 { ", ..." } else { "" };
+            text.push_str(&format!(
+                "source {}: the server did not deliver {} of {} events that an audit found to be selected: sequences {}{more}; rebuild \
+                 the views that read the source\n",
+                health.source,
+                health.skipped_events,
+                health.audited_events.unwrap_or_default(),
+                sequences.join(", "),
+            ));
+        }
     }
     text
 }

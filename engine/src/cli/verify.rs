@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use alluvium_connectors::source::Gap;
 use clap::Args;
 
 use super::global::{Global, Shape, json, print, runtime};
@@ -87,7 +88,7 @@ fn text(verified: &Verified, sample: Option<Sample>) -> String {
     let of = sample.map_or_else(String::new, |sample| format!(" of a sample of {sample}"));
     let Verified { view, rows, verdict, .. } = verified;
     match verdict {
-        Verdict::Equal => format!("{view}: equal: {rows} rows{of} at {}\n", place(verified)),
+        Verdict::Equal => format!("{view}: equal: {rows} rows{of} at {}{}\n", place(verified), missing(verified)),
         Verdict::Unknown { reason } => format!("{view}: cannot tell: {reason}\n"),
         Verdict::Differs { columns, differing, count, at_least } => {
             let least = if *at_least { "at least " } else { "" };
@@ -99,10 +100,23 @@ fn text(verified: &Verified, sample: Option<Sample>) -> String {
                 table.add_row(std::iter::once(side.to_owned()).chain(values.iter().cloned()));
             }
             format!(
-                "{view}: differs: {least}{count} rows at {} are only in the view or only in the answer of its SQL{shown}\n{table}\n",
-                place(verified)
+                "{view}: differs: {least}{count} rows at {}{} are only in the view or only in the answer of its SQL{shown}\n{table}\n",
+                place(verified),
+                missing(verified)
             )
         }
+    }
+}
+
+/// Names the gaps in what the view has read: `, but for the gap of sequences 101 to 150 of orders`.
+fn missing(verified: &Verified) -> String {
+    let gaps = verified.gaps.iter().flat_map(|(source, gaps)| gaps.iter().map(move |gap| (source, gap)));
+    let each = |(source, gap): (&String, &Gap)| format!("sequences {} to {} of {source}", gap.first, gap.last);
+    let gaps: Vec<String> = gaps.map(each).collect();
+    match gaps.as_slice() {
+        [] => String::new(),
+        [one] => format!(", but for the gap of {one}"),
+        [some @ .., last] => format!(", but for the gaps of {} and {last}", some.join(", ")),
     }
 }
 

@@ -94,7 +94,8 @@ fn help_of_connector(error: &Connector) -> Option<String> {
         Connector::Unavailable { .. } => Some("check that the server runs and answers at this address".into()),
         Connector::StreamChanged { .. } => Some(
             "`alluvium rebuild VIEW` rebuilds a view from the first event that the stream has; \
-             with `on_stream_change = \"rebuild\"` in alluvium.toml this is done automatically"
+             with `on_stream_change = \"rebuild\"` in alluvium.toml, or option on_gap 'rebuild' of the source, this is done automatically; \
+             on_gap 'continue' goes on without events that are missing"
                 .into(),
         ),
         Connector::Io { error, .. } => help_of_io(error.kind()).map(str::to_owned),

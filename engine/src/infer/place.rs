@@ -170,7 +170,7 @@ impl Place {
         let sql = self.statement(name, COLUMNS, &self.options);
         let config = Project::source(dir, settings, &sql)?;
         let source = sample::open(config, wanted)?;
-        Ok(Payloads::of(&sample::read(&source, wanted).await?))
+        Ok(Payloads::of(&sample::read(&source, wanted, settings.source_timeout).await?))
     }
 
     /// The statement that declares the place with these columns and options beside its own. Nothing in it is secret.

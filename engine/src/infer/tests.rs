@@ -32,7 +32,7 @@ fn checked(dir: &Path, file: &str) -> String {
     config.columns = (0..config.declared.fields().len()).collect();
     let source = source::open(config).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let sample = runtime.block_on(sample::read(&source, Wanted::First(u64::MAX))).unwrap();
+    let sample = runtime.block_on(sample::read(&source, Wanted::First(u64::MAX), std::time::Duration::MAX)).unwrap();
     assert_eq!(sample.events, inferred.events, "{sql}");
     let letters = sample.batches.iter().map(|batch| batch.dead_letters.len() as u64).sum::<u64>();
     assert_eq!(letters, inferred.undecodable, "{sql}");

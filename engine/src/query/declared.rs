@@ -145,7 +145,8 @@ impl Plans {
             let config = self.source(name)?.clone();
             let columns: Vec<usize> = self.columns_read(name, config.declared.fields().len(), plan)?.into_iter().collect();
             let wanted = Wanted::First(self.limit_events);
-            let sample = sample::read(&sample::open_columns(config, columns.clone(), wanted)?, wanted).await?;
+            let source = sample::open_columns(config, columns.clone(), wanted)?;
+            let sample = sample::read(&source, wanted, self.project.settings.source_timeout).await?;
             if sample.cut {
                 let of = sample.held.map_or_else(String::new, |held| format!(" of {held}"));
                 let enough = sample.events >= self.limit_events;

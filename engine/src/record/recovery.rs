@@ -38,12 +38,7 @@ impl ViewStatus {
     pub fn of_record(record: &Record) -> ViewStatus {
         let sources = record.positions.iter().map(|(source, position)| {
             let offset = position.offset;
-            let tally = record.tallies.get(source);
-            let (events, set_aside) = tally.map_or((0, 0), |tally| (tally.events, tally.set_aside));
-            (
-                source.clone(),
-                SourceStatus { offset, applied: offset, end: offset, newest_ns: None, current_ns: None, events, set_aside },
-            )
+            (source.clone(), SourceStatus { offset, applied: offset, end: offset, ..SourceStatus::default() })
         });
         let mut status = ViewStatus {
             epoch: Some(record.epoch),
@@ -54,6 +49,9 @@ impl ViewStatus {
             committed_ms: Some(record.commit.committed_ms),
             ..ViewStatus::new(&record.view, Phase::Stopped)
         };
+        for (source, tally) in record.tallies.iter().filter(|(source, _)| record.positions.contains_key(*source)) {
+            status.show_read(source, tally);
+        }
         status.warn(
             record.tallies.iter().filter_map(|(source, tally)| Some((source, tally, record.positions.get(source)?.offset))),
         );

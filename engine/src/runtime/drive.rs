@@ -158,7 +158,9 @@ impl Driver {
         let began = Instant::now();
         loop {
             let caught_up = sources.iter().all(|source| source.caught_up);
-            if caught_up && matches!(self.role, Role::Rebuild { .. }) && self.ahead(&sources).await?.is_empty() {
+            // The end that a source had at the start may lie within an atomic batch.
+            let whole = sources.iter().all(|source| source.whole);
+            if caught_up && whole && matches!(self.role, Role::Rebuild { .. }) && self.ahead(&sources).await?.is_empty() {
                 if !self.swap(&mut sources).await? {
                     return Ok(());
                 }
@@ -169,7 +171,7 @@ impl Driver {
                 if sources.iter().all(|source| !source.away) {
                     self.show_live();
                 }
-                if self.until_caught_up {
+                if self.until_caught_up && whole {
                     // No event comes any more that could be the one to set aside.
                     sources.iter_mut().for_each(|source| source.held = false);
                     break;
@@ -253,6 +255,7 @@ impl Driver {
                 // A source that is read once may pause long before its end.
                 source.caught_up |= source.passed_target().unwrap_or(true) && !source.read_once;
                 source.held = false;
+                source.whole = true;
                 let offset = source.intake.position().progress();
                 self.show_at_end(source.intake.name(), offset);
             }

@@ -47,7 +47,7 @@ pub const KEYS: &[Key] = &[
         name: "on_stream_change",
         default: "stop",
         quoted: true,
-        help: "What to do when a stream was deleted and created again, or lost events that were not read yet: \"stop\" or \"rebuild\".",
+        help: "What to do when a stream was deleted and created again, or lost events that were not read yet: \"stop\" or \"rebuild\". Option on_gap of a source overrides it.",
     },
     Key {
         name: "on_error",
@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
         name: "source_timeout",
         default: "5 minutes",
         quoted: true,
-        help: "How long `run --until-caught-up` waits for a source or a disk that does not answer before it fails. `run` waits for ever.",
+        help: "How long `run --until-caught-up` waits for a source or a disk that does not answer before it fails, and other commands for a source. `run` waits for ever.",
     },
     Key {
         name: "memory_limit",

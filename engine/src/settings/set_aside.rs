@@ -1,4 +1,5 @@
-//! How much a view may set aside of what it reads. From strong to weak: the view's options, the source's, the folder's settings.
+//! How much a view may set aside of what it reads, and what happens where a source has lost events. From strong to weak: the view's
+//! options, the source's, the folder's settings.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +12,25 @@ pub struct OfSource {
     max_dead_letters: Option<MaxDeadLetters>,
     /// That it selects nothing of what it passes is nothing to be told.
     pub may_be_silent: bool,
+    /// What happens where it is another one than before, or has lost events that were not read; what the folder says if `None`.
+    pub on_gap: Option<OnGap>,
+}
+
+/// What happens where a source is another one than before, or has lost events that were not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    /// The views that read it stop.
+    Stop,
+    /// They are rebuilt.
+    Rebuild,
+    /// Reading goes on without events that are lost; the source itself does that. Of another source, the folder decides.
+    Continue,
 }
 
 const ON_ERROR: &str = "on_error";
 const MAX_DEAD_LETTERS: &str = "max_dead_letters";
 const ON_NO_EVENTS: &str = "on_no_events";
+const ON_GAP: &str = "on_gap";
 
 impl OfSource {
     /// Takes these options out of those of a source.
@@ -40,6 +55,18 @@ impl OfSource {
                 "ignore" => true,
                 _ => return Err(wrong(ON_NO_EVENTS, &value, "on_no_events = 'warn', or 'ignore'")),
             };
+        }
+        if let Some(value) = options.get(ON_GAP) {
+            let on_gap = match value.to_ascii_lowercase().as_str() {
+                "stop" => OnGap::Stop,
+                "rebuild" => OnGap::Rebuild,
+                "continue" => OnGap::Continue,
+                _ => return Err(wrong(ON_GAP, value, "on_gap = 'stop', 'rebuild' or 'continue'")),
+            };
+            of.on_gap = Some(on_gap);
+            if on_gap != OnGap::Continue {
+                options.remove(ON_GAP);
+            }
         }
         Ok(of)
     }
@@ -97,6 +124,12 @@ mod tests {
         let of_view = Tolerance { on_error: OnError::DeadLetter, max_dead_letters: share("off") };
         assert_eq!(Tolerance::of(&view, [source].iter(), folder), of_view);
 
+        for (value, on_gap, left) in [("stop", OnGap::Stop, 1), ("Rebuild", OnGap::Rebuild, 1), ("continue", OnGap::Continue, 2)]
+        {
+            options.insert("on_gap".into(), value.into());
+            assert_eq!(OfSource::take("orders", &mut options).unwrap().on_gap, Some(on_gap));
+            assert_eq!(options.len(), left, "{value}");
+        }
         options.insert("max_dead_letters".into(), "many".into());
         let (message, help) = OfSource::take("orders", &mut options).unwrap_err();
         assert_eq!(message, "source orders: option 'max_dead_letters' is 'many'");

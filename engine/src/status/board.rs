@@ -108,7 +108,7 @@ impl Board {
         let beside =
             self.beside.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
         let mut all: Vec<SourceHealth> = Vec::new();
-        for health in sources.iter().chain(&beside).map(|source| SourceHealth::of(&source.config().name, source.contact())) {
+        for health in sources.iter().chain(&beside).map(|source| SourceHealth::of(source.as_ref())) {
             match all.iter_mut().find(|known| known.source == health.source) {
                 // Of two ways to a source, the one that is lost counts, and one that nobody has gone does not.
                 Some(known) if health.is_away() || known.last_contact_seconds.is_none() => *known = health,
@@ -270,8 +270,7 @@ impl Board {
                     place.newest_ns = committed.newest_ns.get(source).copied().or(place.newest_ns);
                 }
                 for (source, tally) in &view.tallies {
-                    let place = status.sources.entry(source.clone()).or_default();
-                    (place.events, place.set_aside) = (tally.events, tally.set_aside);
+                    status.show_read(source, tally);
                 }
                 let quiet = status.warnings.is_empty();
                 let offset = |source: &String| committed.offsets.get(source).copied();

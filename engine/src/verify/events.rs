@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use alluvium_connectors::Position;
-use alluvium_connectors::source::{Identity, Read, Source, Start};
+use alluvium_connectors::source::{Held, Identity, Past, Read, Source, Start};
 use datafusion::arrow::array::{ArrayRef, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::record_batch::RecordBatch;
@@ -12,6 +12,7 @@ use datafusion::arrow::record_batch::RecordBatch;
 use super::spool::{Spool, SpoolFolder};
 use super::unknown::Unknown;
 use crate::error::Error;
+use crate::record::Record;
 
 /// The good events of a source, on disk.
 #[derive(Debug)]
@@ -29,6 +30,28 @@ pub(super) struct Events {
     pub(super) unfit: Vec<(u64, usize)>,
     /// By requested offset: the number of events, good and bad, before it.
     pub(super) counts: BTreeMap<u64, u64>,
+    /// The views of whose events the source has only overwritten some, by newer ones that it holds. True if some of these may come after the
+    /// view's offset.
+    pub(super) overwritten: BTreeMap<String, bool>,
+}
+
+impl Events {
+    /// Asks the source whether what these views have read and it does not hold was only overwritten.
+    pub(super) async fn find_overwritten(&mut self, source: &Arc<dyn Source>, records: &BTreeMap<String, Record>) {
+        for (view, record) in records {
+            let name = &source.config().name;
+            let (Some(tally), Some(position)) = (record.tallies.get(name), record.positions.get(name)) else { continue };
+            if self.counts.get(&position.offset).is_none_or(|held| *held >= tally.events) {
+                continue;
+            }
+            let past = Past { began: tally.began, events: Some(tally.events), position: position.clone() };
+            // If the source cannot tell, the events count as gone.
+            if let Ok(Held::All) = source.holds(&past).await {
+                let end = source.extent(0).await.map_or(u64::MAX, |extent| extent.end);
+                self.overwritten.insert(view.clone(), end > position.offset);
+            }
+        }
+    }
 }
 
 /// Reads a source up to the farthest of `offsets`. `recorded` are its positions in the records of commits.
@@ -89,5 +112,6 @@ pub(super) async fn read(
         spool.write(&rows.map_err(|error| Error::bug(format!("events of {}: {error}", config.name)))?)?;
     }
     let (schema, columns) = (config.declared.clone(), config.columns.clone());
-    Ok(Ok(Events { schema, columns, spool: Arc::new(spool.finish()?), first, identity, unfit, counts }))
+    let (spool, overwritten) = (Arc::new(spool.finish()?), BTreeMap::new());
+    Ok(Ok(Events { schema, columns, spool, first, identity, unfit, counts, overwritten }))
 }

@@ -82,7 +82,8 @@ async fn repeat(project: &Project, board: &Board, interval: Duration, ended: &Ca
 fn fail(project: &Project, board: &Board, reason: &str) {
     for view in &project.catalog.views {
         let verdict = Verdict::Unknown { reason: reason.to_owned() };
-        tell(board, &Verified { view: view.name.clone(), offsets: BTreeMap::new(), rows: 0, verdict });
+        let (offsets, gaps) = (BTreeMap::new(), BTreeMap::new());
+        tell(board, &Verified { view: view.name.clone(), offsets, gaps, rows: 0, verdict });
     }
 }
 

@@ -236,7 +236,7 @@ fn try_cell(cell: &Cell, scenario: &Scenario, library: &Path, own: &Path) -> Res
         image.lose(project.path(), if cell.fault == Fault::Lost { Loss::Everything } else { Loss::Some(&mut random) });
     }
     let outcome = outcome(cell, &faulty, happened.exists());
-    outcome.and_then(|outcome| recovers(&project, scenario, loses).map(|()| outcome)).map_err(|wrong| {
+    outcome.and_then(|outcome| recovers(&project, scenario).map(|()| outcome)).map_err(|wrong| {
         let folder = std::env::temp_dir().join(format!("alluvium-disk-{}", cell.seed));
         let _ = std::fs::rename(own, &folder);
         format!("{wrong}\n  kept in {}\n  the faulty run said: {}", folder.display(), faulty.said)
@@ -244,10 +244,9 @@ fn try_cell(cell: &Cell, scenario: &Scenario, library: &Path, own: &Path) -> Res
 }
 
 /// Checks what readers see after the fault, and that the next run ends with all views right and no commit lost.
-fn recovers(project: &Project, scenario: &Scenario, lost_power: bool) -> Result<(), String> {
+fn recovers(project: &Project, scenario: &Scenario) -> Result<(), String> {
     let right = |when: &str| project.misread().map_or(Ok(()), |wrong| Err(format!("{when} readers see {wrong}")));
-    // Only a power failure may take `current` itself, until the next start.
-    if let Some(view) = project.unreadable().filter(|_| !lost_power) {
+    if let Some(view) = project.unreadable() {
         return Err(format!("{view} has no snapshot that readers can open"));
     }
     right("after the fault")?;

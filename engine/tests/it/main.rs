@@ -16,6 +16,7 @@ mod edits;
 mod exhausted;
 mod file_kinds;
 mod files;
+mod gaps;
 mod guarantees;
 mod infer;
 mod many;

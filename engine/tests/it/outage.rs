@@ -1,5 +1,7 @@
 //! The server goes away and comes back; the stream is recreated.
 
+use futures::TryStreamExt;
+
 use crate::orders::{Orders, Running, VIEWS, wait_until};
 use crate::served::Served;
 
@@ -191,4 +193,33 @@ fn nor_does_it_wait_where_the_server_goes_away_while_it_reads() {
     orders.server.resume();
     orders.catch_up();
     orders.assert_equal(VIEWS);
+}
+
+#[test]
+fn a_command_that_reads_events_gives_up_where_the_server_goes_away() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(200_000);
+    // By consumer: how many messages were delivered.
+    let consumers = |orders: &Orders| {
+        orders.with_jetstream(async |context| {
+            let stream = context.get_stream("ORDERS").await.unwrap();
+            let infos: Vec<_> = stream.consumers().try_collect().await.unwrap();
+            infos.iter().map(|info| info.delivered.consumer_sequence).collect::<Vec<u64>>()
+        })
+    };
+    for arguments in [&["query", "SELECT count(*) FROM orders"][..], &["sample", "orders", "--last", "150000"]] {
+        let mut command = orders.alluvium(arguments);
+        command.env("ALLUVIUM_SOURCE_TIMEOUT", "1s").env("ALLUVIUM_BATCH_EVENTS", "50");
+        command.stdout(std::process::Stdio::null());
+        let reading = command.spawn().unwrap();
+        // More than can be on their way to a reader.
+        wait_until("it reads", || consumers(&orders).iter().any(|delivered| *delivered > 31_000));
+        orders.server.stop();
+        let ended = reading.wait_with_output().unwrap();
+        let error = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains("source orders: gave up after 1s"), "{arguments:?}: {error}");
+        orders.server.resume();
+        wait_until("the server has forgotten its consumer", || consumers(&orders).is_empty());
+    }
 }

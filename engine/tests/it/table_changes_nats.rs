@@ -98,6 +98,31 @@ fn a_bucket_is_what_its_keys_hold_now() {
 }
 
 #[test]
+fn what_a_bucket_overwrites_is_neither_missing_nor_lost() {
+    let orders = Orders::new(&[]);
+    let source =
+        "CREATE EXTERNAL TABLE t (_subject VARCHAR, n BIGINT) STORED AS NATS LOCATION '$URL/KV_b' OPTIONS (format 'kv');\n";
+    declare(&orders, source, "SELECT _subject AS key, n FROM t");
+    let put = |values: &[(&str, u64)]| {
+        let bodies: Vec<(String, String)> =
+            values.iter().map(|(key, n)| (format!("$KV.b.{key}"), format!("{{\"n\":{n}}}"))).collect();
+        let messages: Vec<Sent<'_>> = bodies.iter().map(|(key, body)| (key.as_str(), body.as_str(), None)).collect();
+        publish(&orders, "KV_b", "$KV.b.>", 1, &messages);
+    };
+    put(&[("x", 1), ("y", 2), ("z", 3)]);
+    orders.catch_up();
+    // Each value is overwritten twice while nothing runs.
+    put(&[("x", 10), ("y", 20), ("z", 30), ("x", 11), ("y", 21), ("z", 31)]);
+    let log = orders.catch_up_saying();
+    assert!(!log.contains("missing"), "{log}");
+    let now = ["{'key': $KV.b.x, 'n': 11}", "{'key': $KV.b.y, 'n': 21}", "{'key': $KV.b.z, 'n': 31}"];
+    assert_eq!(rows(&orders), now);
+    assert!(orders.succeed(&["verify"]).contains("equal: 3 rows"));
+    orders.succeed(&["rebuild", "v"]);
+    assert_eq!(rows(&orders), now);
+}
+
+#[test]
 fn copies_are_left_out_by_a_column_or_the_header() {
     let orders = Orders::new(&[]);
     let source =

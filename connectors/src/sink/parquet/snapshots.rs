@@ -115,8 +115,8 @@ impl FolderName {
 /// Makes a committed snapshot visible to readers: creates a folder of hard links, moves `current` to it and replaces `manifest.json`.
 ///
 /// It can be repeated after a crash at any point, so publishing the last commit again at each start repairs everything. The two renames
-/// and the name of the folder are not synced: after a power failure readers may see an older snapshot, or none, until the next start, but
-/// never an incomplete one.
+/// are not synced: after a power failure readers may see the snapshot of the commit before, until the next start. The next commit writes the
+/// record beside the view, which makes them durable before a sweep removes that older snapshot.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Corrupt`] if a part is missing. Retrying is safe.
@@ -133,6 +133,8 @@ pub(super) fn publish(root: &Path, snapshot: &Snapshot) -> Result<(), Error> {
     let own = folder.join(MANIFEST);
     // Also syncs the folder: from here on it has all of its links, even after a power failure.
     durable::write_atomically(&own, &bytes)?;
+    // Makes the folder's name durable, so that `current` never names a folder that a power failure has taken.
+    durable::sync_folder(&snapshots)?;
     durable::replace_link(&root.join(CURRENT), &Path::new(SNAPSHOTS).join(&name))?;
     durable::replace_by_hard_link(&root.join(MANIFEST), &own)
 }

@@ -225,6 +225,7 @@ impl Piece {
             ordinals: decoded.ordinals,
             weights: None,
             commits: CommitPoints::AfterAny,
+            gaps: Vec::new(),
             events: decoded.events,
             bytes: decoded.bytes,
             unfit: decoded.unfit,

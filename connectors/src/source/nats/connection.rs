@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::options::{Credentials, NatsOptions};
 use crate::Error;
-use crate::source::contract::Contact;
+use crate::source::contract::{Audited, Contact};
 
 /// The maximum number of messages that wait in the client for one reader. The library drops any more that arrive.
 const SUBSCRIPTION_CAPACITY: usize = 4 * super::pulls::MAX_PULL;
@@ -39,6 +39,10 @@ pub(super) struct Connection {
     current: Mutex<Option<Live>>,
     health: watch::Sender<Health>,
     known: Arc<std::sync::Mutex<Known>>,
+    /// What audits of the filter have found; `None` before the first.
+    audited: std::sync::Mutex<Option<Audited>>,
+    /// Whether an audit is under way.
+    auditing: AtomicBool,
 }
 
 /// What is known about the connection to the server.
@@ -65,6 +69,8 @@ impl Connection {
             current: Mutex::new(None),
             health: watch::Sender::default(),
             known: Arc::default(),
+            audited: std::sync::Mutex::default(),
+            auditing: AtomicBool::new(false),
         }
     }
 
@@ -86,6 +92,26 @@ impl Connection {
     /// Returns the state of the connection to the server.
     pub(super) fn contact(&self) -> Contact {
         lock(&self.known).contact.clone()
+    }
+
+    /// Returns what audits of the filter have found; `None` before the first.
+    pub(super) fn audited(&self) -> Option<Audited> {
+        self.audited.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins an audit, unless one is under way.
+    pub(super) fn begin_audit(&self) -> bool {
+        !self.auditing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Ends an audit.
+    pub(super) fn end_audit(&self) {
+        self.auditing.store(false, Ordering::Release);
+    }
+
+    /// Notes what an audit of the filter has found.
+    pub(super) fn note_audit(&self, found: Audited) {
+        self.audited.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default().add(found);
     }
 
     /// Notes that the server has answered.

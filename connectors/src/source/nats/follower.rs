@@ -1,9 +1,12 @@
 //! The task behind a reader. It keeps a consumer alive, gathers batches, confirms that no event is missing, and passes the batches on in
 //! order while they are decoded.
 //!
-//! The reader gets no batch before its gaps are confirmed. Unconfirmed messages are discarded and read again from the offset.
+//! The reader gets no batch before the sequences that were not delivered are confirmed. `confirmed` does that, and `stream_end` notices the
+//! end of the stream. Unconfirmed messages are discarded and read again from the offset.
 
-use std::ops::Range;
+mod confirmed;
+mod stream_end;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use super::atomic::AtomicBatches;
+use super::audit::Audits;
 use super::connection::{Connection, Health};
 use super::consumer::{Consumer, NotCreated};
 use super::gathered::Gathered;
-use super::stream::{Confirmation, Holes, OpenStream, gone, no_stream};
+use super::lost::{decoded_and_held, lost};
+use super::stream::{Holes, OpenStream, no_stream};
 use super::stream_position::StreamPosition;
 use crate::Error;
 use crate::decode::Decoder;
-use crate::source::batch::Batch;
 use crate::source::declaration::BatchLimits;
 use crate::source::decoding::Item;
 
@@ -35,12 +40,6 @@ const FILL_LIMIT: Duration = Duration::from_millis(250);
 const CONFIRM_WHILE_BUSY: Duration = Duration::from_millis(100);
 /// The interval between checks for the end of the stream while no messages arrive.
 const CONFIRM_WHILE_QUIET: Duration = Duration::from_millis(900);
-/// The number of checks that find the end ahead, without a message, before the missing sequences are requested one by one.
-const LOOKS_BEFORE_PROBING: u32 = 3;
-/// The number of such checks before the consumer is recreated.
-const LOOKS_BEFORE_RESTART: u32 = 20;
-/// How often in a row the server may skip an event before that is an error.
-const SKIPS_TOLERATED: u32 = 5;
 /// How long the stream may be absent, or the server refuse us, after a restart of the server.
 const REFUSAL_GRACE: Duration = Duration::from_secs(10);
 
@@ -103,6 +102,11 @@ pub(super) struct Follower {
     /// The number of checks since the last message that found the end ahead.
     looks_in_vain: u32,
     skips: u32,
+    /// The atomic batches of the messages that were passed on.
+    atomic: AtomicBatches,
+    /// Since when the stream has ended within an atomic batch.
+    waits_for_batch_since: Option<Instant>,
+    audits: Audits,
 }
 
 impl Follower {
@@ -117,6 +121,7 @@ impl Follower {
         at_head: bool,
     ) -> Follower {
         let health = connection.health();
+        let audits = Audits::new(connection.options().audit_interval);
         Follower {
             connection,
             decoder,
@@ -132,6 +137,9 @@ impl Follower {
             looked_at: None,
             looks_in_vain: 0,
             skips: 0,
+            atomic: AtomicBatches::default(),
+            waits_for_batch_since: None,
+            audits,
         }
     }
 
@@ -143,6 +151,10 @@ impl Follower {
             facts.extent.first = facts.extent.first.min(self.position.offset);
         }
         stream.verify(&self.position, &facts).await?;
+        if facts.extent.first > self.position.offset {
+            // Where reading goes on, the gap is reported with the batch that covers it.
+            lost(&self.connection, self.position.offset..facts.extent.first, &facts)?;
+        }
         let (client, context) = self.connection.jetstream().await?;
         let options = self.connection.options();
         let created = Consumer::create(client, context, &stream, &facts, options, self.position.offset).await;
@@ -237,7 +249,8 @@ impl Follower {
     async fn follow(&mut self) -> Stop {
         loop {
             let Ok(permit) = self.items.clone().reserve_owned().await else { return Stop::Unread };
-            let mut batch = Gathered::new(self.position.offset, self.filtered(), self.decoder.reads_changes());
+            let atomic = AtomicBatches::after(&self.atomic);
+            let mut batch = Gathered::new(self.position.offset, self.filtered(), self.decoder.reads_changes(), atomic);
             let gathered = self.gather(&mut batch).await;
             if batch.end > batch.start
                 && let Err(stop) = self.hand_on(batch, permit).await
@@ -297,7 +310,8 @@ impl Follower {
                 () = &mut deadline => {
                     // If the reader is behind by more than a batch, a smaller batch gains it nothing.
                     let coming = batch.can_fill(limits) && batch.messages() > messages_before && begun.elapsed() < FILL_LIMIT;
-                    if !coming {
+                    let splits = batch.splits_atomic_batch() && begun.elapsed() < FILL_LIMIT;
+                    if !coming && !splits {
                         return Ok(None);
                     }
                     messages_before = batch.messages();
@@ -307,34 +321,45 @@ impl Follower {
         }
     }
 
-    /// Confirms the gaps of a batch and passes it on.
-    async fn hand_on(&mut self, batch: Gathered, permit: OwnedPermit<Item>) -> Result<(), Stop> {
-        let mut gaps = batch.gaps.as_slice();
-        if self.at_head && gaps.first().is_some_and(|gap| gap.start == batch.start) {
-            gaps = gaps.get(1..).unwrap_or_default();
+    /// Confirms the sequences of a batch that were not delivered, and passes it on.
+    async fn hand_on(&mut self, mut batch: Gathered, permit: OwnedPermit<Item>) -> Result<(), Stop> {
+        let mut undelivered = batch.undelivered.as_slice();
+        if self.at_head && undelivered.first().is_some_and(|range| range.start == batch.start) {
+            undelivered = undelivered.get(1..).unwrap_or_default();
         }
-        // With a filter, gaps are expected. All that can be checked is whether the stream still holds everything from the first gap on.
-        // The check runs while the next batch is gathered.
-        let mut first_gap = None;
+        // With a filter, this is expected. All that can be checked is whether the stream still holds everything from the first such sequence
+        // on. The check runs while the next batch is gathered.
+        let mut first_undelivered = None;
         if self.filtered() {
-            first_gap = gaps.first().map(|gap| gap.start).filter(|_| !self.at_head);
-        } else if !gaps.is_empty() {
-            self.confirm(gaps).await?;
+            first_undelivered = undelivered.first().map(|range| range.start).filter(|_| !self.at_head);
+        } else if !undelivered.is_empty() {
+            let undelivered = undelivered.to_vec();
+            batch.gaps.extend(self.confirm(&undelivered).await?);
+        }
+        if self.filtered() {
+            self.complete_atomic_batch(&mut batch).await?;
         }
 
         let (last, seen_last) = (batch.last_event(), batch.last_seen());
         let (pending, end, seen) = (batch.pending, batch.end, batch.messages() > 0);
+        if let Some(sample) = self.open.as_ref().filter(|_| self.filtered()).and_then(|_| self.audits.sample(&batch))
+            && let Some(open) = &self.open
+        {
+            tokio::spawn(sample.audit(Arc::clone(&self.connection), open.stream.clone()));
+        }
+        self.atomic = AtomicBatches::after(batch.atomic());
         self.at_head = false;
         self.position.advance(end, last, seen_last);
         let (decoder, position) = (Arc::clone(&self.decoder), self.position.to_record()?);
         let decoding = tokio::task::spawn_blocking(move || batch.decode(&decoder, position));
-        let handle = match (first_gap, &self.open) {
-            (Some(first_gap), Some(open)) => {
-                tokio::spawn(decoded_and_held(decoding, self.connection.clone(), open.stream.clone(), first_gap))
+        let handle = match (first_undelivered, &self.open) {
+            (Some(first_undelivered), Some(open)) => {
+                tokio::spawn(decoded_and_held(decoding, self.connection.clone(), open.stream.clone(), first_undelivered))
             }
             _ => decoding,
         };
         permit.send(Item::Batch(AbortOnDropHandle::new(handle)));
+        self.waits_for_batch_since = None;
         if seen {
             self.looks_in_vain = 0;
             self.skips = 0;
@@ -344,104 +369,4 @@ impl Follower {
         }
         Ok(())
     }
-
-    async fn confirm(&mut self, gaps: &[Range<u64>]) -> Result<(), Stop> {
-        let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
-        match open.stream.confirm(gaps, &mut self.holes).await? {
-            Confirmation::Holes => Ok(()),
-            Confirmation::Gone { expected, first } => Err(Stop::Failed(gone(&self.connection, expected, first))),
-            Confirmation::Skipped(sequence) => {
-                self.skips += 1;
-                if self.skips > SKIPS_TOLERATED {
-                    let message =
-                        format!("sequence {sequence} was expected; the stream holds it, but the server does not deliver it");
-                    return Err(Stop::Failed(self.connection.changed(message)));
-                }
-                Err(Stop::Broken(format!("the stream holds sequence {sequence}, but it was not delivered")))
-            }
-        }
-    }
-
-    /// Checks whether everything in the stream has been read. If only sequences without events to read remain, the batch, which is empty,
-    /// covers them.
-    async fn look_for_end(&mut self, batch: &mut Gathered) -> Result<Option<u64>, Stop> {
-        let now = Instant::now();
-        self.looked_at = Some(now);
-        self.look_at = now + CONFIRM_WHILE_BUSY;
-        let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
-        let extent = open.stream.facts().await?.extent;
-        let offset = self.position.offset;
-        if extent.end < offset {
-            let message = format!("the stream has lost its end: sequence {offset} was next, but its last is {}", extent.end - 1);
-            return Err(Stop::Failed(self.connection.changed(message)));
-        }
-        if extent.first > offset && !self.at_head {
-            return Err(Stop::Failed(gone(&self.connection, offset, extent.first)));
-        }
-        if extent.end > offset && !self.nothing_left(extent.first.max(offset)..extent.end).await? {
-            self.looks_in_vain += 1;
-            if self.looks_in_vain > LOOKS_BEFORE_RESTART {
-                return Err(Stop::Broken(format!("no message for some time, but the stream goes on to {}", extent.end - 1)));
-            }
-            return Ok(None);
-        }
-        if extent.end > offset {
-            let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
-            batch.cover(extent.end, open.stream.event(extent.end - 1).await?);
-        }
-        self.looks_in_vain = 0;
-        Ok(Some(extent.end))
-    }
-
-    /// Checks whether none of these sequences, the last ones of the stream, holds an event to read.
-    async fn nothing_left(&mut self, range: Range<u64>) -> Result<bool, Stop> {
-        if range.is_empty() {
-            return Ok(true);
-        }
-        let Some(open) = &self.open else { return Err(Stop::Broken("no consumer".into())) };
-        if self.filtered() {
-            // The consumer may be on a replica that lags behind, so ask the leader.
-            if !open.consumer.drained().await.map_err(Stop::Broken)? {
-                return Ok(false);
-            }
-            let last = open.stream.last_on(&self.connection.options().subjects).await?;
-            return Ok(last.is_none_or(|last| last < range.start));
-        }
-        if self.looks_in_vain < LOOKS_BEFORE_PROBING {
-            return Ok(false);
-        }
-        match open.stream.confirm(std::slice::from_ref(&range), &mut self.holes).await? {
-            Confirmation::Holes => Ok(true),
-            Confirmation::Skipped(_) => Ok(false),
-            Confirmation::Gone { .. } if self.at_head => Ok(false),
-            Confirmation::Gone { expected, first } => Err(Stop::Failed(gone(&self.connection, expected, first))),
-        }
-    }
-
-    /// Reports that the end was reached. Reports it again soon if the queue to the reader is full.
-    fn caught_up(&mut self, end: u64) {
-        let said = self.items.try_send(Item::CaughtUp(end)).is_ok();
-        self.look_at = Instant::now() + if said { CONFIRM_WHILE_QUIET } else { CONFIRM_WHILE_BUSY };
-    }
-}
-
-/// Waits until the batch is decoded and the stream is confirmed to still hold everything from `first_gap` on.
-async fn decoded_and_held(
-    decoding: tokio::task::JoinHandle<Result<Batch, Error>>,
-    connection: Arc<Connection>,
-    stream: OpenStream,
-    first_gap: u64,
-) -> Result<Batch, Error> {
-    loop {
-        match stream.facts().await {
-            Ok(facts) if facts.extent.first > first_gap => return Err(gone(&connection, first_gap, facts.extent.first)),
-            Ok(_) => break,
-            Err(error @ Error::Unavailable { .. }) => {
-                warn!(source = connection.source(), %error, "cannot confirm that no event is missing; retrying");
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    decoding.await.map_err(|error| Error::Bug(format!("decoding: {error}")))?
 }

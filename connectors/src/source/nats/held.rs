@@ -9,6 +9,7 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy};
 use futures::StreamExt;
 
 use super::connection::Connection;
+use super::lost::lost;
 use super::stream::{OpenStream, no_stream};
 use super::stream_position::StreamPosition;
 use crate::Error;
@@ -27,6 +28,13 @@ pub(super) async fn held(connection: &Arc<Connection>, past: &Past) -> Result<He
     let Some((stream, facts)) = OpenStream::find(connection).await? else { return Err(no_stream(connection, &position)) };
     stream.verify(&position, &facts).await?;
     let first = facts.extent.first;
+    if first > position.offset {
+        lost(connection, position.offset..first, &facts)?;
+    }
+    if connection.options().is_bucket && facts.only_overwritten && first < facts.extent.end {
+        // The newest messages of its keys are all that is needed to make its rows anew.
+        return Ok(Held::All);
+    }
     let deleted = stream.stream.cached_info().state.deleted_count.unwrap_or(0);
     let whole = first <= past.began.unwrap_or(1) && deleted == 0;
     if whole || past.events == Some(0) || position.offset <= past.began.unwrap_or(1) {
@@ -49,7 +57,7 @@ pub(super) async fn held(connection: &Arc<Connection>, past: &Past) -> Result<He
 /// # Errors
 /// [`Error::Unavailable`].
 pub(super) async fn pending(connection: &Connection, stream: &OpenStream, offset: u64) -> Result<u64, Error> {
-    let consumer = consumer(connection, stream, offset).await?;
+    let consumer = consumer(connection, stream, offset, &connection.options().subjects).await?;
     let pending = consumer.cached_info().num_pending;
     delete(stream, &consumer).await;
     Ok(pending)
@@ -57,7 +65,7 @@ pub(super) async fn pending(connection: &Connection, stream: &OpenStream, offset
 
 /// Counts the events that the source selects before an offset, one by one. Messages that mark a removal are not events.
 async fn counted_before(connection: &Connection, stream: &OpenStream, end: u64) -> Result<u64, Error> {
-    let consumer = consumer(connection, stream, 1).await?;
+    let consumer = consumer(connection, stream, 1, &connection.options().subjects).await?;
     let counted = if consumer.cached_info().num_pending == 0 { Ok(0) } else { count(&consumer, end).await };
     delete(stream, &consumer).await;
     counted.map_err(|message| connection.unavailable(format!("counting the events that were read: {message}")))
@@ -85,8 +93,16 @@ async fn count(consumer: &Consumer<Config>, end: u64) -> Result<u64, String> {
     Ok(events)
 }
 
-/// Creates a consumer that delivers only headers.
-async fn consumer(connection: &Connection, stream: &OpenStream, offset: u64) -> Result<Consumer<Config>, Error> {
+/// Creates a consumer that delivers only the headers of messages with these subjects; of all messages if there are none.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) async fn consumer(
+    connection: &Connection,
+    stream: &OpenStream,
+    offset: u64,
+    subjects: &[String],
+) -> Result<Consumer<Config>, Error> {
     let mut config = Config {
         description: Some("alluvium".into()),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: offset.max(1) },
@@ -96,7 +112,7 @@ async fn consumer(connection: &Connection, stream: &OpenStream, offset: u64) -> 
         headers_only: true,
         ..Config::default()
     };
-    match connection.options().subjects.as_slice() {
+    match subjects {
         [subject] => config.filter_subject.clone_from(subject),
         subjects => config.filter_subjects = subjects.to_vec(),
     }
@@ -105,12 +121,12 @@ async fn consumer(connection: &Connection, stream: &OpenStream, offset: u64) -> 
 }
 
 /// Tries to delete the consumer. The server soon removes it in any case.
-async fn delete(stream: &OpenStream, consumer: &Consumer<Config>) {
+pub(super) async fn delete(stream: &OpenStream, consumer: &Consumer<Config>) {
     let _ = stream.stream.delete_consumer(&consumer.cached_info().name).await;
 }
 
 /// Like `consumer::Event::is_marker`, for a message that is delivered without its body. A header holds the size of the body.
-fn is_marker(headers: &HeaderMap) -> bool {
+pub(super) fn is_marker(headers: &HeaderMap) -> bool {
     let empty = headers.get("Nats-Msg-Size").is_none_or(|size| size.as_str() == "0");
     empty
         && (headers.get(NATS_MARKER_REASON).is_some()

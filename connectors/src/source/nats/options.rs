@@ -16,12 +16,14 @@ use crate::source::declaration::SourceConfig;
 /// The names of all options.
 const KNOWN: &[&str] = &[
     "allow_consuming_retention",
+    "audit_interval",
     "connect_timeout",
     "creds",
     "domain",
     "format",
     "inbox_prefix",
     "nkey",
+    "on_gap",
     "password",
     "request_timeout",
     "subject",
@@ -32,6 +34,11 @@ const KNOWN: &[&str] = &[
     "token",
     "user",
 ];
+
+/// How often the filter is audited.
+const AUDIT_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// The values of option `on_gap`.
+const ON_GAP: &str = "write 'stop', 'rebuild' or 'continue'";
 
 /// How the program authenticates.
 pub(super) enum Credentials {
@@ -77,6 +84,12 @@ pub(super) struct NatsOptions {
     pub(super) request_timeout: Duration,
     /// Whether to read streams from which reading can delete events, because of their retention.
     pub(super) allow_consuming_retention: bool,
+    /// Whether reading goes on without events that the stream has lost before they were read.
+    pub(super) continue_on_gap: bool,
+    /// Whether the stream is a key-value bucket, of which only the newest message of each key counts.
+    pub(super) is_bucket: bool,
+    /// How often to audit the filter; `None` for never.
+    pub(super) audit_interval: Option<Duration>,
 }
 
 impl fmt::Debug for NatsOptions {
@@ -146,6 +159,12 @@ impl NatsOptions {
             connect_timeout: duration("connect_timeout", Duration::from_secs(5))?,
             request_timeout: duration("request_timeout", Duration::from_secs(5))?,
             allow_consuming_retention: flag("allow_consuming_retention")?,
+            continue_on_gap: continue_on_gap(text("on_gap").as_deref()).map_err(|message| wrong(message, ON_GAP))?,
+            is_bucket: text("format").is_some_and(|format| format.eq_ignore_ascii_case("kv")),
+            audit_interval: match text("audit_interval") {
+                Some(value) if value.eq_ignore_ascii_case("off") => None,
+                _ => Some(duration("audit_interval", AUDIT_INTERVAL)?),
+            },
         })
     }
 
@@ -217,6 +236,15 @@ fn subjects(list: &str) -> Result<Vec<String>, String> {
         subjects.clear();
     }
     Ok(subjects)
+}
+
+/// Parses option `on_gap`: whether reading goes on where events are missing. What happens where it does not is not the reader's matter.
+fn continue_on_gap(on_gap: Option<&str>) -> Result<bool, String> {
+    match on_gap.map(str::to_ascii_lowercase).as_deref() {
+        None | Some("stop" | "rebuild") => Ok(false),
+        Some("continue") => Ok(true),
+        Some(other) => Err(format!("option 'on_gap' is '{other}'")),
+    }
 }
 
 /// Returns the credentials. Fails if more than one kind is given.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{Info, LastRawMessageErrorKind, RetentionPolicy, Stream};
 use async_nats::jetstream::{self, ErrorCode};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -34,6 +35,8 @@ pub(super) struct Facts {
     pub(super) mean_bytes: u64,
     /// The stream's limit for how long a consumer may be inactive, if it has one.
     pub(super) max_inactive: Option<std::time::Duration>,
+    /// Whether messages are removed only if newer ones of their subject come, or on request.
+    pub(super) only_overwritten: bool,
     retention: RetentionPolicy,
 }
 
@@ -52,6 +55,14 @@ impl Facts {
                 .as_ref()
                 .map(|limits| limits.inactive_threshold)
                 .filter(|limit| !limit.is_zero()),
+            only_overwritten: info.config.max_messages_per_subject > 0
+                && info.config.max_age.is_zero()
+                && info.config.max_bytes <= 0
+                && info.config.max_messages <= 0
+                && !info.config.allow_message_ttl
+                && info.config.retention == RetentionPolicy::Limits
+                && info.config.mirror.is_none()
+                && info.config.sources.is_none(),
             retention: info.config.retention,
         })
     }
@@ -95,8 +106,29 @@ impl OpenStream {
         let facts = Facts::of(stream.cached_info())?;
         let open = OpenStream { connection: Arc::clone(connection), stream, created: facts.created.clone() };
         open.check_retention(facts.retention)?;
+        open.check_objects()?;
         open.check_subjects().await?;
         Ok(Some((open, facts)))
+    }
+
+    /// Refuses object stores: their events are pieces of files. What describes the objects can be read.
+    fn check_objects(&self) -> Result<(), Error> {
+        let config = &self.stream.cached_info().config;
+        let holds_objects = config.subjects.iter().any(|subject| subject.starts_with("$O.") && subject.contains(".C."));
+        let describes = |subject: &String| matches!(subject.split('.').collect::<Vec<_>>().as_slice(), ["$O", _, "M", ..]);
+        let subjects = &self.connection.options().subjects;
+        if !holds_objects || (!subjects.is_empty() && subjects.iter().all(describes)) {
+            return Ok(());
+        }
+        let name = &self.connection.options().stream;
+        let store = name.strip_prefix("OBJ_").unwrap_or("STORE");
+        Err(Error::Config {
+            message: format!(
+                "source {}: stream {name} is an object store: its messages are pieces of files, and no events",
+                self.connection.source()
+            ),
+            help: Some(format!("read what describes the objects, with option subject '$O.{store}.M.>', or name another stream")),
+        })
     }
 
     /// Refuses subjects that no event of the stream can have: none of its own match, and it holds no such event from before.
@@ -171,12 +203,16 @@ impl OpenStream {
     /// # Errors
     /// [`Error::Unavailable`].
     pub(super) async fn event(&self, sequence: u64) -> Result<Option<LastEvent>, Error> {
+        Ok(self.message(sequence).await?.as_ref().map(last_event))
+    }
+
+    /// Returns the message at a sequence, or `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub(super) async fn message(&self, sequence: u64) -> Result<Option<StreamMessage>, Error> {
         match self.stream.get_raw_message(sequence).await {
-            Ok(message) => Ok(Some(LastEvent {
-                sequence: message.sequence,
-                timestamp_ns: nanoseconds(message.time),
-                payload_hash: xxh3_64(&message.payload),
-            })),
+            Ok(message) => Ok(Some(message)),
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(self.connection.unavailable(format!("message {sequence}: {error}"))),
         }
@@ -248,7 +284,7 @@ impl OpenStream {
         // so nothing in the range was purged.
         let facts = self.facts().await?;
         if facts.extent.first > first_missing {
-            return Ok(Confirmation::Gone { expected: first_missing, first: facts.extent.first });
+            return Ok(Confirmation::Gone { facts: Box::new(facts) });
         }
         Ok(found.map_or(Confirmation::Holes, Confirmation::Skipped))
     }
@@ -263,10 +299,8 @@ pub(super) enum Confirmation {
     Skipped(u64),
     /// The stream now begins after the first of them: they were purged or expired before they were read.
     Gone {
-        /// The first sequence that was not delivered.
-        expected: u64,
-        /// The first sequence that exists.
-        first: u64,
+        /// The stream as it is now.
+        facts: Box<Facts>,
     },
 }
 
@@ -305,7 +339,8 @@ impl Holes {
     }
 }
 
-/// Checks whether a position matches the stream. `found` is the stream's event at the sequence of the last event read.
+/// Checks whether a position matches the stream. `found` is the stream's event at the sequence of the last event read. Whether the stream still
+/// holds all later events is not checked here.
 pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, found: Option<&LastEvent>) -> Result<(), String> {
     let StreamPosition { offset, stream: known, created, last, .. } = position;
     let (offset, Extent { first, end }) = (*offset, facts.extent);
@@ -327,18 +362,13 @@ pub(super) fn judge(stream: &str, position: &StreamPosition, facts: &Facts, foun
             end - 1
         ));
     }
-    if first > offset {
-        return Err(format!(
-            "stream {stream} has lost events that were not read: expected sequence {offset}, but the first that still exists is {first}"
-        ));
-    }
     match (last, found) {
         (Some(last), Some(found)) if last != found => Err(format!(
             "stream {stream} holds another event at sequence {}, the last one read: expected one stored at {} ns with payload hash \
              {:016x}, found {} ns and {:016x}",
             last.sequence, last.timestamp_ns, last.payload_hash, found.timestamp_ns, found.payload_hash
         )),
-        // The event may have been deleted or have expired. All later events still exist.
+        // The event may have been deleted or have expired.
         _ => Ok(()),
     }
 }
@@ -361,8 +391,8 @@ pub(super) fn no_stream(connection: &Connection, position: &StreamPosition) -> E
     ))
 }
 
-/// Whether a subject can match both of two patterns.
-fn overlap(one: &str, other: &str) -> bool {
+/// Whether a subject can match both of two patterns. A subject is a pattern that only itself matches.
+pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (mut one, mut other) = (one.split('.'), other.split('.'));
     loop {
         match (one.next(), other.next()) {
@@ -373,8 +403,13 @@ fn overlap(one: &str, other: &str) -> bool {
     }
 }
 
+/// Returns a message in the form that positions record.
+pub(super) fn last_event(message: &StreamMessage) -> LastEvent {
+    LastEvent { sequence: message.sequence, timestamp_ns: nanoseconds(message.time), payload_hash: xxh3_64(&message.payload) }
+}
+
 /// Converts a time to nanoseconds since the epoch.
-pub(super) fn nanoseconds(time: time::OffsetDateTime) -> i64 {
+fn nanoseconds(time: time::OffsetDateTime) -> i64 {
     i64::try_from(time.unix_timestamp_nanos()).unwrap_or(i64::MAX)
 }
 

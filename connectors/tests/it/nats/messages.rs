@@ -1,6 +1,5 @@
 //! Which messages are events.
 
-use async_nats::HeaderMap;
 use async_nats::jetstream::message::PublishMessage;
 
 use super::*;
@@ -46,26 +45,4 @@ async fn dead_letters_carry_where_they_came_from() {
     let headers = letter.headers.as_deref().unwrap_or_default();
     assert!(headers.contains("\"Trace\":\"t-1\"") && headers.contains("\"Nats-Msg-Id\":\"m-1\""), "{headers}");
     assert!(headers.find("Nats-Msg-Id") < headers.find("Trace"), "by name: {headers}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_atomic_batch_is_events_like_others() {
-    let server = Server::start(Version::Newest);
-    let context = jetstream(&server).await;
-    stream_with(&context, stream::Config { allow_atomic_publish: true, ..Default::default() }).await;
-    publish(&context, 1..=1, |_| "s.a".into()).await;
-    let client = context.client();
-    for place in 1..=3_u64 {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Batch-Id", "batch-1");
-        headers.insert("Nats-Batch-Sequence", place.to_string().as_str());
-        if place == 3 {
-            headers.insert("Nats-Batch-Commit", "1");
-            let answer = client.request_with_headers("s.a", headers, body(place + 1).into()).await.unwrap();
-            assert!(!String::from_utf8_lossy(&answer.payload).contains("error"), "{answer:?}");
-        } else {
-            client.publish_with_headers("s.a", headers, body(place + 1).into()).await.unwrap();
-        }
-    }
-    assert_eq!(read_all(&source(&server, "S", &[])).await.ids(), [1, 2, 3, 4]);
 }

@@ -49,9 +49,20 @@ impl Pipeline {
             let own: Vec<&DeadLetter> = own.into_values().collect();
             let tolerance = shared.project().tolerance(&member.view, std::iter::once(source));
             let found = member.tallies.add(source, batch.start, &covered, &own, tolerance);
+            member.tallies.miss(source, &batch.gaps);
             too_many = too_many.or_else(|| found.map(|found| found.error(&member.view.name)));
         }
         self.warn(source, letters);
+        for gap in &batch.gaps {
+            tracing::warn!(
+                source,
+                pipeline = self.name(),
+                first = gap.first,
+                last = gap.last,
+                reason = gap.reason,
+                "events are missing, and its views go on without them, as on_gap says"
+            );
+        }
         self.add_letters(all);
         too_many.map_or(Ok(()), Err)
     }

@@ -24,7 +24,8 @@ impl Driver {
             return Ok(false);
         }
         let mut turn = 0;
-        while !self.ahead(sources).await?.is_empty() {
+        // No commit falls into an atomic batch.
+        while !self.ahead(sources).await?.is_empty() || !sources.iter().all(|source| source.whole) {
             let (index, taken) = tokio::select! {
                 () = self.stop.cancelled() => return Ok(false),
                 next = next_in_turn(sources, &mut turn, |source| source.intake.next().boxed()) => next,

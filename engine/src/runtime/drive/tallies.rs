@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use alluvium_connectors::Batch;
 use alluvium_connectors::dead_letters::DeadLetter;
+use alluvium_connectors::source::Gap;
 
 use super::limits::{Covered, Recent, TooMany};
 use crate::record::Tally;
@@ -91,6 +92,13 @@ impl Tallies {
         let recent = self.recent.entry(source.to_owned()).or_insert_with(|| Recent::after(read_before));
         let too_many = recent.add(covered, letters, tolerance);
         too_many.filter(|_| set_aside > self.accepted.get(source).copied().unwrap_or(0))
+    }
+
+    /// Notes what the source no longer held when the view was to read it.
+    pub(super) fn miss(&mut self, source: &str, gaps: &[Gap]) {
+        if let Some(tally) = self.all.get_mut(source) {
+            gaps.iter().for_each(|gap| tally.miss(gap));
+        }
     }
 
     /// Notes of the columns that the view reads which of them the rows of a batch have no member for.

@@ -55,7 +55,9 @@ impl Supervisor {
     }
 
     fn take_error(&mut self, task: u64, running: Running, error: Error) {
-        let anew = error.is_stream_change() && self.shared.settings().on_stream_change == OnStreamChange::Rebuild;
+        let anew = error
+            .changed_source()
+            .is_some_and(|source| running.shared.project().on_stream_change(source) == OnStreamChange::Rebuild);
         if anew && !self.shutdown.is_cancelled() {
             return self.follow_new_stream(task, running, error);
         }
