@@ -76,7 +76,7 @@ fn of_join(join: &Join) -> Option<Obstacle> {
         Inner => None,
         Left | LeftSemi | LeftAnti | LeftMark if on_left => None,
         Right | RightSemi | RightAnti | RightMark if !on_left => None,
-        Left | Right | Full => Some(("an outer join that adds NULLs where no row matches", TAKES_BACK)),
+        Left | Right | Full => Some(("the optional side of an outer join", TAKES_BACK)),
         LeftAnti | RightAnti => Some(("NOT EXISTS, NOT IN or EXCEPT", TAKES_BACK)),
         LeftSemi | RightSemi | LeftMark | RightMark => Some(("EXISTS, IN or INTERSECT", CHANGES)),
     }

@@ -90,21 +90,35 @@ fn cast_twice(select: &mut Select) {
 
 /// Counts how often a part reads a relation.
 fn references(part: &mut SetExpr, name: &str) -> usize {
-    let mut references = References { name, found: 0 };
+    let mut references = References { name, hidden: Vec::new(), found: 0 };
     let _ = walk(part, &mut references);
     references.found
 }
 
 struct References<'a> {
     name: &'a str,
+    /// For each query around, whether its WITH has another relation of this name.
+    hidden: Vec<bool>,
     found: usize,
 }
 
 impl Rewrite for References<'_> {
+    fn before_query(&mut self, query: &mut Query) -> Step {
+        let mut names = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| normalized(&cte.alias.name));
+        self.hidden.push(names.any(|name| name == self.name));
+        Step::Continue(())
+    }
+
+    fn after_query(&mut self, _: &mut Query) -> Step {
+        self.hidden.pop();
+        Step::Continue(())
+    }
+
     fn before_relation(&mut self, relation: &mut TableFactor) -> Step {
         if let TableFactor::Table { name, args: None, .. } = relation
             && let [part] = name.0.as_slice()
             && part.as_ident().is_some_and(|part| normalized(part) == self.name)
+            && !self.hidden.contains(&true)
         {
             self.found += 1;
         }
