@@ -29,7 +29,9 @@ pub(super) fn refusal(recursion: &RecursiveQuery) -> Result<Option<Refusal>> {
     for (expression, field) in second.expr.iter().zip(recursion.static_term.schema().fields()) {
         let Expr::Cast(cast) = expression.clone().unalias() else { continue };
         let (from, to) = (cast.expr.get_type(second.input.schema().as_ref())?, field.data_type());
-        if !keeps_values(&from, to) {
+        // A text that is written out is of the type that it is read as.
+        let is_written = from.is_string() && matches!(cast.expr.as_ref(), Expr::Literal(..));
+        if !is_written && !keeps_values(&from, to) {
             let from = sql_types(&from.to_string());
             return Ok(Some(Refusal::Refused {
                 message: format!(

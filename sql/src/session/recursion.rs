@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::Result;
@@ -18,11 +19,17 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{Column, Literal};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::recursive_query::RecursiveQueryExec;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, replace_children_if_necessary};
 use futures::{Stream, StreamExt};
+
+use crate::cause::{Cause, cause};
 
 /// The most steps of a recursion: how often its second part runs.
 const STEPS: usize = 10_000;
@@ -74,7 +81,7 @@ impl PhysicalOptimizerRule for BoundRecursions {
                 recursion.name().to_owned(),
                 recursion.schema(),
                 counted(recursion.static_term(), true),
-                counted(recursion.recursive_term(), false),
+                counted(&sifted(recursion.recursive_term())?, false),
                 recursion.is_distinct(),
             )?;
             Ok(Transformed::yes(Arc::new(bounded) as Arc<dyn ExecutionPlan>))
@@ -88,6 +95,108 @@ impl PhysicalOptimizerRule for BoundRecursions {
 
     fn schema_check(&self) -> bool {
         true
+    }
+}
+
+/// Drops the rows on which an expression of a step fails, before the operator that computes it.
+fn sifted(step: &Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let sifted = Arc::clone(step).transform_up(|plan| {
+        let expressions: Vec<Arc<dyn PhysicalExpr>> = if let Some(projection) = plan.downcast_ref::<ProjectionExec>() {
+            projection.expr().iter().map(|projected| Arc::clone(&projected.expr)).collect()
+        } else if let Some(filter) = plan.downcast_ref::<FilterExec>() {
+            vec![Arc::clone(filter.predicate())]
+        } else {
+            return Ok(Transformed::no(plan));
+        };
+        let computes = |expression: &Arc<dyn PhysicalExpr>| !expression.is::<Column>() && !expression.is::<Literal>();
+        let expressions: Vec<_> = expressions.into_iter().filter(computes).collect();
+        let input = plan.children().first().copied().cloned();
+        let Some(input) = input.filter(|_| !expressions.is_empty()) else { return Ok(Transformed::no(plan)) };
+        let input: Arc<dyn ExecutionPlan> = Arc::new(Sifted { input, expressions });
+        Ok(Transformed::yes(replace_children_if_necessary(plan, vec![input])?))
+    });
+    Ok(sifted?.data)
+}
+
+/// Passes on the rows of its input on which no expression fails.
+#[derive(Debug)]
+struct Sifted {
+    input: Arc<dyn ExecutionPlan>,
+    expressions: Vec<Arc<dyn PhysicalExpr>>,
+}
+
+impl Sifted {
+    fn over_one(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        match (children.pop(), children.is_empty()) {
+            (Some(input), true) => Ok(Arc::new(Sifted { input, expressions: self.expressions.clone() })),
+            _ => Err(DataFusionError::Internal("Sifted has one input".to_owned())),
+        }
+    }
+}
+
+/// Returns the rows on which no expression fails, found by halving.
+fn without_failing(expressions: &[Arc<dyn PhysicalExpr>], rows: &RecordBatch) -> Result<RecordBatch> {
+    let tried = expressions.iter().try_for_each(|expression| expression.evaluate(rows).map(drop));
+    match tried {
+        Ok(()) => Ok(rows.clone()),
+        Err(error) if cause(&error) != Cause::Values => Err(error),
+        Err(_) if rows.num_rows() <= 1 => Ok(rows.slice(0, 0)),
+        Err(_) => {
+            let middle = rows.num_rows() / 2;
+            let first = without_failing(expressions, &rows.slice(0, middle))?;
+            let second = without_failing(expressions, &rows.slice(middle, rows.num_rows() - middle))?;
+            Ok(concat_batches(&rows.schema(), [&first, &second])?)
+        }
+    }
+}
+
+impl DisplayAs for Sifted {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sifted")
+    }
+}
+
+impl ExecutionPlan for Sifted {
+    fn name(&self) -> &'static str {
+        "Sifted"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.over_one(children)
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.over_one(children)
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let input = self.input.execute(partition, context)?;
+        let (schema, expressions) = (self.input.schema(), self.expressions.clone());
+        let rows = input.map(move |rows| without_failing(&expressions, &rows?));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 }
 

@@ -11,7 +11,7 @@
 //! | [`floats`] | equality, peers, partitions and orders of floats |
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
 //! | [`wide_sums`] | sums of DECIMALs with many digits |
-//! | [`rounded`] | floats that are cast to whole numbers, and `round` |
+//! | [`rounded`] | numbers that are cast to whole ones, and `round` |
 //! | [`filters`] | FILTER before the argument |
 //! | [`by_comparison`] | scalar subqueries that are correlated by more than equality |
 //! | [`unions`] | casts the inputs of a UNION to common types |
@@ -107,7 +107,7 @@ fn expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let widened = guarded.transform_data(|expression| widened::sums(expression, schema))?;
         let divided = widened.transform_data(|expression| widened::quotients(expression, schema))?;
         let divided = divided.transform_data(|expression| widened::medians(expression, schema))?;
-        let rounded = divided.transform_data(|expression| rounded::to_even(expression, schema))?;
+        let rounded = divided.transform_data(|expression| rounded::to_whole(expression, schema))?;
         rounded.transform_data(|expression| floats::equal_by_key(expression, schema))
     })
 }

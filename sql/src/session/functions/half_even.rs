@@ -1,4 +1,4 @@
-//! Rounds floats to whole numbers, a half to the even one, as PostgreSQL does in `CAST(2.5 AS BIGINT)` and `round(2.5)` of a DOUBLE.
+//! Rounds floats to whole numbers, a half to the even one, as PostgreSQL does in casts to whole numbers and `round` of a DOUBLE.
 
 use std::sync::{Arc, LazyLock};
 

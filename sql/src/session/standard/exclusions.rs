@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Window, WindowFunctionDefinition, WindowUDF};
@@ -40,6 +40,10 @@ fn excluding(mut call: WindowFunction, schema: &DFSchema) -> Result<Transformed<
     call.params.partition_by.retain(|key| marked(key).is_none());
     if !reads_frame(&call.fun) {
         return Ok(Transformed::yes(Expr::WindowFunction(Box::new(call))));
+    }
+    let counts = |number: &Expr| matches!(number, Expr::Literal(ScalarValue::Int64(Some(1..)), _));
+    if call.fun.name() == "nth_value" && !call.params.args.get(1).is_some_and(counts) {
+        return plan_err!("nth_value in a frame with EXCLUDE takes the number of a row, from 1, as its second argument");
     }
     let returns = Expr::WindowFunction(Box::new(call.clone())).to_field(schema)?.1;
     let params = &mut call.params;

@@ -49,8 +49,15 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
         }
         LogicalPlan::Join(mut join) => {
             for (left, right) in &mut join.on {
-                by_key(left, &join.left.schema().clone());
-                by_key(right, &join.right.schema().clone());
+                let (of_left, of_right) = (join.left.schema().clone(), join.right.schema().clone());
+                let is_interval = |side: &Expr, schema: &DFSchema| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
+                if is_interval(left, &of_left) || is_interval(right, &of_right) {
+                    all_by_key(&mut [&mut *left], &of_left, true);
+                    all_by_key(&mut [&mut *right], &of_right, true);
+                    continue;
+                }
+                by_key(left, &of_left);
+                by_key(right, &of_right);
             }
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
@@ -71,16 +78,16 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
 pub(super) fn equal_by_key(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expression {
         Expr::BinaryExpr(mut comparison) if compares(comparison.op) => {
-            let changed = all_by_key(&mut [&mut *comparison.left, &mut *comparison.right], schema);
+            let changed = all_by_key(&mut [&mut *comparison.left, &mut *comparison.right], schema, false);
             Ok(marked(Expr::BinaryExpr(comparison), changed))
         }
         Expr::Between(mut between) => {
-            let changed = all_by_key(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema);
+            let changed = all_by_key(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema, false);
             Ok(marked(Expr::Between(between), changed))
         }
         Expr::InList(mut list) => {
             let mut sides: Vec<&mut Expr> = std::iter::once(&mut *list.expr).chain(&mut list.list).collect();
-            let changed = all_by_key(&mut sides, schema);
+            let changed = all_by_key(&mut sides, schema, false);
             Ok(marked(Expr::InList(list), changed))
         }
         Expr::AggregateFunction(mut call) => {
@@ -102,10 +109,10 @@ fn marked(expression: Expr, changed: bool) -> Transformed<Expr> {
 }
 
 /// Replaces expressions that are compared with each other by their keys, and returns whether any changed. What is compared with an INTERVAL
-/// is one.
-fn all_by_key(sides: &mut [&mut Expr], schema: &DFSchema) -> bool {
+/// is one, and so is each if `are_intervals`.
+fn all_by_key(sides: &mut [&mut Expr], schema: &DFSchema, are_intervals: bool) -> bool {
     let types: Vec<Option<DataType>> = sides.iter().map(|side| side.get_type(schema).ok()).collect();
-    if !types.iter().flatten().any(|data_type| matches!(data_type, DataType::Interval(_))) {
+    if !are_intervals && !types.iter().flatten().any(|data_type| matches!(data_type, DataType::Interval(_))) {
         return sides.iter_mut().fold(false, |changed, side| by_key(side, schema) | changed);
     }
     for (side, data_type) in sides.iter_mut().zip(types) {
