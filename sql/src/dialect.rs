@@ -9,15 +9,21 @@
 //! | `TABLE t` | `SELECT * FROM t` |
 //! | `TUMBLE(TABLE t, ...)`, `TABLE(TUMBLE(...))` | `TUMBLE(t, ...)`; likewise HOP and SESSION |
 //! | `STRUCT<a STRUCT<b INT>>[]` | two closing brackets, so that `[]` belongs to the outer type |
+//! | `ORDER BY x EXCLUDE TIES` in the frame of a window | `PARTITION BY ('$EXCLUDE TIES') ORDER BY x` |
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
 
-use std::ops::Range;
+mod exclusions;
+mod tokens;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+
+pub(crate) use self::exclusions::EXCLUDED;
+use self::tokens::{closing, is_word, own_level};
+use crate::nesting::{CALLS, deep};
 
 /// The functions in FROM that cut time into windows.
 pub(crate) const TIME_WINDOWS: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
@@ -38,7 +44,7 @@ pub fn parse(sql: &str) -> Result<Statement> {
     let kept = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     let mut tokens: Vec<TokenWithSpan> = kept.collect();
     rewrite(&mut tokens);
-    let mut statements = DFParserBuilder::new(tokens).build()?.parse_statements()?;
+    let mut statements = deep(|| DFParserBuilder::new(tokens).with_recursion_limit(CALLS).build()?.parse_statements())?;
     match (statements.pop_front(), statements.is_empty()) {
         (Some(statement), true) => Ok(statement),
         (None, _) => Err(DataFusionError::Plan("there is no statement".to_owned())),
@@ -75,6 +81,7 @@ pub(crate) fn rewrite(tokens: &mut Vec<TokenWithSpan>) {
     }
     write_out_tables(tokens);
     match_nearest(tokens);
+    exclusions::mark(tokens);
 }
 
 /// Gives each ASOF JOIN its MATCH_CONDITION, without which the parser reads none.
@@ -189,10 +196,6 @@ fn quote(token: &mut TokenWithSpan) {
     }
 }
 
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
-}
-
 /// Checks whether `TABLE` is at an index, with a name after it.
 fn is_word_before_name(tokens: &[TokenWithSpan], index: usize) -> bool {
     tokens.get(index).is_some_and(|token| is_word(token, "TABLE"))
@@ -210,22 +213,6 @@ fn unwrap_table(tokens: &mut Vec<TokenWithSpan>, index: usize) -> usize {
         }
         _ => index,
     }
-}
-
-/// Returns the partner of the parenthesis at `open`.
-fn closing(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {
-    let mut depth = 0usize;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
-        match token.token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.checked_sub(1)?,
-            _ => {}
-        }
-        if depth == 0 {
-            return Some(index);
-        }
-    }
-    None
 }
 
 /// Moves the keys of PARTITION BY to the end of the arguments of the call that `open` opens.
@@ -252,21 +239,6 @@ fn partition_last(tokens: &mut Vec<TokenWithSpan>, open: usize) {
     }
     keys.insert(0, comma);
     tokens.splice(close..close, keys);
-}
-
-/// Returns the tokens of a range that are in no parentheses within it.
-fn own_level(tokens: &[TokenWithSpan], range: Range<usize>) -> Vec<usize> {
-    let mut depth = 0usize;
-    let mut own = Vec::new();
-    for index in range {
-        match tokens[index].token {
-            Token::LParen => depth += 1,
-            Token::RParen => depth = depth.saturating_sub(1),
-            _ if depth == 0 => own.push(index),
-            _ => {}
-        }
-    }
-    own
 }
 
 #[cfg(test)]
@@ -301,6 +273,15 @@ mod tests {
                 "SELECT row_number() OVER (PARTITION BY a) FROM SESSION(bid, t, i)",
             ),
             ("TABLE bid", "SELECT * FROM bid"),
+            (
+                "SELECT sum(x) OVER (ORDER BY y ROWS 1 PRECEDING EXCLUDE TIES) FROM t",
+                "SELECT sum(x) OVER (PARTITION BY ('$EXCLUDE TIES') ORDER BY y ROWS 1 PRECEDING) FROM t",
+            ),
+            (
+                "SELECT sum(x) OVER (w PARTITION BY (a) ROWS 1 PRECEDING EXCLUDE CURRENT ROW) FROM t",
+                "SELECT sum(x) OVER (w PARTITION BY ('$EXCLUDE CURRENT ROW'), (a) ROWS 1 PRECEDING) FROM t",
+            ),
+            ("SELECT sum(x) OVER (ROWS 1 PRECEDING EXCLUDE NO OTHERS) FROM t", "SELECT sum(x) OVER (ROWS 1 PRECEDING) FROM t"),
             ("SELECT kind AS table FROM t", "SELECT kind AS table FROM t"),
             ("SELECT 1 FROM t AS asof LEFT JOIN u ON a = b", "SELECT 1 FROM t AS asof LEFT JOIN u ON a = b"),
             ("(TABLE a) UNION ALL TABLE b", "(SELECT * FROM a) UNION ALL SELECT * FROM b"),

@@ -21,6 +21,7 @@
 //! | `type_names` | the names of types in SQL |
 //! | `time_units` | lengths of time in a timestamp's units |
 //! | `sizes` | how many bytes values take, and the limits |
+//! | `nesting` | how deep statements may nest |
 //! | `names` | finds the nearest name to a misspelt one |
 //! | `other_engines` | what other engines call things |
 //!
@@ -35,6 +36,7 @@ mod durations;
 pub mod error;
 mod file;
 mod names;
+mod nesting;
 mod other_engines;
 pub mod plan;
 mod planner;

@@ -5,6 +5,8 @@
 //! | [`relation`] | what a query can read |
 //! | [`refusal`] | why a query has no plan |
 //! | [`refusals`] | refuses what is not a function of the events |
+//! | [`intervals`] | stores INTERVALs as lengths |
+//! | [`recursions`] | refuses recursions that do not only add rows |
 //! | [`optimize`] | the optimized plan of a query, and the relations that it reads |
 //! | [`ordering`] | breaks ties in orders, and drops orders without effect |
 //! | [`peers`] | refuses window functions that would pick one of several tied rows |
@@ -31,10 +33,12 @@ mod expiry;
 mod failing;
 mod fingerprint;
 mod grouping_sets;
+mod intervals;
 mod keys;
 mod optimize;
 mod ordering;
 mod peers;
+mod recursions;
 mod refusal;
 mod refusals;
 mod regions;
@@ -90,6 +94,7 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
     peers::check(&written, relations)?;
     let written = ordering::settle(written, relations)?;
     refuse_twin_columns(&written)?;
+    let written = intervals::as_lengths(written)?;
 
     // Splitting count(DISTINCT x) into two aggregates, and grouping sets into one aggregate each, is cheaper if all of them merge,
     // and more expensive if their input retracts.

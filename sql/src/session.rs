@@ -4,10 +4,12 @@
 mod aggregates;
 mod declared_zones;
 mod distinct;
+mod excluding;
 mod filters;
 pub(crate) mod functions;
 mod lost_sorts;
 mod operators;
+mod recursion;
 mod shifts;
 mod standard;
 mod syntax;
@@ -35,11 +37,16 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ContextProvider, ParserOptions, SqlToRel};
 
 use self::distinct::DistinctKeepsTypes;
+pub(crate) use self::excluding::plain_name;
 use self::filters::FiltersStayAboveOneRow;
+pub(crate) use self::functions::intervals::interval_length;
 use self::lost_sorts::LostSortsComeBack;
 use self::operators::Operators;
+use self::recursion::BoundRecursions;
+pub(crate) use self::recursion::{is_of_step, is_work_table};
 pub(crate) use self::standard::SUMMED_DIGITS;
 use self::unordered::PromiseNoOrder;
+use crate::nesting::deep;
 use crate::time_windows::TimeWindows;
 
 /// Returns the configuration under which every plan of Alluvium is made and run.
@@ -104,6 +111,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     physical.insert(0, Arc::new(PromiseNoOrder));
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
     physical.insert(check, Arc::new(LostSortsComeBack));
+    physical.push(Arc::new(BoundRecursions));
     let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     SessionStateBuilder::new()
@@ -142,9 +150,11 @@ pub fn plan_query(
     statement: Statement,
     tables: BTreeMap<String, Arc<dyn TableSource>>,
 ) -> Result<LogicalPlan> {
-    let statement = syntax::read(statement, &tables)?;
-    let names = Names { state, tables };
-    standard::standard(SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)?)
+    deep(|| {
+        let statement = syntax::read(statement, &tables)?;
+        let names = Names { state, tables };
+        standard::standard(SqlToRel::new_with_options(&names, names.parser_options()).statement_to_plan(statement)?)
+    })
 }
 
 /// A table of which only the schema is known. To run a plan over it, first replace the source of its scans.
@@ -218,6 +228,10 @@ impl ContextProvider for Names<'_> {
             .collect::<Result<Vec<_>>>()?;
         let provider = function.create_table_provider_with_args(TableFunctionArgs::new(&args, self.state))?;
         Ok(provider_as_source(provider))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(recursion::work_table(name, schema))
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {

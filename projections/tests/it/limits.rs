@@ -110,3 +110,41 @@ async fn long_lists_beside_long_texts_fail_as_rows() {
     assert_eq!(shown, ["x 0", "xx 0", "xx 1"]);
     assert_eq!(rejected.iter().map(|rejected| rejected.row).collect::<Vec<_>>(), [1]);
 }
+
+/// Checks that a query runs.
+async fn check_runs(sql: &str, expected: &[&str]) {
+    let catalog = catalog(sql);
+    let mut pipeline = Pipeline::new(&catalog).await;
+    let left_out = pipeline.push("t", &rows(&catalog, &[1, 2])).await;
+    pipeline.flush().await;
+    let mut shown: Vec<String> = pipeline.views[0].rows.shown().iter().map(|row| row.join(" ")).collect();
+    shown.sort();
+    assert_eq!((shown.iter().map(String::as_str).collect::<Vec<_>>(), left_out.len()), (expected.to_vec(), 0));
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn queries_nest_500_deep() {
+    let times =
+        |count: usize, open: &str, inner: &str, close: &str| format!("{}{inner}{}", open.repeat(count), close.repeat(count));
+    let nested = |open: &str, inner: &str, close: &str| times(500, open, inner, close);
+    check_runs(&format!("SELECT {} AS x FROM t", nested("(", "n", ")")), &["1", "2"]).await;
+    check_runs(&format!("SELECT {} AS x FROM t", times(40, "(1 + ", "n", ")")), &["41", "42"]).await;
+    check_runs(&format!("SELECT {} AS x FROM t", nested("CASE WHEN n > 1 THEN n ELSE ", "0", " END")), &["0", "2"]).await;
+    check_runs(&format!("SELECT n FROM t WHERE {}", nested("NOT (", "n = 1", ")")), &["1"]).await;
+    check_runs(&nested("SELECT * FROM (", "SELECT n FROM t", ") AS q"), &["1", "2"]).await;
+    check_runs(&format!("SELECT n FROM t WHERE n IN {}", times(8, "(SELECT n FROM t WHERE n IN ", "(1, 5)", ")")), &["1"]).await;
+}
+
+#[test]
+fn deeper_queries_are_refused_in_words() {
+    let sql = format!("SELECT {}n{} AS x FROM t", "(".repeat(20_000), ")".repeat(20_000));
+    let text = format!("CREATE EXTERNAL TABLE t (n BIGINT) STORED AS FILE LOCATION 't'; CREATE MATERIALIZED VIEW v AS {sql};");
+    let refused = Catalog::load(&[SqlFile { path: "test.sql".to_owned(), text }]).unwrap_err();
+    assert_eq!(refused.0[0].message, "the statement nests too deeply");
+}
+
+#[tokio::test(flavor = "current_thread")]
+#[should_panic(expected = "the recursion of r has not ended after 10000 steps")]
+async fn a_recursion_without_an_end_fails_in_words() {
+    check_runs("WITH RECURSIVE r(x) AS (SELECT n FROM t UNION ALL SELECT x FROM r) SELECT x FROM r", &[]).await;
+}

@@ -1,9 +1,12 @@
 //! Rows that can be compared: bit for bit within a run, and with floats to 1e-9 relative between runs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{
+    DataType, DurationNanosecondType, Float32Type, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
@@ -26,6 +29,7 @@ pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         .columns()
         .iter()
         .map(|column| {
+            let column = &as_lengths(column);
             let text = ArrayFormatter::try_new(column, &options).unwrap();
             (0..column.len())
                 .map(|row| match column.data_type() {
@@ -41,6 +45,22 @@ pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         })
         .collect();
     (0..batch.num_rows()).map(|row| columns.iter().map(|column| column[row].clone()).collect()).collect()
+}
+
+/// Returns INTERVALs as what views store of them. Those with months stay.
+fn as_lengths(column: &ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Interval(IntervalUnit::MonthDayNano) => {
+            let intervals = column.as_primitive::<IntervalMonthDayNanoType>();
+            let length = |interval: IntervalMonthDayNano| {
+                let days = i64::from(interval.days) * 86_400_000_000_000;
+                (interval.months == 0).then_some(days + interval.nanoseconds).ok_or(())
+            };
+            let lengths = intervals.try_unary::<_, DurationNanosecondType, ()>(length);
+            lengths.map_or_else(|()| Arc::clone(column), |lengths| Arc::new(lengths) as ArrayRef)
+        }
+        _ => Arc::clone(column),
+    }
 }
 
 impl Bag {

@@ -58,7 +58,13 @@ fn recent(random: &mut Rng) -> String {
 
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
-    match random.u8(..23) {
+    match random.u8(..26) {
+        23 => excluding(random, &from),
+        24 => {
+            let edges = relation(random, depth.saturating_sub(1), views);
+            recursive(random, &from, &edges)
+        }
+        25 => waited(random),
         0 | 1 => {
             format!("SELECT {}, {}, {}, f FROM {from} WHERE {}", number(random), number(random), text(random), predicate(random))
                 .named()
@@ -92,6 +98,52 @@ fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
         }
         21 => recent(random),
         _ => format!("SELECT n AS a, b, s, f FROM (SELECT unnest(make_array(a, b)) AS n, b, s, f FROM {from})"),
+    }
+}
+
+/// Frames that leave out the row itself or its peers.
+fn excluding(random: &mut Rng, from: &str) -> String {
+    let by = one_of(random, &["PARTITION BY a", "PARTITION BY s, b", "PARTITION BY f", ""]);
+    let order = one_of(random, &["ORDER BY b", "ORDER BY f DESC, s", "ORDER BY s"]);
+    let frame = one_of(
+        random,
+        &[
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+            "ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING",
+            "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+            "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        ],
+    );
+    let without = one_of(random, &["CURRENT ROW", "GROUP", "TIES", "NO OTHERS"]);
+    let number = one_of(random, &["count(b)", "sum(a)", "min(b)", "count(*) FILTER (WHERE a > 0)", "count(DISTINCT a)"]);
+    let over = format!("OVER ({by} {order} {frame} EXCLUDE {without})");
+    format!("SELECT a, CAST({number} {over} AS BIGINT) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}")
+}
+
+/// What a graph whose edges go from b to a reaches.
+fn recursive(random: &mut Rng, from: &str, edges: &str) -> String {
+    let start = format!("SELECT CAST(a AS BIGINT) AS a, CAST(b AS BIGINT) AS b, s FROM {from}");
+    let edges = format!("(SELECT CAST(a AS BIGINT) AS a, CAST(b AS BIGINT) AS b, s FROM {edges}) e");
+    // One within another has another name.
+    let r = format!("r{}", random.u32(..));
+    let recursion = match random.u8(..3) {
+        0 => format!("{start} UNION SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} ON e.b = r.a"),
+        1 => format!("{start} UNION SELECT e.a, e.b, r.s FROM {r} r LEFT JOIN {edges} ON e.b = r.a AND e.a > 0"),
+        _ => {
+            let start = format!("SELECT a, b, s, 0 AS depth FROM ({start}) q");
+            format!("{start} UNION ALL SELECT e.a, r.b, r.s, r.depth + 1 FROM {r} r JOIN {edges} ON e.b = r.a WHERE r.depth < 1")
+        }
+    };
+    format!("SELECT a, b, s, 0.5 AS f FROM (WITH RECURSIVE {r} AS ({recursion}) SELECT a, b, s FROM {r}) reached")
+}
+
+/// Differences of times.
+fn waited(random: &mut Rng) -> String {
+    let since = one_of(random, &["TIMESTAMP '1970-01-01'", "at - INTERVAL '1 day'", "CAST('1970-01-02' AS DATE)"]);
+    match random.u8(..3) {
+        0 => format!("SELECT a, b, s, f, at - {since} AS waited FROM w"),
+        1 => format!("SELECT a, b, s, f, max(at - {since}) OVER (PARTITION BY a) AS waited FROM w"),
+        _ => format!("SELECT a, b, s, f, INTERVAL '1 hour' AS waited FROM w WHERE at - {since} > INTERVAL '1 second'"),
     }
 }
 
@@ -136,6 +188,13 @@ fn window(random: &mut Rng, from: &str) -> String {
         _ => "",
     };
     let two = one_of(random, &["f", "max(f) OVER (PARTITION BY a)", "avg(f) OVER (PARTITION BY a, s)"]);
+    if random.u8(..4) == 0 {
+        let order = one_of(random, &["ORDER BY b, s", "ORDER BY a, f", "ORDER BY s DESC, a, b"]);
+        let other = one_of(random, &["PARTITION BY b", "PARTITION BY a, s", "PARTITION BY s, f", ""]);
+        return format!(
+            "SELECT a, CAST({number} OVER ({by} {order} {frame}) AS BIGINT) AS b, s, CAST(count(*) OVER ({other} {order}) AS DOUBLE) AS f FROM {from}"
+        );
+    }
     let limit = match number {
         "row_number()" | "rank()" | "dense_rank()" => {
             one_of(random, &["", "WHERE b <= 2", "WHERE b = 1", "WHERE b < 2 AND a > 0"])

@@ -130,6 +130,16 @@ const FAULTS: &[Fault] = &[
         &["1 1", "1 2"],
     ),
     fault(
+        "a length of time that is compared part by part",
+        "SELECT TIMESTAMP '2024-01-03T00:00:00' - TIMESTAMP '2024-01-01T00:00:00' > INTERVAL '1 day'",
+        &["true"],
+    ),
+    fault(
+        "a half of a DOUBLE",
+        "WITH t(f) AS (VALUES (2.5), (3.5), (-0.5)) SELECT CAST(CAST(f AS DOUBLE) AS BIGINT), round(CAST(f AS DOUBLE)) FROM t",
+        &["0 0", "2 2", "4 4"],
+    ),
+    fault(
         "a subquery that is bound by an inequality",
         "WITH t(i) AS (VALUES (1), (3), (2)) SELECT i, (SELECT max(b.i) FROM t b WHERE b.i < t.i) FROM t",
         &["1 NULL", "2 1", "3 2"],

@@ -17,6 +17,7 @@ use crate::declarations::Emit;
 use crate::error::{Error, Errors};
 use crate::file::SqlFile;
 use crate::names::written;
+use crate::nesting::deep;
 use crate::planner::{Refusal, Relation, Spot, plan_view};
 use crate::text::Text;
 
@@ -36,8 +37,10 @@ impl Catalog {
     /// As [`Catalog::load`].
     pub fn load_beside(files: &[SqlFile], schema_digest: &dyn Fn(&str) -> Option<String>) -> Result<Catalog, Errors> {
         let mut errors = Vec::new();
-        let declarations = read(files, &mut errors);
-        let catalog = declarations.map(|declarations| plan(declarations, schema_digest, &mut errors));
+        let catalog = deep(|| {
+            let declarations = read(files, &mut errors);
+            declarations.map(|declarations| plan(declarations, schema_digest, &mut errors))
+        });
         match catalog {
             Some(catalog) if errors.is_empty() => Ok(catalog),
             _ => {

@@ -17,6 +17,7 @@ use self::misspelt::{misspelt_clause, misspelt_head};
 use crate::dialect;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
+use crate::nesting::CALLS;
 use crate::other_engines;
 use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
@@ -79,7 +80,8 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
         nested_types(&mut tokens);
     }
     dialect::rewrite(&mut tokens);
-    let parsed = DFParserBuilder::new(tokens).build().and_then(|mut parser| parser.parse_statements());
+    let parsed =
+        DFParserBuilder::new(tokens).with_recursion_limit(CALLS).build().and_then(|mut parser| parser.parse_statements());
     parsed.map(VecDeque::into_iter).map_err(|error| parse_error(text, &error)).and_then(|mut statements| {
         statements.next().ok_or_else(|| Error { message: "an empty statement".to_owned(), help: None, at: text.at() })
     })
@@ -229,6 +231,13 @@ pub(crate) fn parse_error(text: &Text, error: &DataFusionError) -> Error {
     };
     let message = message.strip_prefix("Expected: ").map_or_else(|| first_lower(message), |rest| format!("expected {rest}"));
     let at = at.unwrap_or_else(|| text.head());
+    if message.ends_with("recursion limit exceeded") {
+        return Error {
+            message: "the statement nests too deeply".to_owned(),
+            help: Some("give the inner queries names in WITH, or in views of their own".to_owned()),
+            at: text.head(),
+        };
+    }
     if let Some(expected) = message.strip_suffix(", found: EOF") {
         return at_end(text, expected, at);
     }

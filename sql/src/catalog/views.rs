@@ -56,13 +56,6 @@ pub(crate) fn declared(statement: &CreateView, parsed: &Parsed, errors: &mut Vec
             at,
         });
     }
-    if let Some(at) = text.pair("WITH", "RECURSIVE") {
-        errors.push(Error {
-            message: "a recursive query is not kept".to_owned(),
-            help: Some("write its steps as views that read each other, without a cycle".to_owned()),
-            at,
-        });
-    }
     if !statement.materialized && !matches!(statement.options, CreateTableOptions::None) {
         errors.push(Error {
             message: "a plain view is a name for its query: it has no options".to_owned(),

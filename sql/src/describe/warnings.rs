@@ -102,6 +102,7 @@ impl Warnings<'_> {
             Reason::Mark | Reason::Semi => ["EXISTS", "IN", "INTERSECT", "EXCEPT"].map(|word| self.word(word)).into(),
             Reason::Window => vec![self.word("OVER")],
             Reason::FirstRows => vec![self.word("LIMIT")],
+            Reason::Recursion => vec![self.word("RECURSIVE")],
             Reason::Distinct => vec![self.word("DISTINCT")],
             Reason::GroupingSets => ["ROLLUP", "CUBE", "SETS"].map(|word| self.word(word)).into(),
             Reason::Constant | Reason::OtherShape | Reason::Subquery | Reason::Sessions | Reason::OtherAggregate(_) => Vec::new(),

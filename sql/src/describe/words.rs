@@ -51,6 +51,7 @@ pub(crate) fn cost(node: &Node) -> &'static str {
         Op::Keyed { keep: None, .. } => "O(rows of the touched keys)",
         Op::Watermark { .. } => "O(changes + rows that the watermark passes)",
         Op::Full { .. } if node.is_constant() => "O(rows), once",
+        Op::Full { .. } if node.reasons.contains(&Reason::Recursion) => "O(all input x steps of the recursion)",
         Op::Full { .. } => "O(all input)",
     }
 }
@@ -119,6 +120,7 @@ fn reason(reason: &Reason) -> String {
         Reason::Window => "a window function".to_owned(),
         Reason::FirstRows => "ORDER BY with LIMIT".to_owned(),
         Reason::Distinct => "DISTINCT".to_owned(),
+        Reason::Recursion => "a recursive query".to_owned(),
         Reason::Subquery => "a subquery".to_owned(),
         Reason::Sessions => "sessions, which late rows change".to_owned(),
         Reason::GroupingSets => "grouping sets".to_owned(),

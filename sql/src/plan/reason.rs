@@ -27,6 +27,8 @@ pub enum Reason {
     FirstRows,
     /// DISTINCT.
     Distinct,
+    /// A recursive query.
+    Recursion,
     /// A subquery.
     Subquery,
     /// Sessions, which late rows change.

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 use crate::plan::{RelationKind, plain_column};
 use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Relation, aggregates};
+use crate::session::plain_name;
 
 /// Breaks the ties in a plan as it was written, and drops its sorts without effect.
 pub(crate) fn settle(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {
@@ -285,7 +286,7 @@ fn is_whole_partition(call: &WindowFunction) -> bool {
     let frame = &call.params.window_frame;
     frame.start_bound.is_unbounded()
         && frame.end_bound.is_unbounded()
-        && !matches!(call.fun.name(), "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg")
+        && !matches!(plain_name(call.fun.name()), "first_value" | "last_value" | "nth_value" | "array_agg" | "string_agg")
 }
 
 /// The input of an aggregate.

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, WindowFrameUnits};
 use crate::plan::{RelationKind, plain_column};
 use crate::planner::ordering::{by_arrival, counts_positions};
 use crate::planner::{Refusal, Relation, Spot};
+use crate::session::plain_name;
 
 /// Functions whose answer shows the order of the rows in a frame.
 const SHOW_ORDER: [&str; 5] = ["first_value", "last_value", "nth_value", "array_agg", "string_agg"];
@@ -25,7 +26,7 @@ pub(crate) fn check(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) 
                     if let Expr::WindowFunction(call) = expression
                         && leaves_open(call, &window.input, relations)
                     {
-                        open = Some(call.fun.name().to_owned());
+                        open = Some(plain_name(call.fun.name()).to_owned());
                         return Ok(TreeNodeRecursion::Stop);
                     }
                     Ok(TreeNodeRecursion::Continue)
@@ -47,7 +48,7 @@ pub(crate) fn check(plan: &LogicalPlan, relations: &BTreeMap<String, Relation>) 
 
 fn leaves_open(call: &WindowFunction, input: &LogicalPlan, relations: &BTreeMap<String, Relation>) -> bool {
     let params = &call.params;
-    if !SHOW_ORDER.contains(&call.fun.name())
+    if !SHOW_ORDER.contains(&plain_name(call.fun.name()))
         || params.window_frame.units == WindowFrameUnits::Rows
         || counts_positions(call)
         || params.order_by.is_empty() && by_arrival(input, relations)

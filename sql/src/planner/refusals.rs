@@ -7,13 +7,25 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 
 use crate::names::nearest;
-use crate::planner::{Refusal, Spot};
+use crate::planner::{Refusal, Spot, recursions};
+use crate::session::is_of_step;
 
 /// Checks a plan as it was written, including its subqueries.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Refusal> {
     let mut refusal = None;
+    if is_of_step(plan) {
+        refusal = refused(
+            "a recursive query reads itself in a subquery of an expression",
+            "join its own rows in FROM",
+            Spot::Word("RECURSIVE"),
+        );
+        return refusal.map_or(Ok(()), Err);
+    }
     plan.apply_with_subqueries(|plan| {
-        refusal = node(plan);
+        refusal = match plan {
+            LogicalPlan::RecursiveQuery(recursion) => recursions::refusal(recursion)?,
+            _ => node(plan),
+        };
         if refusal.is_none() {
             plan.apply_expressions(|expression| {
                 expression.apply(|expression| {
@@ -77,11 +89,6 @@ fn node(plan: &LogicalPlan) -> Option<Refusal> {
             "DISTINCT ON without ORDER BY does not say which row of each group",
             "add ORDER BY with the columns of DISTINCT ON first, then those that decide",
             Spot::Word("DISTINCT"),
-        ),
-        LogicalPlan::RecursiveQuery(_) => refused(
-            "a recursive query is not kept",
-            "write the steps as views that read each other, without a cycle",
-            Spot::Word("RECURSIVE"),
         ),
         LogicalPlan::Ddl(_) => {
             refused("a view is a query: it cannot write", "leave out INTO: the view holds the rows", Spot::Word("INTO"))

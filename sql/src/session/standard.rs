@@ -11,18 +11,22 @@
 //! | [`floats`] | equality, peers, partitions and orders of floats |
 //! | [`widened`] | sums of BIGINT, quotients of DECIMALs |
 //! | [`wide_sums`] | sums of DECIMALs with many digits |
+//! | [`rounded`] | numbers that are cast to whole ones, and `round` |
 //! | [`filters`] | FILTER before the argument |
 //! | [`by_comparison`] | scalar subqueries that are correlated by more than equality |
 //! | [`unions`] | casts the inputs of a UNION to common types |
+//! | [`recursions`] | the types of recursive queries |
 //! | [`outer_columns`] | columns of outer queries whose types the other rules changed |
 //! | [`laterals`] | UNNEST of a column of the relation beside it |
 //! | [`first_rows`] | LATERAL of the first row of an order |
 //! | [`hoisted`] | subqueries inside aggregates and window functions |
 //! | [`one_value`] | subqueries of one value without an aggregate |
 //! | [`frames`] | window orders over TIME, BYTEA, STRUCT |
+//! | [`exclusions`] | EXCLUDE in frames |
 
 mod by_comparison;
 mod copies;
+mod exclusions;
 mod existence;
 mod filters;
 mod first_rows;
@@ -34,6 +38,8 @@ mod lists;
 mod one_row;
 mod one_value;
 mod outer_columns;
+mod recursions;
+mod rounded;
 mod unions;
 mod unknown;
 mod wide_sums;
@@ -61,7 +67,7 @@ pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
         // A name that two outer queries have is first matched with that of the outermost, then with the other. So a plan that
         // counts as transformed can still be equal.
         if !retyped.transformed || retyped.data == mended {
-            return Ok(retyped.data);
+            return Ok(retyped.data.transform_up_with_subqueries(exclusions::evaluated)?.data);
         }
         mended = once(retyped.data, &mut number)?;
     }
@@ -71,6 +77,7 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     let mended = plan.transform_up_with_subqueries(|plan| {
         // The inputs may have other types now.
         let plan = plan.recompute_schema()?;
+        let plan = recursions::of_first_part(plan)?.data;
         let plan = unions::of_common_types(plan)?.data;
         let plan = copies::counted(plan)?.data;
         let plan = laterals::unnested(plan)?.data;
@@ -100,7 +107,8 @@ fn expressions(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         let widened = guarded.transform_data(|expression| widened::sums(expression, schema))?;
         let divided = widened.transform_data(|expression| widened::quotients(expression, schema))?;
         let divided = divided.transform_data(|expression| widened::medians(expression, schema))?;
-        divided.transform_data(|expression| floats::equal_by_key(expression, schema))
+        let rounded = divided.transform_data(|expression| rounded::to_whole(expression, schema))?;
+        rounded.transform_data(|expression| floats::equal_by_key(expression, schema))
     })
 }
 

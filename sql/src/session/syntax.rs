@@ -15,6 +15,7 @@
 //! | [`defaults`] | `lag(x, 1, y)` |
 //! | [`nearest_joins`] | ASOF JOIN |
 //! | [`pivots`] | PIVOT |
+//! | [`recursions`] | WITH RECURSIVE |
 //! | [`pieces`] | pieces of syntax trees |
 //! | [`merged_keys`] | the key of FULL and RIGHT JOIN USING |
 //! | [`name`] | names in the form in which they are compared |
@@ -34,6 +35,7 @@ mod other_names;
 mod patterns;
 mod pieces;
 mod pivots;
+mod recursions;
 mod tuples;
 mod unnests;
 
@@ -103,7 +105,7 @@ impl Rewrite for Reader<'_> {
     fn before_query(&mut self, query: &mut Query) -> Step {
         let names = query.with.iter().flat_map(|with| &with.cte_tables).map(|cte| name::normalized(&cte.alias.name));
         self.hidden.push(names.collect());
-        self.go_on(limits::read(query))
+        self.go_on(recursions::read(query).and_then(|()| limits::read(query)))
     }
 
     fn after_query(&mut self, _: &mut Query) -> Step {

@@ -1,4 +1,4 @@
-//! Makes joins and grouping sets promise nothing about the order of their rows.
+//! Makes joins and grouping sets promise nothing about the order of their rows, and aggregates nothing about their groups.
 //!
 //! DataFusion 55 derives properties of a join's rows from those of its inputs, and leaves out sorts that then seem needless. Two of
 //! these conclusions are wrong. A column that is constant on the null-supplying side of an outer join can also be NULL after it. The
@@ -8,20 +8,23 @@
 //! An aggregate over grouping sets claims the order of its input, though the keys that a set leaves out are NULL. An aggregate above it
 //! then takes its input for sorted, and returns a group more than once.
 //!
+//! A projection passes on that its input has no two rows of the same group, but of the wrong columns: those that have the places of the groups after
+//! it. A sort by these columns and others then seems done. So all other aggregates claim their order, and not that their groups are unique.
+//!
 //! So each of them is put below a node that passes its rows on and claims no order, constants or equalities.
 
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Constraints, Result};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
@@ -29,7 +32,7 @@ use datafusion::physical_plan::joins::{
 use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 
-/// Puts every join, and every aggregate over grouping sets, below an [`Unordered`]. Runs before all rules that look at order.
+/// Puts every join and every aggregate below an [`Unordered`]. Runs before all rules that look at order.
 #[derive(Debug)]
 pub(super) struct PromiseNoOrder;
 
@@ -41,12 +44,16 @@ impl PhysicalOptimizerRule for PromiseNoOrder {
                 || plan.is::<CrossJoinExec>()
                 || plan.is::<SortMergeJoinExec>()
                 || plan.is::<PiecewiseMergeJoinExec>();
-            let has_grouping_sets = plan.downcast_ref::<AggregateExec>().is_some_and(|exec| exec.group_expr().has_grouping_set());
-            Ok(if is_join || has_grouping_sets {
-                Transformed::yes(Arc::new(Unordered::over(plan)) as Arc<dyn ExecutionPlan>)
-            } else {
-                Transformed::no(plan)
-            })
+            let keeps = match plan.downcast_ref::<AggregateExec>() {
+                Some(aggregate) if aggregate.group_expr().has_grouping_set() => Keeps::Nothing,
+                // What follows the first of two stages looks for it right below.
+                Some(aggregate) if *aggregate.mode() == AggregateMode::Partial => return Ok(Transformed::no(plan)),
+                Some(aggregate) if aggregate.group_expr().is_empty() => return Ok(Transformed::no(plan)),
+                Some(_) => Keeps::Order,
+                None if is_join => Keeps::Nothing,
+                None => return Ok(Transformed::no(plan)),
+            };
+            Ok(Transformed::yes(Arc::new(Unordered::over(plan, keeps)) as Arc<dyn ExecutionPlan>))
         });
         Ok(replaced?.data)
     }
@@ -60,27 +67,36 @@ impl PhysicalOptimizerRule for PromiseNoOrder {
     }
 }
 
-/// Passes on the rows of its input, and claims nothing about their order.
+/// What of the claims of an input is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    Nothing,
+    /// All but the columns of which no two rows are equal.
+    Order,
+}
+
+/// Passes on the rows of its input, and not all that it claims of them.
 #[derive(Debug)]
 struct Unordered {
+    keeps: Keeps,
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
 }
 
 impl Unordered {
-    fn over(input: Arc<dyn ExecutionPlan>) -> Unordered {
-        let properties = PlanProperties::new(
-            EquivalenceProperties::new(input.schema()),
-            input.output_partitioning().clone(),
-            input.pipeline_behavior(),
-            input.boundedness(),
-        );
-        Unordered { input, properties: Arc::new(properties) }
+    fn over(input: Arc<dyn ExecutionPlan>, keeps: Keeps) -> Unordered {
+        let claims = match keeps {
+            Keeps::Nothing => EquivalenceProperties::new(input.schema()),
+            Keeps::Order => input.equivalence_properties().clone().with_constraints(Constraints::default()),
+        };
+        let properties =
+            PlanProperties::new(claims, input.output_partitioning().clone(), input.pipeline_behavior(), input.boundedness());
+        Unordered { keeps, input, properties: Arc::new(properties) }
     }
 
-    fn over_one(mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn over_one(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Unordered::over(input))),
+            (Some(input), true) => Ok(Arc::new(Unordered::over(input, self.keeps))),
             _ => Err(DataFusionError::Internal("Unordered has one input".to_owned())),
         }
     }
@@ -105,6 +121,10 @@ impl ExecutionPlan for Unordered {
         vec![&self.input]
     }
 
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![self.keeps == Keeps::Order]
+    }
+
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -121,11 +141,11 @@ impl ExecutionPlan for Unordered {
         children: Vec<Arc<dyn ExecutionPlan>>,
         _: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        Unordered::over_one(children)
+        self.over_one(children)
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        Unordered::over_one(children)
+        self.over_one(children)
     }
 
     /// Pushes a projection down if it only picks columns, so that the join need not build columns that nobody reads. Other
@@ -135,7 +155,7 @@ impl ExecutionPlan for Unordered {
             return Ok(None);
         }
         let input = make_with_child(projection, &self.input)?;
-        Ok(Some(Arc::new(Unordered::over(input))))
+        Ok(Some(Arc::new(Unordered::over(input, self.keeps))))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

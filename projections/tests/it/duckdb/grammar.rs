@@ -109,7 +109,13 @@ fn relation(random: &mut Rng, depth: usize, views: usize) -> String {
 pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
     let from = relation(random, depth, views);
     let less = depth.saturating_sub(1);
-    match random.u8(..20) {
+    match random.u8(..23) {
+        20 => excluding(random, &from),
+        21 => recursive(random, &from),
+        22 => {
+            let one = one_of(random, &["ntile(2)", "row_number()", "count(*)"]);
+            format!("SELECT a, {one} OVER (PARTITION BY a {ORDERED}) AS b, s, avg(f) OVER (PARTITION BY a, s) AS f FROM {from}")
+        }
         0 | 1 => format!(
             "SELECT {} AS a, {} AS b, {} AS s, f FROM {from} WHERE {}",
             number(random),
@@ -199,6 +205,45 @@ pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
             );
             format!("SELECT a, count(*) + 10 * grouping(a) AS b, s, sum(f) AS f FROM {from} GROUP BY {sets}")
         }
+    }
+}
+
+/// Frames that leave out the row itself or its peers.
+fn excluding(random: &mut Rng, from: &str) -> String {
+    let function =
+        one_of(random, &["count(*)", "sum(b)", "min(a)", "max(b)", "count(DISTINCT a)", "count(*) FILTER (WHERE a > 0)"]);
+    let frame = one_of(
+        random,
+        &[
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+            "ROWS BETWEEN 2 PRECEDING AND 1 FOLLOWING",
+            "GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+            "GROUPS BETWEEN CURRENT ROW AND 1 FOLLOWING",
+            "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+        ],
+    );
+    let order = if frame.starts_with("ROWS") { ORDERED } else { one_of(random, &[ORDERED, "ORDER BY b NULLS LAST"]) };
+    let without = one_of(random, &["CURRENT ROW", "GROUP", "TIES", "NO OTHERS"]);
+    let key = one_of(random, &["a", "s", "b % 2"]);
+    format!("SELECT a, {function} OVER (PARTITION BY {key} {order} {frame} EXCLUDE {without}) AS b, s, f FROM {from}")
+}
+
+/// What a graph whose edges go from b to a reaches.
+fn recursive(random: &mut Rng, from: &str) -> String {
+    let start = format!("SELECT CAST(a AS BIGINT), CAST(b AS BIGINT), s FROM {from}");
+    let edges = one_of(random, &["t", "u"]);
+    // One within another has another name.
+    let r = format!("r{}", random.u32(..));
+    match random.u8(..3) {
+        0 => format!(
+            "SELECT a, b, s, CAST(0.5 AS DOUBLE) AS f FROM (WITH RECURSIVE {r}(a, b, s) AS ({start} UNION SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} e ON e.b = r.a) SELECT a, b, s FROM {r}) AS reached"
+        ),
+        1 => format!(
+            "SELECT a, b, s, CAST(0.5 AS DOUBLE) AS f FROM (WITH RECURSIVE {r}(a, b, s, depth) AS (SELECT a, b, s, 0 FROM ({start}) AS first(a, b, s) UNION ALL SELECT e.a, r.b, r.s, r.depth + 1 FROM {r} r JOIN {edges} e ON e.b = r.a WHERE r.depth < 1) SELECT a, b, s FROM {r}) AS walked"
+        ),
+        _ => format!(
+            "SELECT a, b, s, CAST(0.5 AS DOUBLE) AS f FROM (WITH RECURSIVE {r}(a, b, s) AS ({start} UNION SELECT e.a, e.b, r.s FROM {r} r LEFT JOIN {edges} e ON e.b = r.a AND e.a > 0) SELECT a, b, s FROM {r}) AS kept"
+        ),
     }
 }
 

@@ -46,7 +46,7 @@ fn of_other_engines(text: &Text, stopped: usize) -> Option<Hint> {
 }
 
 /// Clauses of other engines by their first two words: what is wrong with them here, and what to write.
-const CLAUSES: [(&str, &str, &str, &str); 12] = [
+const CLAUSES: [(&str, &str, &str, &str); 9] = [
     ("EMIT", "CHANGES", "a view here always changes with its events", "leave it out"),
     ("EMIT", "FINAL", "this is an option of the view", "write WITH (emit = 'final') after its name"),
     ("EMIT", "ON", "this is an option of the view", "write WITH (emit = 'final') after its name"),
@@ -59,14 +59,10 @@ const CLAUSES: [(&str, &str, &str, &str); 12] = [
     ("WINDOW", "TUMBLING", "windows of time stand in FROM", TUMBLE),
     ("WINDOW", "HOPPING", "windows of time stand in FROM", HOP),
     ("WINDOW", "SESSION", "windows of time stand in FROM", SESSION),
-    ("EXCLUDE", "CURRENT", NO_EXCLUDE, "subtract the row itself from what the whole frame gives"),
-    ("EXCLUDE", "GROUP", NO_EXCLUDE, "leave the rows out with FILTER (WHERE ...), or join the rows to the others"),
-    ("EXCLUDE", "TIES", NO_EXCLUDE, "leave the rows out with FILTER (WHERE ...), or join the rows to the others"),
     ("WITH", "NO", "a view holds its rows from its first commit", "leave it out"),
     ("MATCH_RECOGNIZE", "(", "patterns over rows are not there", "compare rows with lag(x) OVER (PARTITION BY key ORDER BY at)"),
 ];
 
-const NO_EXCLUDE: &str = "a frame has no EXCLUDE here";
 const TUMBLE: &str = "write FROM TUMBLE(source, time_column, INTERVAL '1 hour') and GROUP BY window_start";
 const HOP: &str = "write FROM HOP(source, time_column, INTERVAL '5 minutes', INTERVAL '1 hour') and GROUP BY window_start";
 const SESSION: &str = "write FROM SESSION(source, time_column, INTERVAL '30 minutes' PARTITION BY key) and GROUP BY window_start";

@@ -9,6 +9,7 @@ use super::sorts;
 use crate::plan::{OperatorKind, is_schema_only, plain_column};
 use crate::planner::subqueries::has_subquery_or_outer_column;
 use crate::planner::{Relation, aggregates, failing, split};
+use crate::session::is_of_step;
 
 /// Cuts a plan over some relations, by name.
 pub(super) struct Cut<'a> {
@@ -30,7 +31,7 @@ impl Cut<'_> {
         if matches!(plan, LogicalPlan::Filter(filter) if self.temporal(filter).is_some()) {
             return OperatorKind::Watermark;
         }
-        if has_subquery_or_outer_column(plan) {
+        if has_subquery_or_outer_column(plan) || is_of_step(plan) {
             return OperatorKind::Full;
         }
         match plan {
@@ -86,6 +87,8 @@ impl Cut<'_> {
             | LogicalPlan::Unnest(_)
             | LogicalPlan::Union(_)
             | LogicalPlan::Distinct(_)
+            // The parts of a recursion that read its own rows only add some.
+            | LogicalPlan::RecursiveQuery(_)
             // Constant rows, and tables that are not relations.
             | LogicalPlan::EmptyRelation(_)
             | LogicalPlan::Values(_)

@@ -97,6 +97,10 @@ impl Cut<'_> {
     fn full(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let (mut inputs, mut reasons) = (Vec::new(), Vec::new());
         let over_leaves = self.over_leaves(plan.clone(), OperatorKind::Full, &mut inputs, &mut reasons)?;
+        // What the steps of a recursion do is run again with it.
+        if reasons.contains(&Reason::Recursion) {
+            reasons = vec![Reason::Recursion];
+        }
         if inputs.is_empty() {
             reasons = vec![Reason::Constant];
         } else if reasons.is_empty() {
@@ -164,6 +168,7 @@ fn reason(plan: &LogicalPlan) -> Option<Reason> {
             JoinType::LeftMark | JoinType::RightMark => Reason::Mark,
             _ => Reason::Semi,
         },
+        LogicalPlan::RecursiveQuery(_) => Reason::Recursion,
         LogicalPlan::Window(_) => Reason::Window,
         LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => Reason::FirstRows,
         LogicalPlan::Aggregate(aggregate) => {

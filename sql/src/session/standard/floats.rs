@@ -1,15 +1,16 @@
 //! Comparisons, windows and orders over floats use float keys: zeros of both signs are equal, are peers and share a partition, and
-//! NaN sorts last.
+//! NaN sorts last. Those over INTERVALs use their lengths: 48 hours are more than a day, which to DataFusion 55.2 they are not.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::Sort as SortExpr;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Window};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Window, cast};
 
 use crate::session::functions::float_key::compared;
+use crate::session::functions::intervals::interval_key;
 
 /// Makes the partitions, orders and join keys of a node use float keys.
 pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
@@ -36,7 +37,7 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
                         other => Ok(Transformed::no(other)),
                     })?;
                     // The operators above refer to the column by its former name.
-                    let named = |keyed: Expr| keyed.alias(expression.schema_name().to_string());
+                    let named = |keyed: Expr| keyed.unalias().alias(expression.schema_name().to_string());
                     Ok(if keyed.transformed { named(keyed.data) } else { keyed.data })
                 })
                 .collect::<Result<Vec<_>>>()?;
@@ -48,8 +49,15 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
         }
         LogicalPlan::Join(mut join) => {
             for (left, right) in &mut join.on {
-                by_key(left, &join.left.schema().clone());
-                by_key(right, &join.right.schema().clone());
+                let (of_left, of_right) = (join.left.schema().clone(), join.right.schema().clone());
+                let is_interval = |side: &Expr, schema: &DFSchema| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
+                if is_interval(left, &of_left) || is_interval(right, &of_right) {
+                    all_by_key(&mut [&mut *left], &of_left, true);
+                    all_by_key(&mut [&mut *right], &of_right, true);
+                    continue;
+                }
+                by_key(left, &of_left);
+                by_key(right, &of_right);
             }
             Ok(Transformed::yes(LogicalPlan::Join(join)))
         }
@@ -70,17 +78,16 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
 pub(super) fn equal_by_key(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     match expression {
         Expr::BinaryExpr(mut comparison) if compares(comparison.op) => {
-            let changed = by_key(&mut comparison.left, schema) | by_key(&mut comparison.right, schema);
+            let changed = all_by_key(&mut [&mut *comparison.left, &mut *comparison.right], schema, false);
             Ok(marked(Expr::BinaryExpr(comparison), changed))
         }
         Expr::Between(mut between) => {
-            let sides = [&mut between.expr, &mut between.low, &mut between.high];
-            let changed = sides.into_iter().fold(false, |changed, side| by_key(side, schema) | changed);
+            let changed = all_by_key(&mut [&mut *between.expr, &mut *between.low, &mut *between.high], schema, false);
             Ok(marked(Expr::Between(between), changed))
         }
         Expr::InList(mut list) => {
-            let changed = by_key(&mut list.expr, schema);
-            let changed = list.list.iter_mut().fold(changed, |changed, item| by_key(item, schema) | changed);
+            let mut sides: Vec<&mut Expr> = std::iter::once(&mut *list.expr).chain(&mut list.list).collect();
+            let changed = all_by_key(&mut sides, schema, false);
             Ok(marked(Expr::InList(list), changed))
         }
         Expr::AggregateFunction(mut call) => {
@@ -101,10 +108,29 @@ fn marked(expression: Expr, changed: bool) -> Transformed<Expr> {
     if changed { Transformed::yes(expression) } else { Transformed::no(expression) }
 }
 
-/// Replaces a float expression by its key, and returns whether it changed.
+/// Replaces expressions that are compared with each other by their keys, and returns whether any changed. What is compared with an INTERVAL
+/// is one, and so is each if `are_intervals`.
+fn all_by_key(sides: &mut [&mut Expr], schema: &DFSchema, are_intervals: bool) -> bool {
+    let types: Vec<Option<DataType>> = sides.iter().map(|side| side.get_type(schema).ok()).collect();
+    if !are_intervals && !types.iter().flatten().any(|data_type| matches!(data_type, DataType::Interval(_))) {
+        return sides.iter_mut().fold(false, |changed, side| by_key(side, schema) | changed);
+    }
+    for (side, data_type) in sides.iter_mut().zip(types) {
+        if !matches!(data_type, Some(DataType::Interval(_) | DataType::Duration(_))) {
+            **side = cast(std::mem::take(&mut **side), DataType::Interval(IntervalUnit::MonthDayNano));
+        }
+        **side = interval_key().call(vec![std::mem::take(&mut **side)]);
+    }
+    true
+}
+
+/// Replaces a float or an INTERVAL by its key, and returns whether it changed.
 fn by_key(expression: &mut Expr, schema: &DFSchema) -> bool {
-    let Ok(data_type @ (DataType::Float32 | DataType::Float64)) = expression.get_type(schema) else { return false };
-    let keyed = compared(expression.clone(), &data_type);
+    let keyed = match expression.get_type(schema) {
+        Ok(data_type @ (DataType::Float32 | DataType::Float64)) => compared(expression.clone(), &data_type),
+        Ok(DataType::Interval(_)) => interval_key().call(vec![expression.clone()]),
+        _ => return false,
+    };
     let changed = keyed != *expression;
     *expression = keyed;
     changed

@@ -30,7 +30,7 @@ pub(super) fn of_peers(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         })?;
         changed |= framed.transformed;
         // The operators above know the column by the name that it had.
-        Ok(if framed.transformed { framed.data.alias(expression.schema_name().to_string()) } else { framed.data })
+        Ok(if framed.transformed { framed.data.unalias().alias(expression.schema_name().to_string()) } else { framed.data })
     });
     let window_expr = window_expr.collect::<Result<Vec<_>>>()?;
     if !changed {

@@ -1,6 +1,6 @@
 //! The key of `a FULL JOIN b USING (k)` is that of whichever side has it, and the key of a RIGHT JOIN is that of the right side.
 //! DataFusion 55.2 returns the left side's (its issue 22881). So an unqualified `k` is read as `coalesce(a.k, b.k)`, in its SELECT
-//! and in `*`.
+//! and in `*`. Where a further USING names `k`, it becomes an ON over what `k` is by then.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use std::sync::Arc;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::TableSource;
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ReplaceSelectElement, ReplaceSelectItem, Select, SelectItem,
-    TableFactor, VisitMut,
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, ReplaceSelectElement, ReplaceSelectItem, Select,
+    SelectItem, TableFactor, VisitMut, WildcardAdditionalOptions,
 };
 
 use super::name::normalized;
-use super::pieces::coalesce;
+use super::pieces::{all, coalesce, operation};
 use crate::walk::walk_outside_subqueries;
 
 type Tables = BTreeMap<String, Arc<dyn TableSource>>;
@@ -27,42 +27,23 @@ struct Side {
 /// Writes out the merged keys of a SELECT.
 pub(super) fn merge(select: &mut Select, tables: &Tables) -> Result<()> {
     let mut keys: Vec<(Ident, Expr)> = Vec::new();
+    let mut columns: Option<Vec<(Ident, Expr)>> = Some(Vec::new());
+    let mut is_rewritten = false;
     for from in &mut select.from {
-        if !from.joins.iter().any(|join| side_kept(&join.join_operator).is_some()) {
-            continue;
-        }
-        let mut left = vec![side(&from.relation, tables)];
-        let mut merged: Vec<(Ident, Expr)> = Vec::new();
-        for join in &mut from.joins {
-            let right = side(&join.relation, tables);
-            let kept = side_kept(&join.join_operator);
-            if let Some(constraint) = constraint(&mut join.join_operator) {
-                if kept.is_some() && *constraint == JoinConstraint::Natural {
-                    *constraint = JoinConstraint::Using(common(&left, &right)?);
-                }
-                match (&*constraint, kept) {
-                    (JoinConstraint::On(_), _) => {
-                        if let JoinConstraint::On(condition) = constraint {
-                            replace(condition, &merged);
-                        }
-                    }
-                    (JoinConstraint::Using(names), Some(kept)) => {
-                        for name in names.iter().filter_map(|name| name.0.first()?.as_ident()).cloned().collect::<Vec<_>>() {
-                            let of_left = of_left(&name, &left, &merged)?;
-                            let of_right = of_side(&right, &name)?;
-                            let key = match kept {
-                                Kept::Both => coalesce(vec![of_left, of_right]),
-                                Kept::Right => of_right,
-                            };
-                            merged.push((name, key));
-                        }
-                    }
-                    _ => {}
-                }
+        let mut joined = Joined::of(side(&from.relation, tables));
+        if from.joins.iter().any(|join| side_kept(&join.join_operator).is_some()) {
+            for join in &mut from.joins {
+                joined.add(side(&join.relation, tables), &mut join.join_operator)?;
             }
-            left.push(right);
+        } else if !from.joins.is_empty() {
+            joined.columns = None;
         }
-        keys.append(&mut merged);
+        keys.append(&mut joined.merged);
+        is_rewritten |= joined.is_rewritten;
+        columns = columns.zip(joined.columns).map(|(before, own)| before.into_iter().chain(own).collect());
+    }
+    if is_rewritten {
+        expand(select, columns.as_deref())?;
     }
     if !keys.is_empty() {
         write_out(select, &keys);
@@ -70,6 +51,123 @@ pub(super) fn merge(select: &mut Select, tables: &Tables) -> Result<()> {
     Ok(())
 }
 
+/// The relations that are joined so far.
+struct Joined {
+    sides: Vec<Option<Side>>,
+    /// The keys that one of the sides may lack, each with what it is.
+    merged: Vec<(Ident, Expr)>,
+    /// The keys that all sides have.
+    shared: Vec<(Ident, Expr)>,
+    /// What `*` stands for, if it is known here.
+    columns: Option<Vec<(Ident, Expr)>>,
+    /// Whether a USING has become an ON, so that DataFusion no longer knows which columns it merges.
+    is_rewritten: bool,
+}
+
+impl Joined {
+    fn of(first: Option<Side>) -> Joined {
+        let columns = columns_of(&first);
+        Joined { sides: vec![first], merged: Vec::new(), shared: Vec::new(), columns, is_rewritten: false }
+    }
+
+    fn add(&mut self, right: Option<Side>, operator: &mut JoinOperator) -> Result<()> {
+        let kept = side_kept(operator);
+        let mut names: Option<Vec<Ident>> = None;
+        if let Some(constraint) = constraint(operator) {
+            if (kept.is_some() || !self.merged.is_empty()) && *constraint == JoinConstraint::Natural {
+                *constraint = JoinConstraint::Using(common(&self.sides, &right)?);
+            }
+            match constraint {
+                JoinConstraint::On(condition) => {
+                    replace(condition, &self.merged);
+                    names = Some(Vec::new());
+                }
+                JoinConstraint::Using(using) => {
+                    let keys: Vec<Ident> = using.iter().filter_map(|name| name.0.first()?.as_ident()).cloned().collect();
+                    let conditions = self.merge(&keys, kept, &right)?;
+                    names = Some(keys);
+                    if let Some(conditions) = conditions {
+                        *constraint = JoinConstraint::On(all(conditions));
+                        self.is_rewritten = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.columns = self.columns.take().zip(columns_of(&right)).zip(names).and_then(|((left, right), names)| {
+            let is_key = |(name, _): &(Ident, Expr)| names.iter().any(|key| normalized(key) == normalized(name));
+            let keys = names.iter().map(|name| {
+                let known = key_of(name, &self.merged).or_else(|| key_of(name, &self.shared));
+                known.map(|key| (name.clone(), key.clone()))
+            });
+            let keys = keys.collect::<Option<Vec<_>>>()?;
+            Some(keys.into_iter().chain(left.into_iter().chain(right).filter(|column| !is_key(column))).collect())
+        });
+        self.sides.push(right);
+        Ok(())
+    }
+
+    /// Merges the keys of a USING. Returns its conditions if a side of it is itself a merged key, which USING cannot name.
+    fn merge(&mut self, names: &[Ident], kept: Option<Kept>, right: &Option<Side>) -> Result<Option<Vec<Expr>>> {
+        let is_chained = names.iter().any(|name| key_of(name, &self.merged).is_some());
+        let mut conditions = Vec::new();
+        for name in names {
+            let of_left = match key_of(name, &self.merged).or_else(|| key_of(name, &self.shared)) {
+                Some(key) => Ok(key.clone()),
+                None => of_left(name, &self.sides),
+            };
+            if kept.is_none() && !is_chained {
+                // DataFusion merges it.
+                self.shared.extend(of_left.ok().map(|key| (name.clone(), key)));
+                continue;
+            }
+            let (of_left, of_right) = (of_left?, of_side(right, name)?);
+            conditions.push(operation(of_left.clone(), BinaryOperator::Eq, of_right.clone()));
+            let key = match kept {
+                Some(Kept::Both) => coalesce(vec![of_left, of_right]),
+                Some(Kept::Right) => of_right,
+                None => of_left,
+            };
+            self.merged.retain(|(other, _)| normalized(other) != normalized(name));
+            self.merged.push((name.clone(), key));
+        }
+        Ok(is_chained.then_some(conditions))
+    }
+}
+
+/// The columns of a side, each with what it is.
+fn columns_of(side: &Option<Side>) -> Option<Vec<(Ident, Expr)>> {
+    let side = side.as_ref()?;
+    let column = |name: &String| {
+        let name = Ident::with_quote('"', name.clone());
+        (name.clone(), Expr::CompoundIdentifier(vec![side.name.clone(), name]))
+    };
+    side.columns.as_ref().map(|columns| columns.iter().map(column).collect())
+}
+
+/// Writes out `*`.
+fn expand(select: &mut Select, columns: Option<&[(Ident, Expr)]>) -> Result<()> {
+    let mut items = Vec::with_capacity(select.projection.len());
+    for item in select.projection.drain(..) {
+        match item {
+            SelectItem::Wildcard(options) => {
+                let Some(columns) = columns.filter(|_| options == WildcardAdditionalOptions::default()) else {
+                    return Err(refused(
+                        "the columns of * are not known here, after two joins that merge a key",
+                        "write the columns in place of *",
+                    ));
+                };
+                let columns = columns.iter().cloned();
+                items.extend(columns.map(|(alias, expr)| SelectItem::ExprWithAlias { expr, alias }));
+            }
+            other => items.push(other),
+        }
+    }
+    select.projection = items;
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
 enum Kept {
     Right,
     Both,
@@ -128,20 +226,20 @@ fn common(left: &[Option<Side>], right: &Option<Side>) -> Result<Vec<ObjectName>
             "write USING with their names in place of NATURAL",
         )
     };
-    let [Some(Side { columns: Some(left), .. })] = left else { return Err(unknown()) };
-    let Some(Side { columns: Some(right), .. }) = right else { return Err(unknown()) };
-    let both = left.iter().filter(|column| right.contains(column));
-    Ok(both.map(|column| ObjectName::from(Ident::with_quote('"', column.clone()))).collect())
+    let columns = |side: &Option<Side>| side.as_ref().and_then(|side| side.columns.clone()).ok_or_else(unknown);
+    let right = columns(right)?;
+    let mut both: Vec<String> = Vec::new();
+    for column in left.iter().map(columns).collect::<Result<Vec<_>>>()?.concat() {
+        if right.contains(&column) && !both.contains(&column) {
+            both.push(column);
+        }
+    }
+    let both = both.into_iter();
+    Ok(both.map(|column| ObjectName::from(Ident::with_quote('"', column))).collect())
 }
 
-/// Returns the key as the earlier joins have it.
-fn of_left(name: &Ident, left: &[Option<Side>], merged: &[(Ident, Expr)]) -> Result<Expr> {
-    if merged.iter().any(|(other, _)| normalized(other) == normalized(name)) {
-        return Err(refused(
-            &format!("the key {name} is merged a second time"),
-            "write ON with the sides' names, as in ON coalesce(a.k, b.k) = c.k",
-        ));
-    }
+/// Returns the key of the one side on the left that has it.
+fn of_left(name: &Ident, left: &[Option<Side>]) -> Result<Expr> {
     let holds = |side: &&Option<Side>| match side {
         Some(Side { columns: Some(columns), .. }) => columns.contains(&normalized(name)),
         _ => left.len() == 1,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::sql::sqlparser::ast::{Expr, NamedWindowDefinition, NamedWindowExpr, Select, WindowSpec, WindowType};
+use datafusion::sql::sqlparser::ast::{Expr, NamedWindowDefinition, NamedWindowExpr, Select, Value, WindowSpec, WindowType};
 
 use super::name::normalized;
+use crate::dialect::EXCLUDED;
 use crate::walk::{Rewrite, Step, walk};
 
 /// Writes out the windows that a SELECT refines.
@@ -41,14 +42,26 @@ impl Rewrite for Refine<'_> {
     }
 }
 
+/// Checks whether a key is the mark of EXCLUDE.
+fn is_mark(key: &Expr) -> bool {
+    let Expr::Nested(key) = key else { return false };
+    let Expr::Value(value) = key.as_ref() else { return false };
+    matches!(&value.value, Value::SingleQuotedString(text) if EXCLUDED.contains(&text.as_str()))
+}
+
 fn refined(spec: &WindowSpec, known: &BTreeMap<String, WindowSpec>) -> WindowSpec {
     let Some(base) = spec.window_name.as_ref().and_then(|name| known.get(&normalized(name))) else {
         return spec.clone();
     };
+    let mut partition_by = spec.partition_by.clone();
+    // The mark of EXCLUDE is no key that a user has written.
+    if partition_by.iter().all(is_mark) {
+        partition_by.extend(base.partition_by.iter().cloned());
+    }
     let or = |own: &Vec<_>, other: &Vec<_>| if own.is_empty() { other.clone() } else { own.clone() };
     WindowSpec {
         window_name: None,
-        partition_by: if spec.partition_by.is_empty() { base.partition_by.clone() } else { spec.partition_by.clone() },
+        partition_by,
         order_by: or(&spec.order_by, &base.order_by),
         window_frame: spec.window_frame.clone().or_else(|| base.window_frame.clone()),
     }
