@@ -127,6 +127,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
+    crate::address_space::check(std::path::Path::new("/"))?;
     let global = &cli.global;
     let show_bars = !global.quiet && std::io::stderr().is_terminal() && global.log_format == LogFormat::Text;
     let progress = crate::progress::Progress::new(bars, show_bars);

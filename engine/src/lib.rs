@@ -22,9 +22,11 @@
 //! | [`status`] | what every view is doing, for the HTTP server, the progress bars and `status` |
 //! | [`serve`] | metrics, health, status and commands of a running engine, over HTTP |
 //! | [`metrics`] | every metric, with its help text |
+//! | `address_space` | refuses to run where an allocation would soon end the process |
 //! | [`progress`], [`logging`] | progress bars and log lines |
 //! | [`error`] | the program's error, sorted by what its operator has to do |
 
+mod address_space;
 pub mod backup;
 pub mod cli;
 pub mod dead_letters;

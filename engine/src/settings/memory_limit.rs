@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::address_space;
+
 /// A limit on the memory of the process.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MemoryLimit {
@@ -9,7 +11,7 @@ pub enum MemoryLimit {
     Off,
     /// In bytes.
     Bytes(u64),
-    /// A share of the memory of the machine or of the cgroup, whichever is less; above 0 and at most 1.
+    /// A share of the memory of the machine, of the cgroup or of the address space, whichever is least; above 0 and at most 1.
     Share(f64),
 }
 
@@ -55,11 +57,12 @@ impl MemoryLimit {
     }
 }
 
-/// What the machine or the cgroup of this process has, whichever is less. Linux only.
+/// What the machine, the cgroup or the address space of this process has for it, whichever is least. Linux only.
 fn available(root: &Path) -> Option<u64> {
     let meminfo = std::fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let total = crate::metrics::in_proc(&meminfo, "MemTotal:")?;
-    Some(cgroup_limits(root).fold(total, u64::min))
+    let address_space = address_space::limit(root).map(address_space::for_views);
+    Some(cgroup_limits(root).chain(address_space).fold(total, u64::min))
 }
 
 /// The limits of the cgroup of this process and of those above it, in versions 2 and 1.
@@ -120,5 +123,7 @@ mod tests {
         write("proc/self/cgroup", "4:memory:/docker/x\n1:cpu:/\n");
         write("sys/fs/cgroup/memory/memory.limit_in_bytes", "300000\n");
         assert_eq!(available(root.path()), Some(300_000));
+        write("proc/self/limits", "Max address space         1073841824           unlimited            bytes     \n");
+        assert_eq!(available(root.path()), Some(100_000));
     }
 }

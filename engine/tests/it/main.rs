@@ -12,6 +12,7 @@ mod damage;
 mod doctor;
 mod duckdb;
 mod edits;
+mod exhausted;
 mod file_kinds;
 mod files;
 mod guarantees;
