@@ -213,7 +213,22 @@ async fn plan(
     if read_only.verify_plan(&plan).is_err() {
         return Err(only_reads());
     }
+    check_parameters(&plan)?;
     Ok((PreparedQuery { context, plan, sql: sql.to_owned() }, plans))
+}
+
+/// The most parameters that a query may have: as many as a client can bind.
+const PARAMETERS: usize = 65_535;
+
+/// Refuses a parameter whose number is beyond what a client can bind: the parameters are listed up to the largest one.
+fn check_parameters(plan: &LogicalPlan) -> Result<(), Error> {
+    let names = plan.get_parameter_types()?.into_keys();
+    let number = |name: &String| name.trim_start_matches('$').parse::<usize>();
+    let mut wrong = names.filter(|name| !matches!(number(name), Ok(1..=PARAMETERS)));
+    match wrong.next() {
+        None => Ok(()),
+        Some(name) => Err(Error::config(format!("there is no parameter {name}"), format!("parameters are $1 to ${PARAMETERS}"))),
+    }
 }
 
 /// The relations that a statement names, by what they are.

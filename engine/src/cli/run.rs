@@ -193,6 +193,7 @@ fn engine(
         commands,
         metrics,
         layout: project.layout(),
+        token: project.settings.serve.http_token.clone(),
         limits,
         keys: views.iter().map(key).collect(),
     }

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `start` | the start of a connection, with the password by `scram` |
 //! | `session` | queries, simple and extended, and transactions |
+//! | `portals` | prepared statements, portals, rows that have begun |
 //! | `refused` | errors of queries, with their codes |
 //! | `words` | statements that are no queries |
 //! | `values` | values and parameters in the protocol's formats |
@@ -11,6 +12,7 @@
 //! | `shared` | what all connections share |
 
 mod messages;
+mod portals;
 mod refused;
 mod scram;
 mod session;

@@ -108,7 +108,7 @@ pub const TABLES: &[&str] = &["nats", "serve", "sources"];
 pub const NATS: &[&str] = &["url", "creds", "user", "password", "token", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_first"];
 
 /// The keys of `[serve]`, and as `ALLUVIUM_SERVE_...`: the servers beside HTTP.
-pub const SERVE: &[&str] = &["postgres", "postgres_user", "postgres_password", "postgres_password_file"];
+pub const SERVE: &[&str] = &["http_token", "postgres", "postgres_user", "postgres_password", "postgres_password_file"];
 
 /// The variables that the command line reads.
 const COMMAND_LINE: &[&str] = &["ALLUVIUM_DIR", "ALLUVIUM_LOG", "ALLUVIUM_LOG_FORMAT"];

@@ -9,7 +9,7 @@ use config::{Map, Value, ValueKind};
 
 use super::keys;
 
-/// The servers beside HTTP. `Debug` leaves out the password.
+/// The servers beside HTTP. `Debug` leaves out the password and the token.
 #[derive(Clone, Default)]
 pub struct Serve {
     /// The address of the Postgres protocol; `None` if it is off.
@@ -18,6 +18,8 @@ pub struct Serve {
     pub user: String,
     /// Its password; without one, everyone on this machine may connect.
     pub password: Option<String>,
+    /// What requests for views over HTTP have to carry.
+    pub http_token: Option<String>,
 }
 
 impl fmt::Debug for Serve {
@@ -64,6 +66,11 @@ impl Serve {
         if password.as_ref().is_some_and(String::is_empty) {
             return Err(("postgres_password", "the password is empty".to_owned()));
         }
-        Ok(Serve { postgres, user: text("postgres_user").unwrap_or_else(|| "alluvium".to_owned()), password })
+        Ok(Serve {
+            postgres,
+            user: text("postgres_user").unwrap_or_else(|| "alluvium".to_owned()),
+            password,
+            http_token: text("http_token"),
+        })
     }
 }

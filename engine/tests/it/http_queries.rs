@@ -111,6 +111,20 @@ fn what_is_wrong_is_said_with_its_place() {
 }
 
 #[test]
+fn views_are_served_to_who_carries_the_token() {
+    let (_orders, served) = served(&[("ALLUVIUM_SERVE_HTTP_TOKEN", "a token")]);
+    for carried in [&[][..], &[("authorization", "Bearer another")]] {
+        for path in ["/views", "/views/by_country", "/views/by_country/rows", "/views/by_country/changes"] {
+            assert_eq!(get(&served, path, carried).code, 403, "{path}");
+        }
+        assert_eq!(post(&served, "/query", carried, "SELECT 1").code, 403);
+    }
+    let carried = [("authorization", "Bearer a token"), ("host", "views.example")];
+    assert_eq!(post(&served, "/query", &carried, "SELECT 1").code, 200);
+    assert_eq!(get(&served, "/healthz", &[]).code, 200);
+}
+
+#[test]
 fn queries_are_bounded_and_end_with_their_client() {
     const HEAVY: &str =
         "SELECT count(*) FROM generate_series(1, 1000) a, generate_series(1, 1000000000) b WHERE (a.value * b.value) % 7 = 9";

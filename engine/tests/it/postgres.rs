@@ -70,6 +70,9 @@ fn psql_reads_views() {
 
     let wrong = database.error("SELECT revenu FROM by_country");
     assert!(wrong.contains("revenu") && wrong.contains("did you mean revenue?") && wrong.contains("LINE 1"), "{wrong}");
+    let parameter = database.error("SELECT $99999999999");
+    assert!(parameter.contains("there is no parameter $99999999999"), "{parameter}");
+    assert_eq!(database.rows(&["SELECT 1; -- done"]), "1\n");
     let changes = database.error("DROP TABLE by_country");
     assert!(changes.contains("a query can only read"), "{changes}");
 }

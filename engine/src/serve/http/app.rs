@@ -40,6 +40,8 @@ pub struct Engine {
     pub layout: Layout,
     /// What queries may take.
     pub limits: Limits,
+    /// What requests for data have to carry; without it, they are answered on a loopback address only.
+    pub token: Option<String>,
     /// By view: the columns that identify a row, and the version of the view of which that is known.
     pub keys: BTreeMap<String, Key>,
 }
@@ -93,18 +95,33 @@ impl App {
         Ok(Turn { deadline: Instant::now() + self.engine.limits.time, _permit: permit, _busy: peer.busy() })
     }
 
-    /// Checks that a web page of another origin does not read data: a server on a loopback address is asked for by that address. A page can
-    /// otherwise make a name of its own point to it.
+    /// Checks who asks for data: who carries the token, or without one, this machine. A server on a loopback address is asked for by that
+    /// address: a web page can make a name of its own point to it.
     pub(super) fn may_read(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let bound = self.address.ip();
-        if !bound.to_canonical().is_loopback() || is_host_of(bound, headers) {
+        let forbidden = |message: &str, help: String| Err(Refusal::wrong(message, help).with_code(StatusCode::FORBIDDEN));
+        if let Some(token) = &self.engine.token {
+            let carried = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+            let digest = |text: &str| ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+            // Digests are compared, so that the time that it takes tells nothing of the token.
+            if carried.is_some_and(|carried| digest(carried).as_ref() == digest(token).as_ref()) {
+                return Ok(());
+            }
+            return forbidden("the request does not carry the token", "send the header Authorization: Bearer TOKEN".to_owned());
+        }
+        if !bound.to_canonical().is_loopback() {
+            return forbidden(
+                "views are not served to other machines without a token",
+                "set http_token in [serve] of alluvium.toml, or ALLUVIUM_SERVE_HTTP_TOKEN".to_owned(),
+            );
+        }
+        if is_host_of(bound, headers) {
             return Ok(());
         }
-        let wrong = Refusal::wrong(
+        forbidden(
             "the Host of a request to a loopback address must be that address or localhost",
             format!("ask http://{}", self.address),
-        );
-        Err(wrong.with_code(StatusCode::FORBIDDEN))
+        )
     }
 }
 

@@ -27,6 +27,7 @@ async fn start(views: &[&str]) -> Running {
         layout: crate::layout::Layout::new("/nowhere"),
         limits: Limits::new(2, Duration::from_secs(10)),
         keys: Default::default(),
+        token: None,
     };
     tokio::spawn(server.serve(engine, shutdown.clone()));
     Running { base, board, commands, shutdown }
@@ -218,6 +219,7 @@ async fn connections_that_say_nothing_are_closed() {
         layout: crate::layout::Layout::new("/nowhere"),
         limits: Limits::new(2, Duration::from_secs(10)),
         keys: Default::default(),
+        token: None,
     };
     let shutdown = CancellationToken::new();
     tokio::spawn(server.serve_with(engine, shutdown.clone(), Duration::from_millis(100)));

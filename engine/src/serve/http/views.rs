@@ -93,9 +93,13 @@ pub(super) async fn rows(
     let selection = Selection::parse(&parameters)?;
     let format = Format::of(selection.format.as_deref(), &headers, Format::JsonArray)?;
     let commit = commit_of(&app, &view, &selection.waits).await?;
-    let tag = format!("\"{}\"", commit.name());
-    let of_commit =
-        [(header::ETAG, tag.clone()), (EPOCH, commit.manifest.epoch.to_string()), (header::CACHE_CONTROL, "no-cache".into())];
+    let tag = format!("\"{}-{format:?}\"", commit.name());
+    let of_commit = [
+        (header::ETAG, tag.clone()),
+        (EPOCH, commit.manifest.epoch.to_string()),
+        (header::CACHE_CONTROL, "no-cache".into()),
+        (header::VARY, "accept".into()),
+    ];
     let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if known.split(',').map(|known| known.trim().trim_start_matches("W/")).any(|known| known == tag || known == "*") {
         return Ok((StatusCode::NOT_MODIFIED, of_commit).into_response());

@@ -15,23 +15,35 @@ pub(super) struct Message {
     at: usize,
 }
 
+/// The longest message of a client that has not been authenticated.
+const LONGEST_FIRST: usize = 10_000;
+
 /// Reads a message that has no kind: the first of a connection.
 pub(super) async fn read_first(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
-    read_content(stream, 0).await
+    read_content(stream, 0, LONGEST_FIRST).await
+}
+
+/// Reads a message of a client that has not been authenticated; `None` if it is gone.
+pub(super) async fn read_early(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Message>> {
+    read_at_most(stream, LONGEST_FIRST).await
 }
 
 /// Reads a message; `None` if the client is gone.
 pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Message>> {
+    read_at_most(stream, LONGEST).await
+}
+
+async fn read_at_most(stream: &mut (impl AsyncRead + Unpin), longest: usize) -> io::Result<Option<Message>> {
     match stream.read_u8().await {
-        Ok(kind) => read_content(stream, kind).await.map(Some),
+        Ok(kind) => read_content(stream, kind, longest).await.map(Some),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-async fn read_content(stream: &mut (impl AsyncRead + Unpin), kind: u8) -> io::Result<Message> {
+async fn read_content(stream: &mut (impl AsyncRead + Unpin), kind: u8, longest: usize) -> io::Result<Message> {
     let length = usize::try_from(stream.read_i32().await?).ok().and_then(|length| length.checked_sub(4));
-    let length = length.filter(|length| *length <= LONGEST).ok_or_else(|| malformed("its length"))?;
+    let length = length.filter(|length| *length <= longest).ok_or_else(|| malformed("its length"))?;
     let mut content = vec![0; length];
     stream.read_exact(&mut content).await?;
     Ok(Message { kind, content, at: 0 })

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::messages::{self, Message, Outgoing, malformed, text};
+use super::portals::{Portal, Prepared, Rows, format_of, same_columns, shown, type_at};
 use super::refused::{Ended, Refused, refused};
 use super::shared::Shared;
 use super::values::{Column, parameter, type_of, type_of_oid};
@@ -28,26 +29,15 @@ use crate::query::{PreparedQuery, ViewsAtOnce};
 
 /// How long a query waits for its turn while there are too many.
 const TURN: Duration = Duration::from_secs(2);
+/// How long a connection may be idle, and how long within a transaction, which holds files open.
+const IDLE: Duration = Duration::from_secs(3600);
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(300);
+/// The most prepared statements, and the most portals, of a connection.
+const PREPARED: usize = 1_000;
+const PORTALS: usize = 100;
+
 /// What is sent before the client has to take it.
 const SENT_AT_ONCE: usize = 64 << 10;
-
-struct Prepared {
-    sql: String,
-    parameters: Vec<Option<DataType>>,
-}
-
-struct Portal {
-    sql: String,
-    values: Vec<ScalarValue>,
-    formats: Vec<i16>,
-    rows: Option<Rows>,
-}
-
-/// Rows that a portal has begun to send.
-struct Rows {
-    stream: SendableRecordBatchStream,
-    waiting: Option<(RecordBatch, usize)>,
-}
 
 /// A connection.
 pub(super) struct Session<'s> {
@@ -58,7 +48,7 @@ pub(super) struct Session<'s> {
     portals: BTreeMap<String, Portal>,
     /// I outside a transaction, T in one, E in one that has failed.
     state: u8,
-    snapshot: Option<ViewsAtOnce>,
+    snapshot: Option<(ViewsAtOnce, OwnedSemaphorePermit)>,
     cancel: Arc<Notify>,
 }
 
@@ -80,7 +70,12 @@ impl<'s> Session<'s> {
     /// Answers queries until the client leaves.
     pub(super) async fn run(mut self) -> io::Result<()> {
         loop {
-            let Some(message) = messages::read(&mut self.stream).await? else { return Ok(()) };
+            let idle = if self.state == b'I' { IDLE } else { IDLE_IN_TRANSACTION };
+            let Ok(read) = tokio::time::timeout(idle, messages::read(&mut self.stream)).await else {
+                self.out.error("FATAL", "57P05", "the connection was idle for too long", None, None);
+                return self.flush().await;
+            };
+            let Some(message) = read? else { return Ok(()) };
             let kind = message.kind;
             match self.take(message).await {
                 Ok(true) => {}
@@ -141,7 +136,11 @@ impl<'s> Session<'s> {
             b'P' => {
                 let (name, sql, oids) = (message.text()?, message.text()?, message.i32s()?);
                 let parameters = oids.into_iter().map(type_of_oid).collect();
-                self.prepared.insert(name, Prepared { sql: sql.trim().trim_end_matches(';').to_owned(), parameters });
+                if self.prepared.len() >= PREPARED && !self.prepared.contains_key(&name) {
+                    return Err(refused("54000", format!("{PREPARED} statements are prepared: close some")).into());
+                }
+                let sql = sql.trim().trim_end_matches(';').to_owned();
+                self.prepared.insert(name, Prepared { sql, parameters, described: None });
                 self.out.message(b'1', |_| {});
             }
             b'B' => self.bind(&mut message).await?,
@@ -181,20 +180,32 @@ impl<'s> Session<'s> {
         if self.control(sql, true)? {
             return Ok(());
         }
-        let query = self.plan(sql).await?;
-        let schema = query.schema();
+        let (mut rows, schema) = self.begin(sql, Vec::new()).await?;
         self.row_description(&schema, &[]);
-        let answer = query.bind(Vec::new())?;
-        let mut rows = Rows { stream: answer.stream().await?, waiting: None };
         let (sent, _) = self.send(&mut rows, &[], None).await?;
         self.out.complete(&format!("SELECT {sent}"));
         Ok(())
     }
 
+    /// Begins a query, once it is its turn. Returns its rows and their columns.
+    async fn begin(&mut self, sql: &str, values: Vec<ScalarValue>) -> Result<(Rows, SchemaRef), Ended> {
+        let waiting = tokio::time::timeout(TURN, Arc::clone(&self.shared.limits.turns).acquire_owned());
+        let Ok(Ok(turn)) = waiting.await else {
+            return Err(refused("53300", "too many queries are running: try again; `max_queries` allows more").into());
+        };
+        // A request to cancel the query before is not for this one.
+        let _ = self.cancel.notified().now_or_never();
+        let deadline = Instant::now() + self.shared.limits.time;
+        let query = self.plan(sql).await?;
+        let schema = query.schema();
+        let stream = query.bind(values)?.stream().await?;
+        Ok((Rows { stream, waiting: None, deadline, _turn: turn }, schema))
+    }
+
     /// Does what is no query. `described` says whether the rows of SHOW are described here. Returns whether it was done.
     fn control(&mut self, sql: &str, described: bool) -> Result<bool, Ended> {
         let word = word_of(sql);
-        if self.state == b'E' && !matches!(word, Word::Commit | Word::Rollback) {
+        if self.state == b'E' && !matches!(word, Word::Commit | Word::Rollback | Word::RollbackTo) {
             return Err(refused("25P02", "the transaction has failed: ROLLBACK ends it").into());
         }
         match word {
@@ -206,9 +217,14 @@ impl<'s> Session<'s> {
             Word::Commit | Word::Rollback => {
                 let tag = if self.state == b'E' || word == Word::Rollback { "ROLLBACK" } else { "COMMIT" };
                 (self.state, self.snapshot) = (b'I', None);
+                self.portals.clear();
                 self.out.complete(tag);
             }
             Word::Accepted(tag) => self.out.complete(tag),
+            Word::RollbackTo => {
+                self.state = if self.state == b'E' { b'T' } else { self.state };
+                self.out.complete("ROLLBACK");
+            }
             Word::Show(name) => {
                 let Some(value) = option(&name) else {
                     return Err(refused("42704", format!("there is no option {name}")).into());
@@ -231,9 +247,14 @@ impl<'s> Session<'s> {
     /// Plans a query over the snapshot of the transaction, or over the newest commits.
     async fn plan(&mut self, sql: &str) -> Result<PreparedQuery, Ended> {
         if self.state == b'T' && self.snapshot.is_none() {
-            self.snapshot = Some(ViewsAtOnce::take(&self.shared.layout).await?);
+            let waiting = tokio::time::timeout(TURN, Arc::clone(&self.shared.snapshots).acquire_owned());
+            let Ok(Ok(permit)) = waiting.await else {
+                return Err(refused("53300", "too many transactions hold a snapshot: try again, or do without BEGIN").into());
+            };
+            self.snapshot = Some((ViewsAtOnce::take(&self.shared.layout).await?, permit));
         }
-        Ok(crate::query::prepare(&self.shared.layout, sql, self.snapshot.as_ref()).await?)
+        let snapshot = self.snapshot.as_ref().map(|(snapshot, _)| snapshot);
+        Ok(crate::query::prepare(&self.shared.layout, sql, snapshot).await?)
     }
 
     fn row_description(&mut self, schema: &SchemaRef, formats: &[i16]) {
@@ -258,7 +279,10 @@ impl<'s> Session<'s> {
         let Some(prepared) = self.prepared.get(&name) else {
             return Err(refused("26000", format!("there is no prepared statement '{name}'")).into());
         };
-        let (sql, declared) = (prepared.sql.clone(), prepared.parameters.clone());
+        let (sql, declared, described) = (prepared.sql.clone(), prepared.parameters.clone(), prepared.described.clone());
+        if self.portals.len() >= PORTALS && !self.portals.contains_key(&portal) {
+            return Err(refused("54000", format!("{PORTALS} portals are open: close some")).into());
+        }
         let mut bound = Vec::new();
         if !values.is_empty() {
             let inferred = self.plan(&sql).await?.parameters();
@@ -268,7 +292,7 @@ impl<'s> Session<'s> {
                 bound.push(value.map_err(|message| refused("22P02", format!("${}: {message}", index + 1)))?);
             }
         }
-        self.portals.insert(portal, Portal { sql, values: bound, formats: columns, rows: None });
+        self.portals.insert(portal, Portal { sql, values: bound, formats: columns, described, rows: None });
         self.out.message(b'2', |_| {});
         Ok(())
     }
@@ -297,6 +321,11 @@ impl<'s> Session<'s> {
                 }
             });
         }
+        match (what, self.prepared.get_mut(name), self.portals.get_mut(name)) {
+            (b'S', Some(prepared), _) => prepared.described = schema.clone(),
+            (b'P', _, Some(portal)) => portal.described = schema.clone(),
+            _ => {}
+        }
         match schema {
             Some(schema) => self.row_description(&schema, &formats),
             None => self.out.message(b'n', |_| {}),
@@ -314,8 +343,11 @@ impl<'s> Session<'s> {
         let mut rows = match portal.rows.take() {
             Some(rows) => rows,
             None => {
-                let answer = self.plan(&portal.sql).await?.bind(portal.values.clone())?;
-                Rows { stream: answer.stream().await?, waiting: None }
+                let (rows, schema) = self.begin(&portal.sql, portal.values.clone()).await?;
+                if portal.described.as_ref().is_some_and(|described| !same_columns(described, &schema)) {
+                    return Err(refused("0A000", "the columns of the statement have changed: prepare it again").into());
+                }
+                rows
             }
         };
         let (sent, more) = self.send(&mut rows, &portal.formats, most).await?;
@@ -331,11 +363,7 @@ impl<'s> Session<'s> {
 
     /// Sends rows, at most `most`. Returns how many were sent, and whether there may be more.
     async fn send(&mut self, rows: &mut Rows, formats: &[i16], most: Option<usize>) -> Result<(usize, bool), Ended> {
-        let waiting = tokio::time::timeout(TURN, Arc::clone(&self.shared.limits.turns).acquire_owned());
-        let Ok(Ok(_turn)) = waiting.await else {
-            return Err(refused("53300", "too many queries are running: try again; `max_queries` allows more").into());
-        };
-        let deadline = Instant::now() + self.shared.limits.time;
+        let deadline = rows.deadline;
         let (mut sent, mut scratch) = (0, String::new());
         loop {
             let (batch, first) = match rows.waiting.take() {
@@ -353,12 +381,13 @@ impl<'s> Session<'s> {
                     rows.waiting = Some((batch, row));
                     return Ok((sent, true));
                 }
-                let mut failed = None;
+                let (mut failed, begins) = (None, self.out.bytes.len());
                 self.out.message(b'D', |out| {
                     out.extend_from_slice(&u16::try_from(columns.len()).unwrap_or(u16::MAX).to_be_bytes());
                     failed = columns.iter().try_for_each(|column| column.write(row, out, &mut scratch)).err();
                 });
                 if let Some(error) = failed {
+                    self.out.bytes.truncate(begins);
                     return Err(refused("22000", error.to_string()).into());
                 }
                 sent += 1;
@@ -393,24 +422,4 @@ async fn gone(stream: &mut BufReader<TcpStream>) -> io::Error {
         Ok(_) => std::future::pending().await,
         Err(error) => error,
     }
-}
-
-/// The format of a column or parameter: one for all, or one for each; text if none is said.
-fn format_of(formats: &[i16], index: usize) -> i16 {
-    match formats {
-        [] => 0,
-        [one] => *one,
-        formats => formats.get(index).copied().unwrap_or(0),
-    }
-}
-
-/// The type of a parameter: that of the client, or else that of the column that it is compared with, or else text.
-fn type_at(declared: &[Option<DataType>], inferred: &[Option<DataType>], index: usize) -> DataType {
-    let of = |types: &[Option<DataType>]| types.get(index).cloned().flatten();
-    of(declared).or_else(|| of(inferred)).unwrap_or(DataType::Utf8)
-}
-
-/// The columns of SHOW.
-fn shown(name: &str) -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(name, DataType::Utf8, false)]))
 }

@@ -1,7 +1,7 @@
 //! The start of a connection: encryption is declined, the client is authenticated, and told about the server.
 
 use std::io;
-use std::sync::Arc;
+use std::time::Duration;
 
 use ring::rand::SecureRandom as _;
 use tokio::io::{AsyncWriteExt, BufReader};
@@ -19,8 +19,22 @@ const CANCEL_REQUEST: i32 = 80_877_102;
 const VERSION_3: i32 = 196_608;
 const MECHANISM: &str = "SCRAM-SHA-256";
 
+/// How long a client may take until it is authenticated.
+const START: Duration = Duration::from_secs(10);
+
 /// Serves one connection until its client leaves.
-pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<()> {
+pub(super) async fn serve(shared: &Shared, stream: TcpStream) -> io::Result<()> {
+    let started = tokio::time::timeout(START, start(shared, stream)).await;
+    let started = started.map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the client did not say who it is in time"))??;
+    let Some((stream, key)) = started else { return Ok(()) };
+    let cancel = shared.register(key);
+    let ended = Session::new(shared, stream, cancel).run().await;
+    shared.forget(key);
+    ended
+}
+
+/// Authenticates a client. Returns its connection, and the key to cancel its queries; none if there is nothing to serve.
+async fn start(shared: &Shared, mut stream: TcpStream) -> io::Result<Option<(BufReader<TcpStream>, (i32, i32))>> {
     stream.set_nodelay(true)?;
     let mut first = loop {
         let mut first = messages::read_first(&mut stream).await?;
@@ -28,7 +42,7 @@ pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<
             SSL_REQUEST | GSS_REQUEST => stream.write_all(b"N").await?,
             CANCEL_REQUEST => {
                 shared.cancel((first.i32()?, first.i32()?));
-                return Ok(());
+                return Ok(None);
             }
             VERSION_3 => break first,
             _ => return Err(malformed("the protocol's version is not 3")),
@@ -39,7 +53,7 @@ pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<
     let mut out = Outgoing::default();
     if !authenticate(shared, &mut stream, &user).await? {
         out.error("FATAL", "28P01", &format!("the password of user {user} is wrong, or there is no such user"), None, None);
-        return stream.write_all(&out.bytes).await;
+        return stream.write_all(&out.bytes).await.map(|()| None);
     }
     out.authentication(0, &[]);
     for (name, value) in OPTIONS {
@@ -52,10 +66,7 @@ pub(super) async fn serve(shared: &Shared, mut stream: TcpStream) -> io::Result<
     });
     out.ready(b'I');
     stream.write_all(&out.bytes).await?;
-    let cancel = shared.register(key);
-    let ended = Session::new(shared, stream, Arc::clone(&cancel)).run().await;
-    shared.forget(key);
-    ended
+    Ok(Some((stream, key)))
 }
 
 /// The user that a client says it is.
@@ -80,7 +91,7 @@ async fn authenticate(shared: &Shared, stream: &mut BufReader<TcpStream>, user: 
     let mut out = Outgoing::default();
     out.authentication(10, format!("{MECHANISM}\0\0").as_bytes());
     stream.write_all(&out.bytes).await?;
-    let Some(mut message) = messages::read(stream).await?.filter(|message| message.kind == b'p') else { return Ok(false) };
+    let Some(mut message) = messages::read_early(stream).await?.filter(|message| message.kind == b'p') else { return Ok(false) };
     if message.text()? != MECHANISM {
         return Ok(false);
     }
@@ -89,7 +100,7 @@ async fn authenticate(shared: &Shared, stream: &mut BufReader<TcpStream>, user: 
     let mut out = Outgoing::default();
     out.authentication(11, exchange.challenge().as_bytes());
     stream.write_all(&out.bytes).await?;
-    let Some(mut message) = messages::read(stream).await?.filter(|message| message.kind == b'p') else { return Ok(false) };
+    let Some(mut message) = messages::read_early(stream).await?.filter(|message| message.kind == b'p') else { return Ok(false) };
     let proved = exchange.finish(message.rest(), &account.password).filter(|_| user == account.user);
     let Some(last) = proved else { return Ok(false) };
     let mut out = Outgoing::default();

@@ -149,9 +149,13 @@ fn binary(array: &ArrayRef, row: usize, out: &mut Vec<u8>) {
         DataType::Float64 => out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_be_bytes()),
         DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
         DataType::Binary => out.extend_from_slice(array.as_binary::<i32>().value(row)),
-        DataType::Date32 => out.extend_from_slice(&(array.as_primitive::<Date32Type>().value(row) - EPOCH_DAYS).to_be_bytes()),
+        DataType::Date32 => {
+            out.extend_from_slice(&(array.as_primitive::<Date32Type>().value(row).saturating_sub(EPOCH_DAYS)).to_be_bytes())
+        }
         DataType::Timestamp(..) => {
-            out.extend_from_slice(&(array.as_primitive::<TimestampMicrosecondType>().value(row) - EPOCH_US).to_be_bytes());
+            out.extend_from_slice(
+                &(array.as_primitive::<TimestampMicrosecondType>().value(row).saturating_sub(EPOCH_US)).to_be_bytes(),
+            );
         }
         DataType::Decimal128(_, scale) => numeric(array.as_primitive::<Decimal128Type>().value(row), *scale, out),
         // Column::new lets no other through.
@@ -315,17 +319,51 @@ fn from_binary(bytes: &[u8], data_type: &DataType) -> Option<ScalarValue> {
         8 => bytes.try_into().ok().map(i64::from_be_bytes),
         _ => None,
     };
-    match data_type {
+    // A client sends the type that it was told, which need not be the column's.
+    let told = type_of(data_type).0;
+    if told == NUMERIC {
+        return ScalarValue::Utf8(Some(numeric_text(bytes)?)).cast_to(data_type).ok();
+    }
+    let canonical = type_of_oid(told)?;
+    let value = match &canonical {
         DataType::Boolean => Some(ScalarValue::Boolean(Some(*bytes.first()? != 0))),
         DataType::Float32 => Some(ScalarValue::Float32(Some(f32::from_be_bytes(bytes.try_into().ok()?)))),
         DataType::Float64 => Some(ScalarValue::Float64(Some(f64::from_be_bytes(bytes.try_into().ok()?)))),
         DataType::Utf8 => Some(ScalarValue::Utf8(Some(String::from_utf8(bytes.to_vec()).ok()?))),
         DataType::Binary => Some(ScalarValue::Binary(Some(bytes.to_vec()))),
-        DataType::Date32 => Some(ScalarValue::Date32(Some(i32::try_from(whole()?).ok()? + EPOCH_DAYS))),
+        DataType::Date32 => Some(ScalarValue::Date32(Some(i32::try_from(whole()?).ok()?.checked_add(EPOCH_DAYS)?))),
         DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            Some(ScalarValue::TimestampMicrosecond(Some(whole()? + EPOCH_US), zone.clone()))
+            Some(ScalarValue::TimestampMicrosecond(Some(whole()?.checked_add(EPOCH_US)?), zone.clone()))
         }
         data_type if data_type.is_integer() => ScalarValue::Int64(Some(whole()?)).cast_to(data_type).ok(),
         _ => None,
+    }?;
+    value.cast_to(data_type).ok()
+}
+
+const NUMERIC: i32 = 1700;
+
+/// A NUMERIC of the binary format as text; `None` for NaN and the infinities.
+fn numeric_text(bytes: &[u8]) -> Option<String> {
+    let number = |at: usize| Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]));
+    let (count, weight, sign, scale) = (usize::from(number(0)?), number(2)?.cast_signed(), number(4)?, usize::from(number(6)?));
+    if !matches!(sign, 0 | 0x4000) || weight > 100 || scale > 100 || count > 100 {
+        return None;
     }
+    let group = |exponent: i32| -> Option<u16> {
+        match usize::try_from(i32::from(weight) - exponent) {
+            Ok(index) if index < count => number(8 + 2 * index),
+            _ => Some(0),
+        }
+    };
+    let mut text = String::from(if sign == 0 { "" } else { "-" });
+    for exponent in (0..=i32::from(weight).max(0)).rev() {
+        write!(text, "{:04}", group(exponent)?).ok()?;
+    }
+    let mut part = String::new();
+    for exponent in 1..=i32::try_from(scale.div_ceil(4)).ok()? {
+        write!(part, "{:04}", group(-exponent)?).ok()?;
+    }
+    part.truncate(scale);
+    Some(if part.is_empty() { text } else { format!("{text}.{part}") })
 }

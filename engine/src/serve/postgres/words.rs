@@ -6,6 +6,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 /// What is done with a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Word {
+    /// ROLLBACK TO a savepoint: nothing has changed, so the transaction goes on.
+    RollbackTo,
     /// There is none.
     Empty,
     Begin,
@@ -28,6 +30,7 @@ pub(super) fn split(sql: &str) -> Vec<String> {
     for token in tokens {
         match (token, statements.last_mut()) {
             (Token::SemiColon, _) => statements.push(String::new()),
+            (Token::Whitespace(_), Some(last)) => last.push(' '),
             (token, Some(last)) => last.push_str(&token.to_string()),
             (_, None) => {}
         }
@@ -36,7 +39,11 @@ pub(super) fn split(sql: &str) -> Vec<String> {
         statements.retain(|statement| !statement.trim().is_empty());
     }
     // Tokens are not written as they stood; where there is one statement, errors point into the text itself.
-    if statements.len() <= 1 { vec![sql.trim().trim_end_matches(';').to_owned()] } else { statements }
+    if statements.len() <= 1 && !sql.contains("--") && !sql.contains("/*") {
+        vec![sql.trim().trim_end_matches(';').to_owned()]
+    } else {
+        statements
+    }
 }
 
 /// Returns what a statement is.
@@ -46,7 +53,7 @@ pub(super) fn word_of(sql: &str) -> Word {
     match first.to_ascii_uppercase().as_str() {
         "BEGIN" | "START" => Word::Begin,
         "COMMIT" | "END" => Word::Commit,
-        "ROLLBACK" | "ABORT" if words.clone().any(|word| word.eq_ignore_ascii_case("TO")) => Word::Accepted("ROLLBACK"),
+        "ROLLBACK" | "ABORT" if words.clone().any(|word| word.eq_ignore_ascii_case("TO")) => Word::RollbackTo,
         "ROLLBACK" | "ABORT" => Word::Rollback,
         "SAVEPOINT" => Word::Accepted("SAVEPOINT"),
         "RELEASE" => Word::Accepted("RELEASE"),
@@ -100,7 +107,8 @@ mod tests {
         assert_eq!(split("SELECT 1;"), ["SELECT 1"]);
         assert_eq!(split(""), [""]);
         assert_eq!(word_of("begin transaction read only"), Word::Begin);
-        assert_eq!(word_of("ROLLBACK TO SAVEPOINT a"), Word::Accepted("ROLLBACK"));
+        assert_eq!(word_of("ROLLBACK TO SAVEPOINT a"), Word::RollbackTo);
+        assert_eq!(split("SELECT 1; -- done"), ["SELECT 1"]);
         assert_eq!(word_of("show transaction isolation level"), Word::Show("transaction_isolation_level".into()));
         assert_eq!(word_of("SELECT 1"), Word::Query);
         assert_eq!(option("timezone"), Some("UTC"));
