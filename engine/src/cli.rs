@@ -29,6 +29,7 @@ mod test;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod wait;
 mod words;
 
 use std::io::{IsTerminal, Write};
@@ -77,6 +78,8 @@ enum Command {
     Status(status::Status),
     /// Run a SELECT over the committed views, on one consistent snapshot
     Query(query::Query),
+    /// Wait until a view has committed an event
+    Wait(wait::Wait),
     /// List, show, retry or drop events that were set aside
     DeadLetters(dead_letters::DeadLetters),
     /// Recompute views in batch and compare them with what is committed
@@ -146,6 +149,7 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
         Command::Explain(command) => command.run(global),
         Command::Status(command) => command.run(global),
         Command::Query(command) => command.run(global),
+        Command::Wait(command) => command.run(global),
         Command::DeadLetters(command) => command.run(global, &progress),
         Command::Verify(command) => command.run(global),
         Command::Doctor(command) => command.run(global),

@@ -1,3 +1,5 @@
-//! The servers of a running engine: HTTP.
+//! The servers of a running engine: HTTP, and the Postgres protocol.
 
 pub mod http;
+pub mod limits;
+pub mod postgres;

@@ -7,6 +7,7 @@ pub mod keys;
 pub mod memory_limit;
 pub mod options;
 mod place;
+pub mod serve;
 pub mod set_aside;
 #[cfg(test)]
 mod tests;
@@ -56,6 +57,12 @@ pub struct Settings {
     pub memory_limit: MemoryLimit,
     /// How often a run verifies all views; `None` for never.
     pub verify_interval: Option<Duration>,
+    /// How many served queries run at once.
+    pub max_queries: usize,
+    /// How long a served query may take.
+    pub query_timeout: Duration,
+    /// The servers beside HTTP.
+    pub serve: serve::Serve,
     /// The largest number of events in a micro-batch.
     pub batch_events: usize,
     /// The largest number of bytes of bodies in a micro-batch.
@@ -115,6 +122,9 @@ impl fmt::Debug for Settings {
             .field("source_timeout", &self.source_timeout)
             .field("memory_limit", &self.memory_limit)
             .field("verify_interval", &self.verify_interval)
+            .field("serve", &self.serve)
+            .field("max_queries", &self.max_queries)
+            .field("query_timeout", &self.query_timeout)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -205,6 +215,17 @@ impl Settings {
                 "off" => Ok(None),
                 text => positive_duration(text).map(Some),
             })?,
+            serve: serve::Serve::read(&merged, &overrides.environment, dir).map_err(|(key, help)| {
+                let message = format!("serve.{key} cannot be used");
+                match &file {
+                    Some(file) if file.has(&["serve", key]) => {
+                        Error::Settings(Errors(vec![file.error(&["serve", key], message, Some(help))]))
+                    }
+                    _ => Error::config(message, help),
+                }
+            })?,
+            max_queries: read.parsed("max_queries", |text| number(text, 1))?,
+            query_timeout: read.parsed("query_timeout", positive_duration)?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,
@@ -289,6 +310,13 @@ fn check_names(file: &TomlFile) -> Result<(), Error> {
             let known = || keys::NATS.iter().copied();
             let help = nearest(&name, known()).map_or_else(|| format!("known are: {}", keys::NATS.join(", ")), did_you_mean);
             errors.push(file.error(&["nats", &name], format!("there is no setting '{name}' in [nats]"), Some(help)));
+        }
+    }
+    for name in file.names(&["serve"]) {
+        if !keys::SERVE.contains(&name.as_str()) {
+            let help = nearest(&name, keys::SERVE.iter().copied())
+                .map_or_else(|| format!("known are: {}", keys::SERVE.join(", ")), did_you_mean);
+            errors.push(file.error(&["serve", &name], format!("there is no setting '{name}' in [serve]"), Some(help)));
         }
     }
     for source in file.names(&["sources"]) {

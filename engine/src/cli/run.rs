@@ -15,7 +15,9 @@ use crate::lock::lock;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::runtime::{Accept, Outcome, RunRequest};
-use crate::serve::http::{Engine, Server};
+use crate::serve::http::{Engine, Key, Server};
+use crate::serve::limits::Limits;
+use crate::serve::postgres;
 use crate::settings::Settings;
 use crate::status::{Board, SetAside};
 
@@ -99,17 +101,22 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         let shutdown = CancellationToken::new();
         signals::install(shutdown.clone())?;
         let server = if work.serve { bind(&project.settings).await? } else { None };
+        let limits = Limits::new(project.settings.max_queries, project.settings.query_timeout);
+        let postgres = if work.serve { bind_postgres(&project.settings).await? } else { None };
         guard.announce(server.as_ref().map(Server::address))?;
 
         let board = Arc::clone(&board);
         let (sender, commands) = mpsc::channel(16);
         let ended = CancellationToken::new();
         let serving = server.map(|server| {
-            let views = project.catalog.views.iter().map(|view| view.name.clone()).collect();
-            let engine = Engine { board: Arc::clone(&board), views, commands: sender.clone(), metrics };
+            let engine = engine(project, &board, sender.clone(), metrics, limits.clone());
             tracing::info!(address = %server.address(), "metrics and status are served over HTTP");
             tokio::spawn(server.serve(engine, ended.clone()))
         });
+        if let Some((server, account)) = postgres {
+            tracing::info!(address = %server.address(), "views are served over the Postgres protocol");
+            tokio::spawn(server.serve(project.layout(), limits, account, ended.clone()));
+        }
         let showing = {
             let (progress, board, ended) = (progress.clone(), Arc::clone(&board), ended.clone());
             tokio::spawn(async move { progress.follow(board, ended).await })
@@ -164,6 +171,40 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         }
     }
     result.map(|_| Told { set_aside, warnings: board.warnings() })
+}
+
+/// What the HTTP server shows of a project.
+fn engine(
+    project: &Project,
+    board: &Arc<Board>,
+    commands: mpsc::Sender<crate::runtime::Command>,
+    metrics: metrics_exporter_prometheus::PrometheusHandle,
+    limits: Limits,
+) -> Engine {
+    let views = &project.catalog.views;
+    let key = |view: &alluvium_sql::View| {
+        let indexes = view.plan.root.key.iter().flatten();
+        let columns = indexes.map(|index| view.plan.schema.field(*index).name().clone()).collect();
+        (view.name.clone(), Key { fingerprint: view.plan.fingerprint.clone(), columns })
+    };
+    Engine {
+        board: Arc::clone(board),
+        views: views.iter().map(|view| view.name.clone()).collect(),
+        commands,
+        metrics,
+        layout: project.layout(),
+        token: project.settings.serve.http_token.clone(),
+        limits,
+        keys: views.iter().map(key).collect(),
+    }
+}
+
+/// Binds the server of the Postgres protocol, if there is to be one.
+async fn bind_postgres(settings: &Settings) -> Result<Option<(postgres::Server, Option<postgres::Account>)>, Error> {
+    let Some(address) = settings.serve.postgres else { return Ok(None) };
+    let user = settings.serve.user.clone();
+    let account = settings.serve.password.clone().map(|password| postgres::Account { user, password });
+    Ok(Some((postgres::Server::bind(address, account.as_ref()).await?, account)))
 }
 
 /// Binds the HTTP server. If the address is the default and taken, warns and goes on without it.

@@ -27,7 +27,7 @@ const PLANNED: &str = "query-reads-";
 /// Where to find what is declared, and how much of it to read.
 pub struct Declared<'p> {
     /// Loads the project. Called only if a query names a relation that is not committed.
-    pub load: &'p dyn Fn() -> Result<Project, Error>,
+    pub load: &'p (dyn Fn() -> Result<Project, Error> + Sync),
     /// The most events to read of a source.
     pub limit_events: u64,
 }

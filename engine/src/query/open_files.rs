@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path as FilePath;
 
-use alluvium_connectors::sink::parquet::{CheckedFile, Manifest};
+use alluvium_connectors::sink::parquet::{CheckedFile, Manifest, Part};
 use bytes::Bytes;
 use datafusion::object_store::path::Path;
 use datafusion::object_store::{
@@ -41,16 +41,49 @@ impl OpenFiles {
     /// # Errors
     /// The disk fails; `NotFound` if a file is gone.
     pub fn add(&mut self, view: &str, folder: &FilePath, manifest: &Manifest) -> Result<(), Error> {
+        self.add_beside(view, folder, manifest, None)
+    }
+
+    /// Does the same, and takes from `known`, which holds a commit of the same view alone, the files that are open there.
+    ///
+    /// # Errors
+    /// As [`OpenFiles::add`].
+    pub fn add_beside(
+        &mut self,
+        view: &str,
+        folder: &FilePath,
+        manifest: &Manifest,
+        known: Option<&OpenFiles>,
+    ) -> Result<(), Error> {
+        self.add_parts(view, folder, &manifest.parts, known)
+    }
+
+    /// Does the same with some parts of a view, under any name.
+    ///
+    /// # Errors
+    /// As [`OpenFiles::add`].
+    pub(super) fn add_parts<'p>(
+        &mut self,
+        view: &str,
+        folder: &FilePath,
+        parts: impl IntoIterator<Item = &'p Part>,
+        known: Option<&OpenFiles>,
+    ) -> Result<(), Error> {
         // A view's name may hold characters that a path of the store may not.
         let prefix = format!("view{}", self.views.len());
         let paths = self.views.entry(view.to_owned()).or_default();
-        for part in &manifest.parts {
+        for part in parts {
             // The manifest also holds absolute paths, which are wrong once the folder has moved.
+            let location = Path::from_iter([prefix.as_str(), part.file.as_str()]);
+            if let Some(open) = known.and_then(|known| known.files.get(&location)) {
+                self.files.insert(location.clone(), open.clone());
+                paths.push(location);
+                continue;
+            }
             let path = folder.join("parts").join(&part.file);
             let file = CheckedFile::open(&path, part)?;
             let metadata = file.file().metadata().map_err(|error| Error::io("reading", &path, error))?;
             let modified = metadata.modified().map_err(|error| Error::io("reading", &path, error))?;
-            let location = Path::from_iter([prefix.as_str(), part.file.as_str()]);
             let meta = ObjectMeta {
                 location: location.clone(),
                 last_modified: modified.into(),

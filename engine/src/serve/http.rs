@@ -1,11 +1,28 @@
-//! The HTTP server of a running engine: metrics, health, status, and the commands of `alluvium rebuild`, `restart` and `drop`.
+//! The HTTP server of a running engine: metrics, health, status, the rows of views, and the commands of `alluvium rebuild`, `restart` and
+//! `drop`.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | `app` | what all handlers share, and the limits of queries |
+//! | `ask` | `POST /query` |
+//! | `views`, `selection` | `GET /views/NAME` and its rows; which rows a request asks for |
+//! | `changes` | `GET /views/NAME/changes`: a snapshot, and then the changes of each commit, as server-sent events |
+//! | `formats`, `refusal` | rows as JSON, CSV and Arrow; errors as JSON |
+//! | `idle` | closes idle connections |
 //!
 //! Commands are accepted from this machine only, and not from web pages. They need a header that a page cannot send to another
 //! origin, and a Host that is one of our addresses, which keeps out DNS rebinding.
 
+mod app;
+mod ask;
+mod changes;
+mod formats;
 mod idle;
+mod refusal;
+mod selection;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,16 +34,17 @@ use axum::extract::{ConnectInfo, Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, Kind};
 use crate::runtime::{Accept, Command};
-use crate::status::{Board, SourceHealth};
+use crate::status::SourceHealth;
 
+use self::app::{App, is_here, is_host_of};
+pub use self::app::{Engine, Key};
 use self::idle::{IdleListener, Peer};
 
 /// The header that every command carries.
@@ -34,18 +52,8 @@ pub const COMMAND_HEADER: &str = "x-alluvium-command";
 /// A connection without traffic is closed after this long.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// What the handlers need.
-#[derive(Debug)]
-pub struct Engine {
-    /// The status of every view.
-    pub board: Arc<Board>,
-    /// The views that must have caught up before the engine is ready.
-    pub views: Vec<String>,
-    /// Sends commands to the runtime.
-    pub commands: mpsc::Sender<Command>,
-    /// Renders the metrics.
-    pub metrics: PrometheusHandle,
-}
+/// A commit that no request has read for so long is released.
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// A server that has bound its port but does not serve yet.
 #[derive(Debug)]
@@ -89,17 +97,22 @@ impl Server {
     }
 
     async fn serve_with(self, engine: Engine, shutdown: CancellationToken, idle: Duration) -> Result<(), Error> {
-        let app = Arc::new(App { engine, address: self.address });
+        let app = Arc::new(App::new(engine, self.address, shutdown.clone()));
+        let releasing = tokio::spawn(release(Arc::clone(&app)));
         let service = routes(app).into_make_service_with_connect_info::<Peer>();
         let listener = IdleListener::new(self.listener, idle);
         let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+        releasing.abort();
         served.map_err(|error| Error::unavailable(format!("the HTTP server ended: {error}"), "start the engine again"))
     }
 }
 
-struct App {
-    engine: Engine,
-    address: SocketAddr,
+/// Releases the commits that nobody reads any more.
+async fn release(app: Arc<App>) {
+    loop {
+        tokio::time::sleep(UNREAD / 2).await;
+        app.newest.release(UNREAD);
+    }
 }
 
 fn routes(app: Arc<App>) -> Router {
@@ -109,6 +122,11 @@ fn routes(app: Arc<App>) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/sources", get(sources))
+        .route("/query", post(ask::query))
+        .route("/views", get(views::list))
+        .route("/views/{view}", get(views::describe))
+        .route("/views/{view}/rows", get(views::rows))
+        .route("/views/{view}/changes", get(changes::follow))
         .route("/rebuild/{view}", post(rebuild))
         .route("/rebuild-accepting-loss/{view}", post(rebuild_accepting_loss))
         .route("/restart/{view}", post(restart))
@@ -139,7 +157,7 @@ async fn status(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn rebuild(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
-    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, accept: Accept::AnotherStream, reply }).await
+    command(&state, peer.0.address, &headers, |reply| Command::Rebuild { view, accept: Accept::AnotherStream, reply }).await
 }
 
 async fn rebuild_accepting_loss(
@@ -148,15 +166,15 @@ async fn rebuild_accepting_loss(
     headers: HeaderMap,
     Path(view): Path<String>,
 ) -> Response {
-    command(&state, peer.0.0, &headers, |reply| Command::Rebuild { view, accept: Accept::Loss, reply }).await
+    command(&state, peer.0.address, &headers, |reply| Command::Rebuild { view, accept: Accept::Loss, reply }).await
 }
 
 async fn restart(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
-    command(&state, peer.0.0, &headers, |reply| Command::Restart { view, reply }).await
+    command(&state, peer.0.address, &headers, |reply| Command::Restart { view, reply }).await
 }
 
 async fn drop_view(state: State<Arc<App>>, peer: ConnectInfo<Peer>, headers: HeaderMap, Path(view): Path<String>) -> Response {
-    command(&state, peer.0.0, &headers, |reply| Command::Drop { view, reply }).await
+    command(&state, peer.0.address, &headers, |reply| Command::Drop { view, reply }).await
 }
 
 async fn command(
@@ -188,22 +206,11 @@ fn refuse(code: StatusCode, message: &str, help: Option<String>) -> Response {
 
 /// Checks whether a command may come from `peer` with these headers. The error says what is missing.
 fn allowed(bound: IpAddr, peer: IpAddr, headers: &HeaderMap) -> Result<(), &'static str> {
-    let here = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.to_canonical() == bound.to_canonical();
     if headers.get(COMMAND_HEADER).is_none_or(|value| value != "1") {
         return Err("commands need the header x-alluvium-command: 1");
     }
-    if !here(peer) {
+    if !is_here(bound, peer) {
         return Err("commands are accepted from this machine only");
     }
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let named_here = name.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| here(ip) && !ip.is_unspecified());
-    if named_here || name.eq_ignore_ascii_case("localhost") {
-        Ok(())
-    } else {
-        Err("the Host of a command must be a loopback address")
-    }
+    if is_host_of(bound, headers) { Ok(()) } else { Err("the Host of a command must be a loopback address") }
 }

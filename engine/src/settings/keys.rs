@@ -41,7 +41,7 @@ pub const KEYS: &[Key] = &[
         name: "http",
         default: "127.0.0.1:9464",
         quoted: true,
-        help: "The address of the HTTP server (/metrics, /healthz, /readyz, /status, /sources, commands); \"off\" disables it.",
+        help: "The address of the HTTP server (/metrics, /healthz, /readyz, /status, /sources, /query, /views, commands); \"off\" disables it.",
     },
     Key {
         name: "on_stream_change",
@@ -85,15 +85,30 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "How often `run` verifies all views at low priority, for instance \"1 day\"; it reads all events again. \"off\" for never.",
     },
+    Key {
+        name: "max_queries",
+        default: "16",
+        quoted: false,
+        help: "How many queries over HTTP and the Postgres protocol run at once; further ones wait for a moment and are then refused.",
+    },
+    Key {
+        name: "query_timeout",
+        default: "1 minute",
+        quoted: true,
+        help: "How long a query over HTTP or the Postgres protocol may take, until its last row is sent.",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];
 
 /// The tables of the file.
-pub const TABLES: &[&str] = &["nats", "sources"];
+pub const TABLES: &[&str] = &["nats", "serve", "sources"];
 
 /// The options of every NATS source, in `[nats]` and as `ALLUVIUM_NATS_...`. `url` replaces the server of each LOCATION.
 pub const NATS: &[&str] = &["url", "creds", "user", "password", "token", "nkey", "tls_ca", "tls_cert", "tls_key", "tls_first"];
+
+/// The keys of `[serve]`, and as `ALLUVIUM_SERVE_...`: the servers beside HTTP.
+pub const SERVE: &[&str] = &["http_token", "postgres", "postgres_user", "postgres_password", "postgres_password_file"];
 
 /// The variables that the command line reads.
 const COMMAND_LINE: &[&str] = &["ALLUVIUM_DIR", "ALLUVIUM_LOG", "ALLUVIUM_LOG_FORMAT"];
@@ -103,6 +118,9 @@ pub(super) const SOURCE_PREFIX: &str = "ALLUVIUM_SOURCE_";
 
 /// The prefix of options of every NATS source: `ALLUVIUM_NATS_<OPTION>`.
 pub(super) const NATS_PREFIX: &str = "ALLUVIUM_NATS_";
+
+/// The prefix of the keys of `[serve]`: `ALLUVIUM_SERVE_<KEY>`.
+pub(super) const SERVE_PREFIX: &str = "ALLUVIUM_SERVE_";
 
 /// The environment variable of a setting.
 #[must_use]
@@ -120,7 +138,13 @@ pub(super) fn is_known_variable(name: &str) -> bool {
 
 pub(super) fn all_variables() -> Vec<String> {
     let nats = NATS.iter().map(|name| format!("{NATS_PREFIX}{}", name.to_ascii_uppercase()));
-    KEYS.iter().map(|key| variable(key.name)).chain(nats).chain(COMMAND_LINE.iter().map(|name| (*name).to_owned())).collect()
+    let serve = SERVE.iter().map(|name| format!("{SERVE_PREFIX}{}", name.to_ascii_uppercase()));
+    KEYS.iter()
+        .map(|key| variable(key.name))
+        .chain(nats)
+        .chain(serve)
+        .chain(COMMAND_LINE.iter().map(|name| (*name).to_owned()))
+        .collect()
 }
 
 /// Returns a line of `alluvium.toml` with the default of a setting.

@@ -195,3 +195,24 @@ fn settings_of_a_source_that_is_not_there_are_refused() {
     let error = crate::project::Project::new("/views".into(), settings, catalog).unwrap_err();
     assert_eq!(error.help().as_deref(), Some("did you mean [sources.orders]?"));
 }
+
+#[test]
+fn servers_beside_http_are_off_until_they_are_named() {
+    assert_eq!(load("", &[]).unwrap().serve.postgres, None);
+    let toml = "[serve]\npostgres = \"127.0.0.1:5433\"\npostgres_user = \"reader\"\n";
+    let settings = load(toml, &[("ALLUVIUM_SERVE_POSTGRES_PASSWORD", "hidden")]).unwrap();
+    assert_eq!(settings.serve.postgres, Some("127.0.0.1:5433".parse().unwrap()));
+    assert_eq!((settings.serve.user.as_str(), settings.serve.password.as_deref()), ("reader", Some("hidden")));
+    assert!(!format!("{settings:?}").contains("hidden"));
+    assert_eq!(load(toml, &[("ALLUVIUM_SERVE_POSTGRES", "off")]).unwrap().serve.postgres, None);
+
+    let (message, help, at) = wrong("[serve]\npostgress = \"off\"\n");
+    assert_eq!(
+        (message.as_str(), help.as_deref(), at),
+        ("there is no setting 'postgress' in [serve]", Some("did you mean postgres?"), (2, 1))
+    );
+    let (message, _, at) = wrong("[serve]\npostgres = \"somewhere\"\n");
+    assert_eq!((message.as_str(), at), ("serve.postgres cannot be used", (2, 1)));
+    let (_, help, _) = wrong("[serve]\npostgres_password_file = \"missing\"\n");
+    assert!(help.unwrap().contains("missing"));
+}

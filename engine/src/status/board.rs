@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alluvium_connectors::source::Source;
+use tokio::sync::watch;
 
 use super::staleness::staleness;
 use super::{Committed, Phase, ReadEvents, SetAside, SourceHealth, SourceStatus, Verification, ViewStatus};
@@ -63,6 +64,8 @@ pub struct Board {
     views: Mutex<BTreeMap<String, Entry>>,
     sources: Mutex<Vec<Arc<dyn Source>>>,
     beside: Mutex<Vec<Weak<dyn Source>>>,
+    /// Counts the published commits.
+    commits: watch::Sender<u64>,
 }
 
 impl Board {
@@ -283,6 +286,13 @@ impl Board {
                 }
             });
         }
+        self.commits.send_modify(|count| *count += 1);
+    }
+
+    /// Tells when a commit of any view is published.
+    #[must_use]
+    pub fn commits(&self) -> watch::Receiver<u64> {
+        self.commits.subscribe()
     }
 
     /// Notes what a verification of the view has found.

@@ -75,3 +75,49 @@ fn a_source_of_changes_is_the_table_as_it_is_now() {
     std::fs::write(orders.dir().join("customers.sql"), sql).unwrap();
     assert_eq!(rows(&orders, "SELECT * FROM customers ORDER BY id"), "id,name\n1,c\n2,b\n");
 }
+
+#[test]
+fn system_tables_are_queried_beside_views() {
+    let mut orders = Orders::new(&[
+        ("by_country", "SELECT country, count(*) AS n FROM orders GROUP BY country"),
+        ("countries", "SELECT count(*) AS n FROM by_country"),
+    ]);
+    orders.publish(100);
+    orders.publish_bodies(vec![b"no JSON".to_vec()]);
+    orders.catch_up_with_letters();
+    let views = "SELECT view, rows, epoch > 0 AS committed FROM alluvium.views ORDER BY view";
+    assert_eq!(rows(&orders, views), "view,rows,committed\nby_country,5,true\ncountries,1,true\n");
+    assert_eq!(
+        rows(
+            &orders,
+            "SELECT s.view, s.source, \"offset\", events, set_aside FROM alluvium.sources s WHERE s.view = 'by_country'"
+        ),
+        "view,source,offset,events,set_aside\nby_country,orders,102,101,1\n"
+    );
+    assert_eq!(
+        rows(&orders, "SELECT * FROM alluvium.lineage ORDER BY view"),
+        "view,reads,kind\nby_country,orders,source\ncountries,by_country,view\n"
+    );
+    assert_eq!(rows(&orders, "SELECT count(*) AS n, min(kind) AS kind FROM alluvium.dead_letters"), "n,kind\n1,not_json\n");
+    let newest =
+        "SELECT c.rows = v.rows AS same FROM alluvium.commits c JOIN alluvium.views v ON c.view = v.view AND c.epoch = v.epoch";
+    assert_eq!(rows(&orders, newest), "same\ntrue\ntrue\n");
+    let joined = "SELECT view, sum(n) AS n FROM alluvium.views CROSS JOIN by_country WHERE view = 'by_country' GROUP BY view";
+    assert_eq!(rows(&orders, joined), "view,n\nby_country,100\n");
+
+    orders.declare("by_country", "SELECT country, count(*) AS n, max(order_id) AS newest FROM orders GROUP BY country");
+    orders.catch_up_with_letters();
+    let versions =
+        "SELECT serves, sql LIKE '%newest%' AS newest FROM alluvium.versions WHERE view = 'by_country' ORDER BY serves";
+    assert_eq!(rows(&orders, versions), "serves,newest\nfalse,\ntrue,true\n");
+
+    for (sql, said) in [
+        ("SELECT * FROM alluvium.vews", "did you mean alluvium.views?"),
+        ("SELECT * FROM views", "no committed view views"),
+        ("SELECT nothing FROM alluvium.views", "nothing"),
+    ] {
+        let output = orders.ask(&["query", sql]);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && log.contains(said), "{sql}: {log}");
+    }
+}

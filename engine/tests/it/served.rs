@@ -27,6 +27,11 @@ impl Served {
         Served { running, url: format!("http://{}", url.unwrap()) }
     }
 
+    /// The address that it serves, without a path.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Returns the status code and the text of a path.
     pub(crate) fn get(&self, path: &str) -> (u16, String) {
         let config = ureq::Agent::config_builder().http_status_as_error(false).build();

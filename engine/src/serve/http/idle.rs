@@ -1,8 +1,11 @@
-//! Closes idle connections, so that clients that are gone or silent hold no resources.
+//! Closes idle connections, so that clients that are gone or silent hold no resources. A connection on which a request is being answered is
+//! not idle, unless its client does not take what is written.
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +34,8 @@ impl Listener for IdleListener {
 
     async fn accept(&mut self) -> (IdleStream, SocketAddr) {
         let (stream, address) = Listener::accept(&mut self.listener).await;
-        (IdleStream { stream, idle: self.idle, ends: Box::pin(tokio::time::sleep(self.idle)) }, address)
+        let ends = Box::pin(tokio::time::sleep(self.idle));
+        (IdleStream { stream, idle: self.idle, ends, requests: Arc::default(), stalled: None }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -39,13 +43,35 @@ impl Listener for IdleListener {
     }
 }
 
-/// The address of a client.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// A client's connection.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// Its address.
+    pub(super) address: SocketAddr,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Peer {
+    /// Keeps the connection from counting as idle for as long as the guard lives.
+    pub(super) fn busy(&self) -> Busy {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(&self.requests))
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Busy(Arc<AtomicUsize>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 impl Connected<IncomingStream<'_, IdleListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, IdleListener>) -> Peer {
-        Peer(*stream.remote_addr())
+        Peer { address: *stream.remote_addr(), requests: Arc::clone(&stream.io().requests) }
     }
 }
 
@@ -54,17 +80,43 @@ pub(super) struct IdleStream {
     stream: TcpStream,
     idle: Duration,
     ends: Pin<Box<Sleep>>,
+    /// The number of requests that are being answered.
+    requests: Arc<AtomicUsize>,
+    /// Since when the client has not taken what is written.
+    stalled: Option<Instant>,
 }
 
 impl IdleStream {
+    fn restart(&mut self) {
+        let ends = Instant::now() + self.idle;
+        self.ends.as_mut().reset(ends);
+    }
+
     /// Passes on a result of the stream and restarts the idle timer. While the stream is pending, fails once the timer has run out.
+    /// While a request is answered, only a write that has been pending for as long counts.
     fn watch<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            let ends = Instant::now() + self.idle;
-            self.ends.as_mut().reset(ends);
+            self.restart();
             return polled;
         }
-        self.ends.as_mut().poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the connection was idle for too long")))
+        while self.ends.as_mut().poll(cx).is_ready() {
+            let busy = self.requests.load(Ordering::Relaxed) > 0;
+            if !busy || self.stalled.is_some_and(|since| since.elapsed() >= self.idle) {
+                let error = io::Error::new(io::ErrorKind::TimedOut, "the connection was idle for too long");
+                return Poll::Ready(Err(error));
+            }
+            self.restart();
+        }
+        Poll::Pending
+    }
+
+    /// Does the same for a write.
+    fn watch_write<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.stalled = match polled {
+            Poll::Ready(_) => None,
+            Poll::Pending => self.stalled.or_else(|| Some(Instant::now())),
+        };
+        self.watch(cx, polled)
     }
 }
 
@@ -78,7 +130,7 @@ impl AsyncRead for IdleStream {
 impl AsyncWrite for IdleStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.watch(cx, polled)
+        self.watch_write(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,7 +143,7 @@ impl AsyncWrite for IdleStream {
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
-        self.watch(cx, polled)
+        self.watch_write(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,7 +3,9 @@
 use alluvium_projections::LeftOut;
 
 use super::*;
-use crate::status::{Committed, CommittedView, KeptLetter};
+use crate::serve::limits::Limits;
+use crate::status::{Board, Committed, CommittedView, KeptLetter};
+use tokio::sync::mpsc;
 
 struct Running {
     base: String,
@@ -22,6 +24,10 @@ async fn start(views: &[&str]) -> Running {
         views: views.iter().map(|view| (*view).to_owned()).collect(),
         commands: sender,
         metrics: crate::metrics::install(),
+        layout: crate::layout::Layout::new("/nowhere"),
+        limits: Limits::new(2, Duration::from_secs(10)),
+        keys: Default::default(),
+        token: None,
     };
     tokio::spawn(server.serve(engine, shutdown.clone()));
     Running { base, board, commands, shutdown }
@@ -205,7 +211,16 @@ async fn connections_that_say_nothing_are_closed() {
     let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = server.address();
     let (commands, _receiver) = mpsc::channel(1);
-    let engine = Engine { board: Arc::default(), views: Vec::new(), commands, metrics: crate::metrics::install() };
+    let engine = Engine {
+        board: Arc::default(),
+        views: Vec::new(),
+        commands,
+        metrics: crate::metrics::install(),
+        layout: crate::layout::Layout::new("/nowhere"),
+        limits: Limits::new(2, Duration::from_secs(10)),
+        keys: Default::default(),
+        token: None,
+    };
     let shutdown = CancellationToken::new();
     tokio::spawn(server.serve_with(engine, shutdown.clone(), Duration::from_millis(100)));
     let mut silent = Vec::new();

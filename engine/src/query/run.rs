@@ -1,0 +1,89 @@
+//! Runs planned queries on threads of their own: a join that computes for long without a row holds neither the servers nor their clocks.
+//!
+//! A query is stopped when its stream is dropped, at the next point at which it yields.
+
+use std::sync::{Arc, OnceLock};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+
+/// Enough that queries which do not yield leave some to others. They wait for work most of the time.
+const THREADS: usize = 32;
+
+/// The threads of all queries of the process. They are made once: a runtime may not be dropped where others run.
+fn threads() -> Result<&'static Runtime, Error> {
+    static RUNTIME: OnceLock<Result<Runtime, std::io::Error>> = OnceLock::new();
+    let make = || Builder::new_multi_thread().worker_threads(THREADS).thread_name("query").enable_all().build();
+    let made = RUNTIME.get_or_init(make).as_ref();
+    made.map_err(|error| Error::unavailable(format!("starting threads: {error}"), "see the limits of this user (ulimit -a)"))
+}
+
+/// A query that runs, and what it has produced.
+struct Running {
+    batches: mpsc::Receiver<Result<RecordBatch, DataFusionError>>,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Running {
+    /// The next rows. A panic is an error, and no end.
+    async fn next(&mut self) -> Option<Result<RecordBatch, DataFusionError>> {
+        if let Some(batch) = self.batches.recv().await {
+            return Some(batch);
+        }
+        let ended = self.task.take()?.await;
+        ended.err().map(|error| Err(DataFusionError::Internal(format!("the query ended: {error}"))))
+    }
+}
+
+/// Runs a query and returns its rows as they are produced, one batch ahead of the reader.
+///
+/// # Errors
+/// The plan cannot run.
+pub async fn stream(frame: DataFrame) -> Result<SendableRecordBatchStream, Error> {
+    let context = Arc::new(frame.task_ctx());
+    let plan = frame.create_physical_plan().await?;
+    // DataFusion's scans yield after some batches, but a join may make very many batches of what it has read.
+    let plan = plan.transform_up(|node| {
+        let joins = node.children().len() > 1;
+        Ok(if joins { Transformed::yes(Arc::new(CooperativeExec::new(node)) as _) } else { Transformed::no(node) })
+    })?;
+    let (plan, schema) = (Arc::clone(&plan.data), plan.data.schema());
+    let (sender, batches) = mpsc::channel(1);
+    let task = threads()?.spawn(async move {
+        let mut rows = match execute_stream(plan, context) {
+            Ok(rows) => rows,
+            Err(error) => {
+                let _ = sender.send(Err(error)).await;
+                return;
+            }
+        };
+        while let Some(batch) = rows.next().await {
+            if sender.send(batch).await.is_err() {
+                return;
+            }
+        }
+    });
+    let running = Running { batches, task: Some(task) };
+    let rows = futures::stream::unfold(running, async |mut running| Some((running.next().await?, running))).fuse();
+    Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
+}
