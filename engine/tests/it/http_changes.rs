@@ -94,7 +94,8 @@ impl Client {
         let mut all: Vec<String> = self.all().iter().map(Value::to_string).collect();
         let found = get(served, &format!("/views/{view}/rows"), &[]).json();
         let mut found: Vec<String> = found.as_array().unwrap().iter().map(Value::to_string).collect();
-        (all.sort(), found.sort());
+        all.sort();
+        found.sort();
         assert!(!found.is_empty() && all == found, "{} rows, {} expected", all.len(), found.len());
     }
 }
