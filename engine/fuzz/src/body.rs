@@ -20,7 +20,7 @@ static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| {
     let format = |options: &[(&str, &str)], good: &'static [u8]| Format { decoder: decoder(&folder, options), good };
     vec![
         format(&[], br#"{"id":7,"name":"a","total":"1.50"}"#),
-        format(&[("format", "csv")], b"7,a,1.50,,,"),
+        format(&[("format", "msgpack")], b"\x81\xa2id\x07"),
         format(&[("format", "avro"), ("schema", "event.avsc")], b"\x0e\x02\x02a"),
         format(&[("format", "protobuf"), ("schema", "event.proto"), ("message", "Event")], b"\x08\x07\x12\x01a"),
         format(&[("on_bad_member", "null"), ("epoch", "ms")], br#"{"id":7}"#),
@@ -41,21 +41,19 @@ fn decoder(folder: &std::path::Path, options: &[(&str, &str)]) -> Decoder {
         Field::new_list("tags", Field::new_list_field(DataType::Utf8, true), true),
         Field::new("address", DataType::Struct(vec![text("city"), text("zip")].into()), true),
     ];
-    let is_flat = options.contains(&("format", "csv"));
     // The columns of which the schemas have a field.
     let has: &dyn Fn(&str) -> bool = match options.first() {
         Some(("format", "avro")) => &|name| ["id", "name"].contains(&name),
         Some(("format", "protobuf")) => &|name| !["total", "placed_at"].contains(&name),
         _ => &|_| true,
     };
-    let fields = declared.fields().iter().map(|field| field.as_ref().clone()).chain(nested.into_iter().filter(|_| !is_flat));
+    let fields = declared.fields().iter().map(|field| field.as_ref().clone()).chain(nested);
     let fields = fields.filter(|field| has(field.name()));
     let declared = Schema::new(fields.collect::<Vec<_>>());
     let config = SourceConfig {
         name: "events".into(),
-        // Each format where it is read.
-        stored_as: if is_flat { "FILE" } else { "NATS" }.into(),
-        location: if is_flat { "events.csv" } else { "nats://127.0.0.1:4222/EVENTS" }.into(),
+        stored_as: "NATS".into(),
+        location: "nats://127.0.0.1:4222/EVENTS".into(),
         folder: folder.to_owned(),
         options: options.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect::<BTreeMap<_, _>>(),
         columns: (0..declared.fields().len()).collect(),
