@@ -21,7 +21,7 @@ static FORMATS: LazyLock<Vec<Format>> = LazyLock::new(|| {
     vec![
         format(&[], br#"{"id":7,"name":"a","total":"1.50"}"#),
         format(&[("format", "msgpack")], b"\x81\xa2id\x07"),
-        format(&[("format", "avro"), ("schema", "event.avsc")], b"\x0e\x02\x02a"),
+        format(&[("format", "avro"), ("schema", "event.avsc")], b"\x00\x0e\x00\x02a"),
         format(&[("format", "protobuf"), ("schema", "event.proto"), ("message", "Event")], b"\x08\x07\x12\x01a"),
         format(&[("on_bad_member", "null"), ("epoch", "ms")], br#"{"id":7}"#),
     ]
