@@ -9,8 +9,8 @@ use crate::ledger::COLUMNS;
 use crate::torture::Torture;
 
 impl Torture {
-    /// Asserts that each view is what DuckDB computes. No view may be failed or rebuilt meanwhile.
-    pub(crate) fn compare(&mut self) {
+    /// Returns the views that are not what DuckDB computes. No view may be failed or rebuilt meanwhile.
+    pub(crate) fn compare(&mut self) -> Vec<String> {
         let names = self.declared();
         let commits: Vec<(Value, Value)> = names
             .iter()
@@ -54,9 +54,11 @@ impl Torture {
         assert_eq!(answer.len(), names.len());
         let different: Vec<String> =
             answer.iter().filter(|row| row["wrong"] != 0 || row["missing"] != 0).map(Value::to_string).collect();
-        assert!(different.is_empty(), "views differ from their SQL (compare.txt shows it):\n{}", different.join("\n"));
-        self.may_begin_anew.clear();
-        *self.counts.entry("views compared".to_owned()).or_default() += names.len() as u64;
+        if different.is_empty() {
+            self.may_begin_anew.clear();
+            *self.counts.entry("views compared".to_owned()).or_default() += names.len() as u64;
+        }
+        different
     }
 
     /// Writes the statements that make a table of what a view is at these offsets.
