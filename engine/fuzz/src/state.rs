@@ -6,6 +6,7 @@ use std::io::Cursor;
 use alluvium_projections::{BatchId, Projection};
 use alluvium_sql::{Catalog, SqlFile};
 use arrow::ipc::reader::FileReader;
+use arrow::ipc::root_as_footer;
 use arrow::record_batch::RecordBatch;
 use std::sync::LazyLock;
 
@@ -34,12 +35,30 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// The batches of a file. The program reads a file only if its checksum is right. Arrow's reader may panic over others, which is no finding.
+/// The batches of a file. The program reads a file only if its checksum is right. Over others, Arrow's reader may panic or allocate whatever
+/// length they say, which is no finding.
 fn batches(file: &[u8]) -> Option<Vec<RecordBatch>> {
+    if !lies_within(file)? {
+        return None;
+    }
     // libFuzzer's hook would end the process.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let read = std::panic::catch_unwind(|| FileReader::try_new(Cursor::new(file), None).and_then(Iterator::collect));
     std::panic::set_hook(hook);
     read.ok()?.ok()
+}
+
+/// Whether all blocks that the footer names lie within the file.
+fn lies_within(file: &[u8]) -> Option<bool> {
+    let (rest, length) = file.strip_suffix(b"ARROW1")?.split_last_chunk::<4>()?;
+    let start = rest.len().checked_sub(usize::try_from(i32::from_le_bytes(*length)).ok()?)?;
+    let footer = root_as_footer(&rest[start..]).ok()?;
+    let blocks = footer.recordBatches().into_iter().flatten().chain(footer.dictionaries().into_iter().flatten());
+    let lengths = blocks.map(|block| [block.offset(), block.metaDataLength().into(), block.bodyLength()].map(u64::try_from));
+    let within = |lengths: [Result<u64, std::num::TryFromIntError>; 3]| -> Option<bool> {
+        let [offset, metadata, body] = lengths.map(Result::ok);
+        Some(offset?.checked_add(metadata?)?.checked_add(body?)? <= file.len() as u64)
+    };
+    Some(lengths.map(within).all(|within| within == Some(true)))
 }
