@@ -11,7 +11,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use examine::examine;
-pub use repair::repair;
+pub use repair::mend;
 
 use crate::record::Record;
 
@@ -33,6 +33,11 @@ pub struct Report {
 }
 
 impl Report {
+    /// The faults that a repair would have mended at once. Damaged rows and state stay until the next run has replaced them.
+    pub fn unmended(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.iter().filter(|fault| !matches!(fault.remedy, Remedy::Rebuild(_)))
+    }
+
     /// Replaces rebuilds of views that no SQL file declares: no run would do them.
     pub fn take_declared(&mut self, declared: &BTreeSet<String>) {
         for fault in &mut self.faults {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::global::{Global, print};
 use super::table;
-use crate::doctor::{Report, examine, repair};
+use crate::doctor::{Remedy, Report, examine, mend};
 use crate::error::{Error, Finding};
 use crate::layout::Layout;
 use crate::lock::{lock, running};
@@ -37,7 +37,7 @@ impl Doctor {
             let _guard = lock(&layout, None)?;
             let report = examined(global, &layout, false)?;
             print(&text(&report, true))?;
-            return if report.faults.is_empty() { Ok(()) } else { mend(global, &layout, &report) };
+            return if report.faults.is_empty() { Ok(()) } else { mended(global, &layout, report) };
         }
         let (report, live) = match running(&layout)? {
             Some(_) => (examined(global, &layout, true)?, true),
@@ -71,16 +71,12 @@ fn examined(global: &Global, layout: &Layout, running: bool) -> Result<Report, E
 }
 
 /// Does what the report says, and looks whether that was enough.
-fn mend(global: &Global, layout: &Layout, report: &Report) -> Result<(), Error> {
-    repair(layout, report)?;
-    let again = examined(global, layout, false)?;
-    // Damaged rows and state stay until the next run has replaced them.
-    let left: Vec<String> = again
-        .faults
-        .iter()
-        .filter(|fault| !matches!(fault.remedy, crate::doctor::Remedy::Rebuild(_)))
+fn mended(global: &Global, layout: &Layout, report: Report) -> Result<(), Error> {
+    let left = mend(layout, report, || examined(global, layout, false))?;
+    let left: Vec<String> = left
+        .unmended()
         .map(|fault| match &fault.remedy {
-            crate::doctor::Remedy::Leave(_) => format!("{}: {}", fault.what, fault.remedy),
+            Remedy::Leave(_) => format!("{}: {}", fault.what, fault.remedy),
             _ => fault.what.clone(),
         })
         .collect();

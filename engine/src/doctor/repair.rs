@@ -12,11 +12,33 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::record::Store;
 
+/// How often a folder is examined at most. What is mended first can show what to mend next: a database that opens again names commits that
+/// are not shown yet. Each fault is mended once, so few passes are enough.
+const PASSES: usize = 4;
+
+/// Repairs what `found` says and examines the folder again, until nothing is left to mend or a pass has changed nothing. Returns the last
+/// report.
+///
+/// # Errors
+/// Those of `examine` and [`repair`].
+pub fn mend(layout: &Layout, mut found: Report, mut examine: impl FnMut() -> Result<Report, Error>) -> Result<Report, Error> {
+    for _ in 0..PASSES {
+        repair(layout, &found)?;
+        let again = examine()?;
+        let changed = again.faults != found.faults;
+        found = again;
+        if found.unmended().next().is_none() || !changed {
+            break;
+        }
+    }
+    Ok(found)
+}
+
 /// Mends what can be mended, and has the rest rebuilt by the next run.
 ///
 /// # Errors
 /// The disk's, and those of [`Store::open`]. What was done before stays done; it can be begun again.
-pub fn repair(layout: &Layout, report: &Report) -> Result<(), Error> {
+fn repair(layout: &Layout, report: &Report) -> Result<(), Error> {
     // Opening it sets a damaged database aside and makes it anew, and writes records beside views that are missing or behind.
     let store = Store::open(layout)?;
     let remedies: BTreeSet<&Remedy> = report.faults.iter().map(|fault| &fault.remedy).collect();
@@ -30,7 +52,8 @@ pub fn repair(layout: &Layout, report: &Report) -> Result<(), Error> {
                 }
             }
             Remedy::Show(view) => {
-                if let Some(record) = report.records.get(view) {
+                // The report may be of a database that could not be read.
+                if let Some(record) = store.record(view)?.as_ref().or(report.records.get(view)) {
                     ParquetSink::new(layout.view(view), Retention::default()).publish(&record.commit, &record.sink)?;
                 }
             }

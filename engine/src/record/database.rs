@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_connectors::durable;
@@ -15,7 +16,11 @@ use serde::de::DeserializeOwned;
 
 use super::crashed::Crashed;
 use super::files::io;
+use super::group::{Group, Operation};
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
+use super::opening::{
+    Unopened, free_name, is_outside, see_that_files_can_be_written, set_aside_unfinished_snapshots, unfinished_snapshots,
+};
 use super::{Commit, FORMAT, Record, Write, twin};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -24,13 +29,13 @@ const VIEW: &str = "view/";
 const DEAD_LETTERS: &str = "dead_letters/";
 const REBUILD: &str = "rebuild/";
 const CRASHED: &str = "crashed/";
-/// Part of sled's message when the lock of a database that was just closed is not free yet.
-const LOCKED: &str = "could not acquire lock";
 
 /// The open database. Only the process that runs the project opens it.
 pub(super) struct Database {
     layout: Layout,
     db: sled::Db,
+    /// Through it goes each write.
+    group: Group<Failure>,
     /// The disk has refused something. sled then refuses everything, even when there is room again.
     refused: AtomicBool,
 }
@@ -80,7 +85,7 @@ impl Database {
         }
         // A small cache is enough: there is one small value a view.
         let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
-        let store = Database { layout: layout.clone(), db, refused: AtomicBool::new(false) };
+        let store = Database { layout: layout.clone(), db, group: Group::new(), refused: AtomicBool::new(false) };
         for entry in store.db.iter() {
             let (key, value) = entry.map_err(Unopened::of)?;
             let json = checked(&value).map_err(Unopened::Damaged)?;
@@ -91,8 +96,11 @@ impl Database {
         Ok(store)
     }
 
-    /// The records of a database in another folder, or what is wrong with it.
-    pub(super) fn read_only(layout: &Layout, folder: &Path) -> Result<Vec<Record>, String> {
+    /// The records of a copy of the database, or what is wrong with it. What [`Database::open`] would set aside is removed from the copy.
+    pub(super) fn of_copy(layout: &Layout, folder: &Path) -> Result<Vec<Record>, String> {
+        for path in unfinished_snapshots(folder).map_err(|error| error.to_string())? {
+            fs::remove_file(&path).map_err(|error| io("removing", &path, &error).to_string())?;
+        }
         let opened = Self::try_open(layout, folder).map_err(|unopened| match unopened {
             Unopened::Outside(error) => error.to_string(),
             Unopened::Damaged(reason) => reason,
@@ -200,20 +208,18 @@ impl Database {
     /// # Errors
     /// sled or the disk fails. It is then unknown whether the commit holds, and the caller must read it again.
     pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
-        let mut batch = sled::Batch::default();
+        let mut operations = Vec::new();
         for record in &write.records {
-            batch.insert(format!("{VIEW}{}", record.view).as_bytes(), encode(record)?);
+            operations.push((format!("{VIEW}{}", record.view).into_bytes(), Some(encode(record)?)));
         }
         for (key, offset) in &write.dead_letter_offsets {
-            batch.insert(format!("{DEAD_LETTERS}{key}").as_bytes(), encode(offset)?);
+            operations.push((format!("{DEAD_LETTERS}{key}").into_bytes(), Some(encode(offset)?)));
         }
         for (key, crashed) in &write.crashed {
-            batch.insert(format!("{CRASHED}{key}").as_bytes(), encode(crashed)?);
+            operations.push((format!("{CRASHED}{key}").into_bytes(), Some(encode(crashed)?)));
         }
-        for view in &write.rebuilds_done {
-            batch.remove(format!("{REBUILD}{view}").as_bytes());
-        }
-        self.apply(batch)
+        operations.extend(write.rebuilds_done.iter().map(|view| (format!("{REBUILD}{view}").into_bytes(), None)));
+        self.apply(operations)
     }
 
     /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.
@@ -221,9 +227,7 @@ impl Database {
     /// # Errors
     /// As [`Database::write`].
     pub(super) fn request_rebuild(&self, view: &str) -> Result<(), Error> {
-        let mut batch = sled::Batch::default();
-        batch.insert(format!("{REBUILD}{view}").as_bytes(), encode(&view)?);
-        self.apply(batch)
+        self.apply(vec![(format!("{REBUILD}{view}").into_bytes(), Some(encode(&view)?))])
     }
 
     /// Returns the views whose rebuild was requested and is not done.
@@ -245,40 +249,52 @@ impl Database {
     /// # Errors
     /// As [`Database::write`].
     pub(super) fn forget(&self, view: &str) -> Result<(), Error> {
-        let mut batch = sled::Batch::default();
-        batch.remove(format!("{VIEW}{view}").as_bytes());
-        batch.remove(format!("{REBUILD}{view}").as_bytes());
+        let mut operations = vec![(format!("{VIEW}{view}").into_bytes(), None), (format!("{REBUILD}{view}").into_bytes(), None)];
         for entry in self.db.scan_prefix(CRASHED) {
             let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
             // The rest of the key is source/view/fingerprint, and a source may have the name of a view.
             let rest = String::from_utf8_lossy(&key[CRASHED.len()..]).into_owned();
             if rest.split('/').nth(1) == Some(view) {
-                batch.remove(key);
+                operations.push((key.to_vec(), None));
             }
         }
-        self.apply(batch)
+        self.apply(operations)
     }
 
-    fn apply(&self, batch: sled::Batch) -> Result<(), Error> {
-        self.db.apply_batch(batch).map_err(|error| self.failed("writing", &error))?;
-        self.db.flush().map_err(|error| self.failed("syncing", &error))?;
-        let file = self.layout.checkpoints().join("db");
-        self.sync(&file).and_then(|()| self.sync_blobs())
+    fn apply(&self, operations: Vec<Operation>) -> Result<(), Error> {
+        self.group.write(operations, |all| self.write_and_sync(all)).map_err(|failure| match failure {
+            Failure::Sled(doing, error) => self.failed(doing, &error),
+            Failure::Listing(error) => match &*error {
+                alluvium_connectors::Error::Io { action, path, error } => io(action, path, error),
+                other => Error::corrupt(other.to_string(), "see the disk"),
+            },
+            Failure::Sync(path, error) => {
+                self.refused.store(true, Ordering::SeqCst);
+                io("syncing", &path, &error)
+            }
+        })
+    }
+
+    fn write_and_sync(&self, operations: &[&Operation]) -> Result<(), Failure> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in operations {
+            match value {
+                Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+                None => batch.remove(key.as_slice()),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|error| Failure::Sled("writing", error))?;
+        self.db.flush().map_err(|error| Failure::Sled("syncing", error))?;
+        sync(&self.layout.checkpoints().join("db"))?;
+        self.sync_blobs()
     }
 
     /// Syncs the files into which sled puts what is too large for a segment. They are few, and mostly none.
-    fn sync_blobs(&self) -> Result<(), Error> {
+    fn sync_blobs(&self) -> Result<(), Failure> {
         let folder = self.layout.checkpoints().join("blobs");
-        let blobs = durable::names(&folder)?;
-        blobs.iter().try_for_each(|blob| self.sync(&folder.join(blob)))?;
-        if blobs.is_empty() { Ok(()) } else { self.sync(&folder) }
-    }
-
-    fn sync(&self, path: &Path) -> Result<(), Error> {
-        File::open(path).and_then(|file| file.sync_all()).map_err(|error| {
-            self.refused.store(true, Ordering::SeqCst);
-            io("syncing", path, &error)
-        })
+        let blobs = durable::names(&folder).map_err(|error| Failure::Listing(Arc::new(error)))?;
+        blobs.iter().try_for_each(|blob| sync(&folder.join(blob)))?;
+        if blobs.is_empty() { Ok(()) } else { sync(&folder) }
     }
 
     fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
@@ -316,50 +332,19 @@ impl Database {
     }
 }
 
-/// Why the database could not be opened.
-enum Unopened {
-    /// The system refused. The database stays as it is.
-    Outside(std::io::Error),
-    /// The database does not hold what was written.
-    Damaged(String),
+/// Why a write failed.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// sled refused, while it did this.
+    Sled(&'static str, sled::Error),
+    /// A folder could not be read.
+    Listing(Arc<alluvium_connectors::Error>),
+    /// This file was not synced.
+    Sync(PathBuf, Arc<std::io::Error>),
 }
 
-impl Unopened {
-    fn of(error: sled::Error) -> Unopened {
-        match error {
-            sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
-            other => Unopened::Damaged(other.to_string()),
-        }
-    }
-}
-
-/// Whether the system refused, whatever the file holds: no room, no permission, no descriptor, or a failing disk.
-fn is_outside(error: &std::io::Error) -> bool {
-    use rustix::io::Errno;
-    use std::io::ErrorKind as E;
-    // Compare kinds: sled copies errors without their numbers.
-    let codes = [Errno::MFILE, Errno::NFILE, Errno::IO, Errno::NOMEM];
-    codes.iter().any(|code| std::io::Error::from_raw_os_error(code.raw_os_error()).kind() == error.kind())
-        || error.to_string().contains(LOCKED)
-        || matches!(
-            error.kind(),
-            E::StorageFull
-                | E::QuotaExceeded
-                | E::FileTooLarge
-                | E::PermissionDenied
-                | E::ReadOnlyFilesystem
-                | E::ResourceBusy
-                | E::OutOfMemory
-                | E::WriteZero
-        )
-}
-
-/// Checks that files can be written: writes about as much as a new database takes, and removes it again.
-fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
-    let path = folder.join(format!(".room.{}.tmp", durable::unique()));
-    let written = durable::write_new(&path, &vec![0x5a; 1 << 20]);
-    let removed = durable::remove_file(&path);
-    written.and(removed).map_err(Error::from)
+fn sync(path: &Path) -> Result<(), Failure> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| Failure::Sync(path.to_owned(), Arc::new(error)))
 }
 
 /// Encodes a value as its CRC-32 in four bytes, little-endian, followed by its JSON.
@@ -378,35 +363,6 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 fn checked(bytes: &[u8]) -> Result<&[u8], String> {
     let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is truncated")?;
     if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not match".into()) }
-}
-
-/// Sets aside `snap.*.generating`. A kill while sled writes a snapshot leaves this file, and sled would take it for a damaged snapshot.
-fn set_aside_unfinished_snapshots(folder: &Path) -> Result<(), Error> {
-    let entries = fs::read_dir(folder).map_err(|error| io("reading", folder, &error))?;
-    for entry in entries {
-        let entry = entry.map_err(|error| io("reading", folder, &error))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("snap.") && name.ends_with(".generating") {
-            let aside = folder.with_file_name(format!("{name}.aside"));
-            tracing::warn!(
-                file = name,
-                "the checkpoint database was killed while it wrote this file, which is set aside: nothing is lost"
-            );
-            fs::rename(entry.path(), &aside).map_err(|error| io("moving aside", &entry.path(), &error))?;
-        }
-    }
-    Ok(())
-}
-
-fn free_name(folder: &Path) -> PathBuf {
-    let mut number = 1;
-    loop {
-        let name = folder.with_file_name(format!("checkpoints.damaged-{number}"));
-        if !name.exists() {
-            return name;
-        }
-        number += 1;
-    }
 }
 
 #[cfg(test)]

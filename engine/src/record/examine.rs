@@ -38,7 +38,7 @@ pub fn records_in_database(layout: &Layout) -> Result<Result<Vec<Record>, String
     let copy = layout.held(std::process::id(), &durable::unique());
     let copied = copy_folder(&folder, &copy);
     let read = copied.map(|()| {
-        std::panic::catch_unwind(AssertUnwindSafe(|| Database::read_only(layout, &copy)))
+        std::panic::catch_unwind(AssertUnwindSafe(|| Database::of_copy(layout, &copy)))
             .unwrap_or_else(|_| Err("sled panicked over it".to_owned()))
     });
     let removed = fs::remove_dir_all(&copy);

@@ -13,7 +13,7 @@ mod image;
 mod project;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
@@ -89,12 +89,7 @@ fn views_are_right_after_every_fault_at_every_step() {
     let folder = tempfile::tempdir().unwrap();
     // The library is told real paths by the system.
     let folder_path = folder.path().canonicalize().unwrap();
-    let library = folder_path.join("disk.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/disk.c");
-    let compiled =
-        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).args(["-ldl", "-lpthread"]).status();
-    assert!(compiled.unwrap().success(), "disk.c does not compile");
-
+    let library = library(&folder_path);
     let scenarios = scenarios(&folder_path);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut cells = Vec::new();
@@ -120,12 +115,43 @@ fn views_are_right_after_every_fault_at_every_step() {
     });
     println!("{} of {all} cells", cells.len());
 
+    report(&scenarios, try_all(cells, &scenarios, &library, &folder_path));
+}
+
+/// Pipelines that commit at the same moment wait for each other's writes. None of them may wait for ever for a write that has failed.
+#[test]
+fn no_run_hangs_where_the_disk_fills_while_pipelines_commit_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder_path = folder.path().canonicalize().unwrap();
+    let library = library(&folder_path);
+    let scenarios = [first_run(&folder_path)];
+    let path = "data/views/kept/snapshots/*-*-*/manifest.json";
+    let step = Step { operation: "rename".to_owned(), path: path.to_owned() };
+    // One in eight of them hung, before pipelines took turns at the database.
+    let cells = (0..24).map(|seed| Cell { scenario: 0, step: step.clone(), nth: 2, fault: Fault::Full, seed }).collect();
+    let wrong: Vec<String> =
+        try_all(cells, &scenarios, &library, &folder_path).into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Compiles the disk.
+fn library(folder: &Path) -> PathBuf {
+    let library = folder.join("disk.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/disk/disk.c");
+    let compiled =
+        Command::new("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&library).arg(source).args(["-ldl", "-lpthread"]).status();
+    assert!(compiled.unwrap().success(), "disk.c does not compile");
+    library
+}
+
+/// Tries all cells, some at once.
+fn try_all(cells: Vec<Cell>, scenarios: &[Scenario], library: &Path, folder: &Path) -> Vec<(Cell, Result<&'static str, String>)> {
     let queue = Mutex::new(cells.into_iter());
     let outcomes = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for worker in 0..AT_ONCE {
-            let (queue, outcomes, scenarios, library) = (&queue, &outcomes, &scenarios, &library);
-            let own = folder_path.join(format!("worker-{worker}"));
+            let (queue, outcomes) = (&queue, &outcomes);
+            let own = folder.join(format!("worker-{worker}"));
             scope.spawn(move || {
                 while let Some(cell) = { queue.lock().unwrap().next() } {
                     let outcome = try_cell(&cell, &scenarios[cell.scenario], library, &own);
@@ -134,13 +160,11 @@ fn views_are_right_after_every_fault_at_every_step() {
             });
         }
     });
-    report(&scenarios, outcomes.into_inner().unwrap());
+    outcomes.into_inner().unwrap()
 }
 
 /// Makes the projects on which the scenarios begin.
 fn scenarios(folder: &Path) -> Vec<Scenario> {
-    let first = Project::new(folder.join("first"));
-    first.grow(300);
     let later = Project::new(folder.join("later"));
     // As many commits as merge parts and segments soon after.
     for run in 1..=7 {
@@ -155,7 +179,7 @@ fn scenarios(folder: &Path) -> Vec<Scenario> {
     changed.grow(500);
     let run: &[&str] = &["run", "--until-caught-up"];
     vec![
-        Scenario { name: "first run", before: first, events: 300, arguments: run, made_anew: &[] },
+        first_run(folder),
         Scenario { name: "later run", before: later, events: 700, arguments: run, made_anew: &[] },
         Scenario { name: "changed view", before: changed, events: 500, arguments: run, made_anew: &["by_key", "best"] },
         Scenario {
@@ -166,6 +190,12 @@ fn scenarios(folder: &Path) -> Vec<Scenario> {
             made_anew: &["by_key", "best"],
         },
     ]
+}
+
+fn first_run(folder: &Path) -> Scenario {
+    let before = Project::new(folder.join("first"));
+    before.grow(300);
+    Scenario { name: "first run", before, events: 300, arguments: &["run", "--until-caught-up"], made_anew: &[] }
 }
 
 /// The steps of a scenario on a disk without faults, and how often each comes.

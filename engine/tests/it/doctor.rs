@@ -120,6 +120,29 @@ fn a_copy_after_a_kill_within_a_commit_is_of_one_commit() {
     assert!(typo.status.code() == Some(1) && !orders.dir().join("typo").exists(), "{}", joined(&typo));
 }
 
+#[test]
+fn one_repair_mends_a_commit_that_is_not_shown_and_a_snapshot_that_sled_did_not_finish() {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(2_000);
+    orders.catch_up();
+    orders.publish(1_000);
+    let mut killed = orders.alluvium(&["run", "--until-caught-up"]);
+    let output = killed.env("ALLUVIUM_FAILPOINT", "after_commit:7").output().unwrap();
+    assert!(!output.status.success(), "{}", joined(&output));
+    // Newer than any other, as the one that a kill leaves.
+    std::fs::write(orders.dir().join("data/checkpoints/snap.0000000000FFFFFF.generating"), []).unwrap();
+    let found = joined(&orders.ask(&["doctor"]));
+    assert!(!found.contains("setthedatabaseaside"), "the database is whole: {found}");
+    // The records beside the views are behind the database, and damaged ones at that.
+    flip(&orders.view("by_customer").join("checkpoint.json"), &mut orders.rng);
+    let said = orders.succeed(&["doctor", "--repair"]);
+    assert!(said.ends_with("done\n"), "{said}");
+    orders.succeed(&["doctor"]);
+    orders.assert_equal_so_far(VIEWS);
+    orders.catch_up();
+    orders.assert_equal(VIEWS);
+}
+
 /// As the help says.
 fn restore(copy: &Path, data: &Path) {
     std::fs::remove_dir_all(data).unwrap();
