@@ -2,6 +2,7 @@
 //! by event. [`refresh`] updates those that change with the clock, such as lag and freshness, when metrics are scraped.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -42,6 +43,7 @@ const FAILED: &str = "alluvium_view_failed";
 const SET_ASIDE_RATIO: &str = "alluvium_view_set_aside_ratio";
 const WARNINGS: &str = "alluvium_view_warnings";
 const VERIFIED: &str = "alluvium_view_verified_seconds";
+const OUTDATED: &str = "alluvium_view_outdated";
 const DIFFERS: &str = "alluvium_view_differs";
 const MISSING: &str = "alluvium_view_missing_sequences";
 const AUDITED: &str = "alluvium_source_audited_events";
@@ -50,6 +52,8 @@ const UP: &str = "alluvium_up";
 const BUILD_INFO: &str = "alluvium_build_info";
 const RESIDENT: &str = "alluvium_process_resident_memory_bytes";
 const MEMORY_LIMIT: &str = "alluvium_memory_limit_bytes";
+const DISK_FREE: &str = "alluvium_disk_free_bytes";
+const DISK_SIZE: &str = "alluvium_disk_size_bytes";
 
 const COUNTERS: &[(&str, Unit, &str)] = &[
     (EVENTS, Unit::Count, "Events read from a source, good and bad. A view with its own reader counts them again."),
@@ -113,10 +117,17 @@ const GAUGES: &[(&str, Unit, &str)] = &[
     (SKIPPED, Unit::Count, "How many of these the server did not deliver, though the filter selects them."),
     (VERIFIED, Unit::Seconds, "When `verify_interval` last found a view equal to its SQL, in seconds since the epoch."),
     (DIFFERS, Unit::Count, "1 while the last verification that could tell says that a view differs from its SQL, else 0."),
+    (
+        OUTDATED,
+        Unit::Count,
+        "1 while a view goes on with its SQL before a change, since its rebuild has failed or would lose events, else 0.",
+    ),
     (UP, Unit::Count, "1 while the engine runs."),
     (BUILD_INFO, Unit::Count, "Always 1; the label is the version of the program."),
     (RESIDENT, Unit::Bytes, "Resident memory of the process."),
     (MEMORY_LIMIT, Unit::Bytes, "What memory_limit allows; absent if it is off."),
+    (DISK_FREE, Unit::Bytes, "Free bytes for the engine on the disk of the data folder."),
+    (DISK_SIZE, Unit::Bytes, "Bytes of the disk of the data folder."),
 ];
 
 /// Buckets of durations in seconds, from 0.1 ms to 30 s: a small commit takes a few milliseconds, a large one seconds.
@@ -208,8 +219,8 @@ pub fn restarted(view: &str, kind: &'static str) {
     counter!(RESTARTS, "view" => view.to_owned(), "kind" => kind).increment(1);
 }
 
-/// Updates every gauge. Sets the sizes and states of a view that has left the board to 0.
-pub fn refresh(board: &Board) {
+/// Updates every gauge. `data` is the data folder. Sets the sizes and states of a view that has left the board to 0.
+pub fn refresh(board: &Board, data: &Path) {
     static SHOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let views = board.all();
     let now_ms = now_ms();
@@ -228,13 +239,18 @@ pub fn refresh(board: &Board) {
     }
     let mut shown = SHOWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for gone in shown.iter().filter(|name| !views.iter().any(|status| status.view == **name)) {
-        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, DISCONNECTED, FAILED, WARNINGS] {
+        for name in [ROWS, PARTS, BYTES, STATE_ROWS, STATE_BYTES, RETRYING, DISCONNECTED, FAILED, WARNINGS, OUTDATED] {
             gauge!(name, "view" => gone.clone()).set(0.0);
         }
     }
     *shown = views.into_iter().map(|status| status.view).collect();
     if let Some(bytes) = resident_bytes() {
         gauge!(RESIDENT).set(bytes as f64);
+    }
+    // An unknown disk shows the last figures: `absent` is no alert, and the next write fails in words.
+    if let Ok(disk) = rustix::fs::statvfs(data) {
+        gauge!(DISK_FREE).set(disk.f_bavail as f64 * disk.f_frsize as f64);
+        gauge!(DISK_SIZE).set(disk.f_blocks as f64 * disk.f_frsize as f64);
     }
 }
 
@@ -262,6 +278,7 @@ fn show(status: &ViewStatus, now_ms: u64, away: &BTreeSet<&str>) {
         (DISCONNECTED, u64::from(status.phase == Phase::Disconnected)),
         (FAILED, u64::from(status.phase == Phase::Failed)),
         (WARNINGS, status.warnings.len() as u64),
+        (OUTDATED, u64::from(status.held.is_some() || status.rebuild_error.is_some())),
     ] {
         gauge!(name, "view" => view.clone()).set(value as f64);
     }
