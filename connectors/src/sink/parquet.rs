@@ -45,6 +45,7 @@ mod writer;
 
 pub use checked::CheckedFile;
 pub use parts::{Part, PartLayout};
+pub use shape::hash_of_key;
 pub use snapshots::{Manifest, read_manifest, read_snapshot};
 pub use sweep::Retention;
 pub use target::{ParquetSink, token_of};

@@ -8,9 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use alluvium_connectors::sink::parquet::{Manifest, Part, read_manifest};
+use alluvium_connectors::sink::parquet::{Manifest, Part, hash_of_key, read_manifest};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
+use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::prelude::SessionContext;
 
@@ -160,6 +161,18 @@ impl OpenCommit {
     #[must_use]
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The hash of the rows with these values, by column, if it decides their part. See [`Part::may_hold`].
+    ///
+    /// # Errors
+    /// Only a bug.
+    pub fn hash_of(&self, values: &BTreeMap<usize, ScalarValue>) -> Result<Option<u64>, Error> {
+        let Some(hashed_by) = &self.manifest.hashed_by else { return Ok(None) };
+        let columns = if hashed_by.is_empty() { (0..self.schema.fields().len()).collect() } else { hashed_by.clone() };
+        let Some(key) = columns.iter().map(|column| values.get(column)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let arrays = key.into_iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, _>>()?;
+        Ok(hash_of_key(&arrays)?)
     }
 
     /// The rows of the parts that `wanted` chooses, as a query that can be extended.

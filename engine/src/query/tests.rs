@@ -42,6 +42,7 @@ fn commit(layout: &Layout, view: &str, pipeline: &[&str], epoch: u64, rows: Reco
         rows: part.rows,
         files: vec![path.display().to_string()],
         parts: vec![part],
+        hashed_by: None,
     };
     let bytes = serde_json::to_vec(&manifest).unwrap();
     fs::write(kept.join("manifest.json"), &bytes).unwrap();

@@ -36,11 +36,21 @@ pub struct Part {
     pub crc32: Vec<u32>,
 }
 
+impl Part {
+    /// Whether a row with this hash may be in the part. See [`super::hash_of_key`].
+    #[must_use]
+    pub fn may_hold(&self, hash: u64) -> bool {
+        self.bits == 0 || hash >> (64 - u32::from(self.bits)) == u64::from(self.prefix)
+    }
+}
+
 /// The content of a view at one commit.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Snapshot {
     /// The commit.
     pub(super) commit: CommitFacts,
+    /// How rows are laid out in the parts.
+    pub(super) layout: PartLayout,
     /// The parts that together make up the view.
     pub(super) parts: Vec<Part>,
 }

@@ -129,6 +129,22 @@ impl Shape {
     }
 }
 
+/// Returns the hash that decides the part of the rows with these values in the columns of [`super::Manifest::hashed_by`], in their order. Each
+/// array has the type of its Parquet column, and one row. `None` if equal values can have different encodings, as 0.0 and -0.0 do: the rows can
+/// then be in any part.
+///
+/// # Errors
+/// [`Error::Bug`] for a type that no row can be compared by.
+pub fn hash_of_key(values: &[ArrayRef]) -> Result<Option<u64>, Error> {
+    if values.iter().any(|value| value.data_type().is_nested() || has_floats(value.data_type())) {
+        return Ok(None);
+    }
+    let wrong = |error: ArrowError| Error::Bug(format!("keys cannot be compared: {error}"));
+    let fields = values.iter().map(|value| SortField::new(value.data_type().clone())).collect();
+    let rows = RowConverter::new(fields).and_then(|converter| converter.convert_columns(values)).map_err(wrong)?;
+    Ok((rows.num_rows() == 1).then(|| xxh3_64(rows.row(0).as_ref())))
+}
+
 /// Returns why a type cannot be stored, and a cast to write instead, with `{}` for the column. Returns `None` if it can be stored.
 fn refusal(data_type: &DataType) -> Option<(String, &'static str)> {
     match data_type {

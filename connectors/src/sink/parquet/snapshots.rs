@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::part_file::PARTS;
-use super::parts::{Part, Snapshot};
+use super::parts::{Part, PartLayout, Snapshot};
 use crate::Error;
 use crate::durable::{self, io_error};
 use crate::sink::contract::CommitFacts;
@@ -51,6 +51,10 @@ pub struct Manifest {
     pub files: Vec<String>,
     /// Describes the same files.
     pub parts: Vec<Part>,
+    /// The indexes, from 0, of the columns whose hash decides a row's part; all columns if empty. Absent where parts are appended, or where
+    /// an earlier release wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hashed_by: Option<Vec<usize>>,
 }
 
 impl Manifest {
@@ -77,6 +81,10 @@ impl Manifest {
             rows: snapshot.parts.iter().map(|part| part.rows).sum(),
             files: snapshot.parts.iter().map(|part| format!("{folder}/{}", part.file)).collect(),
             parts: snapshot.parts.clone(),
+            hashed_by: match &snapshot.layout {
+                PartLayout::Hashed { columns } => Some(columns.clone()),
+                PartLayout::Append => None,
+            },
         })
     }
 }

@@ -84,7 +84,7 @@ impl ParquetSink {
     /// # Errors
     /// [`Error::Io`]; [`Error::Corrupt`] for a token that is not ours.
     pub fn is_shown(&self, commit: &CommitFacts, token: &Token, anywhere: bool) -> Result<bool, Error> {
-        let snapshot = snapshot(commit, self.named(token)?.parts);
+        let snapshot = snapshot(commit, self.named(token)?);
         let shown = match read_manifest(&self.root) {
             Err(Error::Corrupt { .. }) => None,
             shown => shown?,
@@ -124,8 +124,8 @@ fn size(parts: &[Part]) -> Size {
     }
 }
 
-fn snapshot(commit: &CommitFacts, parts: Vec<Part>) -> Snapshot {
-    Snapshot { commit: commit.clone(), parts }
+fn snapshot(commit: &CommitFacts, named: Named) -> Snapshot {
+    Snapshot { commit: commit.clone(), layout: named.layout, parts: named.parts }
 }
 
 impl Sink for ParquetSink {
@@ -140,16 +140,16 @@ impl Sink for ParquetSink {
     }
 
     fn publish(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
-        publish(&self.root, &snapshot(commit, self.named(token)?.parts))
+        publish(&self.root, &snapshot(commit, self.named(token)?))
     }
 
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error> {
-        let parts = self.named(token)?.parts;
+        let snapshot = snapshot(commit, self.named(token)?);
         // A damaged manifest is rewritten like a missing one, from the token.
         if !self.is_shown(commit, token, false)? {
-            publish(&self.root, &snapshot(commit, parts.clone()))?;
+            publish(&self.root, &snapshot)?;
         }
-        sweep_orphans(&self.root, &parts).map(drop)
+        sweep_orphans(&self.root, &snapshot.parts).map(drop)
     }
 
     fn sweep(&self, kept: &Token, now: SystemTime) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 
 mod crash;
 mod equal_to_model;
+mod keys;
 mod large;
 mod measure;
 mod readers;
@@ -67,7 +68,7 @@ pub(super) fn snapshot(epoch: u64, committed_ms: u64, parts: &[Part]) -> Snapsho
         committed_ms,
         committed_with: vec!["v".to_owned()],
     };
-    Snapshot { commit, parts: parts.to_vec() }
+    Snapshot { commit, layout: PartLayout::Append, parts: parts.to_vec() }
 }
 
 pub(super) fn change(rows: RecordBatch, weight: i64) -> Delta {

@@ -71,14 +71,18 @@ impl Selection {
     pub(super) async fn over(&self, commit: &OpenCommit) -> Result<DataFrame, Refusal> {
         let schema = commit.schema();
         let mut conditions = Vec::new();
+        let mut values = BTreeMap::new();
         for (column, text) in &self.equal {
             let value = value(schema, column, text)?;
+            values.insert(index(schema, column)?, value.clone());
             conditions.push(Expr::Column(Column::new_unqualified(column)).eq(lit(value)));
         }
         for (column, _) in &self.order {
             index(schema, column)?;
         }
-        let mut rows = commit.rows(|_| true).await?;
+        // A key leads to one part.
+        let hash = commit.hash_of(&values)?;
+        let mut rows = commit.rows(|part| hash.is_none_or(|hash| part.may_hold(hash))).await?;
         if let Some(condition) = conditions.into_iter().reduce(Expr::and) {
             rows = rows.filter(condition).map_err(Error::from)?;
         }
