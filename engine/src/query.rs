@@ -9,6 +9,7 @@
 //! | `events` | the events of a source as a table |
 //! | [`newest`] | the newest commit of each view, kept open between requests |
 //! | [`run`] | runs planned queries on threads of their own |
+//! | [`memory`] | the memory that served queries share |
 //! | [`changed`] | the rows in which two commits differ |
 //! | [`reached`] | whether a view has committed an event |
 //! | [`sql_types`] | the SQL names of types |
@@ -19,6 +20,7 @@
 pub mod changed;
 pub mod declared;
 mod events;
+pub mod memory;
 pub mod newest;
 pub mod open_files;
 pub mod reached;
@@ -50,6 +52,7 @@ use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use crate::error::Error;
 use crate::layout::Layout;
 use declared::{Declared, Plans};
+use memory::QueryMemory;
 use snapshot::Snapshots;
 
 /// The name of the table of events that were set aside, where no view has it.
@@ -80,7 +83,15 @@ impl Answer {
     /// # Errors
     /// The plan cannot run.
     pub async fn stream(self) -> Result<SendableRecordBatchStream, Error> {
-        run::stream(self.frame).await
+        run::stream(self.frame, None).await
+    }
+
+    /// As [`Answer::stream`], with memory that served queries share.
+    ///
+    /// # Errors
+    /// The plan cannot run.
+    pub async fn stream_within(self, memory: &QueryMemory) -> Result<SendableRecordBatchStream, Error> {
+        run::stream(self.frame, Some(memory)).await
     }
 }
 

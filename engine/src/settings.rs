@@ -61,6 +61,8 @@ pub struct Settings {
     pub max_queries: usize,
     /// How long a served query may take.
     pub query_timeout: Duration,
+    /// How much memory served queries may take together.
+    pub query_memory: MemoryLimit,
     /// The servers beside HTTP.
     pub serve: serve::Serve,
     /// The largest number of events in a micro-batch.
@@ -125,6 +127,7 @@ impl fmt::Debug for Settings {
             .field("serve", &self.serve)
             .field("max_queries", &self.max_queries)
             .field("query_timeout", &self.query_timeout)
+            .field("query_memory", &self.query_memory)
             .field("batch_events", &self.batch_events)
             .field("batch_bytes", &self.batch_bytes)
             .field("sources", &self.sources)
@@ -226,6 +229,9 @@ impl Settings {
             })?,
             max_queries: read.parsed("max_queries", |text| number(text, 1))?,
             query_timeout: read.parsed("query_timeout", positive_duration)?,
+            query_memory: read.parsed("query_memory", |text| {
+                MemoryLimit::parse(text).ok_or_else(|| "write query_memory = \"256 MB\", \"10%\" or \"off\"".to_owned())
+            })?,
             batch_events: read.parsed("batch_events", |text| number(text, 1))?,
             batch_bytes: read.parsed("batch_bytes", |text| number(text, 1))?,
             sources,

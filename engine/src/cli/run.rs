@@ -101,7 +101,8 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         let shutdown = CancellationToken::new();
         signals::install(shutdown.clone())?;
         let server = if work.serve { bind(&project.settings).await? } else { None };
-        let limits = Limits::new(project.settings.max_queries, project.settings.query_timeout);
+        let settings = &project.settings;
+        let limits = Limits::new(settings.max_queries, settings.query_timeout, settings.query_memory.bytes());
         let postgres = if work.serve { bind_postgres(&project.settings).await? } else { None };
         guard.announce(server.as_ref().map(Server::address))?;
 

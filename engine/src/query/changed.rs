@@ -14,6 +14,7 @@ use datafusion::functions_aggregate::expr_fn::sum;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::prelude::{DataFrame, SessionContext};
 
+use super::memory::QueryMemory;
 use super::open_files::{self, OpenFiles};
 use crate::error::Error;
 use crate::layout::Layout;
@@ -51,7 +52,13 @@ impl<'m> ChangedParts<'m> {
     ///
     /// # Errors
     /// `NotFound` if the first commit is no longer kept; the disk fails.
-    pub async fn stream(&self, layout: &Layout, view: &str, schema: &SchemaRef) -> Result<SendableRecordBatchStream, Error> {
+    pub async fn stream(
+        &self,
+        layout: &Layout,
+        view: &str,
+        schema: &SchemaRef,
+        memory: &QueryMemory,
+    ) -> Result<SendableRecordBatchStream, Error> {
         let mut files = OpenFiles::default();
         for (name, parts) in [("left", &self.left), ("came", &self.came)] {
             files.add_parts(name, &layout.view(view), parts.iter().copied(), None)?;
@@ -64,7 +71,7 @@ impl<'m> ChangedParts<'m> {
         let columns = schema.fields().iter().map(|field| Expr::Column(Column::new_unqualified(field.name()))).collect();
         let weight = || Expr::Column(Column::new_unqualified(WEIGHT));
         let net = came.union(left)?.aggregate(columns, vec![sum(weight()).alias(WEIGHT)])?.filter(weight().not_eq(lit(0_i64)))?;
-        super::run::stream(net).await
+        super::run::stream(net, Some(memory)).await
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::memory::{QueryMemory, worded};
 use crate::error::Error;
 
 /// Enough that queries which do not yield leave some to others. They wait for work most of the time.
@@ -55,12 +56,16 @@ impl Running {
     }
 }
 
-/// Runs a query and returns its rows as they are produced, one batch ahead of the reader.
+/// Runs a query and returns its rows as they are produced, one batch ahead of the reader. A served query takes its memory from `memory`.
 ///
 /// # Errors
 /// The plan cannot run.
-pub async fn stream(frame: DataFrame) -> Result<SendableRecordBatchStream, Error> {
-    let context = Arc::new(frame.task_ctx());
+pub async fn stream(frame: DataFrame, memory: Option<&QueryMemory>) -> Result<SendableRecordBatchStream, Error> {
+    let context = frame.task_ctx();
+    let context = Arc::new(match memory {
+        Some(memory) => memory.bound(context)?,
+        None => context,
+    });
     let plan = frame.create_physical_plan().await?;
     // DataFusion's scans yield after some batches, but a join may make very many batches of what it has read.
     let plan = plan.transform_up(|node| {
@@ -78,7 +83,7 @@ pub async fn stream(frame: DataFrame) -> Result<SendableRecordBatchStream, Error
             }
         };
         while let Some(batch) = rows.next().await {
-            if sender.send(batch).await.is_err() {
+            if sender.send(batch.map_err(worded)).await.is_err() {
                 return;
             }
         }

@@ -135,7 +135,7 @@ fn routes(app: Arc<App>) -> Router {
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
-    crate::metrics::refresh(&app.engine.board);
+    crate::metrics::refresh(&app.engine.board, app.newest.layout().root());
     app.engine.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.engine.metrics.render()).into_response()
 }

@@ -97,6 +97,12 @@ pub const KEYS: &[Key] = &[
         quoted: true,
         help: "How long a query over HTTP or the Postgres protocol may take, until its last row is sent.",
     },
+    Key {
+        name: "query_memory",
+        default: "10%",
+        quoted: true,
+        help: "How much memory the queries over HTTP and the Postgres protocol may take together: a size as \"256 MB\", a share of what the machine or the cgroup has, or \"off\". A query for which too little is left fails alone.",
+    },
     Key { name: "batch_events", default: "65536", quoted: false, help: "Events in a micro-batch, at most." },
     Key { name: "batch_bytes", default: "67108864", quoted: false, help: "Bytes of bodies in a micro-batch, at most." },
 ];

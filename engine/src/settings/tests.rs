@@ -80,6 +80,7 @@ fn wrong_values_say_what_to_write() {
         ("on_stream_change = \"go on\"", "rebuild"),
         ("batch_events = 0", "1 or more"),
         ("memory_limit = \"200%\"", "4 GB"),
+        ("query_memory = \"much\"", "256 MB"),
         ("data = [1]", "data = \"data\""),
     ] {
         let (message, told, at) = wrong(toml);

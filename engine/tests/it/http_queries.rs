@@ -152,6 +152,17 @@ fn queries_are_bounded_and_end_with_their_client() {
 }
 
 #[test]
+fn a_query_for_which_too_little_memory_is_left_fails_alone() {
+    let (mut orders, served) = served(&[("ALLUVIUM_QUERY_MEMORY", "1 MB")]);
+    let large = "SELECT value, count(*) FROM generate_series(1, 1000000) GROUP BY value ORDER BY value";
+    let refused = post(&served, "/query", &[], large);
+    assert!(refused.code == 503 && refused.text().contains("query_memory"), "{} {}", refused.code, refused.text());
+    assert_eq!(post(&served, "/query", &[], "SELECT count(*) FROM by_customer").code, 200);
+    orders.publish(100);
+    wait_until("views go on", || orders.offset("by_customer") == 2_101);
+}
+
+#[test]
 fn rows_of_a_view_are_a_read_model() {
     let (mut orders, served) = served(&[]);
     let about = get(&served, "/views/by_country", &[]).json();
@@ -170,6 +181,11 @@ fn rows_of_a_view_are_a_read_model() {
     let best = get(&served, "/views/by_country/rows?order_by=n%20desc,country&limit=2&format=csv", &[]).text();
     assert_eq!(best, orders.succeed(&["query", "--format", "csv", "SELECT * FROM by_country ORDER BY n DESC, country LIMIT 2"]));
     let all = get(&served, "/views/by_customer/rows?format=jsonl", &[]).text();
+    for line in all.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        let found = get(&served, &format!("/views/by_customer/rows?customer={}", row["customer"]), &[]).json();
+        assert_eq!(found, json!([row]));
+    }
     assert_eq!(all.lines().count() as u64, get(&served, "/views/by_customer", &[]).json()["rows"].as_u64().unwrap());
     let order = get(&served, "/views/large_orders/rows?limit=1", &[]).json();
     let total = order[0]["total"].to_string();

@@ -32,7 +32,7 @@ pub(super) async fn query(
     let turn = app.turn(&peer).await?;
     let planned = timeout_at(turn.deadline, async {
         let answer = crate::query::query(app.newest.layout(), &sql, None).await?;
-        answer.stream().await
+        answer.stream_within(&app.engine.limits.memory).await
     });
     let stream = planned.await.map_err(|_| Error::unavailable("the query took too long to plan", "ask for less"))??;
     send(stream, format, turn, &[]).await

@@ -157,16 +157,17 @@ impl Follower<'_> {
             return self.reset("too much has changed since the last event").await;
         }
         let turn = self.app.comparing.acquire().await.map_err(|_| Ended::Gone)?;
-        let mut stream = match parts.stream(self.app.newest.layout(), self.view, to.schema()).await {
-            Ok(stream) => stream,
-            Err(Error::Connector(alluvium_connectors::Error::Io { error, .. }))
-                if error.kind() == std::io::ErrorKind::NotFound =>
-            {
-                drop(turn);
-                return self.reset("the commit of the last event is no longer kept").await;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let mut stream =
+            match parts.stream(self.app.newest.layout(), self.view, to.schema(), &self.app.engine.limits.memory).await {
+                Ok(stream) => stream,
+                Err(Error::Connector(alluvium_connectors::Error::Io { error, .. }))
+                    if error.kind() == std::io::ErrorKind::NotFound =>
+                {
+                    drop(turn);
+                    return self.reset("the commit of the last event is no longer kept").await;
+                }
+                Err(error) => return Err(error.into()),
+            };
         // The rows are compared before the first one comes. A client that takes them slowly keeps no other client waiting.
         let first = stream.try_next().await?;
         drop(turn);
@@ -193,7 +194,7 @@ impl Follower<'_> {
 
     async fn snapshot(&self) -> Result<Manifest, Ended> {
         let commit = self.newest().await?;
-        let stream = stream(commit.rows(|_| true).await?).await?;
+        let stream = stream(commit.rows(|_| true).await?, Some(&self.app.engine.limits.memory)).await?;
         self.send("snapshot", &commit.manifest, stream, lines).await?;
         Ok(commit.manifest.clone())
     }

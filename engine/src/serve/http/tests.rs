@@ -25,7 +25,7 @@ async fn start(views: &[&str]) -> Running {
         commands: sender,
         metrics: crate::metrics::install(),
         layout: crate::layout::Layout::new("/nowhere"),
-        limits: Limits::new(2, Duration::from_secs(10)),
+        limits: Limits::new(2, Duration::from_secs(10), None),
         keys: Default::default(),
         token: None,
     };
@@ -217,7 +217,7 @@ async fn connections_that_say_nothing_are_closed() {
         commands,
         metrics: crate::metrics::install(),
         layout: crate::layout::Layout::new("/nowhere"),
-        limits: Limits::new(2, Duration::from_secs(10)),
+        limits: Limits::new(2, Duration::from_secs(10), None),
         keys: Default::default(),
         token: None,
     };

@@ -108,7 +108,7 @@ pub(super) async fn rows(
     drop(busy);
     let planned = timeout_at(turn.deadline, async {
         let rows = selection.over(&commit).await?;
-        Ok::<_, Refusal>(crate::query::run::stream(rows).await?)
+        Ok::<_, Refusal>(crate::query::run::stream(rows, Some(&app.engine.limits.memory)).await?)
     });
     let stream = planned.await.map_err(|_| Error::unavailable("the request took too long to plan", "ask for less"))??;
     send(stream, format, turn, &of_commit).await

@@ -198,7 +198,7 @@ impl<'s> Session<'s> {
         let deadline = Instant::now() + self.shared.limits.time;
         let query = self.plan(sql).await?;
         let schema = query.schema();
-        let stream = query.bind(values)?.stream().await?;
+        let stream = query.bind(values)?.stream_within(&self.shared.limits.memory).await?;
         Ok((Rows { stream, waiting: None, deadline, _turn: turn }, schema))
     }
 
