@@ -89,11 +89,12 @@ impl Manifest {
     }
 }
 
-/// The name of a snapshot's folder: epoch and time of the commit, for removal, and a digest of its content.
+/// The name of a snapshot's folder: epoch and time of the commit, for removal, and a digest of its content. Names are in the order of the
+/// commits, also where the clock was set back between them.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FolderName {
-    pub(super) committed_ms: u64,
     pub(super) epoch: u64,
+    pub(super) committed_ms: u64,
     pub(super) name: String,
 }
 
@@ -106,15 +107,15 @@ impl FolderName {
             digest.update(b"/");
         }
         let CommitFacts { epoch, committed_ms, .. } = snapshot.commit;
-        FolderName { committed_ms, epoch, name: format!("{epoch:010}-{committed_ms:013}-{:016x}", digest.digest()) }
+        FolderName { epoch, committed_ms, name: format!("{epoch:010}-{committed_ms:013}-{:016x}", digest.digest()) }
     }
 
     pub(super) fn parse(name: &str) -> Option<FolderName> {
         let mut fields = name.split('-');
         let (epoch, committed_ms) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         (fields.next().is_some_and(|digest| digest.len() == 16) && fields.next().is_none()).then(|| FolderName {
-            committed_ms,
             epoch,
+            committed_ms,
             name: name.to_owned(),
         })
     }

@@ -1,6 +1,7 @@
 //! Removes old snapshots, the parts that only they name, and the leftovers of a crash.
 //!
-//! A snapshot's age counts from the commit that superseded it, since readers may start to use it until then. Parts that no snapshot names
+//! A snapshot's age counts from the commit that superseded it, since readers may start to use it until then. Where the clock was set back
+//! since, it counts from the first commit after that: a snapshot of a day to come would else be kept until that day. Parts that no snapshot names
 //! may be about to be committed, so only [`sweep_orphans`] removes them, at start.
 
 use std::collections::HashSet;
@@ -59,11 +60,11 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     }
     let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
     let current = snapshots::current(root)?;
+    let superseded = superseded_ms(&folders);
     let expired = |(index, folder): &(usize, &FolderName)| {
-        let superseded_ms = folders.get(index + 1).map(|next| u128::from(next.committed_ms));
         index + keep < folders.len()
             && current.as_deref() != Some(folder.name.as_str())
-            && superseded_ms.is_some_and(|at| at + retention.min_age.as_millis() <= now_ms)
+            && superseded[*index].is_some_and(|at| u128::from(at) + retention.min_age.as_millis() <= now_ms)
     };
     let (gone, kept): (Vec<_>, Vec<_>) = folders.iter().enumerate().partition(expired);
     if gone.is_empty() {
@@ -91,6 +92,19 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
         Ok(remove)
     })?;
     Ok(Swept { snapshots: gone.len(), parts: removed.into_iter().filter(|removed| *removed).count(), temporary: 0 })
+}
+
+/// By snapshot, from the oldest: when it was superseded at the latest, in milliseconds since the epoch; none for the newest. Each later commit
+/// came after that, so that the earliest of their times counts.
+fn superseded_ms(folders: &[FolderName]) -> Vec<Option<u64>> {
+    let mut earliest = None;
+    let mut superseded: Vec<Option<u64>> = Vec::with_capacity(folders.len());
+    for folder in folders.iter().rev() {
+        superseded.push(earliest);
+        earliest = Some(earliest.map_or(folder.committed_ms, |ms: u64| ms.min(folder.committed_ms)));
+    }
+    superseded.reverse();
+    superseded
 }
 
 /// Checks whether another snapshot has a link to the part. If so, the part is checked again when that snapshot is removed.

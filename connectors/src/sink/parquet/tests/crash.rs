@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
 use crate::durable;
-use crate::sink::parquet::snapshots::FolderName;
+use crate::sink::parquet::snapshots::{self, FolderName};
 
 fn shown(root: &Path) -> (u64, i64) {
     let current: Vec<_> = fs::read_dir(root.join("current"))
@@ -88,6 +88,28 @@ fn an_unfinished_snapshot_that_was_never_committed_is_removed() {
     let swept = sweep_orphans(&root, &first).unwrap();
     assert_eq!((swept.snapshots, swept.parts), (1, 1));
     assert_eq!(shown(&root), (1, 1));
+}
+
+#[test]
+fn snapshots_of_a_day_to_come_expire_once_the_clock_is_set_back() {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("v");
+    let mut writer = ViewWriter::open(&root, simple_schema(), PartLayout::Hashed { columns: vec![0] }, Vec::new()).unwrap();
+    let retention = Retention { kept: 2, min_age: Duration::from_secs(60) };
+    // Commits 1 to 9 a day ahead, 10 to 19 a second apart after the clock was set back.
+    let time = |epoch: u64| if epoch < 10 { DAY_MS + epoch * 1_000 } else { epoch * 1_000 };
+    let epochs = |root: &Path| snapshots::folders(root).unwrap().into_iter().map(|folder| folder.epoch).collect::<Vec<_>>();
+    for epoch in 1..=19_u64 {
+        let parts = writer.write(epoch, &[change(simple_rows([(1, 1)]), 1)]).unwrap();
+        publish(&root, &snapshot(epoch, time(epoch), &parts)).unwrap();
+        sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_millis(time(epoch))).unwrap();
+    }
+    assert_eq!(epochs(&root), (1..=19).collect::<Vec<_>>(), "readers may still use each of them");
+    // A minute after commit 12, those before it have been superseded for a minute.
+    sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_secs(72)).unwrap();
+    assert_eq!(epochs(&root), (12..=19).collect::<Vec<_>>());
+    assert_eq!(shown(&root), (19, 19));
 }
 
 #[test]
