@@ -262,17 +262,36 @@ impl Database {
     }
 
     fn apply(&self, operations: Vec<Operation>) -> Result<(), Error> {
-        self.group.write(operations, |all| self.write_and_sync(all)).map_err(|failure| match failure {
+        let write = |all: &[&Operation]| match self.is_refused() {
+            // What was written before may be lost, and a later sync would not say so.
+            true => Err(Failure::Refused),
+            // Before the next writer has its turn.
+            false => self.write_and_sync(all).inspect_err(|failure| self.note(failure)),
+        };
+        self.group.write(operations, write).map_err(|failure| match failure {
             Failure::Sled(doing, error) => self.failed(doing, &error),
             Failure::Listing(error) => match &*error {
                 alluvium_connectors::Error::Io { action, path, error } => io(action, path, error),
                 other => Error::corrupt(other.to_string(), "see the disk"),
             },
-            Failure::Sync(path, error) => {
-                self.refused.store(true, Ordering::SeqCst);
-                io("syncing", &path, &error)
-            }
+            Failure::Sync(path, error) => io("syncing", &path, &error),
+            Failure::Refused => Error::unavailable(
+                format!("the disk of {} has refused a write", self.layout.checkpoints().display()),
+                "see the disk; the last commit is whole",
+            ),
         })
+    }
+
+    /// Notes that the disk has refused something, if that is what failed.
+    fn note(&self, failure: &Failure) {
+        let refused = match failure {
+            Failure::Sled(_, sled::Error::Io(error)) => is_outside(error),
+            Failure::Sled(..) | Failure::Listing(_) => false,
+            Failure::Sync(..) | Failure::Refused => true,
+        };
+        if refused {
+            self.refused.store(true, Ordering::SeqCst);
+        }
     }
 
     fn write_and_sync(&self, operations: &[&Operation]) -> Result<(), Failure> {
@@ -341,6 +360,8 @@ enum Failure {
     Listing(Arc<alluvium_connectors::Error>),
     /// This file was not synced.
     Sync(PathBuf, Arc<std::io::Error>),
+    /// The disk has refused a write before.
+    Refused,
 }
 
 fn sync(path: &Path) -> Result<(), Failure> {
