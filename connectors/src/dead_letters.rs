@@ -56,7 +56,7 @@ pub struct DeadLetter {
     pub headers: Option<String>,
     /// The body, byte for byte. Of an event that is one of several in its message: its part of the body.
     pub payload: Bytes,
-    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_csv`, `not_avro`, `not_protobuf`, `not_msgpack`,
+    /// A word from a fixed set, for metrics: `not_json`, `not_one_object`, `not_conforming`, `not_csv`, `not_avro`, `not_protobuf`, `not_msgpack`,
     /// `not_arrow`, `not_cloudevent`, `not_a_change`, `wrong_type`,
     /// `missing`, `out_of_range`, `too_deep`, `not_sent`, `truncate`, `expression`, or `crash`, which the engine sets.
     pub kind: &'static str,

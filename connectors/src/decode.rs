@@ -17,10 +17,12 @@
 //! | `value`, `written`, `written_rows` | values of formats that have types of their own; writes values, and Arrow rows, as JSON |
 //! | `schema_file` | the options that name a schema, and the file with it |
 //! | `schema_registry` | the schemas of bodies that name theirs by a number |
+//! | `comparison`, `compatibility` | what a change of a schema breaks; what of it is allowed |
 //! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
+//! | `json_schema` | JSON that is checked against a schema, and the columns of one |
 //! | `avro`, `protobuf`, `message_pack` | Avro, Protobuf and MessagePack |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
@@ -29,6 +31,8 @@
 pub(crate) mod avro;
 mod bytes;
 mod changes;
+mod comparison;
+mod compatibility;
 mod contract;
 mod csv;
 mod decoder;
@@ -36,6 +40,7 @@ mod envelope;
 mod fault;
 mod header_map;
 pub mod json;
+mod json_schema;
 mod message;
 mod message_pack;
 mod odd_times;
@@ -53,12 +58,16 @@ pub(crate) mod value;
 pub(crate) mod written;
 pub(crate) mod written_rows;
 
+pub use comparison::{Break, Comparison, KeptSchema};
+pub use compatibility::{Compatibility, Direction, compare, kept_schemas};
 pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Absent, Decoded, Decoder};
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
+pub use json_schema::Derived;
 pub use message::{Headers, Message};
 pub use packing::Ordinals;
 pub use reading::Reading;
+pub use registry::columns;
 
 /// Options that say what a message holds: see `packing`.
 const OF_MESSAGES: [&str; 1] = ["batch"];

@@ -18,8 +18,10 @@
 //! | `schema` | parses a schema |
 //! | `datum` | reads one datum as values |
 //! | `fit` | which declared columns a schema can fill |
+//! | `compare` | what a schema reads of data of another one |
 //! | `format` | [`AvroFormat`]: Avro as a [`Format`](super::Format) |
 
+mod compare;
 pub(crate) mod datum;
 mod fit;
 mod format;
@@ -27,4 +29,5 @@ pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(super) use compare::compared;
 pub(super) use format::AvroFormat;

@@ -8,10 +8,11 @@ use arrow::array::{Array, ArrayRef, RecordBatchOptions, UInt32Array, UInt64Array
 use arrow::datatypes::{FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
+use self::copied_headers::CopiedHeaders;
 use super::changes::KIND_COLUMN;
 use super::contract::{Format, Member, RowBuilder};
 use super::envelope::{self, Envelope, Part};
-use super::fault::{Fault, Faults, MemberFault, Unfit};
+use super::fault::{Faults, MemberFault, Unfit};
 use super::message::Message;
 use super::odd_times::OddTimes;
 use super::packing::{Ordinals, Packing};
@@ -192,6 +193,7 @@ struct Rows<'d> {
     unfit: Vec<Unfit>,
     nulled: u64,
     dead_letters: Vec<DeadLetter>,
+    headers: CopiedHeaders,
     events: u64,
     bytes: u64,
     /// The faults of the current chunk. Its memory is reused for the next one.
@@ -230,6 +232,7 @@ impl Rows<'_> {
             unfit: Vec::new(),
             nulled: 0,
             dead_letters: Vec::new(),
+            headers: CopiedHeaders::default(),
             events: 0,
             bytes: 0,
             faults: Faults::default(),
@@ -253,7 +256,7 @@ impl Rows<'_> {
                 Ok(rows) => self.sequences.extend(std::iter::repeat_n(message.sequence, rows)),
                 Err(fault) => {
                     let ordinal = ordinals.get(index).copied().unwrap_or_default();
-                    self.dead_letters.push(self.decoder.letter(message, fault, ordinal));
+                    self.dead_letters.push(self.headers.letter(&self.decoder.source, message, fault, ordinal));
                 }
             }
         }
@@ -357,13 +360,7 @@ fn without_nulls(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError>
     Ok(make_array(array.to_data().into_builder().nulls(None).build()?))
 }
 
-impl Decoder {
-    #[cold]
-    fn letter(&self, message: &Message<'_>, fault: &Fault, ordinal: u32) -> DeadLetter {
-        message.letter(&self.source, fault.kind, fault.describe(message.payload)).of_event(ordinal)
-    }
-}
-
+mod copied_headers;
 #[cfg(test)]
 mod tests;
 mod unpacked;

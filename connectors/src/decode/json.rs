@@ -51,4 +51,5 @@ mod tests;
 
 pub(super) use changed_rows::ChangeFormat;
 pub(crate) use format::JsonFormat;
+pub(super) use format::JsonRows;
 pub(super) use object::entries;

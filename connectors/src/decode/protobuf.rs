@@ -23,8 +23,10 @@
 //! | `wire` | reads fields as they are written |
 //! | `fit` | which declared columns a message can fill |
 //! | `registered` | the schemas of a registry, and the message that a body names |
+//! | `compare` | what a message reads of bodies of another one |
 //! | `format` | [`ProtobufFormat`]: Protobuf as a [`Format`](super::Format) |
 
+mod compare;
 mod fit;
 mod format;
 mod message;
@@ -36,4 +38,5 @@ mod skip;
 mod tests;
 mod wire;
 
+pub(super) use compare::compared;
 pub(super) use format::ProtobufFormat;

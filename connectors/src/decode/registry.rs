@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::avro::AvroFormat;
 use super::changes::Changes;
+use super::compatibility::Compatibility;
 use super::contract::Format;
 use super::csv::CsvFormat;
 use super::json::{ChangeFormat, JsonFormat};
+use super::json_schema::{self, Derived, JsonSchemaFormat};
 use super::message_pack::MessagePackFormat;
 use super::protobuf::ProtobufFormat;
 use super::schema_file;
@@ -25,8 +27,13 @@ pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
     let name = config.options.get("format").map_or("json", String::as_str);
     let of_files = !config.stored_as.eq_ignore_ascii_case("NATS");
     let name = name.to_ascii_lowercase();
-    schema_file::refuse(config, if of_files { "" } else { &name })?;
+    let holds_json = name == "json" && ["NATS", "JSON", "FILE"].iter().any(|one| config.stored_as.eq_ignore_ascii_case(one));
+    Compatibility::of(config)?;
+    schema_file::refuse(config, if of_files && !holds_json { "" } else { &name })?;
     if let Some(changes) = Changes::of(config)? {
+        if schema_file::is_named(config) {
+            return Err(schema_file::unusable(config, "events that are changes of a table are not checked against a schema"));
+        }
         return Ok(Arc::new(ChangeFormat::new(changes)));
     }
     if config.stored_as.eq_ignore_ascii_case("CSV") {
@@ -38,10 +45,9 @@ pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
             let registry = Registry::of(config)?;
             let files = match registry {
                 Some(_) if !schema_file::is_named(config) => Vec::new(),
-                _ => schema_file::read(config, "a file with an Avro schema (.avsc)")?,
+                _ => schema_file::read_texts(config, "a file with an Avro schema (.avsc)")?,
             };
-            let texts = files.into_iter().map(|(_, text)| String::from_utf8(text)).collect::<Result<Vec<_>, _>>();
-            let texts = texts.map_err(|_| schema_file::unusable(config, "it is not UTF-8"))?;
+            let texts: Vec<String> = files.into_iter().map(|(_, text)| text).collect();
             let format = AvroFormat::new(&texts, registry);
             Ok(Arc::new(format.map_err(|reason| schema_file::unusable(config, &reason))?))
         }
@@ -61,10 +67,40 @@ pub(super) fn open(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
         // What the messages hold is unpacked to JSON first.
         "arrow" | "cloudevents" if !of_files => Ok(Arc::new(JsonFormat)),
         "msgpack" if !of_files => Ok(Arc::new(MessagePackFormat)),
-        "json" => Ok(Arc::new(JsonFormat)),
+        "json" => of_json(config),
         _ => Err(Error::Config {
             message: format!("source {}: format '{name}' is not known", config.name),
             help: Some(format!("write one of: {}", FORMATS.join(", "))),
         }),
     }
+}
+
+/// Returns JSON, checked where a schema or a registry is declared.
+fn of_json(config: &SourceConfig) -> Result<Arc<dyn Format>, Error> {
+    let registry = Registry::of(config)?;
+    let schema = match schema_file::is_named(config) {
+        true => Some(json_schema(config)?),
+        false if registry.is_none() => return Ok(Arc::new(JsonFormat)),
+        false => None,
+    };
+    Ok(Arc::new(JsonSchemaFormat::new(schema, registry)))
+}
+
+fn json_schema(config: &SourceConfig) -> Result<json_schema::Schema, Error> {
+    let texts = schema_file::read_texts(config, "a file with a JSON Schema")?;
+    let texts = texts.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    json_schema::Schema::of_texts(texts).map_err(|reason| schema_file::unusable(config, &reason))
+}
+
+/// Returns the columns that the schema of a source has, where its format has one that columns can be made of. Columns of `config` are not
+/// looked at.
+///
+/// # Errors
+/// [`Error::Config`] if the schema cannot be used, or names no members.
+pub fn columns(config: &SourceConfig) -> Result<Option<Derived>, Error> {
+    let format = config.options.get("format").map_or("json", String::as_str);
+    if !format.eq_ignore_ascii_case("json") || !schema_file::is_named(config) {
+        return Ok(None);
+    }
+    json_schema(config)?.columns().map(Some).map_err(|reason| schema_file::unusable(config, &reason))
 }

@@ -3,6 +3,7 @@
 //! | option | meaning |
 //! | --- | --- |
 //! | `schema` | the files with the schemas, separated by commas, relative to the project's folder |
+//! | `compatibility` | what a change of the schema has to leave possible: see `compatibility` |
 //! | `message` | the message of a Protobuf schema that a body is |
 
 use std::fs;
@@ -14,12 +15,26 @@ use crate::source::SourceConfig;
 
 const SCHEMA: &str = "schema";
 const MESSAGE: &str = "message";
+/// The option that says what a change of the schema has to leave possible.
+pub(super) const COMPATIBILITY: &str = "compatibility";
 
 /// The names of the options.
-pub(super) const OPTIONS: [&str; 2] = [MESSAGE, SCHEMA];
+pub(super) const OPTIONS: [&str; 3] = [COMPATIBILITY, MESSAGE, SCHEMA];
 
 /// The largest schema in bytes.
 const LARGEST: u64 = 16 << 20;
+
+/// Returns the names of files that option `schema` gives, and the text of each.
+///
+/// # Errors
+/// [`Error::Config`] as [`read`], and if a file is not UTF-8.
+pub(super) fn read_texts(config: &SourceConfig, kind: &str) -> Result<Vec<(String, String)>, Error> {
+    let text = |(path, content): (PathBuf, Vec<u8>)| {
+        let text = String::from_utf8(content).map_err(|_| unusable(config, "it is not UTF-8"))?;
+        Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), text))
+    };
+    read(config, kind)?.into_iter().map(text).collect()
+}
 
 /// Returns the path and the content of each file that option `schema` names. `kind` says what it holds, for messages.
 ///
@@ -56,21 +71,23 @@ pub(super) fn message(config: &SourceConfig) -> Option<&str> {
     config.options.get(MESSAGE).map(String::as_str).filter(|named| !named.is_empty())
 }
 
-/// Refuses options of schemas and registries that a format has no use for. `format` is empty for those of files.
+/// Refuses options of schemas and registries that a format has no use for. `format` is empty for files that hold no JSON.
 ///
 /// # Errors
 /// [`Error::Config`] with the option.
 pub(super) fn refuse(config: &SourceConfig, format: &str) -> Result<(), Error> {
     let goes = |option: &str| match option {
-        SCHEMA => matches!(format, "avro" | "protobuf"),
+        COMPATIBILITY => is_named(config),
         MESSAGE => format == "protobuf",
-        _ => matches!(format, "avro" | "protobuf"),
+        SCHEMA => matches!(format, "avro" | "protobuf" | "json"),
+        // Lines of files do not name their schemas.
+        _ => matches!(format, "avro" | "protobuf") || (format == "json" && config.stored_as.eq_ignore_ascii_case("NATS")),
     };
     let mut named = OPTIONS.iter().chain(&schema_registry::OPTIONS).filter(|option| config.options.contains_key(**option));
     let Some(option) = named.find(|option| !goes(option)) else { return Ok(()) };
     Err(Error::Config {
         message: format!("source {}: option '{option}' does not go with this format", config.name),
-        help: Some("'schema' and a registry go with format 'avro' and 'protobuf' of a stream, 'message' with 'protobuf'".into()),
+        help: Some("'schema' goes with JSON, and with 'avro' and 'protobuf' of a stream; a registry with these of a stream; 'message' with 'protobuf'; 'compatibility' with 'schema'".into()),
     })
 }
 

@@ -127,6 +127,11 @@ struct Reference {
     version: u32,
 }
 
+/// Whether a source has a registry.
+pub(super) fn is_declared(config: &SourceConfig) -> bool {
+    config.options.get(REGISTRY).is_some_and(|url| !url.is_empty())
+}
+
 /// Splits a body into the number of its schema and the datum.
 ///
 /// # Errors

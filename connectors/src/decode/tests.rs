@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod compatibility;
 pub(super) mod registry;
 
 use arrow::array::Array;

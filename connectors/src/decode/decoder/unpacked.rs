@@ -59,7 +59,9 @@ impl Rows<'_> {
                 let message = Message { payload: events.body(event, message.payload), ..*message };
                 self.events += 1;
                 self.bytes += message.payload.len() as u64;
-                self.dead_letters.extend(event.fault.as_ref().map(|fault| self.decoder.letter(&message, fault, event.ordinal)));
+                let source = &self.decoder.source;
+                self.dead_letters
+                    .extend(event.fault.as_ref().map(|fault| self.headers.letter(source, &message, fault, event.ordinal)));
             }
         }
         self.merge_letters(unpacked, events, first_letter);

@@ -21,18 +21,36 @@ impl Format for JsonFormat {
     }
 
     fn rows(&self, members: &[Member], capacity: usize) -> Result<Box<dyn RowBuilder>, String> {
-        Ok(Box::new(JsonRows(Rows::new(members, capacity)?)))
+        Ok(Box::new(JsonRows::new(members, capacity)?))
     }
 }
 
 /// Builds the rows of a batch from JSON bodies.
-struct JsonRows(Rows);
+pub(in crate::decode) struct JsonRows(Rows);
 
 impl JsonRows {
+    /// Creates the columns of `members`, for about `capacity` rows.
+    ///
+    /// # Errors
+    /// Says what is wrong with a type that no column has.
+    pub(in crate::decode) fn new(members: &[Member], capacity: usize) -> Result<JsonRows, String> {
+        Rows::new(members, capacity).map(JsonRows)
+    }
+
+    /// Appends the values of a body. [`JsonRows::settle`] then completes the row.
+    ///
+    /// # Errors
+    /// The body is not one object.
     #[inline]
-    fn append_one(&mut self, payload: &[u8]) -> Result<Fit, Fault> {
+    pub(in crate::decode) fn append_one(&mut self, payload: &[u8]) -> Result<Fit, Fault> {
         let text = simdutf8::basic::from_utf8(payload).map_err(|_| not_utf8(payload))?;
         self.0.fields.append_body(text, self.0.rows)
+    }
+
+    /// Completes the row of payload `index`, or takes back what a payload that failed has left.
+    #[inline]
+    pub(in crate::decode) fn settle(&mut self, index: usize, appended: Result<Fit, Fault>, faults: &mut Faults) {
+        self.0.settle(index, appended, faults);
     }
 }
 
@@ -40,7 +58,7 @@ impl RowBuilder for JsonRows {
     fn append(&mut self, payloads: &[&[u8]], faults: &mut Faults) {
         for (index, payload) in payloads.iter().enumerate() {
             let appended = self.append_one(payload);
-            self.0.settle(index, appended, faults);
+            self.settle(index, appended, faults);
         }
     }
 

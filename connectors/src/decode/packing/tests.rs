@@ -332,3 +332,24 @@ fn options_that_do_not_go_together_are_refused() {
     of_files.stored_as = "JSON".into();
     assert!(refusal(&of_files).contains("is one of messages"));
 }
+
+#[test]
+fn letters_of_one_message_copy_large_headers_a_few_times_only() {
+    let large = "x".repeat(10_000);
+    let headers: &[(&str, &str)] = &[("large", &large)];
+    let body = "no\n".repeat(500) + "{\"a\":1}\n";
+    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(headers, body.as_bytes()), (headers, body.as_bytes())]);
+    assert_eq!((decoded.dead_letters.len(), decoded.rows.num_rows()), (1_000, 2));
+    for letters in decoded.dead_letters.chunks(500) {
+        let (whole, others) = letters.split_at(7);
+        assert!(whole.iter().all(|letter| letter.headers.as_ref().is_some_and(|headers| headers.contains(&large))));
+        let refer = |letter: &crate::DeadLetter| {
+            letter.error.contains("; the headers are in the first letters of the message, in event ")
+        };
+        assert!(others.iter().all(|letter| letter.headers.is_none() && refer(letter)), "{}", others[0].error);
+    }
+    // Small ones are in each.
+    let small: &[(&str, &str)] = &[("small", "x")];
+    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(small, body.as_bytes())]);
+    assert!(decoded.dead_letters.iter().all(|letter| letter.headers.is_some()));
+}

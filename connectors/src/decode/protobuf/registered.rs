@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prost_reflect::{FileDescriptor, MessageDescriptor};
+use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::schema::Schema;
@@ -49,14 +49,22 @@ impl Registered for RegisteredFile {
             name.insert(0, '_');
         }
         files.insert(name.clone(), root.text.clone());
-        let mut resolver = ChainFileResolver::new();
-        resolver.add(Texts(files));
-        resolver.add(GoogleFileResolver::new());
-        let mut compiler = protox::Compiler::with_file_resolver(resolver);
-        compiler.include_imports(true).open_file(&name).map_err(|error| format!("{error:?}").replace('\n', " "))?;
-        let file = compiler.descriptor_pool().get_file_by_name(&name).ok_or("it is empty")?;
+        let file = compile(files, &name)?.get_file_by_name(&name).ok_or("it is empty")?;
         Ok(RegisteredFile { file, plans: Mutex::default() })
     }
+}
+
+/// Compiles the text of this name, which may import the others and Google's own types.
+///
+/// # Errors
+/// Says what is wrong with one of them.
+pub(super) fn compile(texts: HashMap<String, String>, name: &str) -> Result<DescriptorPool, String> {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Texts(texts));
+    resolver.add(GoogleFileResolver::new());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).open_file(name).map_err(|error| format!("{error:?}").replace('\n', " "))?;
+    Ok(compiler.descriptor_pool())
 }
 
 impl RegisteredFile {

@@ -130,15 +130,7 @@ impl Schema {
             DescriptorPool::decode(content)
                 .map_err(|error| format!("it is not a set of file descriptors (protoc -o): {error}"))?
         };
-        let names = || pool.all_messages().filter(|one| !one.is_map_entry() && !one.full_name().starts_with("google.protobuf."));
-        let listed = || names().map(|one| one.full_name().to_owned()).collect::<Vec<_>>().join(", ");
-        let named = match message {
-            Some(name) => pool.get_message_by_name(name).or_else(|| names().find(|one| one.name() == name)),
-            None if names().count() == 1 => names().next(),
-            None => return Err(format!("option 'message' has to name one of its messages: {}", listed())),
-        };
-        let root = named.ok_or_else(|| format!("it has no message {}; it has {}", message.unwrap_or_default(), listed()))?;
-        Ok(Schema::of(&root))
+        Ok(Schema::of(&message_of(&pool, message)?))
     }
 
     /// Makes the plan of a message, which comes first in it.
@@ -184,6 +176,22 @@ impl Message {
             None => self.large.get(&number).copied(),
         }
     }
+}
+
+/// Returns the message that a body is: the one with this name, or the only one.
+///
+/// # Errors
+/// There is no such message, or no name.
+pub(super) fn message_of(pool: &DescriptorPool, message: Option<&str>) -> Result<MessageDescriptor, String> {
+    let names = || pool.all_messages().filter(|one| !one.is_map_entry() && !one.full_name().starts_with("google.protobuf."));
+    let listed = || names().map(|one| one.full_name().to_owned()).collect::<Vec<_>>().join(", ");
+    let named = match message {
+        Some(name) => pool.get_message_by_name(name).or_else(|| names().find(|one| one.name() == name)),
+        None if names().count() == 1 => names().next(),
+        None => return Err(format!("option 'message' has to name one of its messages: {}", listed())),
+    };
+    let root = named.ok_or_else(|| format!("it has no message {}; it has {}", message.unwrap_or_default(), listed()))?;
+    Ok(root)
 }
 
 fn compile(path: &Path) -> Result<DescriptorPool, String> {

@@ -1,9 +1,27 @@
-//! A server that answers as a registry does.
+//! A server that answers as a registry does, and the declaration of a source that asks it.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
+
+use arrow::datatypes::{Field, Schema};
+
+use crate::source::{BatchLimits, SourceConfig};
+
+/// A source of a stream with these columns and options.
+pub(in crate::decode) fn declared(fields: Vec<Field>, options: &[(&str, &str)]) -> SourceConfig {
+    SourceConfig {
+        name: "events".into(),
+        stored_as: "NATS".into(),
+        location: "nats://host/S".into(),
+        folder: Default::default(),
+        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        columns: (0..fields.len()).collect(),
+        declared: Arc::new(Schema::new(fields)),
+        limits: BatchLimits::default(),
+    }
+}
 
 /// What the server answers by path, and the requests that it has had: path and authorization.
 #[derive(Default)]

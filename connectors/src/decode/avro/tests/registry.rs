@@ -1,14 +1,11 @@
 //! Bodies of a registry, beside a server that answers as one.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
 
 use super::{PAIR, decode, long, nullable, show, text};
 use crate::Error;
-use crate::decode::tests::registry::serve;
+use crate::decode::tests::registry::{declared, serve};
 use crate::decode::{Decoder, Message};
-use crate::source::{BatchLimits, SourceConfig};
 
 fn schema(schema: &str) -> String {
     serde_json::json!({ "schema": schema }).to_string()
@@ -16,16 +13,7 @@ fn schema(schema: &str) -> String {
 
 fn decoder(options: &[(&str, &str)]) -> Result<Decoder, Error> {
     let fields = vec![nullable("n", DataType::Int64), nullable("word", DataType::Utf8)];
-    Decoder::new(&SourceConfig {
-        name: "events".into(),
-        stored_as: "NATS".into(),
-        location: "nats://host/S".into(),
-        folder: Default::default(),
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        columns: (0..fields.len()).collect(),
-        declared: Arc::new(Schema::new(fields)),
-        limits: BatchLimits::default(),
-    })
+    Decoder::new(&declared(fields, options))
 }
 
 fn framed(id: u32, datum: &[Vec<u8>]) -> Vec<u8> {

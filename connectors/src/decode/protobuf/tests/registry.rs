@@ -1,14 +1,11 @@
 //! Bodies that name their schema in a registry, and a message of it.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::DataType;
 
 use crate::Error;
 use crate::decode::Decoder;
-use crate::decode::tests::registry::serve;
+use crate::decode::tests::registry::{declared, serve};
 use crate::decode::tests::{decode, nullable, show};
-use crate::source::{BatchLimits, SourceConfig};
 
 const ORDER: &str = r#"syntax = "proto3";
 package shop;
@@ -26,16 +23,7 @@ fn framed(id: u32, places: &[u8], message: &[u8]) -> Vec<u8> {
 fn decoder(options: &[(&str, &str)]) -> Result<Decoder, Error> {
     let total = DataType::Struct(vec![nullable("cents", DataType::Int64)].into());
     let fields = vec![nullable("id", DataType::Int64), nullable("name", DataType::Utf8), nullable("total", total)];
-    Decoder::new(&SourceConfig {
-        name: "events".into(),
-        stored_as: "NATS".into(),
-        location: "nats://host/S".into(),
-        folder: Default::default(),
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        columns: (0..fields.len()).collect(),
-        declared: Arc::new(Schema::new(fields)),
-        limits: BatchLimits::default(),
-    })
+    Decoder::new(&declared(fields, options))
 }
 
 #[test]
