@@ -47,6 +47,13 @@ pub(crate) enum OnFailure<'a> {
 }
 
 impl OnFailure<'_> {
+    /// Counts rows that were left out already.
+    pub(crate) fn count(self, rows: u64, error: Option<String>) {
+        if let (OnFailure::LeaveOut(failures), 1..) = (self, rows) {
+            failures.add(LeftOut { rows, first_error: error });
+        }
+    }
+
     /// Runs `run` over the rows and returns its results, in row order. If rows may be left out and `run` fails, it runs again over
     /// each half, down to the single rows that fail. A failed `run` must leave no trace.
     ///

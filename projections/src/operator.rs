@@ -11,6 +11,7 @@
 //! | `top` | top n over input that retracts rows |
 //! | `ranks` | top n by key over insert-only input |
 //! | `sessions` | session windows over insert-only input |
+//! | `recursion` | recursions whose steps only add rows |
 //! | `repeats` | the row before with the same key, over rows that only arrive in order |
 //! | `keyed` | plans that split by a key: recompute of the touched keys |
 //! | `watermark` | rows of windows that have ended, or have not expired |
@@ -37,6 +38,7 @@ mod kit;
 mod linear;
 mod merge;
 mod ranks;
+mod recursion;
 mod repeats;
 mod scan;
 mod semi;
@@ -55,9 +57,11 @@ use self::keyed::Keyed;
 use self::kit::expiry::Expiry;
 use self::kit::staging::{Staging, StatefulNode};
 use self::kit::stateful::{Flush, Stateful};
+use self::kit::tree::Tree;
 use self::linear::Linear;
 use self::merge::Merge;
 use self::ranks::Ranks;
+use self::recursion::Recursion;
 use self::repeats::Repeats;
 pub(crate) use self::scan::Pushed;
 use self::scan::Scan;
@@ -110,6 +114,10 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Watermark { window_end, delays, emits_final, retain, by_query } => {
             let bounds = watermark::Bounds { emits_final: *emits_final, retain: *retain, by_query: *by_query };
             staging(Watermark::new(node, *window_end, delays, bounds)?, node)
+        }
+        Op::Recursion { step, work, distinct } => {
+            let step = Box::new(Operator::new(step).await?);
+            staging(Recursion::new(node, step, work, *distinct)?, node)
         }
         Op::Full { plan } => staging(Full::new(node, plan).await?, node),
     }))
@@ -271,6 +279,31 @@ impl Operator {
             Kind::Scan(_) | Kind::Linear(_) => (0, 0),
             Kind::Stateful(operator) => operator.size(),
         }
+    }
+}
+
+impl Tree for Operator {
+    fn push(&mut self, relation: &str, delta: &Delta, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+        let columns: Vec<usize> = (0..delta.rows.num_columns()).collect();
+        let deltas = self.stage(Pushed { relation, columns: &columns, delta }, failing)?;
+        self.absorb()?;
+        Ok(deltas)
+    }
+
+    fn flush<'a>(&'a mut self, failing: OnFailure<'a>) -> Flush<'a> {
+        Operator::flush(self, failing)
+    }
+
+    fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
+        Operator::checkpoint(self, tables);
+    }
+
+    fn restore(&mut self, tables: &mut Tables) -> Result<(), Error> {
+        Operator::restore(self, tables)
+    }
+
+    fn size(&self) -> (u64, u64) {
+        Operator::size(self)
     }
 }
 

@@ -32,6 +32,7 @@ mod relations;
 mod sources;
 mod statement_text;
 mod statements;
+mod stored;
 mod types;
 mod views;
 mod watermark_calls;

@@ -36,6 +36,7 @@ mod durations;
 pub mod error;
 mod file;
 mod names;
+mod nested_types;
 mod nesting;
 mod other_engines;
 pub mod plan;
@@ -56,12 +57,12 @@ pub use declarations::{ChangeKind, Changes, Emit, EventId, Once, Source, ViewOpt
 pub use durations::duration;
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
-pub use names::{listed, nearest};
+pub use names::{listed, nearest, quoted};
 pub use plan::{
     Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
     leaf_index, leaf_name, leaf_scan,
 };
-pub use session::{plan_query, session_config, session_state};
+pub use session::{PassesOn, Passing, RecursionBound, left_out_of_steps, optimized, plan_query, session_config, session_state};
 pub use set_aside::{MaxDeadLetters, OnError};
 pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};
 pub use time_windows::relations_named;

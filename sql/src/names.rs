@@ -31,7 +31,13 @@ pub fn listed(names: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 pub(crate) fn written(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if is_plain { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if is_plain { name.to_owned() } else { quoted(name) }
+}
+
+/// Returns a name in quotes.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// Returns the number of edits (insert, remove, replace, swap two neighbours) from one word to the other.

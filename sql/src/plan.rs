@@ -2,8 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
-//! | `node` | nodes of the tree |
-//! | `operation` | what a node does |
+//! | `operation` | nodes of the tree, and what each does |
 //! | `class` | which operator maintains a node, and its class |
 //! | `reason` | why it is not in a cheaper class |
 //! | `consolidation` | whether its deltas have to be consolidated |
@@ -18,7 +17,6 @@ mod columns_read;
 mod consolidation;
 mod expiry;
 mod leaf;
-mod node;
 mod operation;
 mod reason;
 
@@ -37,9 +35,8 @@ pub use columns_read::ColumnsRead;
 pub use expiry::{Expiry, RowTime};
 pub(crate) use leaf::is_schema_only;
 pub use leaf::{leaf_index, leaf_name, leaf_scan};
-pub use node::Node;
 pub(crate) use operation::given_leaf;
-pub use operation::{KeyedInput, Lateness, Op, RelationKind};
+pub use operation::{KeyedInput, Lateness, Node, Op, RelationKind};
 pub use reason::Reason;
 
 /// How a view is maintained.

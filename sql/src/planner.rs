@@ -78,14 +78,18 @@ pub(crate) fn plan_view(
         plan = watermarks::bounded(plan, relations, options)?;
     }
     // A view with the same query had other operators before there were these filters.
-    if filters_by_watermark(&plan.root) {
+    if holds(&plan.root, &|op| matches!(op, Op::Watermark { by_query: true, .. })) {
         plan.fingerprint.push_str("-temporal");
+    }
+    // It was recomputed, and had other state.
+    if holds(&plan.root, &|op| matches!(op, Op::Recursion { .. })) {
+        plan.fingerprint.push_str("-recursion");
     }
     Ok(plan)
 }
 
-fn filters_by_watermark(node: &Node) -> bool {
-    matches!(node.op, Op::Watermark { by_query: true, .. }) || node.inputs.iter().any(filters_by_watermark)
+fn holds(node: &Node, is_wanted: &dyn Fn(&Op) -> bool) -> bool {
+    is_wanted(&node.op) || node.inputs.iter().any(|input| holds(input, is_wanted))
 }
 
 fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {

@@ -7,8 +7,11 @@ mod distinct;
 mod excluding;
 mod filters;
 pub(crate) mod functions;
+mod json_operators;
 mod lost_sorts;
 mod operators;
+mod optimization;
+mod passing;
 mod recursion;
 mod shifts;
 mod standard;
@@ -40,9 +43,13 @@ use self::distinct::DistinctKeepsTypes;
 pub(crate) use self::excluding::plain_name;
 use self::filters::FiltersStayAboveOneRow;
 pub(crate) use self::functions::intervals::interval_length;
+use self::json_operators::JsonOperators;
 use self::lost_sorts::LostSortsComeBack;
 use self::operators::Operators;
+pub use self::optimization::optimized;
+pub use self::passing::{PassesOn, Passing};
 use self::recursion::BoundRecursions;
+pub use self::recursion::{RecursionBound, left_out_of_steps};
 pub(crate) use self::recursion::{is_of_step, is_work_table};
 pub(crate) use self::standard::SUMMED_DIGITS;
 use self::unordered::PromiseNoOrder;
@@ -112,7 +119,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let check = physical.iter().position(|rule| rule.name() == "SanityCheckPlan").unwrap_or(physical.len());
     physical.insert(check, Arc::new(LostSortsComeBack));
     physical.push(Arc::new(BoundRecursions));
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(Operators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(Operators)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     SessionStateBuilder::new()
         .with_config(config)

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use alluvium_sql::Node;
+use alluvium_sql::{Node, left_out_of_steps};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
@@ -34,6 +34,8 @@ pub(crate) struct Full {
     retracts: bool,
     /// Whether there is an answer, even if only over no rows.
     answered: bool,
+    /// How many rows the last run left out within the steps of recursions, if that is known.
+    left_out: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -47,8 +49,8 @@ enum Store {
 }
 
 impl Store {
-    /// Applies changes. Returns all rows.
-    fn take(&mut self, deltas: Vec<Delta>) -> Result<Vec<RecordBatch>, Error> {
+    /// Applies changes.
+    fn take(&mut self, deltas: Vec<Delta>) -> Result<(), Error> {
         match self {
             Store::Arrivals(log) => {
                 let schema = Arc::clone(log.schema());
@@ -57,14 +59,20 @@ impl Store {
                         log.append(&renamed(&rows, &schema)?)?;
                     }
                 }
-                log.end_epoch()?;
-                log.batches()
+                log.end_epoch()
             }
             Store::Bag(bag) => {
                 bag.apply(&renamed_deltas(deltas, &bag.schema())?)?;
-                bag.end_epoch()?;
-                bag.batches()
+                bag.end_epoch()
             }
+        }
+    }
+
+    /// Returns all rows.
+    fn rows(&self) -> Result<Vec<RecordBatch>, Error> {
+        match self {
+            Store::Arrivals(log) => log.batches(),
+            Store::Bag(bag) => bag.batches(),
         }
     }
 
@@ -111,23 +119,30 @@ impl Full {
             schema: Arc::clone(&node.schema),
             retracts: node.retracts,
             answered: false,
+            left_out: Some(0),
         })
     }
 
     /// Returns the changes to the answer caused by this epoch.
-    async fn changes(&mut self, pending: Pending<Delta>) -> Result<Vec<Delta>, Error> {
+    async fn changes(&mut self, pending: Pending<Delta>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
         if self.answered && pending.iter().all(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        for ((store, deltas), slot) in self.inputs.iter_mut().zip(pending).zip(&self.planned.slots) {
-            let batches = store.take(deltas)?;
-            slot.fill(batches.iter().map(|rows| renamed(rows, slot.schema())).collect::<Result<_, _>>()?);
+        if self.left_out.is_none() && left_out_of_steps(&self.planned.plan).is_some() {
+            self.run().await?;
+            self.left_out = left_out_of_steps(&self.planned.plan).map(|(rows, _)| rows);
         }
-        let plan = reset_plan_states(Arc::clone(&self.planned.plan))?;
-        let answer = collect(plan, Arc::clone(&self.planned.context)).await;
-        self.planned.slots.iter().for_each(|slot| slot.fill(Vec::new()));
+        for (store, deltas) in self.inputs.iter_mut().zip(pending) {
+            store.take(deltas)?;
+        }
+        let answer = self.run().await?;
+        // Each run comes upon all rows that fail. Those of the run before have been counted.
+        if let Some((rows, error)) = left_out_of_steps(&self.planned.plan) {
+            failing.count(rows.saturating_sub(self.left_out.unwrap_or_default()), error);
+            self.left_out = Some(rows);
+        }
         let rows = self.output.schema();
-        let answer = answer?.iter().map(|batch| renamed(batch, &rows)).collect::<Result<Vec<_>, _>>()?;
+        let answer = answer.iter().map(|batch| renamed(batch, &rows)).collect::<Result<Vec<_>, _>>()?;
         let change = self.output.replace(&answer)?;
         self.output.end_epoch()?;
         self.answered = true;
@@ -141,6 +156,17 @@ impl Full {
         // Insert-only output has no weights: equal rows are emitted one by one.
         Ok(repeated(change)?.into_iter().map(Delta::insertions).collect())
     }
+
+    /// Runs the plan over all stored rows.
+    async fn run(&self) -> Result<Vec<RecordBatch>, Error> {
+        for (store, slot) in self.inputs.iter().zip(&self.planned.slots) {
+            slot.fill(store.rows()?.iter().map(|rows| renamed(rows, slot.schema())).collect::<Result<_, _>>()?);
+        }
+        let plan = reset_plan_states(Arc::clone(&self.planned.plan))?;
+        let answer = collect(plan, Arc::clone(&self.planned.context)).await;
+        self.planned.slots.iter().for_each(|slot| slot.fill(Vec::new()));
+        Ok(answer?)
+    }
 }
 
 impl Stateful for Full {
@@ -151,8 +177,8 @@ impl Stateful for Full {
         Ok(delta)
     }
 
-    fn flush<'a>(&'a mut self, pending: Pending<Delta>, _failing: OnFailure<'a>) -> Flush<'a> {
-        Box::pin(self.changes(pending))
+    fn flush<'a>(&'a mut self, pending: Pending<Delta>, failing: OnFailure<'a>) -> Flush<'a> {
+        Box::pin(self.changes(pending, failing))
     }
 
     fn checkpoint(&mut self, tables: &mut Vec<TableCheckpoint>) {
@@ -166,6 +192,7 @@ impl Stateful for Full {
         }
         self.output.restore(tables.take(&format!("n{}-output", self.id))?)?;
         self.answered = true;
+        self.left_out = None;
         Ok(())
     }
 

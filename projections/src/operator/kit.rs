@@ -11,6 +11,7 @@
 //! | `groups` | the stored and new rows of the touched keys |
 //! | `aggregate` | the keys, arguments and accumulators of DataFusion's aggregates |
 //! | `expiry` | rows that the watermark has passed |
+//! | `tree` | a tree of operators within an operator |
 //! | `unnest_limit` | how much an UNNEST may produce |
 
 pub(crate) mod aggregate;
@@ -22,4 +23,5 @@ pub(crate) mod groups;
 pub(crate) mod rows;
 pub(crate) mod staging;
 pub(crate) mod stateful;
+pub(crate) mod tree;
 pub(crate) mod unnest_limit;

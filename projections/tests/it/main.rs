@@ -8,6 +8,7 @@
 //! | `law` | runs pipelines with different cuts and restarts, and compares them with the oracle |
 //! | `large` | steps of many rows, which are spread over the cores |
 //! | `slt` | the queries in `tests/slt` |
+//! | `stored` | values of all types, written as Parquet |
 //! | `duckdb` | random queries and time windows, compared with DuckDB |
 //! | `postgres` | the queries in `tests/slt`, compared with PostgreSQL |
 //! | `search` | random queries over random events |
@@ -33,6 +34,7 @@ mod rejected;
 mod rows;
 mod search;
 mod slt;
+mod stored;
 mod suites;
 mod temporal;
 mod upstream;

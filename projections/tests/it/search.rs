@@ -126,7 +126,16 @@ fn recursive(random: &mut Rng, from: &str, edges: &str) -> String {
     let edges = format!("(SELECT CAST(a AS BIGINT) AS a, CAST(b AS BIGINT) AS b, s FROM {edges}) e");
     // One within another has another name.
     let r = format!("r{}", random.u32(..));
-    let recursion = match random.u8(..3) {
+    let recursion = match random.u8(..7) {
+        3 => format!("{start} UNION SELECT e.a, r.b, r.s FROM {r} r JOIN {edges} ON e.b = r.a AND e.a > r.b"),
+        4 => format!("{start} UNION SELECT r.b, r.a, 'x' FROM {r} r WHERE r.a IN (SELECT e.a FROM {edges})"),
+        5 => format!("{start} UNION SELECT n.a, n.b, n.s FROM (SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} ON e.b < r.a) n"),
+        6 => {
+            let start = format!("SELECT a, b, s, 0 AS depth FROM ({start}) q");
+            format!(
+                "{start} UNION ALL SELECT e.a, r.b, e.s, r.depth + 1 FROM {r} r JOIN {edges} ON e.b = r.a AND e.s = r.s WHERE r.depth < 3"
+            )
+        }
         0 => format!("{start} UNION SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} ON e.b = r.a"),
         1 => format!("{start} UNION SELECT e.a, e.b, r.s FROM {r} r LEFT JOIN {edges} ON e.b = r.a AND e.a > 0"),
         _ => {
@@ -211,6 +220,9 @@ fn window(random: &mut Rng, from: &str) -> String {
 
 fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {
     let other = relation(random, depth.saturating_sub(1), views);
+    if random.u8(..4) == 0 {
+        return two_levels(random, from, &other);
+    }
     let condition = match random.u8(..9) {
         0 => format!("EXISTS (SELECT 1 FROM {other} WHERE u0.a = l.b)"),
         1 => format!("NOT EXISTS (SELECT 1 FROM {other} WHERE u0.a = l.b AND u0.b > l.a)"),
@@ -227,6 +239,31 @@ fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> Str
     // The subquery's relation is always called u0.
     let condition = condition.replace(&format!("FROM {other}"), &format!("FROM (SELECT * FROM {other}) u0"));
     format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE {condition}")
+}
+
+/// Subqueries that read columns of the query two levels out.
+fn two_levels(random: &mut Rng, from: &str, other: &str) -> String {
+    let inner = one_of(
+        random,
+        &[
+            "u0.a = l.b AND EXISTS (SELECT 1 FROM u u1 WHERE u1.a = u0.b AND u1.b = l.b)",
+            "EXISTS (SELECT 1 FROM t u1 WHERE u1.a = u0.b AND u1.b = l.a)",
+            "u0.b = l.b AND NOT EXISTS (SELECT 1 FROM u u1 WHERE u1.a = l.a AND u1.s = u0.s)",
+            "u0.a IN (SELECT u1.b FROM t u1 WHERE u1.s = l.s)",
+            "u0.a NOT IN (SELECT u1.b FROM u u1 WHERE u1.a = l.b AND u1.b > u0.b)",
+            "u0.a = l.a AND u0.b >= (SELECT count(*) FROM u u1 WHERE u1.b = l.b)",
+            "u0.a > (SELECT min(u1.a) FROM t u1 WHERE u1.b < l.b)",
+        ],
+    );
+    let rows = format!("FROM (SELECT * FROM {other}) u0 WHERE {inner}");
+    match random.u8(..6) {
+        0 => format!("SELECT l.a, (SELECT count(*) {rows}) AS b, l.s, l.f FROM (SELECT * FROM {from}) l"),
+        1 => format!("SELECT l.a, q.b, l.s, l.f FROM (SELECT * FROM {from}) l CROSS JOIN LATERAL (SELECT u0.b {rows}) q"),
+        2 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE l.a IN (SELECT u0.b {rows})"),
+        3 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE l.b = 1 OR EXISTS (SELECT 1 {rows})"),
+        4 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE NOT EXISTS (SELECT 1 {rows})"),
+        _ => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE EXISTS (SELECT 1 {rows})"),
+    }
 }
 
 trait Named {

@@ -3,23 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalUnit, Schema};
-use datafusion::sql::sqlparser::ast::Query;
-
 use crate::catalog::diagnose::{Known, from_datafusion, refused};
 use crate::catalog::functions::Functions;
 use crate::catalog::named_queries::NamedQueries;
 use crate::catalog::order;
 use crate::catalog::read::{Declarations, read};
 use crate::catalog::relations::relations_read_by;
-use crate::catalog::{Catalog, View, watermark_calls};
+use crate::catalog::{Catalog, View, stored, watermark_calls};
 use crate::declarations::Emit;
 use crate::error::{Error, Errors};
 use crate::file::SqlFile;
-use crate::names::written;
 use crate::nesting::deep;
-use crate::planner::{Refusal, Relation, Spot, plan_view};
-use crate::text::Text;
+use crate::planner::{Refusal, Relation, plan_view};
 
 impl Catalog {
     /// Parses and plans every statement of every file. Files and statements can come in any order.
@@ -92,11 +87,12 @@ fn plan(mut declarations: Declarations, schema_digest: &dyn Fn(&str) -> Option<S
         }
         match plan_view(&query, &known, &view.options) {
             Ok(_) if !view.kept => named.add(view, named_read),
-            Ok(plan) if intervals(&plan.schema).next().is_some() => {
-                let refusals = intervals(&plan.schema).map(|column| refused_interval(column, &view.query, &view.text));
-                errors.extend(refusals);
-            }
             Ok(plan) => {
+                let unstored = stored::errors(&plan.schema, &view.query, &view.text);
+                if !unstored.is_empty() {
+                    errors.extend(unstored);
+                    continue;
+                }
                 let relation = Relation::of_view(&plan, timed, &relations);
                 relations.insert(name.clone(), relation);
                 catalog.views.push(View {
@@ -118,26 +114,4 @@ fn plan(mut declarations: Declarations, schema_digest: &dyn Fn(&str) -> Option<S
         }
     }
     catalog
-}
-
-/// Returns the columns that hold an INTERVAL, which the files of a view cannot store.
-fn intervals(schema: &Schema) -> impl Iterator<Item = &str> {
-    fn holds(data_type: &DataType) -> bool {
-        match data_type {
-            DataType::Interval(unit) => *unit == IntervalUnit::MonthDayNano,
-            DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) | DataType::Map(item, _) => {
-                holds(item.data_type())
-            }
-            DataType::Struct(members) => members.iter().any(|member| holds(member.data_type())),
-            _ => false,
-        }
-    }
-    schema.fields().iter().filter(|field| holds(field.data_type())).map(|field| field.name().as_str())
-}
-
-fn refused_interval(column: &str, query: &Query, text: &Text) -> Error {
-    let message = format!("{column} is an INTERVAL, and Parquet has none of months, days and nanoseconds");
-    let name = written(column);
-    let help = format!("write CAST({name} AS VARCHAR), or date_part('epoch', {name}) for its seconds");
-    refused(message, help, &Spot::Output(column.to_owned()), query, text)
 }

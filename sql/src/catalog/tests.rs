@@ -8,6 +8,7 @@ mod explain;
 mod functions;
 mod messages;
 mod mistakes;
+mod nested;
 mod time_windows;
 mod types;
 mod watermarks;

@@ -30,6 +30,7 @@ pub(super) fn title(node: &Node) -> String {
             _ => "ranks".to_owned(),
         },
         Op::Sessions { .. } => "sessions".to_owned(),
+        Op::Recursion { step, work, .. } => format!("recursion of {work}: {}", title(step)),
         Op::Repeats { .. } => "events that came before".to_owned(),
         Op::Watermark { emits_final: true, by_query: true, .. } => "rows that the watermark has reached".to_owned(),
         Op::Watermark { by_query: true, .. } => "rows that the watermark has not passed".to_owned(),

@@ -45,6 +45,7 @@ pub(crate) fn cost(node: &Node) -> &'static str {
         Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } | Op::Repeats { .. } => "O(changes)",
         Op::Join { keys, .. } if keys.iter().all(|key| key.columns.is_empty()) => "O(changes x rows of the other side)",
         Op::Join { .. } | Op::Semi { .. } => "O(changes + matches)",
+        Op::Recursion { .. } => "O(changes + rows derived from them)",
         Op::Top { .. } => "O(changes x log rows + limit)",
         Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => "O(changes + first rows of the touched keys)",
         Op::Sessions { .. } => "O(changes + times of the touched keys)",
@@ -67,6 +68,7 @@ pub(crate) fn state(node: &Node) -> Option<String> {
             let given = given_leaf(plan);
             format!("rows by {}; counts of {}", columns(node, keys, given), columns(node, keys, 1 - given))
         }
+        Op::Recursion { step, distinct, .. } => recursion_state(step, *distinct),
         Op::Top { .. } => "all rows in their order".to_owned(),
         Op::Ranks { key, .. } => format!("the first rows by {}", columns(node, std::slice::from_ref(key), 0)),
         Op::Sessions { key, .. } => format!("rows by {}", columns(node, std::slice::from_ref(key), 0)),
@@ -84,6 +86,16 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Full { .. } => "all input, and the last answer".to_owned(),
     };
     Some(if node.expiries.is_empty() { kept } else { format!("{kept}, until their windows are gone") })
+}
+
+fn recursion_state(step: &Node, distinct: bool) -> String {
+    let mut kept: Vec<String> = distinct.then(|| "each row with the number of its derivations".to_owned()).into_iter().collect();
+    let mut nodes = vec![step];
+    while let Some(node) = nodes.pop() {
+        kept.extend(state(node).filter(|state| !kept.contains(state)));
+        nodes.extend(&node.inputs);
+    }
+    kept.join("; ")
 }
 
 fn rows_by_key(node: &Node, keys: &[KeyedInput]) -> String {

@@ -7,7 +7,7 @@ pub enum Class {
     Linear,
     /// O(changes): aggregates over insert-only input, which merge partial states; counts and exact sums over any input.
     Merge,
-    /// O(changes + matches): inner joins, both sides stored by key.
+    /// O(changes + matches): inner joins, both sides stored by key; recursions.
     Join,
     /// O(rows of the touched keys): the query is run again over the rows of the keys that changed.
     KeyedRecompute,
@@ -41,6 +41,8 @@ pub enum OperatorKind {
     Repeats,
     /// A plan that splits by a key or keeps the first rows, run again for the touched keys. Includes the linear operators above it.
     Keyed,
+    /// A recursion whose step only adds rows.
+    Recursion,
     /// A filter on windows by the watermark.
     Watermark,
     /// Any plan, run again over all input.
@@ -54,7 +56,7 @@ impl OperatorKind {
         match self {
             OperatorKind::Scan | OperatorKind::Linear | OperatorKind::Watermark => Class::Linear,
             OperatorKind::Merge | OperatorKind::Weighted | OperatorKind::Repeats => Class::Merge,
-            OperatorKind::Join | OperatorKind::Semi => Class::Join,
+            OperatorKind::Join | OperatorKind::Semi | OperatorKind::Recursion => Class::Join,
             OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Sessions | OperatorKind::Keyed => Class::KeyedRecompute,
             OperatorKind::Full => Class::FullRecompute,
         }

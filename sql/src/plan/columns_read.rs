@@ -8,8 +8,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::logical_expr::LogicalPlan;
 
 use super::leaf::is_schema_only;
-use super::node::Node;
-use super::operation::{Op, RelationKind};
+use super::operation::{Node, Op, RelationKind};
 
 /// Indexes into each source's schema, by source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

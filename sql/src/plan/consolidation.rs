@@ -3,8 +3,7 @@
 use datafusion::logical_expr::LogicalPlan;
 
 use super::columns::plain_column;
-use super::node::Node;
-use super::operation::Op;
+use super::operation::{Node, Op};
 
 impl Node {
     /// Checks whether the node's deltas of one epoch may both insert and retract the same row, so that they have to be consolidated. An

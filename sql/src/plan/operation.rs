@@ -1,8 +1,60 @@
-//! What each node of a plan does. Facts only: [`crate::describe`] puts them into words.
+//! The nodes of an incremental plan, and what each does. Facts only: [`crate::describe`] puts them into words.
 
+use arrow::datatypes::SchemaRef;
 use datafusion::logical_expr::{JoinType, LogicalPlan};
 
-use super::class::OperatorKind;
+use super::class::{Class, OperatorKind};
+use super::expiry::Expiry;
+use super::reason::Reason;
+
+/// One node of an incremental plan.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its number in the tree, from the root (0) depth first. Its state is stored under this number.
+    pub id: usize,
+    /// Why it is not in a cheaper class, where a user might expect one. Each reason once.
+    pub reasons: Vec<Reason>,
+    /// What it does.
+    pub op: Op,
+    /// Schema of its rows.
+    pub schema: SchemaRef,
+    /// Whether it can retract rows that it has emitted. If not, its deltas have no negative weights.
+    pub retracts: bool,
+    /// Output columns that together identify a row at any time, if known. Empty for a relation of at most one row.
+    pub key: Option<Vec<usize>>,
+    /// The nodes that it reads.
+    pub inputs: Vec<Node>,
+    /// What it evicts as the watermark advances; at most one entry for each input.
+    pub expiries: Vec<Expiry>,
+}
+
+impl Node {
+    /// Returns its class.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.op.kind().class()
+    }
+
+    /// Checks whether its rows depend on no event. They are then computed once.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.inputs.is_empty() && matches!(self.op, Op::Full { .. })
+    }
+
+    /// Returns the class of the most expensive operator in the tree under this node, itself included. Constant rows count as
+    /// linear.
+    #[must_use]
+    pub fn most_expensive_class(&self) -> Class {
+        let own = if self.is_constant() { Class::Linear } else { self.class() };
+        self.inputs.iter().map(Node::most_expensive_class).fold(own, Class::max)
+    }
+
+    /// Checks whether rows of an input are evicted as the watermark advances.
+    #[must_use]
+    pub fn expires(&self, input: usize) -> bool {
+        self.expiries.iter().any(|expiry| expiry.input == input)
+    }
+}
 
 /// What a scan reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +184,16 @@ pub enum Op {
         /// Whether the query itself asks for it, with `watermark()`. Then no row is emitted as long as there is no watermark.
         by_query: bool,
     },
+    /// A recursion: the rows of input 0, those that a step adds to them, those that it adds to these, and so on.
+    Recursion {
+        /// A tree of scans, linear operators, inner joins and semi joins. It reads the rows of the recursion as the relation `work`, and each
+        /// other input of the node as the relation with the name of its leaf. Inputs only add rows to its answer as they grow.
+        step: Box<Node>,
+        /// The name of the recursion's rows in the step.
+        work: String,
+        /// Whether equal rows are one (UNION), and not each a row of its own (UNION ALL).
+        distinct: bool,
+    },
     /// Any plan over the leaves, run over the whole stored input before and after a change.
     Full {
         /// Over the leaves.
@@ -176,6 +238,7 @@ impl Op {
             Op::Repeats { .. } => OperatorKind::Repeats,
             Op::Keyed { .. } => OperatorKind::Keyed,
             Op::Watermark { .. } => OperatorKind::Watermark,
+            Op::Recursion { .. } => OperatorKind::Recursion,
             Op::Full { .. } => OperatorKind::Full,
         }
     }
@@ -184,7 +247,7 @@ impl Op {
     #[must_use]
     pub fn plan(&self) -> Option<&LogicalPlan> {
         match self {
-            Op::Scan { .. } | Op::Watermark { .. } | Op::Sessions { .. } | Op::Repeats { .. } => None,
+            Op::Scan { .. } | Op::Watermark { .. } | Op::Sessions { .. } | Op::Repeats { .. } | Op::Recursion { .. } => None,
             Op::Linear { plan }
             | Op::Merge { plan }
             | Op::Weighted { plan }

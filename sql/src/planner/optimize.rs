@@ -9,11 +9,12 @@ use datafusion::logical_expr::LogicalPlan;
 
 use super::{Relation, fingerprint, ordering};
 use crate::plan::{ColumnsRead, RelationKind, is_schema_only};
+use crate::session;
 
 /// Optimizes a plan and drops its sorts without effect. The optimizer adds sorts of its own (for DISTINCT ON), which matter as
 /// little as a user's.
 pub(crate) fn optimized(state: &SessionState, written: &LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
-    ordering::drop_sorts(state.optimize(written)?)
+    ordering::drop_sorts(session::optimized(state, written)?)
 }
 
 /// Returns the relations that a plan scans, also in its subqueries, sorted by name.

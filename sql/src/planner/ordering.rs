@@ -309,53 +309,31 @@ fn settled_call(expression: &Expr, input: &Input<'_>) -> Option<Expr> {
         return None;
     }
     let mut settled = call.clone();
-    let is_repeated = drop_repeated(&mut settled.params.order_by);
-    let decided = params.order_by.iter().any(|key| key.expr == *value);
+    let order_by = &mut settled.params.order_by;
+    drop_repeated(order_by);
+    let is_decided = params.order_by.iter().any(|key| key.expr == *value);
     let by_value = value.clone().sort(true, false);
-    let unsettled = match (params.order_by.is_empty(), params.distinct) {
-        (true, true) => {
-            settled.params.order_by.push(by_value);
-            false
-        }
-        (false, true) => true,
-        (true, false) if input.by_arrival => true,
-        (true, false) => {
+    match (params.order_by.is_empty(), params.distinct) {
+        (true, true) => order_by.push(by_value),
+        (true, false) if !input.by_arrival => {
+            order_by.push(by_value);
             if func.name() == "any_value" {
                 settled.func = first_value_udaf();
             }
-            settled.params.order_by.push(by_value);
-            false
         }
-        (false, false) if decided => true,
-        (false, false) => match &input.sequence {
-            Some(columns) => {
-                let order_by = &mut settled.params.order_by;
-                let before = order_by.len();
-                for column in columns {
-                    let key = Expr::Column(column.clone());
-                    if !order_by.iter().any(|earlier| earlier.expr == key) {
-                        order_by.push(key.sort(true, false));
-                    }
-                }
-                order_by.len() == before
-            }
+        (false, false) if !is_decided => match &input.sequence {
+            Some(columns) => columns.iter().for_each(|column| add_key(order_by, Expr::Column(column.clone()))),
             // These functions keep tied rows in order of arrival.
-            None if input.by_arrival && func.name() != "nth_value" => true,
-            None => {
-                settled.params.order_by.push(by_value);
-                false
-            }
+            None if input.by_arrival && func.name() != "nth_value" => {}
+            None => order_by.push(by_value),
         },
-    };
-    if unsettled && !is_repeated {
-        return None;
+        _ => {}
     }
-    Some(Expr::AggregateFunction(settled))
+    (settled != *call).then(|| Expr::AggregateFunction(settled))
 }
 
 /// Drops keys that stand in an order before. They decide nothing, and DataFusion's `first_value` has state for each key once only.
-fn drop_repeated(order_by: &mut Vec<SortExpr>) -> bool {
-    let before = order_by.len();
+fn drop_repeated(order_by: &mut Vec<SortExpr>) {
     let mut kept: Vec<SortExpr> = Vec::new();
     for key in order_by.drain(..) {
         if !kept.iter().any(|earlier| earlier.expr == key.expr) {
@@ -363,5 +341,4 @@ fn drop_repeated(order_by: &mut Vec<SortExpr>) -> bool {
         }
     }
     *order_by = kept;
-    order_by.len() < before
 }

@@ -7,7 +7,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, Volatility};
 
 use crate::names::nearest;
-use crate::planner::{Refusal, Spot, recursions};
+use crate::planner::{Refusal, Spot, intervals, recursions};
 use crate::session::is_of_step;
 
 /// Checks a plan as it was written, including its subqueries.
@@ -24,7 +24,10 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<(), Refusal> {
     plan.apply_with_subqueries(|plan| {
         refusal = match plan {
             LogicalPlan::RecursiveQuery(recursion) => recursions::refusal(recursion)?,
-            _ => node(plan),
+            _ => match node(plan) {
+                Some(refusal) => Some(refusal),
+                None => intervals::refusal(plan)?,
+            },
         };
         if refusal.is_none() {
             plan.apply_expressions(|expression| {

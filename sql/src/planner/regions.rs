@@ -11,6 +11,7 @@
 //! | `keyed` | joins, and operators that split by a key |
 //! | `top` | the first rows of an order |
 //! | `ranks` | the first rows by key |
+//! | `recursion` | recursions whose steps only add rows |
 //! | `sessions` | sessions |
 //! | `repeats` | the row before with the same key |
 //! | `extremes` | `min` and `max` as first rows |
@@ -24,6 +25,7 @@ mod keyed;
 mod leaves;
 mod nodes;
 mod ranks;
+mod recursion;
 mod repeats;
 mod sessions;
 mod sorts;
@@ -35,7 +37,7 @@ use std::collections::BTreeMap;
 use datafusion::logical_expr::LogicalPlan;
 
 use self::cut::Cut;
-use crate::plan::Node;
+use crate::plan::{Node, Op};
 use crate::planner::{Refusal, Relation, scalars};
 
 /// Cuts a view's optimized plan into nodes, numbered from the root, depth first.
@@ -49,10 +51,13 @@ pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> 
     Ok(root)
 }
 
-/// Numbers the nodes of a tree from its root, depth first.
+/// Numbers the nodes of a tree from its root, depth first, the step of a recursion before its inputs.
 pub(super) fn number(node: &mut Node, next: &mut usize) {
     node.id = *next;
     *next += 1;
+    if let Op::Recursion { step, .. } = &mut node.op {
+        number(step, next);
+    }
     for input in &mut node.inputs {
         number(input, next);
     }

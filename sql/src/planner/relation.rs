@@ -49,6 +49,23 @@ impl Relation {
         }
     }
 
+    /// Returns the relation of rows with a schema and nothing else that is known of them.
+    pub(crate) fn of_rows(schema: SchemaRef, retracts: bool) -> Relation {
+        Relation {
+            kind: RelationKind::View,
+            schema,
+            changes: None,
+            once: None,
+            batches: false,
+            retracts,
+            key: None,
+            by_arrival: false,
+            watermark: None,
+            timed: BTreeSet::new(),
+            fingerprint: String::new(),
+        }
+    }
+
     /// Returns the columns that tell the events of a source apart, and in which they rise.
     pub(crate) fn order_of_events(&self) -> &'static [&'static str] {
         if self.batches { &["_sequence", "_ordinal"] } else { &["_sequence"] }

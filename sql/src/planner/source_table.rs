@@ -13,6 +13,7 @@ use datafusion::logical_expr::{LogicalPlan, TableSource, TableType};
 use datafusion::sql::parser::DFParser;
 
 use crate::declarations::{ChangeKind, Changes, EventId, MESSAGE_ID, Once};
+use crate::names::quoted;
 use crate::planner::Relation;
 use crate::session::plan_query;
 
@@ -120,9 +121,4 @@ fn first(name: &str, schema: &Schema, once: &Once) -> String {
     let before = format!("SELECT *, lag({at}) OVER (PARTITION BY \"$id\" ORDER BY {at}) AS \"$before\" FROM ({events})");
     let far = once.within.map_or_else(String::new, |within| format!(" OR {at} - \"$before\" > {within}"));
     format!("SELECT {} FROM ({before}) WHERE \"$before\" IS NULL OR \"$id\" IS NULL{far}", columns.join(", "))
-}
-
-/// A name as SQL writes it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

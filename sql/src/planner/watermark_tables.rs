@@ -16,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::Relation;
 use super::source_table::SourceTable;
 use crate::dialect;
+use crate::names::quoted;
 use crate::session::SchemaOnly;
 use crate::walk::{Rewrite, Step, walk};
 
@@ -70,8 +71,7 @@ fn named(expression: &SqlExpr) -> Option<String> {
 }
 
 fn subquery(source: &str) -> Result<Box<Query>> {
-    let table = table_name(source).replace('"', "\"\"");
-    match dialect::parse(&format!("SELECT {WATERMARK} FROM \"{table}\""))? {
+    match dialect::parse(&format!("SELECT {WATERMARK} FROM {}", quoted(&table_name(source))))? {
         Statement::Statement(statement) => match *statement {
             SqlStatement::Query(query) => Ok(query),
             other => Err(DataFusionError::Internal(format!("a query of ours is none: {other}"))),

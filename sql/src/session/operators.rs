@@ -9,7 +9,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::functions::arithmetic::{checked, is_checked};
+use super::functions::arithmetic::{checked, checked_from_right, is_checked};
 use super::functions::date_part::date_part;
 
 /// Runs before DataFusion's own planners.
@@ -36,7 +36,9 @@ impl ExprPlanner for Operators {
         }
         let left = side_type(&written.left, schema).filter(DataType::is_integer);
         match left.filter(|_| right.is_integer()) {
-            Some(left) => Ok(PlannerResult::Planned(chained(&function, (written.left, &left), (written.right, &right), schema))),
+            Some(left) => {
+                Ok(PlannerResult::Planned(chained(operator, &function, (written.left, &left), (written.right, &right), schema)))
+            }
             None => Ok(PlannerResult::Original(written)),
         }
     }
@@ -95,7 +97,32 @@ fn side_type(side: &Expr, schema: &DFSchema) -> Option<DataType> {
 
 /// Calls a function on both sides. A chain of one operator over one type becomes one call, so that thousands of terms are not
 /// thousands of nested calls. It is still computed from left to right.
-fn chained(function: &Arc<ScalarUDF>, left: (Expr, &DataType), right: (Expr, &DataType), schema: &DFSchema) -> Expr {
+///
+/// So does a chain that is nested to the right, which is computed from there.
+fn chained(
+    operator: Operator,
+    function: &Arc<ScalarUDF>,
+    left: (Expr, &DataType),
+    right: (Expr, &DataType),
+    schema: &DFSchema,
+) -> Expr {
+    let of_one_type =
+        |sides: &[&Expr]| left.1 == right.1 && sides.iter().all(|side| side_type(side, schema).as_ref() == Some(right.1));
+    if let (Some(from_right), Expr::ScalarFunction(call)) = (checked_from_right(operator), &right.0) {
+        let sides = match call.args.as_slice() {
+            sides if call.func == from_right => Some(sides.iter().collect::<Vec<_>>()),
+            [first, Expr::ScalarFunction(deeper)] if call.func == *function && deeper.func == *function => {
+                match deeper.args.as_slice() {
+                    [second, third] => Some(vec![first, second, third]).filter(|sides| of_one_type(sides)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        if let Some(sides) = sides.filter(|_| left.1 == right.1) {
+            return from_right.call(std::iter::once(left.0).chain(sides.into_iter().cloned()).collect());
+        }
+    }
     match left.0 {
         Expr::ScalarFunction(mut call)
             if call.func == *function
@@ -225,6 +252,9 @@ mod tests {
         assert_eq!(sides("a + b + a + b"), [4]);
         assert_eq!(sides("a - b - a"), [3]);
         assert_eq!(sides("a + (b + a)"), [2, 2]);
+        assert_eq!(sides("a - (b - (a - b))"), [4]);
+        assert_eq!(sides("a + (b + (a + (b + a)))"), [5]);
+        assert_eq!(sides("a + (b + (a + i))"), [2, 2, 2]);
         assert_eq!(sides("a + b - a - b"), [3, 2]);
         assert_eq!(sides("i + i + i"), [3]);
         assert_eq!(sides("i + i + a"), [2, 2]);

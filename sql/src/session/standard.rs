@@ -19,8 +19,10 @@
 //! | [`outer_columns`] | columns of outer queries whose types the other rules changed |
 //! | [`laterals`] | UNNEST of a column of the relation beside it |
 //! | [`first_rows`] | LATERAL of the first row of an order |
+//! | [`far_columns`] | subqueries that read a column two queries further out |
 //! | [`hoisted`] | subqueries inside aggregates and window functions |
 //! | [`one_value`] | subqueries of one value without an aggregate |
+//! | [`json_columns`] | `body -> 'user'` as a column |
 //! | [`frames`] | window orders over TIME, BYTEA, STRUCT |
 //! | [`exclusions`] | EXCLUDE in frames |
 
@@ -28,11 +30,13 @@ mod by_comparison;
 mod copies;
 mod exclusions;
 mod existence;
+mod far_columns;
 mod filters;
 mod first_rows;
 mod floats;
 mod frames;
 mod hoisted;
+mod json_columns;
 mod laterals;
 mod lists;
 mod one_row;
@@ -60,6 +64,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 pub(crate) fn standard(plan: LogicalPlan) -> Result<LogicalPlan> {
     let mut number = 0;
     let plan = plan.transform_up_with_subqueries(|plan| hoisted::below(plan, &mut number))?.data;
+    let plan = far_columns::brought_near(plan, &mut number)?;
     let mut mended = once(plan, &mut number)?;
     // A column of a query may take its type from an outer query, so each round settles one more level.
     loop {
@@ -91,6 +96,7 @@ fn once(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
         };
         let plan = each(plan, |expression, _| one_value::of_rows(expression))?.data;
         let plan = expressions(plan)?.data;
+        let plan = json_columns::as_texts(plan)?.data;
         let plan = by_comparison::joined(plan, number)?.data;
         Ok(Transformed::yes(floats::compared_by_key(plan)?.data))
     })?;

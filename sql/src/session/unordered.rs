@@ -13,24 +13,23 @@
 //!
 //! So each of them is put below a node that passes its rows on and claims no order, constants or equalities.
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Constraints, Result};
-use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
-use datafusion::physical_plan::execution_plan::ReplaceChildrenOptions;
 use datafusion::physical_plan::joins::{
     CrossJoinExec, HashJoinExec, NestedLoopJoinExec, PiecewiseMergeJoinExec, SortMergeJoinExec,
 };
-use datafusion::physical_plan::projection::{ProjectionExec, make_with_child};
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+
+use super::passing::{PassesOn, Passing};
 
 /// Puts every join and every aggregate below an [`Unordered`]. Runs before all rules that look at order.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ impl PhysicalOptimizerRule for PromiseNoOrder {
                 None if is_join => Keeps::Nothing,
                 None => return Ok(Transformed::no(plan)),
             };
-            Ok(Transformed::yes(Arc::new(Unordered::over(plan, keeps)) as Arc<dyn ExecutionPlan>))
+            Ok(Transformed::yes(PassesOn::over(plan, Unordered(keeps))))
         });
         Ok(replaced?.data)
     }
@@ -76,89 +75,37 @@ enum Keeps {
 }
 
 /// Passes on the rows of its input, and not all that it claims of them.
-#[derive(Debug)]
-struct Unordered {
-    keeps: Keeps,
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+#[derive(Debug, Clone)]
+struct Unordered(Keeps);
 
-impl Unordered {
-    fn over(input: Arc<dyn ExecutionPlan>, keeps: Keeps) -> Unordered {
-        let claims = match keeps {
+impl Passing for Unordered {
+    const NAME: &'static str = "Unordered";
+
+    fn properties(&self, input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
+        let claims = match self.0 {
             Keeps::Nothing => EquivalenceProperties::new(input.schema()),
             Keeps::Order => input.equivalence_properties().clone().with_constraints(Constraints::default()),
         };
-        let properties =
-            PlanProperties::new(claims, input.output_partitioning().clone(), input.pipeline_behavior(), input.boundedness());
-        Unordered { keeps, input, properties: Arc::new(properties) }
+        let (partitioning, behavior) = (input.output_partitioning().clone(), input.pipeline_behavior());
+        Arc::new(PlanProperties::new(claims, partitioning, behavior, input.boundedness()))
     }
 
-    fn over_one(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Unordered::over(input, self.keeps))),
-            _ => Err(DataFusionError::Internal("Unordered has one input".to_owned())),
-        }
-    }
-}
-
-impl DisplayAs for Unordered {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Unordered")
-    }
-}
-
-impl ExecutionPlan for Unordered {
-    fn name(&self) -> &'static str {
-        "Unordered"
+    fn keeps_order(&self) -> bool {
+        self.0 == Keeps::Order
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
+    /// Lets a projection through if it only picks columns, so that the join need not build columns that nobody reads. Other expressions can be
+    /// constant, and the operators above may rely on that.
+    fn lets_through(&self, projection: &ProjectionExec) -> bool {
+        projection.expr().iter().all(|projected| projected.expr.is::<Column>())
     }
 
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![self.keeps == Keeps::Order]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn apply_expressions(
+    fn execute(
         &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.over_one(children)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.over_one(children)
-    }
-
-    /// Pushes a projection down if it only picks columns, so that the join need not build columns that nobody reads. Other
-    /// expressions can be constant, and the operators above may rely on that.
-    fn try_swapping_with_projection(&self, projection: &ProjectionExec) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if !projection.expr().iter().all(|projected| projected.expr.is::<Column>()) {
-            return Ok(None);
-        }
-        let input = make_with_child(projection, &self.input)?;
-        Ok(Some(Arc::new(Unordered::over(input, self.keeps))))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        input.execute(partition, context)
     }
 }

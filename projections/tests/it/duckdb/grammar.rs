@@ -109,7 +109,8 @@ fn relation(random: &mut Rng, depth: usize, views: usize) -> String {
 pub fn query(random: &mut Rng, depth: usize, views: usize) -> String {
     let from = relation(random, depth, views);
     let less = depth.saturating_sub(1);
-    match random.u8(..23) {
+    match random.u8(..24) {
+        23 => two_levels(random, &from),
         20 => excluding(random, &from),
         21 => recursive(random, &from),
         22 => {
@@ -228,13 +229,37 @@ fn excluding(random: &mut Rng, from: &str) -> String {
     format!("SELECT a, {function} OVER (PARTITION BY {key} {order} {frame} EXCLUDE {without}) AS b, s, f FROM {from}")
 }
 
+/// Subqueries that read columns of the query two levels out.
+fn two_levels(random: &mut Rng, from: &str) -> String {
+    let inner = one_of(
+        random,
+        &[
+            "i.a = o.b AND EXISTS (SELECT 1 FROM u AS j WHERE j.a = i.b AND j.b = o.b)",
+            "EXISTS (SELECT 1 FROM t AS j WHERE j.a = i.b AND j.b = o.a)",
+            "i.b = o.b AND NOT EXISTS (SELECT 1 FROM u AS j WHERE j.a = o.a AND j.s = i.s)",
+            "i.a IN (SELECT j.b FROM t AS j WHERE j.s = o.s)",
+            "i.a = o.a AND i.b >= (SELECT count(*) FROM u AS j WHERE j.b = o.b)",
+        ],
+    );
+    let not = one_of(random, &["", "NOT "]);
+    if random.u8(..3) == 0 {
+        return format!(
+            "SELECT o.a, (SELECT count(*) FROM u AS i WHERE {inner}) AS b, o.s, o.f FROM (SELECT * FROM {from}) AS o"
+        );
+    }
+    format!("SELECT o.a, o.b, o.s, o.f FROM (SELECT * FROM {from}) AS o WHERE {not}EXISTS (SELECT 1 FROM u AS i WHERE {inner})")
+}
+
 /// What a graph whose edges go from b to a reaches.
 fn recursive(random: &mut Rng, from: &str) -> String {
     let start = format!("SELECT CAST(a AS BIGINT), CAST(b AS BIGINT), s FROM {from}");
     let edges = one_of(random, &["t", "u"]);
     // One within another has another name.
     let r = format!("r{}", random.u32(..));
-    match random.u8(..3) {
+    match random.u8(..4) {
+        3 => format!(
+            "SELECT a, b, s, CAST(0.5 AS DOUBLE) AS f FROM (WITH RECURSIVE {r}(a, b, s) AS ({start} UNION SELECT e.a, r.b, r.s FROM {r} r JOIN {edges} e ON e.b = r.a AND e.a > r.b) SELECT a, b, s FROM {r}) AS rising"
+        ),
         0 => format!(
             "SELECT a, b, s, CAST(0.5 AS DOUBLE) AS f FROM (WITH RECURSIVE {r}(a, b, s) AS ({start} UNION SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} e ON e.b = r.a) SELECT a, b, s FROM {r}) AS reached"
         ),

@@ -8,7 +8,7 @@ use crate::describe::{cost, reasons, state, summary};
 use crate::plan::Class;
 
 /// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `I` semi join, `T` first rows,
-/// `R` ranks, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `F` full recompute. A `-` follows an
+/// `R` ranks, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `A` a recursion that adds, `F` full recompute. A `-` follows an
 /// insert-only node.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
@@ -24,6 +24,7 @@ fn shape(node: &Node) -> String {
         Op::Sessions { .. } => "O",
         Op::Watermark { .. } => "B",
         Op::Keyed { .. } => "K",
+        Op::Recursion { .. } => "A",
         Op::Full { .. } => "F",
     };
     let inputs: Vec<String> = node.inputs.iter().map(shape).collect();
@@ -408,4 +409,27 @@ fn nodes_are_numbered_depth_first() {
     let mut found = Vec::new();
     ids(&view("SELECT country, count(*) AS n FROM (SELECT country FROM orders WHERE paid UNION ALL SELECT country FROM customers) t GROUP BY country").plan.root, &mut found);
     assert_eq!(found, (0..found.len()).collect::<Vec<_>>());
+}
+
+#[test]
+fn recursions_whose_steps_only_add_rows_are_kept() {
+    let explained = |first: &str, step: &str| {
+        crate::describe::explain(&view(&format!("WITH RECURSIVE r(n) AS (SELECT {first} FROM orders {step}) SELECT n FROM r")))
+    };
+    let joined = "SELECT o.customer FROM r JOIN orders o ON o.id = r.n";
+    let kept = explained("id", &format!("UNION {joined}"));
+    assert!(kept.contains("recursion of r") && kept.contains("O(changes + rows derived from them)"), "{kept}");
+    assert!(kept.contains("the number of its derivations"), "{kept}");
+    let walks = explained("id", &format!("UNION ALL {joined}"));
+    assert!(walks.contains("recursion of r") && !walks.contains("derivations"), "{walks}");
+    for step in [
+        "UNION SELECT o.customer FROM r LEFT JOIN orders o ON o.id = r.n".to_owned(),
+        format!("UNION {joined} WHERE NOT EXISTS (SELECT 1 FROM customers c WHERE c.id = r.n)"),
+        format!("UNION SELECT DISTINCT customer FROM ({joined}) q"),
+    ] {
+        let recomputed = explained("id", &step);
+        assert!(recomputed.contains("because of a recursive query"), "{recomputed}");
+    }
+    let floats = explained("weight", "UNION SELECT o.weight FROM r JOIN orders o ON o.id = r.n");
+    assert!(floats.contains("because of a recursive query"), "{floats}");
 }

@@ -52,6 +52,7 @@ impl Cut<'_> {
             LogicalPlan::Union(_) => OperatorKind::Linear,
             // A plan that reads no relation is computed once.
             _ if !self.reads_relation(plan) => OperatorKind::Full,
+            LogicalPlan::RecursiveQuery(recursion) if self.only_adds(recursion) => OperatorKind::Recursion,
             LogicalPlan::Aggregate(aggregate)
                 if aggregates::obstacle(aggregate).is_none() && !self.retracts(&aggregate.input) =>
             {

@@ -14,17 +14,22 @@ use datafusion::physical_expr_common::datum::apply;
 
 /// Returns the function of an operator. `None` if the operator cannot wrap around.
 pub(crate) fn checked(operator: Operator) -> Option<Arc<ScalarUDF>> {
-    static FUNCTIONS: LazyLock<[Arc<ScalarUDF>; 3]> = LazyLock::new(|| {
-        [Operator::Plus, Operator::Minus, Operator::Multiply]
-            .map(|operator| Arc::new(ScalarUDF::new_from_impl(Checked::of(operator))))
+    function(operator, false)
+}
+
+/// As [`checked`], and computes from right to left.
+pub(crate) fn checked_from_right(operator: Operator) -> Option<Arc<ScalarUDF>> {
+    function(operator, true)
+}
+
+fn function(operator: Operator, from_right: bool) -> Option<Arc<ScalarUDF>> {
+    const OPERATORS: [Operator; 3] = [Operator::Plus, Operator::Minus, Operator::Multiply];
+    static FUNCTIONS: LazyLock<[[Arc<ScalarUDF>; 3]; 2]> = LazyLock::new(|| {
+        let of = |operator, from_right| Arc::new(ScalarUDF::new_from_impl(Checked::of(operator, from_right)));
+        [OPERATORS.map(|operator| of(operator, false)), OPERATORS.map(|operator| of(operator, true))]
     });
-    let index = match operator {
-        Operator::Plus => 0,
-        Operator::Minus => 1,
-        Operator::Multiply => 2,
-        _ => return None,
-    };
-    Some(Arc::clone(&FUNCTIONS[index]))
+    let index = OPERATORS.iter().position(|other| *other == operator)?;
+    Some(Arc::clone(&FUNCTIONS[usize::from(from_right)][index]))
 }
 
 /// Checks whether a function is one of these.
@@ -32,16 +37,17 @@ pub(crate) fn is_checked(function: &ScalarUDF) -> bool {
     function.inner().is::<Checked>()
 }
 
-/// Takes two sides, or more sides of one type, and computes from left to right.
+/// Takes two sides, or more sides of one type, and computes from left to right or from right to left.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Checked {
     operator: Operator,
+    from_right: bool,
     signature: Signature,
 }
 
 impl Checked {
-    fn of(operator: Operator) -> Checked {
-        Checked { operator, signature: Signature::user_defined(Volatility::Immutable) }
+    fn of(operator: Operator, from_right: bool) -> Checked {
+        Checked { operator, from_right, signature: Signature::user_defined(Volatility::Immutable) }
     }
 }
 
@@ -56,6 +62,10 @@ impl ScalarUDFImpl for Checked {
 
     fn display_name(&self, arguments: &[Expr]) -> Result<String> {
         let Some((_, later)) = arguments.split_first() else { return internal_err!("an operator has two sides") };
+        if self.from_right {
+            let sides: Vec<String> = arguments.iter().map(enclosed).collect();
+            return Ok(sides.join(&format!(" {} (", self.operator)) + &")".repeat(later.len()));
+        }
         // Written like the nested calls that it stands for.
         let mut name = "(".repeat(later.len().saturating_sub(1));
         for (index, argument) in arguments.iter().enumerate() {
@@ -104,13 +114,19 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let mut sides = args.args.into_iter();
+        let mut sides = args.args;
+        let compute = |left: &ColumnarValue, right: &ColumnarValue| match self.operator {
+            Operator::Plus => apply(left, right, add),
+            Operator::Minus => apply(left, right, sub),
+            _ => apply(left, right, mul),
+        };
+        if self.from_right {
+            let Some(last) = sides.pop() else { return internal_err!("an operator has two sides") };
+            return sides.iter().rev().try_fold(last, |right, left| compute(left, &right));
+        }
+        let mut sides = sides.into_iter();
         let Some(first) = sides.next() else { return internal_err!("an operator has two sides") };
-        sides.try_fold(first, |left, right| match self.operator {
-            Operator::Plus => apply(&left, &right, add),
-            Operator::Minus => apply(&left, &right, sub),
-            _ => apply(&left, &right, mul),
-        })
+        sides.try_fold(first, |left, right| compute(&left, &right))
     }
 }
 

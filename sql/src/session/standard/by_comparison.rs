@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, NullEquality, Result, ScalarValue};
-use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Expr, ExprSchemable, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
     Subquery, lit, when,
@@ -66,7 +66,7 @@ struct Bound<'a> {
     aggregate: &'a Aggregate,
     /// The conditions on each row.
     predicates: Vec<&'a Expr>,
-    rows: &'a LogicalPlan,
+    rows: LogicalPlan,
     /// The columns of the outer row.
     outer: Vec<Column>,
 }
@@ -79,12 +79,24 @@ fn bound(subquery: &Subquery) -> Result<Option<Bound<'_>>> {
     let LogicalPlan::Aggregate(aggregate) = plan else { return Ok(None) };
     let mut predicates = Vec::new();
     let mut rows = aggregate.input.as_ref();
-    while let LogicalPlan::Filter(filter) = rows {
-        predicates.extend(split_conjunction(&filter.predicate));
-        rows = &filter.input;
+    loop {
+        match rows {
+            LogicalPlan::Filter(filter) => {
+                predicates.extend(split_conjunction(&filter.predicate));
+                rows = &filter.input;
+            }
+            // What it leaves out has other names.
+            LogicalPlan::Projection(narrowed) if narrowed.expr.iter().all(|column| matches!(column, Expr::Column(_))) => {
+                rows = &narrowed.input;
+            }
+            _ => break,
+        }
     }
     let mut outer: Vec<Column> = Vec::new();
     let mut only_equal = true;
+    // Conditions with subqueries of their own decide about the rows before these are joined.
+    let (of_rows, predicates): (Vec<&Expr>, Vec<&Expr>) =
+        predicates.into_iter().partition(|predicate| has_subquery(predicate) && !predicate.contains_outer());
     for predicate in &predicates {
         let mut has_outer = false;
         predicate.apply(|expression| {
@@ -102,7 +114,15 @@ fn bound(subquery: &Subquery) -> Result<Option<Bound<'_>>> {
         && aggregate.aggr_expr.iter().chain(value).all(|expression| !expression.contains_outer());
     let fits =
         aggregate.group_expr.is_empty() && !only_equal && free && !predicates.iter().any(|predicate| has_subquery(predicate));
-    Ok(fits.then_some(Bound { value, aggregate, predicates, rows, outer }))
+    if !fits {
+        return Ok(None);
+    }
+    let rows = LogicalPlanBuilder::from(rows.clone());
+    let rows = match conjunction(of_rows.into_iter().cloned()) {
+        Some(condition) => rows.filter(condition)?,
+        None => rows,
+    };
+    Ok(Some(Bound { value, aggregate, predicates, rows: rows.build()?, outer }))
 }
 
 fn has_subquery(expression: &Expr) -> bool {
@@ -134,7 +154,7 @@ fn value_of(subquery: &Subquery, input: &mut LogicalPlan, number: &mut usize) ->
     });
     let conditions = conditions.collect::<Result<Vec<_>>>()?;
     let keys: Vec<Expr> = (0..bound.outer.len()).map(|index| Expr::Column(name(index))).collect();
-    let met = LogicalPlanBuilder::from(asked).join_on(bound.rows.clone(), JoinType::Inner, conditions)?;
+    let met = LogicalPlanBuilder::from(asked).join_on(bound.rows, JoinType::Inner, conditions)?;
     let grouped = met.aggregate(keys.clone(), bound.aggregate.aggr_expr.clone())?;
     let value = bound
         .value
