@@ -8,6 +8,8 @@ mod backup;
 mod check;
 mod client;
 mod dead_letters;
+mod demo;
+mod dev;
 mod doctor;
 mod drop;
 mod explain;
@@ -16,6 +18,7 @@ mod infer;
 mod init;
 mod masked;
 mod plan;
+mod problems;
 mod query;
 mod rebuild;
 mod report;
@@ -53,6 +56,7 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  alluvium demo                             a shop's events and six views over them, with nothing to set up
   alluvium init my-views                    create a project that runs as it is
   alluvium init my-views --from nats://127.0.0.1:4222/ORDERS
   alluvium -C my-views run                  keep its views up to date until stopped
@@ -66,6 +70,8 @@ of sources (ALLUVIUM_NATS_URL, ALLUVIUM_NATS_CREDS, ALLUVIUM_SOURCE_<NAME>_<OPTI
 enum Command {
     /// Run every view until stopped: catch up, then follow its sources
     Run(run::Run),
+    /// Run while you edit: each saved file is checked and deployed, and the rows that change are printed
+    Dev(dev::Dev),
     /// Check all SQL and settings, and show how each view is maintained
     Check(check::Check),
     /// Run the tests of views in the folder `tests`: given events, expected rows
@@ -98,6 +104,8 @@ enum Command {
     Sample(sample::Sample),
     /// Write CREATE EXTERNAL TABLE for a stream or for files, from a sample of their events
     Infer(infer::Infer),
+    /// Run six views over the events of a shop that it makes up: nothing has to be set up
+    Demo(demo::Demo),
     /// Create a project that runs as it is, without a server, or over a stream or files that are there
     Init(init::Init),
     /// Print the completion script of a shell
@@ -114,8 +122,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let level = match (&cli.command, cli.global.quiet, cli.global.verbose) {
         (_, true, _) => logging::Level::Errors,
-        // A test says itself what comes of its events.
-        (Command::Test(_), false, 0) => logging::Level::Errors,
+        // They say themselves what comes of their events.
+        (Command::Test(_) | Command::Demo(_), false, 0) => logging::Level::Errors,
         (Command::Run(_) | Command::Rebuild(_), false, 0) => logging::Level::Normal,
         (_, false, 0) => logging::Level::Warnings,
         (_, false, 1) => logging::Level::Debug,
@@ -135,7 +143,7 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
-    if matches!(cli.command, Command::Run(_) | Command::Rebuild(_)) {
+    if matches!(cli.command, Command::Run(_) | Command::Rebuild(_) | Command::Demo(_) | Command::Dev(_)) {
         crate::address_space::check(std::path::Path::new("/"))?;
     }
     let global = &cli.global;
@@ -143,6 +151,8 @@ fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {
     let progress = crate::progress::Progress::new(bars, show_bars);
     match &cli.command {
         Command::Run(command) => command.run(global, &progress),
+        Command::Demo(command) => command.run(global),
+        Command::Dev(command) => command.run(global),
         Command::Check(command) => command.run(global),
         Command::Test(command) => command.run(global),
         Command::Plan(command) => command.run(global),

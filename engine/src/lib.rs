@@ -22,6 +22,9 @@
 //! | [`layout`] | the paths of the data folder |
 //! | [`lock`] | lets one process at a time write there |
 //! | [`status`] | what every view is doing, for the HTTP server, the progress bars and `status` |
+//! | [`demo`] | the events and the project of `alluvium demo` |
+//! | [`dev`] | what `alluvium dev` watches, and what it starts |
+//! | `nats_server` | a nats-server that those two start |
 //! | [`serve`] | metrics, health, status and commands of a running engine, over HTTP |
 //! | [`metrics`] | every metric, with its help text |
 //! | `address_space` | refuses to run where an allocation would soon end the process |
@@ -32,6 +35,8 @@ mod address_space;
 pub mod backup;
 pub mod cli;
 pub mod dead_letters;
+pub mod demo;
+pub mod dev;
 pub mod doctor;
 pub mod error;
 pub mod held;
@@ -40,6 +45,7 @@ pub mod layout;
 pub mod lock;
 pub mod logging;
 pub mod metrics;
+mod nats_server;
 pub mod progress;
 pub mod project;
 pub mod query;

@@ -8,9 +8,10 @@
 //! | [`declared`] | sources and plain views, which no commit holds |
 //! | `events` | the events of a source as a table |
 //! | [`newest`] | the newest commit of each view, kept open between requests |
-//! | [`run`] | runs planned queries on threads of their own |
+//! | [`run`] | runs planned queries, those of servers on threads of their own |
 //! | [`memory`] | the memory that served queries share |
 //! | [`changed`] | the rows in which two commits differ |
+//! | [`compared`] | the rows in which two versions of a view differ, matched by key |
 //! | [`reached`] | whether a view has committed an event |
 //! | [`sql_types`] | the SQL names of types |
 //! | [`system`] | the system tables: `alluvium.views` and others |
@@ -18,6 +19,7 @@
 //! Nothing here locks or writes. A query that names committed views only needs the data folder: no SQL file is read.
 
 pub mod changed;
+pub mod compared;
 pub mod declared;
 mod events;
 pub mod memory;
@@ -92,6 +94,14 @@ impl Answer {
     /// The plan cannot run.
     pub async fn stream_within(self, memory: &QueryMemory) -> Result<SendableRecordBatchStream, Error> {
         run::stream(self.frame, Some(memory)).await
+    }
+
+    /// Does the same on the threads that ask, where nothing else runs beside it.
+    ///
+    /// # Errors
+    /// As [`Answer::stream`].
+    pub async fn stream_here(self) -> Result<SendableRecordBatchStream, Error> {
+        run::stream_here(self.frame).await
     }
 }
 

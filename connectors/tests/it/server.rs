@@ -112,7 +112,8 @@ impl Drop for Server {
     }
 }
 
-fn program(version: Version) -> PathBuf {
+/// Finds the program of a server.
+pub fn program(version: Version) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().find(|folder| folder.join("Cargo.lock").exists());
     let root = root.expect("the workspace's root");
     let (variable, local) = match version {

@@ -61,7 +61,7 @@ impl Client {
 }
 
 /// Encodes every byte that a path segment may not contain as %XX.
-fn percent_encoded(name: &str) -> String {
+pub(super) fn percent_encoded(name: &str) -> String {
     let encode = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b'.' => char::from(byte).to_string(),
         byte => format!("%{byte:02X}"),

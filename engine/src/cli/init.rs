@@ -23,6 +23,12 @@ Examples:
 With --from, it writes sources.sql as `alluvium infer` does, and two views: how many events there are by minute and type, and the latest event
 of each key.";
 
+/// What `run` and `dev` make.
+const GITIGNORE: &str = "/data/\n/.nats/\n";
+
+/// The settings of sqlfluff, and the file that it cannot read.
+const SQLFLUFF: [(&str, &str); 2] = [(".sqlfluff", include_str!("init/sqlfluff")), (".sqlfluffignore", "sources.sql\n")];
+
 /// The files with their texts. The settings file is made from the table of settings.
 pub(super) const FILES: &[(&str, &str)] = &[
     ("README.md", include_str!("init/README.md")),
@@ -32,7 +38,9 @@ pub(super) const FILES: &[(&str, &str)] = &[
     ("large_orders.sql", include_str!("init/large_orders.sql")),
     ("best_countries.sql", include_str!("init/best_countries.sql")),
     ("tests/views.yaml", include_str!("init/tests/views.yaml")),
-    (".gitignore", "/data/\n"),
+    (".gitignore", GITIGNORE),
+    SQLFLUFF[0],
+    SQLFLUFF[1],
 ];
 
 #[derive(Debug, Args)]
@@ -78,7 +86,9 @@ impl Init {
             write_new(&self.folder.join(format!("{}.sql", view.name)), &view.sql)?;
         }
         write_new(&self.folder.join(crate::settings::FILE), &settings())?;
-        write_new(&self.folder.join(".gitignore"), "/data/\n")?;
+        for (name, text) in [(".gitignore", GITIGNORE)].into_iter().chain(SQLFLUFF) {
+            write_new(&self.folder.join(name), text)?;
+        }
         let folder = self.folder.display();
         let names = views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>().join(" and ");
         let first = views.first().map_or("", |view| view.name.as_str());
@@ -90,7 +100,7 @@ impl Init {
 }
 
 /// Checks that a folder is empty or does not exist.
-fn empty(folder: &Path) -> Result<(), Error> {
+pub(super) fn empty(folder: &Path) -> Result<(), Error> {
     let has_files = match fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_some(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,

@@ -65,7 +65,7 @@ impl Query {
 
 /// Writes an answer. Rows are streamed, except for a table, whose column widths depend on all rows.
 pub(super) async fn write(answer: crate::query::Answer, format: Format, mut out: impl Write) -> Result<(), Error> {
-    let mut stream = answer.stream().await?;
+    let mut stream = answer.stream_here().await?;
     match format {
         Format::Table => {
             let schema = stream.schema();

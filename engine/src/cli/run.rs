@@ -1,8 +1,10 @@
 //! `alluvium run`.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use tokio::sync::mpsc;
@@ -80,6 +82,19 @@ pub(super) struct Told {
     pub(super) warnings: Vec<String>,
 }
 
+/// A run that has begun, for commands that show it themselves.
+#[derive(Debug, Clone)]
+pub(super) struct Begun {
+    /// What each view is doing.
+    pub(super) board: Arc<Board>,
+    /// The address of the HTTP server, if it serves.
+    pub(super) http: Option<SocketAddr>,
+    /// The address of the Postgres protocol, if it serves.
+    pub(super) postgres: Option<SocketAddr>,
+    /// Cancelled when the run ends.
+    pub(super) ended: CancellationToken,
+}
+
 /// What to run, and whether to serve HTTP meanwhile.
 #[derive(Debug, Default)]
 pub(super) struct Work {
@@ -89,17 +104,31 @@ pub(super) struct Work {
     pub(super) meet_again: BTreeSet<String>,
     pub(super) only: Vec<String>,
     pub(super) serve: bool,
+    /// Ends the run when it is cancelled. Without it, signals do.
+    pub(super) shutdown: Option<CancellationToken>,
 }
 
 /// Runs the engine under the data folder's lock, with signals, progress and the HTTP server.
 pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Result<Told, Error> {
+    run_and_show(project, work, progress, |_| ())
+}
+
+/// Does the same, and tells when it has begun.
+pub(super) fn run_and_show(
+    project: &Arc<Project>,
+    work: Work,
+    progress: &Progress,
+    begun: impl FnOnce(Begun),
+) -> Result<Told, Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
     let runtime = runtime()?;
     let board = Arc::new(Board::default());
     let result = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        signals::install(shutdown.clone())?;
+        let shutdown = match work.shutdown {
+            Some(shutdown) => shutdown,
+            None => signals::of_a_run()?,
+        };
         let server = if work.serve { bind(&project.settings).await? } else { None };
         let settings = &project.settings;
         let limits = Limits::new(settings.max_queries, settings.query_timeout, settings.query_memory.bytes());
@@ -109,6 +138,12 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         let board = Arc::clone(&board);
         let (sender, commands) = mpsc::channel(16);
         let ended = CancellationToken::new();
+        begun(Begun {
+            board: Arc::clone(&board),
+            http: server.as_ref().map(Server::address),
+            postgres: postgres.as_ref().map(|(server, _)| server.address()),
+            ended: ended.clone(),
+        });
         let serving = server.map(|server| {
             let engine = engine(project, &board, sender.clone(), metrics, limits.clone());
             tracing::info!(address = %server.address(), "metrics and status are served over HTTP");
@@ -146,15 +181,7 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         drop(sender);
         ended.cancel();
         let _ = showing.await;
-        let overdue = Instant::now() + project.settings.shutdown_timeout;
-        // It removes what it has copied.
-        while verifying.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < overdue {
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        }
-        if let Some(serving) = serving {
-            // A client that keeps its connection open must not keep the engine from ending.
-            let _ = tokio::time::timeout(std::time::Duration::from_secs(1), serving).await;
-        }
+        end_of_others(verifying, serving, project.settings.shutdown_timeout).await;
         if matches!(result, Ok(Outcome::Complete)) {
             tracing::info!(seconds = began.elapsed().as_secs_f64(), "ended; everything that was applied is committed");
         }
@@ -172,6 +199,19 @@ pub(super) fn run(project: &Arc<Project>, work: Work, progress: &Progress) -> Re
         }
     }
     result.map(|_| Told { set_aside, warnings: board.warnings() })
+}
+
+/// Waits for what runs beside the engine, for a bounded time.
+async fn end_of_others<V, S>(verifying: Option<JoinHandle<V>>, serving: Option<tokio::task::JoinHandle<S>>, longest: Duration) {
+    let overdue = Instant::now() + longest;
+    // It removes what it has copied.
+    while verifying.as_ref().is_some_and(|thread| !thread.is_finished()) && Instant::now() < overdue {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    if let Some(serving) = serving {
+        // A client that keeps its connection open must not keep the engine from ending.
+        let _ = tokio::time::timeout(Duration::from_secs(1), serving).await;
+    }
 }
 
 /// What the HTTP server shows of a project.

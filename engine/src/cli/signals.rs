@@ -8,6 +8,13 @@ use crate::error::Error;
 /// The exit code that shells use for the end by Ctrl-C.
 const INTERRUPTED: i32 = 130;
 
+/// Returns a token that the first signal cancels.
+pub(super) fn of_a_run() -> Result<CancellationToken, Error> {
+    let shutdown = CancellationToken::new();
+    install(shutdown.clone())?;
+    Ok(shutdown)
+}
+
 /// Installs the signal handlers, which cancel `shutdown` at the first signal. They are active when this returns.
 pub(super) fn install(shutdown: CancellationToken) -> Result<(), Error> {
     let unavailable = |error: std::io::Error| {

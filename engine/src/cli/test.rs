@@ -10,7 +10,7 @@ use clap::Args;
 use super::global::{Global, print, runtime};
 use crate::error::{Error, Finding};
 use crate::view_tests::execution::{Failure, Wrong, run};
-use crate::view_tests::file::{Case, read_all};
+use crate::view_tests::file::{Case, EXAMPLE, read_all};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,20 +19,19 @@ Examples:
   alluvium -C my-views test --junit report.xml  for CI
 
 A test gives events and says which rows views then have:
+";
 
-  - test: revenue is summed by country
-    given:
-      orders:
-        - {order_id: 1, country: DE, total: \"10.00\"}
-        - {order_id: 2, country: DE, total: \"5.50\"}
-    expect:
-      revenue_by_country:
-        - {country: DE, orders: 2, revenue: \"15.50\"}
-
+const RULES: &str = "\
 An event is a mapping, with _subject, _timestamp and _headers of its message where they matter, or a text that is its body. Rows are
 compared as a whole, in any order, by the columns that the test names. `set_aside: N` expects N dead letters. `steps` is a list of `given`
-and `expect`, one after the other. Bodies are JSON, whatever the format of the source. No server is needed, and the project's data folder is not touched. Each test runs with all events at
-once, with one event after the other, and with a restart of the engine after each event, or after some where a step gives more than 40.";
+and `expect`, one after the other. Bodies are JSON, whatever the format of the source. No server is needed, and the project's data folder is
+not touched. Each test runs with all events at once, with one event after the other, and with a restart of the engine after each event, or
+after some where a step gives more than 40.";
+
+fn examples() -> String {
+    let example: String = EXAMPLE.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{EXAMPLES}\n{example}\n{RULES}")
+}
 
 /// The colours of a terminal.
 const RED: &str = "\x1b[31m";
@@ -40,7 +39,7 @@ const GREEN: &str = "\x1b[32m";
 const RESET: &str = "\x1b[0m";
 
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = examples())]
 pub(super) struct Test {
     /// Run only tests whose file or name contains one of these texts
     filters: Vec<String>,

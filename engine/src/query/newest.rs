@@ -192,6 +192,27 @@ impl OpenCommit {
     }
 }
 
+/// The rows of two commits, as queries that can be joined to one. A commit's own files are in a store of its own, which another's query does not
+/// see.
+///
+/// # Errors
+/// Only a bug.
+pub(super) async fn rows_of_both(before: &OpenCommit, after: &OpenCommit) -> Result<(DataFrame, DataFrame), Error> {
+    let sides = [("before", before), ("after", after)];
+    let mut files = OpenFiles::default();
+    for (name, commit) in sides {
+        files.take(name, &commit.files, &commit.manifest.view);
+    }
+    let context = super::session(false)?;
+    let files = Arc::new(files);
+    context.register_object_store(&open_files::url(), Arc::clone(&files) as Arc<dyn datafusion::object_store::ObjectStore>);
+    let table = async |name: &str, commit: &OpenCommit| {
+        let table = super::table(&context, name, files.urls_of(name), Some(&commit.schema)).await?;
+        Ok::<_, Error>(context.read_table(table)?)
+    };
+    Ok((table("before", before).await?, table("after", after).await?))
+}
+
 /// Names the commit of a manifest: its epoch, its time, and the version of the view.
 #[must_use]
 pub fn name_of(manifest: &Manifest) -> String {

@@ -97,6 +97,19 @@ impl OpenFiles {
         Ok(())
     }
 
+    /// Takes the files of a view that are open in another store, under another name.
+    pub(super) fn take(&mut self, name: &str, from: &OpenFiles, view: &str) {
+        let prefix = format!("view{}", self.views.len());
+        let paths = self.views.entry(name.to_owned()).or_default();
+        for known in from.views.get(view).into_iter().flatten() {
+            let (Some((file, meta)), Some(last)) = (from.files.get(known), known.filename()) else { continue };
+            let location = Path::from_iter([prefix.as_str(), last]);
+            let meta = ObjectMeta { location: location.clone(), ..meta.clone() };
+            self.files.insert(location.clone(), (file.clone(), meta));
+            paths.push(location);
+        }
+    }
+
     /// The URLs of a view's files in the store.
     #[must_use]
     pub fn urls_of(&self, view: &str) -> Vec<String> {

@@ -1,4 +1,5 @@
-//! Runs planned queries on threads of their own: a join that computes for long without a row holds neither the servers nor their clocks.
+//! Runs planned queries. Those of a server run on threads of their own: a join that computes for long without a row holds neither the servers
+//! nor their clocks. A command that runs one query runs it where it is.
 //!
 //! A query is stopped when its stream is dropped, at the next point at which it yields.
 
@@ -56,7 +57,16 @@ impl Running {
     }
 }
 
-/// Runs a query and returns its rows as they are produced, one batch ahead of the reader. A served query takes its memory from `memory`.
+/// Runs a query on the threads that ask, for a command that runs one query and nothing beside it.
+///
+/// # Errors
+/// The plan cannot run.
+pub async fn stream_here(frame: DataFrame) -> Result<SendableRecordBatchStream, Error> {
+    Ok(frame.execute_stream().await?)
+}
+
+/// Runs a query on the threads of queries and returns its rows as they are produced, one batch ahead of the reader. A served query takes its
+/// memory from `memory`.
 ///
 /// # Errors
 /// The plan cannot run.

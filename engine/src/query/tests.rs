@@ -51,6 +51,41 @@ fn commit(layout: &Layout, view: &str, pipeline: &[&str], epoch: u64, rows: Reco
     fs::rename(&staged, folder.join("manifest.json")).unwrap();
 }
 
+#[tokio::test]
+async fn two_versions_are_compared_by_key_in_the_columns_that_both_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let layout = Layout::new(folder.path());
+    let newest = async || newest::NewestCommits::new(layout.clone()).of("v").await.unwrap().unwrap();
+    let column = |values: &[i64]| Arc::new(Int64Array::from(values.to_vec())) as arrow::array::ArrayRef;
+    let text = |values: &[&str]| Arc::new(StringArray::from(values.to_vec())) as arrow::array::ArrayRef;
+    let before = [("k", column(&[1, 2, 3, 3])), ("n", column(&[10, 20, 30, 30])), ("old", column(&[0, 0, 0, 0]))];
+    commit(&layout, "v", &["v"], 1, RecordBatch::try_from_iter(before).unwrap());
+    let before = newest().await;
+    let after =
+        [("k", column(&[1, 2, 4, 5, 5])), ("n", text(&["10", "21", "40", "50", "50"])), ("new", column(&[0, 0, 0, 0, 0]))];
+    commit(&layout, "v", &["v"], 2, RecordBatch::try_from_iter(after).unwrap());
+    let after = newest().await;
+    // A part that the later commit does not name may be gone.
+    fs::remove_file(layout.view("v").join("parts/0000000001-x.parquet")).unwrap();
+
+    let key = ["k".to_owned()];
+    let compared = compared::compare(&before, &after, Some(&key), 3).await.unwrap();
+    assert_eq!(compared.columns, ["~ column n: BIGINT -> VARCHAR", "- column old BIGINT", "+ column new BIGINT"]);
+    assert_eq!((compared.added, compared.removed, compared.changed), (3, 2, 1));
+    assert_eq!(compared.rows, ["~ k 2: n 20 -> 21", "- k 3, n 30 (2 times)", "+ k 4, n 40"]);
+
+    // Without a key, a row that has changed has gone and come.
+    let compared = compared::compare(&before, &after, None, 20).await.unwrap();
+    assert_eq!((compared.added, compared.removed, compared.changed), (4, 3, 0));
+    // A view of at most one row has a key of no column.
+    commit(&layout, "v", &["v"], 3, RecordBatch::try_from_iter([("n", column(&[1]))]).unwrap());
+    let one = newest().await;
+    commit(&layout, "v", &["v"], 4, RecordBatch::try_from_iter([("n", column(&[2]))]).unwrap());
+    let other = newest().await;
+    assert_eq!(compared::compare(&one, &other, Some(&[]), 3).await.unwrap().rows, ["~ n 1 -> 2"]);
+    assert!(compared::compare(&one, &one, Some(&[]), 3).await.unwrap().is_same());
+}
+
 fn rows(epoch: u64) -> RecordBatch {
     let epoch = i64::try_from(epoch).unwrap();
     let values = Int64Array::from_iter_values((0..100).map(|_| epoch));

@@ -68,17 +68,9 @@ impl Server {
     /// # Errors
     /// [`Kind::Unavailable`] if that fails, for instance because the port is taken. The help says how to choose another.
     pub async fn bind(address: SocketAddr) -> Result<Server, Error> {
-        let wrong = |error: std::io::Error| {
-            let help = "choose another with --http 127.0.0.1:PORT, ALLUVIUM_HTTP or `http` in alluvium.toml; port 0 takes any free port, \
-                        \"off\" disables it";
-            let message = match error.kind() {
-                std::io::ErrorKind::AddrInUse => format!("the HTTP address {address} is taken by another program"),
-                _ => format!("cannot listen on the HTTP address {address}: {error}"),
-            };
-            Error::unavailable(message, help)
-        };
-        let listener = TcpListener::bind(address).await.map_err(wrong)?;
-        let address = listener.local_addr().map_err(wrong)?;
+        let help = "choose another with --http 127.0.0.1:PORT, ALLUVIUM_HTTP or `http` in alluvium.toml; port 0 takes any free port, \
+                    \"off\" disables it";
+        let (listener, address) = super::bind(address, "HTTP", help).await?;
         Ok(Server { listener, address })
     }
 

@@ -56,14 +56,8 @@ impl Server {
                 "set postgres_password in [serve], or ALLUVIUM_SERVE_POSTGRES_PASSWORD, or listen on 127.0.0.1",
             ));
         }
-        let wrong = |error: std::io::Error| {
-            Error::unavailable(
-                format!("cannot listen on the Postgres address {address}: {error}"),
-                "choose another with `postgres` in [serve] of alluvium.toml, or ALLUVIUM_SERVE_POSTGRES",
-            )
-        };
-        let listener = TcpListener::bind(address).await.map_err(wrong)?;
-        let address = listener.local_addr().map_err(wrong)?;
+        let help = "choose another with `postgres` in [serve] of alluvium.toml, or ALLUVIUM_SERVE_POSTGRES";
+        let (listener, address) = super::bind(address, "Postgres", help).await?;
         Ok(Server { listener, address })
     }
 

@@ -154,7 +154,7 @@ async fn rows(layout: &Layout, project: &Project, view: &str) -> Result<RecordBa
 }
 
 async fn select(layout: &Layout, sql: &str) -> Result<RecordBatch, Wrong> {
-    let stream = query(layout, sql, None).await.map_err(Wrong::Error)?.stream().await.map_err(Wrong::Error)?;
+    let stream = query(layout, sql, None).await.map_err(Wrong::Error)?.stream_here().await.map_err(Wrong::Error)?;
     let schema = stream.schema();
     let batches: Vec<RecordBatch> = stream.try_collect().await.map_err(|error| Wrong::Error(error.into()))?;
     arrow::compute::concat_batches(&schema, &batches).map_err(|error| Wrong::Error(Error::bug(error.to_string())))

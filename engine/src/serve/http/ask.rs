@@ -24,9 +24,7 @@ pub(super) async fn query(
     body: Bytes,
 ) -> Result<Response, Refusal> {
     app.may_read(&headers)?;
-    if let Some(name) = parameters.keys().find(|name| *name != "format") {
-        return Err(Refusal::wrong(format!("/query has no parameter '{name}'"), "it has `format`; the SQL is the body"));
-    }
+    Refusal::unknown(parameters.keys(), "/query", &["format"], "it has `format`; the SQL is the body")?;
     let format = Format::of(parameters.get("format").map(String::as_str), &headers, Format::JsonLines)?;
     let sql = sql_of(&headers, &body)?;
     let turn = app.turn(&peer).await?;

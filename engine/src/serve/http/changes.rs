@@ -60,9 +60,7 @@ pub(super) async fn follow(
 ) -> Result<Response, Refusal> {
     app.may_read(&headers)?;
     let busy = peer.busy();
-    if let Some(name) = parameters.keys().find(|name| *name != "last_event_id") {
-        return Err(Refusal::wrong(format!("/views/NAME/changes has no parameter '{name}'"), "it has last_event_id"));
-    }
+    Refusal::unknown(parameters.keys(), "/views/NAME/changes", &["last_event_id"], "it has last_event_id")?;
     commit_of(&app, &view, &BTreeMap::new()).await?;
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let last = header.or_else(|| parameters.get("last_event_id").cloned()).filter(|last| !last.is_empty());

@@ -23,6 +23,19 @@ impl Refusal {
         Refusal { code: StatusCode::BAD_REQUEST, message: message.into(), place: None, help: Some(help.into()) }
     }
 
+    /// Refuses a parameter that a path does not have. `known` are those that it has, and `has` says so.
+    pub(super) fn unknown<'n>(
+        mut names: impl Iterator<Item = &'n String>,
+        path: &str,
+        known: &[&str],
+        has: &str,
+    ) -> Result<(), Refusal> {
+        match names.find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(Refusal::wrong(format!("{path} has no parameter '{name}'"), has)),
+            None => Ok(()),
+        }
+    }
+
     /// The same with another status.
     pub(super) fn with_code(self, code: StatusCode) -> Refusal {
         Refusal { code, ..self }

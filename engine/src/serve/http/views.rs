@@ -46,9 +46,7 @@ pub(super) async fn describe(
 ) -> Result<Response, Refusal> {
     app.may_read(&headers)?;
     let _busy = peer.busy();
-    if let Some(name) = parameters.keys().find(|name| !["min_sequence", "timeout"].contains(&name.as_str())) {
-        return Err(Refusal::wrong(format!("/views/NAME has no parameter '{name}'"), "it has min_sequence and timeout"));
-    }
+    Refusal::unknown(parameters.keys(), "/views/NAME", &["min_sequence", "timeout"], "it has min_sequence and timeout")?;
     let commit = commit_of(&app, &view, &parameters).await?;
     let manifest = &commit.manifest;
     let columns: Vec<_> = commit
