@@ -10,17 +10,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_connectors::durable;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::crashed::Crashed;
+use super::entries::{self, Entries, Failed, VIEW};
 use super::files::io;
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
+use super::value::{checked, decode, encode};
 use super::{Commit, FORMAT, Record, Write, twin};
 use crate::error::Error;
 use crate::layout::Layout;
 
-const VIEW: &str = "view/";
 const DEAD_LETTERS: &str = "dead_letters/";
 const REBUILD: &str = "rebuild/";
 const CRASHED: &str = "crashed/";
@@ -31,6 +31,8 @@ const LOCKED: &str = "could not acquire lock";
 pub(super) struct Database {
     layout: Layout,
     db: sled::Db,
+    /// The records as they were last written.
+    entries: Entries,
     /// The disk has refused something. sled then refuses everything, even when there is room again.
     refused: AtomicBool,
 }
@@ -80,12 +82,12 @@ impl Database {
         }
         // A small cache is enough: there is one small value a view.
         let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
-        let store = Database { layout: layout.clone(), db, refused: AtomicBool::new(false) };
+        let store = Database { layout: layout.clone(), db, entries: Entries::default(), refused: AtomicBool::new(false) };
         for entry in store.db.iter() {
             let (key, value) = entry.map_err(Unopened::of)?;
-            let json = checked(&value).map_err(Unopened::Damaged)?;
-            if key.starts_with(VIEW.as_bytes()) {
-                serde_json::from_slice::<Record>(json).map_err(|error| Unopened::Damaged(error.to_string()))?;
+            checked(&value).map_err(Unopened::Damaged)?;
+            if let Some(view) = key.strip_prefix(VIEW.as_bytes()) {
+                entries::read(&store.db, &String::from_utf8_lossy(view)).map_err(unopened)?;
             }
         }
         Ok(store)
@@ -144,7 +146,7 @@ impl Database {
     /// # Errors
     /// sled fails, or a checksum is wrong.
     pub(super) fn record(&self, view: &str) -> Result<Option<Record>, Error> {
-        self.get(&format!("{VIEW}{view}"))
+        entries::read(&self.db, view).map_err(|failed| self.unread(view, failed))
     }
 
     /// Returns all records with the present format.
@@ -154,11 +156,9 @@ impl Database {
     pub(super) fn records(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         for entry in self.db.scan_prefix(VIEW) {
-            let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
-            let record: Record = decode(&value).map_err(|reason| self.damaged(&key, &reason))?;
-            if record.format == FORMAT {
-                records.push(record);
-            }
+            let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
+            let record = self.record(&String::from_utf8_lossy(&key[VIEW.len()..]))?;
+            records.extend(record.filter(|record| record.format == FORMAT));
         }
         Ok(records)
     }
@@ -201,9 +201,8 @@ impl Database {
     /// sled or the disk fails. It is then unknown whether the commit holds, and the caller must read it again.
     pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
         let mut batch = sled::Batch::default();
-        for record in &write.records {
-            batch.insert(format!("{VIEW}{}", record.view).as_bytes(), encode(record)?);
-        }
+        let prepared = self.entries.prepare(&self.db, &write.records).map_err(|failed| self.unread("", failed))?;
+        insert(&mut batch, &prepared.operations);
         for (key, offset) in &write.dead_letter_offsets {
             batch.insert(format!("{DEAD_LETTERS}{key}").as_bytes(), encode(offset)?);
         }
@@ -213,7 +212,9 @@ impl Database {
         for view in &write.rebuilds_done {
             batch.remove(format!("{REBUILD}{view}").as_bytes());
         }
-        self.apply(batch)
+        self.apply(batch)?;
+        self.entries.written(prepared);
+        Ok(())
     }
 
     /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.
@@ -247,6 +248,8 @@ impl Database {
     pub(super) fn forget(&self, view: &str) -> Result<(), Error> {
         let mut batch = sled::Batch::default();
         batch.remove(format!("{VIEW}{view}").as_bytes());
+        self.entries.forget(view);
+        insert(&mut batch, &entries::removals(&self.db, view).map_err(|error| self.failed("reading", &error))?);
         batch.remove(format!("{REBUILD}{view}").as_bytes());
         for entry in self.db.scan_prefix(CRASHED) {
             let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
@@ -304,6 +307,14 @@ impl Database {
         )
     }
 
+    fn unread(&self, view: &str, failed: Failed) -> Error {
+        match failed {
+            Failed::Sled(error) => self.failed("reading", &error),
+            Failed::Damaged(reason) => self.damaged(format!("{VIEW}{view}").as_bytes(), &reason),
+            Failed::Unencoded(error) => Error::bug(format!("a checkpoint record does not encode: {error}")),
+        }
+    }
+
     fn damaged(&self, key: &[u8], reason: &str) -> Error {
         Error::corrupt(
             format!(
@@ -330,6 +341,14 @@ impl Unopened {
             sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
             other => Unopened::Damaged(other.to_string()),
         }
+    }
+}
+
+fn unopened(failed: Failed) -> Unopened {
+    match failed {
+        Failed::Sled(error) => Unopened::of(error),
+        Failed::Damaged(reason) => Unopened::Damaged(reason),
+        Failed::Unencoded(error) => Unopened::Damaged(error.to_string()),
     }
 }
 
@@ -362,22 +381,13 @@ fn see_that_files_can_be_written(folder: &Path) -> Result<(), Error> {
     written.and(removed).map_err(Error::from)
 }
 
-/// Encodes a value as its CRC-32 in four bytes, little-endian, followed by its JSON.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let json = serde_json::to_vec(value).map_err(|error| Error::bug(format!("a checkpoint record does not encode: {error}")))?;
-    let mut bytes = crc32fast::hash(&json).to_le_bytes().to_vec();
-    bytes.extend_from_slice(&json);
-    Ok(bytes)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(checked(bytes)?).map_err(|error| error.to_string())
-}
-
-/// Checks the checksum of a value and returns its JSON.
-fn checked(bytes: &[u8]) -> Result<&[u8], String> {
-    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is truncated")?;
-    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not match".into()) }
+fn insert(batch: &mut sled::Batch, operations: &[entries::Operation]) {
+    for (key, value) in operations {
+        match value {
+            Some(value) => batch.insert(key.as_slice(), value.as_slice()),
+            None => batch.remove(key.as_slice()),
+        }
+    }
 }
 
 /// Sets aside `snap.*.generating`. A kill while sled writes a snapshot leaves this file, and sled would take it for a damaged snapshot.
