@@ -53,6 +53,16 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.sync_all().map_err(io_error("syncing", path))
 }
 
+/// Appends to a file that exists, and syncs it. After a crash it may hold a part of the bytes.
+///
+/// # Errors
+/// [`Error::Io`]; a part of the bytes may then be in the file.
+pub fn append(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = OpenOptions::new().append(true).open(path).map_err(io_error("opening", path))?;
+    file.write_all(bytes).map_err(io_error("writing", path))?;
+    file.sync_all().map_err(io_error("syncing", path))
+}
+
 /// Creates a file that must not exist yet and opens it for writing.
 ///
 /// # Errors

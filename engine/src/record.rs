@@ -1,12 +1,19 @@
 //! The records of commits. The write to sled is the commit; synced JSON twins beside the views keep the same records, so that a lost or
 //! damaged sled loses nothing.
 //!
-//! A view's record is one sled value with a checksum. The records of views that are committed together are written in one atomic
+//! A view's record is a sled value with a checksum. The records of views that are committed together are written in one atomic
 //! sled batch. The JSON twin of a view holds all records of its commit, so that one twin alone restores a consistent set.
+//!
+//! A record lists all live files of its view. A commit changes few of them, so both places hold a whole record of some commit and a
+//! [`delta::Delta`] for each commit after it. When the deltas have become as large as the whole record, it is written whole again.
+//! `entries` and `twin` expand what they read: whoever reads a record sees it whole.
 
+mod chain;
 mod crashed;
 mod database;
 mod definition;
+mod delta;
+mod entries;
 mod examine;
 mod files;
 mod group;
@@ -16,7 +23,10 @@ mod recovery;
 mod store;
 mod stored;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod twin;
+mod value;
 
 use std::collections::BTreeMap;
 

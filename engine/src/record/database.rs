@@ -11,21 +11,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use alluvium_connectors::durable;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::crashed::Crashed;
+use super::entries::{self, Entries, Failed, VIEW};
 use super::files::io;
 use super::group::{Group, Operation};
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
 use super::opening::{
     Unopened, free_name, is_outside, see_that_files_can_be_written, set_aside_unfinished_snapshots, unfinished_snapshots,
+    unopened,
 };
+use super::value::{checked, decode, encode};
 use super::{Commit, FORMAT, Record, Write, twin};
 use crate::error::Error;
 use crate::layout::Layout;
 
-const VIEW: &str = "view/";
 const DEAD_LETTERS: &str = "dead_letters/";
 const REBUILD: &str = "rebuild/";
 const CRASHED: &str = "crashed/";
@@ -36,6 +37,8 @@ pub(super) struct Database {
     db: sled::Db,
     /// Through it goes each write.
     group: Group<Failure>,
+    /// The records as they were last written.
+    entries: Entries,
     /// The disk has refused something. sled then refuses everything, even when there is room again.
     refused: AtomicBool,
 }
@@ -85,12 +88,13 @@ impl Database {
         }
         // A small cache is enough: there is one small value a view.
         let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
-        let store = Database { layout: layout.clone(), db, group: Group::new(), refused: AtomicBool::new(false) };
+        let (group, entries) = (Group::new(), Entries::default());
+        let store = Database { layout: layout.clone(), db, group, entries, refused: AtomicBool::new(false) };
         for entry in store.db.iter() {
             let (key, value) = entry.map_err(Unopened::of)?;
-            let json = checked(&value).map_err(Unopened::Damaged)?;
-            if key.starts_with(VIEW.as_bytes()) {
-                serde_json::from_slice::<Record>(json).map_err(|error| Unopened::Damaged(error.to_string()))?;
+            checked(&value).map_err(Unopened::Damaged)?;
+            if let Some(view) = key.strip_prefix(VIEW.as_bytes()) {
+                entries::read(&store.db, &String::from_utf8_lossy(view)).map_err(unopened)?;
             }
         }
         Ok(store)
@@ -152,7 +156,7 @@ impl Database {
     /// # Errors
     /// sled fails, or a checksum is wrong.
     pub(super) fn record(&self, view: &str) -> Result<Option<Record>, Error> {
-        self.get(&format!("{VIEW}{view}"))
+        entries::read(&self.db, view).map_err(|failed| self.unread(view, failed))
     }
 
     /// Returns all records with the present format.
@@ -162,11 +166,9 @@ impl Database {
     pub(super) fn records(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         for entry in self.db.scan_prefix(VIEW) {
-            let (key, value) = entry.map_err(|error| self.failed("reading", &error))?;
-            let record: Record = decode(&value).map_err(|reason| self.damaged(&key, &reason))?;
-            if record.format == FORMAT {
-                records.push(record);
-            }
+            let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
+            let record = self.record(&String::from_utf8_lossy(&key[VIEW.len()..]))?;
+            records.extend(record.filter(|record| record.format == FORMAT));
         }
         Ok(records)
     }
@@ -208,10 +210,8 @@ impl Database {
     /// # Errors
     /// sled or the disk fails. It is then unknown whether the commit holds, and the caller must read it again.
     pub(super) fn write(&self, write: &Write) -> Result<(), Error> {
-        let mut operations = Vec::new();
-        for record in &write.records {
-            operations.push((format!("{VIEW}{}", record.view).into_bytes(), Some(encode(record)?)));
-        }
+        let mut prepared = self.entries.prepare(&self.db, &write.records).map_err(|failed| self.unread("", failed))?;
+        let mut operations = std::mem::take(&mut prepared.operations);
         for (key, offset) in &write.dead_letter_offsets {
             operations.push((format!("{DEAD_LETTERS}{key}").into_bytes(), Some(encode(offset)?)));
         }
@@ -219,7 +219,9 @@ impl Database {
             operations.push((format!("{CRASHED}{key}").into_bytes(), Some(encode(crashed)?)));
         }
         operations.extend(write.rebuilds_done.iter().map(|view| (format!("{REBUILD}{view}").into_bytes(), None)));
-        self.apply(operations)
+        self.apply(operations)?;
+        self.entries.written(prepared);
+        Ok(())
     }
 
     /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.
@@ -249,7 +251,9 @@ impl Database {
     /// # Errors
     /// As [`Database::write`].
     pub(super) fn forget(&self, view: &str) -> Result<(), Error> {
+        self.entries.forget(view);
         let mut operations = vec![(format!("{VIEW}{view}").into_bytes(), None), (format!("{REBUILD}{view}").into_bytes(), None)];
+        operations.extend(entries::removals(&self.db, view).map_err(|error| self.failed("reading", &error))?);
         for entry in self.db.scan_prefix(CRASHED) {
             let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
             // The rest of the key is source/view/fingerprint, and a source may have the name of a view.
@@ -339,6 +343,14 @@ impl Database {
         )
     }
 
+    fn unread(&self, view: &str, failed: Failed) -> Error {
+        match failed {
+            Failed::Sled(error) => self.failed("reading", &error),
+            Failed::Damaged(reason) => self.damaged(format!("{VIEW}{view}").as_bytes(), &reason),
+            Failed::Unencoded(error) => Error::bug(format!("a checkpoint record does not encode: {error}")),
+        }
+    }
+
     fn damaged(&self, key: &[u8], reason: &str) -> Error {
         Error::corrupt(
             format!(
@@ -366,24 +378,6 @@ enum Failure {
 
 fn sync(path: &Path) -> Result<(), Failure> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| Failure::Sync(path.to_owned(), Arc::new(error)))
-}
-
-/// Encodes a value as its CRC-32 in four bytes, little-endian, followed by its JSON.
-pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
-    let json = serde_json::to_vec(value).map_err(|error| Error::bug(format!("a checkpoint record does not encode: {error}")))?;
-    let mut bytes = crc32fast::hash(&json).to_le_bytes().to_vec();
-    bytes.extend_from_slice(&json);
-    Ok(bytes)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(checked(bytes)?).map_err(|error| error.to_string())
-}
-
-/// Checks the checksum of a value and returns its JSON.
-fn checked(bytes: &[u8]) -> Result<&[u8], String> {
-    let (sum, json) = bytes.split_first_chunk::<4>().ok_or("a value is truncated")?;
-    if crc32fast::hash(json) == u32::from_le_bytes(*sum) { Ok(json) } else { Err("a checksum does not match".into()) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alluvium_connectors::durable;
 
+use super::entries::Failed;
 use super::files::io;
 use crate::error::Error;
 
@@ -25,6 +26,14 @@ impl Unopened {
             sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
             other => Unopened::Damaged(other.to_string()),
         }
+    }
+}
+
+pub(super) fn unopened(failed: Failed) -> Unopened {
+    match failed {
+        Failed::Sled(error) => Unopened::of(error),
+        Failed::Damaged(reason) => Unopened::Damaged(reason),
+        Failed::Unencoded(error) => Unopened::Damaged(error.to_string()),
     }
 }
 

@@ -20,6 +20,7 @@ pub struct Store {
     layout: Layout,
     /// `None` while it could not be opened again.
     database: RwLock<Option<Database>>,
+    twins: twin::Twins,
 }
 
 impl Store {
@@ -29,7 +30,8 @@ impl Store {
     /// # Errors
     /// The disk fails; a full disk leaves the database as it is. [`crate::error::Kind::Corrupt`] if no new database can be made.
     pub fn open(layout: &Layout) -> Result<Store, Error> {
-        Ok(Store { layout: layout.clone(), database: RwLock::new(Some(Database::open(layout)?)) })
+        let database = RwLock::new(Some(Database::open(layout)?));
+        Ok(Store { layout: layout.clone(), database, twins: twin::Twins::default() })
     }
 
     /// Returns the last record of a view.
@@ -80,12 +82,12 @@ impl Store {
         self.with(|database| database.write(write))
     }
 
-    /// Writes the JSON twins of a commit beside its views. [`Store::open`] does this if a crash came first.
+    /// Writes the JSON twins of a commit beside its views: what it changes, where the store has written the commit before. [`Store::open`] does this if a crash came first.
     ///
     /// # Errors
     /// The disk fails.
     pub fn write_twins(&self, records: &[Record]) -> Result<(), Error> {
-        twin::write(&self.layout, records)
+        self.twins.write(&self.layout, records)
     }
 
     /// Records that a rebuild was requested. A commit with it in [`Write::rebuilds_done`] removes the request.

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use alluvium::layout::Layout;
+use alluvium::record::newest_records;
+
 use crate::duckdb;
 
 /// One event in this many is none.
@@ -170,17 +173,8 @@ impl Project {
 
     /// By view that has a record of its last commit: its incarnation and its epoch.
     pub(crate) fn committed(&self) -> BTreeMap<String, (String, u64)> {
-        let mut committed = BTreeMap::new();
-        for (name, _) in VIEWS {
-            let twin = fs::read(self.0.join("data/views").join(name).join("checkpoint.json")).unwrap_or_default();
-            let twin: serde_json::Value = serde_json::from_slice(&twin).unwrap_or_default();
-            let records = twin["commit"]["records"].as_array().cloned().unwrap_or_default();
-            if let Some(record) = records.iter().find(|record| record["view"] == name) {
-                let incarnation = record["incarnation"].as_str().unwrap().to_owned();
-                committed.insert(name.to_owned(), (incarnation, record["epoch"].as_u64().unwrap()));
-            }
-        }
-        committed
+        let records = newest_records(&Layout::new(self.0.join("data"))).unwrap();
+        records.into_iter().map(|(view, record)| (view, (record.incarnation, record.epoch))).collect()
     }
 
     /// Says what is missing after a run to the end of the events.

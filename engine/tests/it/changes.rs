@@ -2,6 +2,8 @@
 
 use std::process::Output;
 
+use alluvium::layout::Layout;
+use alluvium::record::records_beside;
 use async_nats::jetstream::stream;
 
 use crate::duckdb;
@@ -239,16 +241,16 @@ fn a_stream_with_a_limit_keeps_the_version_that_has_seen_more() {
 
 /// Takes what later releases write out of all records.
 fn make_old(orders: &Orders, format: impl Fn(&mut serde_json::Value)) {
-    for (view, _) in VIEWS {
-        let path = orders.view(view).join("checkpoint.json");
-        let mut twin: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        for record in twin["commit"]["records"].as_array_mut().unwrap() {
+    let layout = Layout::new(orders.dir().join("data"));
+    for (view, records) in records_beside(&layout).unwrap() {
+        let mut records = serde_json::to_value(records.unwrap()).unwrap();
+        for record in records.as_array_mut().unwrap() {
             record.as_object_mut().unwrap().remove("definition").unwrap();
             format(record);
         }
-        let commit = twin["commit"].to_string();
+        let commit = serde_json::json!({"records": records}).to_string();
         let text = format!("{{\"crc32\":{},\"commit\":{commit}}}", crc32fast::hash(commit.as_bytes()));
-        std::fs::write(path, text).unwrap();
+        std::fs::write(layout.record(&view), text).unwrap();
     }
     std::fs::remove_dir_all(orders.dir().join("data/checkpoints")).unwrap();
 }

@@ -136,9 +136,15 @@ fn mutated_records_are_refused_or_are_the_same() {
     orders.publish(1_000);
     orders.catch_up();
     let layout = Layout::new(orders.dir().join("data"));
-    let expected = records_beside(&layout).unwrap()["by_bucket"].clone().unwrap();
     let path = layout.record("by_bucket");
     let written = std::fs::read(&path).unwrap();
+    // A file that ends within a line is what a crash leaves of it, and holds the commit before.
+    let ends = written.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(end, _)| end + 1);
+    let mut expected = Vec::new();
+    for end in ends {
+        std::fs::write(&path, &written[..end]).unwrap();
+        expected.push(records_beside(&layout).unwrap()["by_bucket"].clone().unwrap());
+    }
     let mut refused = 0;
     for _ in 0..count {
         let mut bytes = written.clone();
@@ -153,7 +159,7 @@ fn mutated_records_are_refused_or_are_the_same() {
         }
         std::fs::write(&path, &bytes).unwrap();
         match &records_beside(&layout).unwrap()["by_bucket"] {
-            Ok(records) => assert_eq!(*records, expected, "{}", String::from_utf8_lossy(&bytes)),
+            Ok(records) => assert!(expected.contains(records), "{}", String::from_utf8_lossy(&bytes)),
             Err(reason) => {
                 refused += 1;
                 assert!(!reason.is_empty());

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use alluvium::layout::Layout;
+use alluvium::record::{Record, newest_records};
 use async_nats::jetstream::{self, stream};
 
 use crate::duckdb;
@@ -76,6 +78,11 @@ impl Orders {
 
     pub(crate) fn view(&self, name: &str) -> PathBuf {
         self.dir().join("data/views").join(name)
+    }
+
+    /// Returns the record of a view's last commit, as the views' folders have it.
+    pub(crate) fn record(&self, view: &str) -> Option<Record> {
+        newest_records(&Layout::new(self.dir().join("data"))).ok()?.remove(view)
     }
 
     /// Writes the SQL file of a view.

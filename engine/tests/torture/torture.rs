@@ -236,13 +236,8 @@ impl Torture {
 
     /// Returns the last commit of a view that readers see, and its record.
     pub(crate) fn committed(&self, view: &str) -> Option<(Value, Value)> {
-        let read = |name: &str| -> Option<Value> {
-            serde_json::from_slice(&std::fs::read(self.orders.view(view).join(name)).ok()?).ok()
-        };
-        let (manifest, mut twin) = (read("manifest.json")?, read("checkpoint.json")?);
-        let records = twin["commit"]["records"].take();
-        let record = records.as_array()?.iter().find(|record| record["view"] == view)?.clone();
-        Some((manifest, record))
+        let manifest = std::fs::read(self.orders.view(view).join("manifest.json")).ok()?;
+        Some((serde_json::from_slice(&manifest).ok()?, serde_json::to_value(self.orders.record(view)?).ok()?))
     }
 
     /// The names of the views that have a SQL file.

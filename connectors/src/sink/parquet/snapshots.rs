@@ -124,8 +124,8 @@ impl FolderName {
 /// Makes a committed snapshot visible to readers: creates a folder of hard links, moves `current` to it and replaces `manifest.json`.
 ///
 /// It can be repeated after a crash at any point, so publishing the last commit again at each start repairs everything. The two renames
-/// are not synced: after a power failure readers may see the snapshot of the commit before, until the next start. The next commit writes the
-/// record beside the view, which makes them durable before a sweep removes that older snapshot.
+/// are not synced: after a power failure readers may see the snapshot of an earlier commit, until the next start. A sweep syncs them before it
+/// removes a snapshot.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Corrupt`] if a part is missing. Retrying is safe.

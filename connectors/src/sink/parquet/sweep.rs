@@ -76,6 +76,8 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     }
     // Most parts are also in the oldest kept snapshot, so few candidates remain.
     keep_named(root, &mut candidates, live, kept.iter().take(1).map(|(_, folder)| folder.name.as_str()))?;
+    // The renames of `publish` are not synced: after a power failure `current` may still name an older snapshot until they are.
+    durable::sync_folder(root)?;
     // Removes a snapshot's folder before its parts, so that an existing snapshot never lacks a part.
     for (_, folder) in &gone {
         remove_snapshot(root, &folder.name)?;
