@@ -43,8 +43,11 @@ pub use store::Store;
 pub use tally::Tally;
 pub use twin::write as write_beside;
 
-/// The version of the format of records and state files. A view whose record has another version is rebuilt.
-pub const FORMAT: u32 = 1;
+/// The version of the format of records and state files, rising. A view whose record has one that this program does not read is rebuilt.
+/// Since 2, a record may be stored as the changes of commits: a program that does not know of them must not go on from an old whole record.
+pub const FORMAT: u32 = 2;
+/// The oldest version that this program reads.
+const OLDEST_FORMAT: u32 = 1;
 
 /// The record of one view at one commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +82,14 @@ pub struct Record {
     /// The SQL under which the view goes on; none where a release wrote the record that did not keep it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Definition>,
+}
+
+impl Record {
+    /// Whether this program reads the record's format.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        (OLDEST_FORMAT..=FORMAT).contains(&self.format)
+    }
 }
 
 /// The live batches of one state table.

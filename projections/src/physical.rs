@@ -6,7 +6,7 @@
 mod stable_sort;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use alluvium_sql::{leaf_index, session_state};
 use arrow::datatypes::SchemaRef;
@@ -108,8 +108,12 @@ pub(crate) async fn plan(logical: &LogicalPlan, inputs: &[SchemaRef], effort: Ef
         other => other,
     })?;
     let plan = if effort == Effort::Stable { stable_sort::stable_sorts(plan)? } else { plan };
-    Ok(Planned { plan, slots, context: state.task_ctx() })
+    Ok(Planned { plan, slots, context: Arc::clone(CONTEXT.get_or_init(|| state.task_ctx())) })
 }
+
+/// What every plan of the process runs with. Sessions differ only in rules, which no plan needs any more, and each context lists all
+/// functions: one a plan would be most of the memory of a small view.
+static CONTEXT: OnceLock<Arc<TaskContext>> = OnceLock::new();
 
 fn session(effort: Effort) -> Result<SessionState, DataFusionError> {
     let state = session_state()?;

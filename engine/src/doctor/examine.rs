@@ -42,6 +42,12 @@ pub fn examine(layout: &Layout, running: bool) -> Result<Report, Error> {
                         let what = format!("{} is missing", layout.record(&record.view).display());
                         report.fault(what, Remedy::WriteRecord(record.view.clone()));
                     }
+                    if let Some(beside) = epoch_beside(&beside, &record.view).filter(|epoch| *epoch < record.epoch) {
+                        let path = layout.record(&record.view);
+                        let what =
+                            format!("{} ends at the commit {beside}, and the last one is {}", path.display(), record.epoch);
+                        report.fault(what, Remedy::WriteRecord(record.view.clone()));
+                    }
                     newest(&mut records, record);
                 }
             }
@@ -61,6 +67,12 @@ pub fn examine(layout: &Layout, running: bool) -> Result<Report, Error> {
     }
     report.records = held.records.clone();
     Ok(report)
+}
+
+/// The epoch of a view in the record beside it, if that can be read.
+fn epoch_beside(beside: &BTreeMap<String, Result<Vec<Record>, String>>, view: &str) -> Option<u64> {
+    let records = beside.get(view)?.as_ref().ok()?;
+    records.iter().find(|record| record.view == view).map(|record| record.epoch)
 }
 
 /// Keeps the newer of two records of a view.

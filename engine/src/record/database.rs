@@ -1,4 +1,4 @@
-//! The sled database: one value a view, written atomically and synced. After an error of its disk it refuses everything: see
+//! The sled database of records and what is kept beside them, written atomically and synced. After an error of its disk it refuses everything: see
 //! [`super::Store`].
 //!
 //! On Linux sled's own `flush` calls `sync_file_range`, which power loss can undo. So the database file itself is synced after it.
@@ -22,8 +22,9 @@ use super::opening::{
     Unopened, free_name, is_outside, see_that_files_can_be_written, set_aside_unfinished_snapshots, unfinished_snapshots,
     unopened,
 };
+use super::twin::{self, Twin};
 use super::value::{checked, decode, encode};
-use super::{Commit, FORMAT, Record, Write, twin};
+use super::{Record, Write};
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -75,7 +76,7 @@ impl Database {
                 })?
             }
         };
-        store.adopt(twins)?;
+        store.adopt(&twins)?;
         // sled syncs what it writes into its files, and not their names.
         durable::sync_folder(&folder)?;
         Ok(store)
@@ -86,7 +87,7 @@ impl Database {
         if folder.join("db").exists() && !folder.join("conf").exists() {
             return Err(Unopened::Damaged("its file conf is missing".to_owned()));
         }
-        // A small cache is enough: there is one small value a view.
+        // A small cache is enough: values are read at start and seldom afterwards.
         let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
         let (group, entries) = (Group::new(), Entries::default());
         let store = Database { layout: layout.clone(), db, group, entries, refused: AtomicBool::new(false) };
@@ -113,14 +114,13 @@ impl Database {
     }
 
     /// Takes each record from its twin if the twin is newer. sled is behind a twin only if it has lost something.
-    fn adopt(&self, twins: Vec<Commit>) -> Result<(), Error> {
+    fn adopt(&self, twins: &[Twin]) -> Result<(), Error> {
         let mut newest: BTreeMap<String, Record> = BTreeMap::new();
-        for record in twins.into_iter().flat_map(|commit| commit.records) {
+        for record in twins.iter().flat_map(|twin| &twin.commit.records) {
             if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
-                newest.insert(record.view.clone(), record);
+                newest.insert(record.view.clone(), record.clone());
             }
         }
-        self.complete_twins(&newest)?;
         let mut lost = Vec::new();
         for (view, record) in newest {
             let known = self.record(&view)?;
@@ -129,21 +129,24 @@ impl Database {
                 lost.push(record);
             }
         }
-        if lost.is_empty() {
-            return Ok(());
+        if !lost.is_empty() {
+            let dead_letter_offsets = kept_by(&lost, |key| self.dead_letter_offset(key))?;
+            self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })?;
         }
-        let dead_letter_offsets = kept_by(&lost, |key| self.dead_letter_offset(key))?;
-        self.write(&Write { records: lost, dead_letter_offsets, ..Write::default() })
+        // Not before: of two twins, one may be older than the database, and the other newer.
+        self.complete_twins(twins)
     }
 
-    /// Writes the twins that a crash right after a commit left behind: an old twin names files that later commits remove.
-    fn complete_twins(&self, newest: &BTreeMap<String, Record>) -> Result<(), Error> {
+    /// Writes the twins that a crash right after a commit left behind, or damage: an old twin names files that later commits remove. Each view
+    /// is to have a whole one.
+    fn complete_twins(&self, twins: &[Twin]) -> Result<(), Error> {
+        let epochs: BTreeMap<&str, u64> = twins.iter().filter_map(|twin| Some((twin.view.as_str(), twin.epoch()?))).collect();
         let mut commits: BTreeMap<(u64, Vec<String>), Vec<Record>> = BTreeMap::new();
         for record in self.records()? {
             commits.entry((record.epoch, record.commit.committed_with.clone())).or_default().push(record);
         }
         for records in commits.into_values() {
-            let behind = |record: &Record| newest.get(&record.view).is_none_or(|twin| twin.epoch < record.epoch);
+            let behind = |record: &Record| epochs.get(record.view.as_str()).is_none_or(|epoch| *epoch < record.epoch);
             if records.iter().any(behind) {
                 twin::write(&self.layout, &records)?;
             }
@@ -168,7 +171,7 @@ impl Database {
         for entry in self.db.scan_prefix(VIEW) {
             let (key, _) = entry.map_err(|error| self.failed("reading", &error))?;
             let record = self.record(&String::from_utf8_lossy(&key[VIEW.len()..]))?;
-            records.extend(record.filter(|record| record.format == FORMAT));
+            records.extend(record.filter(Record::is_readable));
         }
         Ok(records)
     }

@@ -2,12 +2,12 @@
 //! for each commit after that, with what the commit changes.
 //!
 //! ```text
-//! view/<view>                       the record as JSON
-//! view_changes/<view>/<epoch>       what makes the record of this epoch of the one before it
+//! view/<view>                             the record as JSON
+//! view_changes/<view>/<whole>/<epoch>     what makes the record of this epoch of the one before it; `whole` is the epoch of the whole one
 //! ```
 //!
-//! A commit writes its entry, or the whole record and removes all changes, atomically. This module keeps what was written last, and forgets
-//! it when a write fails: the next one is whole.
+//! A commit writes its entry, or the whole record and removes all changes, atomically. Changes of another whole record count for nothing.
+//! This module keeps what was written last, and forgets it when a write fails: the next record is whole.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +26,6 @@ const CHANGES: &str = "view_changes/";
 const SHORTEST: usize = 8 << 10;
 /// Digits of an epoch in a key.
 const DIGITS: usize = 20;
-/// How often a record is read that a commit replaces meanwhile.
-const TRIES: u32 = 20;
 
 /// Why a record was neither read nor prepared.
 pub(super) enum Failed {
@@ -53,12 +51,18 @@ impl From<serde_json::Error> for Failed {
 
 /// What has been written of each view since the database was opened.
 #[derive(Default)]
-pub(super) struct Entries(Mutex<HashMap<String, Chain>>);
+pub(super) struct Entries(Mutex<HashMap<String, Written>>);
+
+/// What has been written of a view: its whole record of an epoch, and the changes after it.
+struct Written {
+    whole: u64,
+    chain: Chain,
+}
 
 /// The entries of a commit, and what has been written when they are.
 pub(super) struct Prepared {
     pub(super) operations: Vec<Operation>,
-    chains: Vec<(String, Chain)>,
+    chains: Vec<(String, Written)>,
 }
 
 impl Entries {
@@ -71,22 +75,22 @@ impl Entries {
         for record in records {
             let text = serde_json::to_string(record)?;
             let is_long = text.len() >= SHORTEST;
-            let known = self.forget(&record.view).filter(|_| is_long);
-            let delta = known.as_ref().map_or(Ok(None), |chain| chain.next(&text))?;
-            let chain = match (known, delta) {
-                (Some(chain), Some(delta)) => {
-                    let key = format!("{CHANGES}{}/{:0DIGITS$}", record.view, record.epoch).into_bytes();
+            let known = self.take(&record.view).filter(|_| is_long);
+            let delta = known.as_ref().map_or(Ok(None), |known| known.chain.next(&text))?;
+            let written = match (known, delta) {
+                (Some(Written { whole, chain }), Some(delta)) => {
+                    let key = format!("{}{:0DIGITS$}", prefix(&record.view, whole), record.epoch).into_bytes();
                     prepared.operations.push((key, Some(with_checksum(delta.as_bytes()))));
-                    chain.continued(text, &delta)
+                    Written { whole, chain: chain.continued(text, &delta) }
                 }
                 _ => {
                     prepared.operations.extend(removals(db, &record.view)?);
                     let key = format!("{VIEW}{}", record.view).into_bytes();
                     prepared.operations.push((key, Some(with_checksum(text.as_bytes()))));
-                    Chain::new(text)
+                    Written { whole: record.epoch, chain: Chain::new(text) }
                 }
             };
-            prepared.chains.extend(is_long.then(|| (record.view.clone(), chain)));
+            prepared.chains.extend(is_long.then(|| (record.view.clone(), written)));
         }
         Ok(prepared)
     }
@@ -97,47 +101,54 @@ impl Entries {
     }
 
     /// Forgets what was written of a view.
-    pub(super) fn forget(&self, view: &str) -> Option<Chain> {
+    pub(super) fn forget(&self, view: &str) {
+        self.take(view);
+    }
+
+    fn take(&self, view: &str) -> Option<Written> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(view)
     }
 }
 
 /// Returns what removes all changes of a view.
 pub(super) fn removals(db: &sled::Db, view: &str) -> sled::Result<Vec<Operation>> {
-    changes(db, view).map(|change| change.map(|(key, _)| (key.to_vec(), None))).collect()
+    let start = format!("{CHANGES}{view}/");
+    // A longer key is that of a view whose name continues with a slash.
+    let length = start.len() + 2 * DIGITS + 1;
+    let keys = db.scan_prefix(start).keys().filter(|key| key.as_ref().map_or(true, |key| key.len() == length));
+    keys.map(|key| Ok((key?.to_vec(), None))).collect()
 }
 
-fn changes(db: &sled::Db, view: &str) -> impl Iterator<Item = sled::Result<(sled::IVec, sled::IVec)>> {
-    let prefix = format!("{CHANGES}{view}/");
-    let length = prefix.len() + DIGITS;
-    // A longer key is that of a view whose name continues with a slash.
-    db.scan_prefix(prefix).filter(move |entry| entry.as_ref().map_or(true, |(key, _)| key.len() == length))
+/// What the keys of the changes after a whole record begin with.
+fn prefix(view: &str, whole: u64) -> String {
+    format!("{CHANGES}{view}/{whole:0DIGITS$}/")
 }
 
 /// Returns the last record of a view.
 pub(super) fn read(db: &sled::Db, view: &str) -> Result<Option<Record>, Failed> {
     let key = format!("{VIEW}{view}");
-    let mut tries = 0;
     loop {
         let Some(whole) = db.get(&key)? else { return Ok(None) };
-        let text = expanded(db, view, &whole);
-        tries += 1;
-        // If a commit has written the whole record meanwhile, these changes belong to another one.
-        if tries == TRIES || db.get(&key)? == Some(whole) {
-            let text = text?;
-            return serde_json::from_str(&text).map(Some).map_err(|error| Failed::Damaged(error.to_string()));
+        let record = expanded(db, view, &whole);
+        // A commit that has written the whole record meanwhile has removed these changes.
+        if db.get(&key)? == Some(whole) {
+            return record.map(Some);
         }
     }
 }
 
 /// Applies the changes of a view to its whole record.
-fn expanded(db: &sled::Db, view: &str, whole: &[u8]) -> Result<String, Failed> {
-    let whole = checked(whole).map_err(Failed::Damaged)?;
-    let mut text = String::from_utf8(whole.to_vec()).map_err(|error| Failed::Damaged(error.to_string()))?;
-    for change in changes(db, view) {
-        let (_, value) = change?;
-        let delta: Delta = decode(&value).map_err(Failed::Damaged)?;
-        text = delta.apply(&text).map_err(Failed::Damaged)?;
+fn expanded(db: &sled::Db, view: &str, whole: &[u8]) -> Result<Record, Failed> {
+    let record: Record = decode(whole).map_err(Failed::Damaged)?;
+    let mut text: Option<String> = None;
+    for change in db.scan_prefix(prefix(view, record.epoch)).values() {
+        let delta: Delta = decode(&change?).map_err(Failed::Damaged)?;
+        let before = match text {
+            Some(text) => text,
+            None => String::from_utf8(checked(whole).map_err(Failed::Damaged)?.to_vec())
+                .map_err(|error| Failed::Damaged(error.to_string()))?,
+        };
+        text = Some(delta.apply(&before).map_err(Failed::Damaged)?);
     }
-    Ok(text)
+    text.map_or(Ok(record), |text| serde_json::from_str(&text).map_err(|error| Failed::Damaged(error.to_string())))
 }

@@ -23,9 +23,9 @@ pub fn read_records(layout: &Layout) -> Result<Vec<ViewStatus>, Error> {
 /// The disk fails.
 pub fn newest_records(layout: &Layout) -> Result<BTreeMap<String, Record>, Error> {
     let mut newest: BTreeMap<String, Record> = BTreeMap::new();
-    for record in twin::read_all(layout)?.into_iter().flat_map(|commit| commit.records) {
+    for record in twin::read_all(layout)?.iter().flat_map(|twin| &twin.commit.records) {
         if newest.get(&record.view).is_none_or(|known| known.epoch < record.epoch) {
-            newest.insert(record.view.clone(), record);
+            newest.insert(record.view.clone(), record.clone());
         }
     }
     newest.retain(|view, _| layout.record(view).exists());

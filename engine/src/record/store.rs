@@ -82,11 +82,14 @@ impl Store {
         self.with(|database| database.write(write))
     }
 
-    /// Writes the JSON twins of a commit beside its views: what it changes, where the store has written the commit before. [`Store::open`] does this if a crash came first.
+    /// Writes the JSON twins of a commit beside its views. If the store has written the commit before, it appends what has changed.
+    /// [`Store::open`] writes them if a crash came first.
     ///
     /// # Errors
     /// The disk fails.
     pub fn write_twins(&self, records: &[Record]) -> Result<(), Error> {
+        // While they are written, no database is opened: that writes twins, too.
+        let _database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         self.twins.write(&self.layout, records)
     }
 
@@ -125,6 +128,8 @@ impl Store {
         if database.as_ref().is_none_or(Database::is_refused) {
             // Close it before opening it again, since it holds a lock on its file.
             close(database.take());
+            // Opening may write them.
+            self.twins.clear();
             *database = Some(Database::open(&self.layout)?);
             tracing::info!("the checkpoint database is opened again, after an error of its disk");
         }

@@ -7,21 +7,35 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
 
 use super::chain::Chain;
 use super::delta::Delta;
 use super::files::io;
-use super::{Commit, FORMAT, Record};
+use super::{Commit, Record};
 use crate::error::Error;
 use crate::layout::Layout;
 use alluvium_connectors::durable;
 
+/// What the twin of a view holds.
+pub(super) struct Twin {
+    /// The view whose folder it is in.
+    pub(super) view: String,
+    pub(super) commit: Arc<Commit>,
+}
+
+impl Twin {
+    /// The epoch of the view's own record.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        self.commit.records.iter().find(|record| record.view == self.view).map(|record| record.epoch)
+    }
+}
+
 /// The first line of `checkpoint.json`: a commit as JSON text, and its checksum.
 #[derive(serde::Serialize, serde::Deserialize)]
-struct Twin {
+struct FirstLine {
     crc32: u32,
     commit: Box<RawValue>,
 }
@@ -67,30 +81,30 @@ impl Twins {
         let views: Vec<String> = records.iter().map(|record| record.view.clone()).collect();
         let paths: Vec<PathBuf> = views.iter().map(|view| layout.record(view)).collect();
         let text = encode(records)?;
-        let known = self.lock().remove(&views);
-        let are_there =
-            |files: &[Place]| paths.iter().zip(files).all(|(path, file)| Place::of(path).is_ok_and(|found| found == *file));
-        let chain = match known.filter(|known| are_there(&known.files)) {
-            Some(Written { chain, files }) => match chain.next(text.get()).map_err(unencoded)? {
-                Some(delta) => {
-                    append(&paths, &files, &format!("{delta}\n"))?;
-                    Some(chain.continued(text.get().to_owned(), &delta))
-                }
-                None => None,
-            },
-            None => None,
+        let known = self.lock().remove(&views).filter(|known| known.is_there(&paths));
+        let delta = known.as_ref().map_or(Ok(None), |known| known.chain.next(text.get())).map_err(unencoded)?;
+        let written = match (known, delta) {
+            (Some(known), Some(delta)) => known.append(&paths, text.get(), &delta)?,
+            _ => None,
         };
-        let chain = match chain {
-            Some(chain) => chain,
+        let written = match written {
+            Some(written) => written,
             None => {
                 let whole = text.get().to_owned();
                 write_whole(layout, records, text)?;
-                Chain::new(whole)
+                // Another set of views with one of these has other twins now.
+                self.lock().retain(|known, _| !known.iter().any(|view| views.contains(view)));
+                let files = paths.iter().map(|path| Place::of(path)).collect::<Result<_, _>>()?;
+                Written { chain: Chain::new(whole), files }
             }
         };
-        let files = paths.iter().map(|path| Place::of(path)).collect::<Result<_, _>>()?;
-        self.lock().insert(views, Written { chain, files });
+        self.lock().insert(views, written);
         Ok(())
+    }
+
+    /// Forgets what was written: the next commit of each pipeline writes its twins anew.
+    pub(super) fn clear(&self) {
+        self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Vec<String>, Written>> {
@@ -98,15 +112,28 @@ impl Twins {
     }
 }
 
-/// Appends a line to each of the files, once. A crash may leave a part of it, without the end of the line.
-fn append(paths: &[PathBuf], files: &[Place], line: &str) -> Result<(), Error> {
-    let mut done: HashSet<(u64, u64)> = HashSet::new();
-    for (path, file) in paths.iter().zip(files) {
-        if done.insert((file.device, file.inode)) {
-            durable::append(path, line.as_bytes())?;
-        }
+impl Written {
+    /// Whether the files are those that were written, and as they were written.
+    fn is_there(&self, paths: &[PathBuf]) -> bool {
+        paths.iter().zip(&self.files).all(|(path, file)| Place::of(path).is_ok_and(|found| found == *file))
     }
-    Ok(())
+
+    /// Appends a line to each of the files, once. A crash may leave a part of it. Returns `None` if a file has been replaced meanwhile.
+    fn append(self, paths: &[PathBuf], text: &str, delta: &str) -> Result<Option<Written>, Error> {
+        let line = format!("{delta}\n");
+        let mut done: HashSet<(u64, u64)> = HashSet::new();
+        for (path, file) in paths.iter().zip(&self.files) {
+            if done.insert((file.device, file.inode)) {
+                durable::append(path, line.as_bytes())?;
+            }
+        }
+        let files: Vec<Place> = paths.iter().map(|path| Place::of(path)).collect::<Result<_, _>>()?;
+        let grown = |(now, before): (&Place, &Place)| {
+            (now.device, now.inode, now.length) == (before.device, before.inode, before.length + line.len() as u64)
+        };
+        let all = files.iter().zip(&self.files).all(grown);
+        Ok(all.then(|| Written { chain: self.chain.continued(text.to_owned(), delta), files }))
+    }
 }
 
 /// Writes the twin of each record's view. Each twin holds all records. They are written twice, and further views get links to these two, so
@@ -134,7 +161,7 @@ fn unencoded(error: serde_json::Error) -> Error {
 }
 
 fn write_whole(layout: &Layout, records: &[Record], commit: Box<RawValue>) -> Result<(), Error> {
-    let twin = Twin { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
+    let twin = FirstLine { crc32: crc32fast::hash(commit.get().as_bytes()), commit };
     let mut bytes = serde_json::to_vec(&twin).map_err(unencoded)?;
     bytes.push(b'\n');
     let mut written: Vec<PathBuf> = Vec::new();
@@ -154,27 +181,31 @@ fn write_whole(layout: &Layout, records: &[Record], commit: Box<RawValue>) -> Re
     Ok(())
 }
 
-/// Returns the commits of all readable twins. Skips damaged ones with a warning.
-pub(super) fn read_all(layout: &Layout) -> Result<Vec<Commit>, Error> {
-    let folder = layout.views();
-    let entries = match fs::read_dir(&folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(io("reading", &folder, &error)),
-    };
-    let mut commits = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| io("reading", &folder, &error))?;
-        let path = layout.record(&entry.file_name().to_string_lossy());
-        match read(&path)? {
-            None => {}
-            Some(Ok(commit)) => commits.extend(commit),
-            Some(Err(reason)) => {
-                tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is ignored")
+/// Returns all readable twins. Skips damaged ones with a warning. Of files with several names it reads one.
+pub(super) fn read_all(layout: &Layout) -> Result<Vec<Twin>, Error> {
+    let mut known: HashMap<(u64, u64), Option<Arc<Commit>>> = HashMap::new();
+    let mut twins = Vec::new();
+    for view in durable::names(&layout.views())? {
+        let path = layout.record(&view);
+        let file = fs::metadata(&path).ok().map(|found| (found.dev(), found.ino()));
+        let commit = match file.and_then(|file| known.get(&file)) {
+            Some(commit) => commit.clone(),
+            None => {
+                let commit = match read(&path)? {
+                    None => None,
+                    Some(Ok(commit)) => commit.map(Arc::new),
+                    Some(Err(reason)) => {
+                        tracing::warn!(file = %path.display(), reason, "a record beside a view cannot be read and is ignored");
+                        None
+                    }
+                };
+                known.extend(file.map(|file| (file, commit.clone())));
+                commit
             }
-        }
+        };
+        twins.extend(commit.map(|commit| Twin { view, commit }));
     }
-    Ok(commits)
+    Ok(twins)
 }
 
 /// The commit of a twin, where this format wrote it, or what is wrong with it; none where there is no such file.
@@ -190,16 +221,21 @@ pub(super) fn read(path: &Path) -> Result<Option<Result<Option<Commit>, String>>
 fn parse(bytes: &[u8]) -> Result<Option<Commit>, String> {
     let end = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
     let (first, rest) = bytes.split_at(end);
-    let twin: Twin = serde_json::from_slice(first).map_err(|error| error.to_string())?;
+    let twin: FirstLine = serde_json::from_slice(first).map_err(|error| error.to_string())?;
     if crc32fast::hash(twin.commit.get().as_bytes()) != twin.crc32 {
         return Err("the checksum does not match".into());
     }
     let mut text = twin.commit.get().to_owned();
-    for line in rest.get(1..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n') {
-        // What a crash has left of a line is not a part of the twin. The database is not behind it.
-        let Some(line) = line.strip_suffix(b"\n") else { break };
-        text = serde_json::from_slice::<Delta>(line).map_err(|error| error.to_string())?.apply(&text)?;
+    let mut lines = rest.get(1..).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').peekable();
+    while let Some(line) = lines.next() {
+        let delta = serde_json::from_slice::<Delta>(line).map_err(|error| error.to_string());
+        match delta.and_then(|delta| delta.apply(&text)) {
+            Ok(after) => text = after,
+            // A crash has left a part of the last line. The database holds that commit, and the next start writes the twin anew.
+            Err(_) if lines.peek().is_none() => {}
+            Err(reason) => return Err(reason),
+        }
     }
     let commit: Commit = serde_json::from_str(&text).map_err(|error| error.to_string())?;
-    Ok(commit.records.iter().all(|record| record.format == FORMAT).then_some(commit))
+    Ok(commit.records.iter().all(Record::is_readable).then_some(commit))
 }

@@ -19,7 +19,9 @@ fn doctor_says_what_is_wrong_and_mends_it() {
     let said = orders.succeed(&["doctor"]);
     assert!(said.contains("of 6 views read") && said.contains("all as written"), "{said}");
     let data = orders.dir().join("data");
-    for kind in ["part", "state", "lost part", "manifest", "current", "record", "lost record", "database", "letters"] {
+    for kind in
+        ["part", "state", "lost part", "manifest", "current", "record", "lost record", "old record", "database", "letters"]
+    {
         let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
         let view = orders.view("by_customer");
         let (file, remedy) = match kind {
@@ -28,11 +30,17 @@ fn doctor_says_what_is_wrong_and_mends_it() {
             "state" => (state_file(&orders, "by_customer"), "have by_customer rebuilt"),
             "manifest" => (view.join("manifest.json"), "make the manifest and the links of by_customer"),
             "current" => (view.join("current"), "make the manifest and the links of by_customer"),
-            "record" | "lost record" => (view.join("checkpoint.json"), "write the record of by_customer again"),
+            "record" | "lost record" | "old record" => (view.join("checkpoint.json"), "write the record of by_customer again"),
             "database" => (data.join("checkpoints/db"), "set the database aside"),
             _ => (letter_files(&orders)[0].clone(), "move the file"),
         };
         match kind {
+            "old record" => {
+                let old = std::fs::read(&file).unwrap();
+                orders.publish(200);
+                orders.catch_up_perhaps_with_letters();
+                std::fs::write(&file, old).unwrap();
+            }
             "lost part" | "lost record" | "current" => std::fs::remove_file(&file).unwrap(),
             "database" => std::fs::write(&file, vec![0xa5; 4096]).unwrap(),
             _ => flip(&file, &mut rng),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::record::{FORMAT, Record};
+use crate::record::Record;
 use crate::runtime::component::{Component, views_read};
 
 /// Of one component.
@@ -52,7 +52,7 @@ pub(crate) fn usable_records(component: &Component, records: &BTreeMap<String, R
                 upstream.positions.iter().all(|(source, position)| record.positions.get(source).is_none_or(|own| own == position))
             })
         });
-        if record.format == FORMAT && record.fingerprint == view.plan.fingerprint && together {
+        if record.is_readable() && record.fingerprint == view.plan.fingerprint && together {
             usable.insert(view.name.clone(), record.clone());
         }
     }
