@@ -23,7 +23,7 @@ use super::kit::tree::Tree;
 use crate::consolidate::{Net, net};
 use crate::delta::Delta;
 use crate::error::Error;
-use crate::left_out::OnFailure;
+use crate::left_out::{Failures, OnFailure};
 use crate::state::keys::KeyEncoder;
 use crate::state::multiset::Multiset;
 use crate::state::{TableCheckpoint, Tables};
@@ -74,12 +74,11 @@ impl Recursion {
             return Ok(Vec::new());
         }
         let (leaving, arriving) = self.by_direction(pending)?;
-        let bound = RecursionBound::new(&self.name);
         let mut changes = Vec::new();
         match self.derivations.take() {
             Some(mut derivations) => {
-                let taken = self.take_out(leaving, &mut derivations, &bound, failing).await?;
-                let put = self.put_in(arriving, &taken, &mut derivations, &bound, failing).await?;
+                let taken = self.take_out(leaving, &mut derivations, failing).await?;
+                let put = self.put_in(arriving, &taken, &mut derivations, failing).await?;
                 changes.extend(taken.rows.into_iter().map(Delta::retractions));
                 changes.extend(put.into_iter().map(Delta::insertions));
                 if self.retracts {
@@ -88,8 +87,8 @@ impl Recursion {
                 self.derivations = Some(derivations);
             }
             None => {
-                changes.extend(self.follow(leaving, &bound, failing).await?);
-                changes.extend(self.follow(arriving, &bound, failing).await?);
+                changes.extend(self.follow(leaving, failing).await?);
+                changes.extend(self.follow(arriving, failing).await?);
             }
         }
         let changes = renamed_deltas(changes, &self.schema)?;
@@ -158,7 +157,8 @@ impl Recursion {
     }
 
     /// Follows changes to all that is derived from them, each derivation as a row of its own. Returns all of these rows.
-    async fn follow(&mut self, changes: Changes, bound: &RecursionBound, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+    async fn follow(&mut self, changes: Changes, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
+        let bound = RecursionBound::new(&self.name);
         let mut all = Vec::new();
         let mut rows = self.derived(changes, failing).await?;
         loop {
@@ -166,24 +166,19 @@ impl Recursion {
             if rows.is_empty() {
                 return Ok(all);
             }
-            let next = self.stepped(&rows, bound, failing).await?;
+            let next = self.stepped(&rows, &bound, failing).await?;
             all.append(&mut rows);
             rows = next;
         }
     }
 
     /// Takes out the rows that lose a derivation, and all that was derived from them.
-    async fn take_out(
-        &mut self,
-        leaving: Changes,
-        derivations: &mut Multiset,
-        bound: &RecursionBound,
-        failing: OnFailure<'_>,
-    ) -> Result<Taken, Error> {
+    async fn take_out(&mut self, leaving: Changes, derivations: &mut Multiset, failing: OnFailure<'_>) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         if leaving.iter().all(Vec::is_empty) {
             return Ok(taken);
         }
+        let bound = RecursionBound::new(&self.name);
         let mut lost = self.derived(leaving, failing).await?;
         loop {
             let (net, there) = counted(derivations, lost)?;
@@ -193,7 +188,7 @@ impl Recursion {
                 return Ok(taken);
             }
             let rows = taken_rows(&net.rows, rows)?;
-            lost = self.stepped(&[Delta::retractions(rows.clone())], bound, failing).await?;
+            lost = self.stepped(&[Delta::retractions(rows.clone())], &bound, failing).await?;
             taken.rows.push(rows);
         }
     }
@@ -204,32 +199,34 @@ impl Recursion {
         arriving: Changes,
         taken: &Taken,
         derivations: &mut Multiset,
-        bound: &RecursionBound,
         failing: OnFailure<'_>,
     ) -> Result<Vec<RecordBatch>, Error> {
+        let bound = RecursionBound::new(&self.name);
         let mut all: Vec<RecordBatch> = Vec::new();
-        let mut rows = Vec::new();
         for batch in &taken.rows {
             let keys = derivations.encode(batch.columns(), batch.num_rows())?;
             let weights = derivations.weights(&keys, &keys.hashes());
             let kept: Vec<u32> = (0..weights.len()).filter(|row| weights[*row] > 0).map(|row| row as u32).collect();
             if !kept.is_empty() {
-                rows.push(taken_rows(batch, kept)?);
+                all.push(taken_rows(batch, kept)?);
             }
         }
-        let mut gained = self.derived(arriving, failing).await?;
+        let mut gained = Vec::new();
+        if !all.is_empty() {
+            let back: Vec<Delta> = all.iter().cloned().map(Delta::insertions).collect();
+            // What fails on these rows was counted when they came first.
+            gained = self.stepped(&back, &bound, OnFailure::LeaveOut(&Failures::default())).await?;
+        }
+        gained.extend(self.derived(arriving, failing).await?);
         loop {
             let (net, there) = counted(derivations, gained)?;
             let new: Vec<u32> = (0..there.len()).filter(|row| there[*row] == 0).map(|row| row as u32).collect();
-            if !new.is_empty() {
-                rows.push(taken_rows(&net.rows, new)?);
-            }
-            if rows.is_empty() {
+            if new.is_empty() {
                 return Ok(all);
             }
-            let deltas: Vec<Delta> = rows.iter().cloned().map(Delta::insertions).collect();
-            gained = self.stepped(&deltas, bound, failing).await?;
-            all.append(&mut rows);
+            let rows = taken_rows(&net.rows, new)?;
+            gained = self.stepped(&[Delta::insertions(rows.clone())], &bound, failing).await?;
+            all.push(rows);
         }
     }
 }

@@ -143,6 +143,22 @@ fn deeper_queries_are_refused_in_words() {
     assert_eq!(refused.0[0].message, "the statement nests too deeply");
 }
 
+/// A chain of 6,000 rows leaves and comes again in one epoch: neither is longer than a recursion may be.
+#[tokio::test(flavor = "current_thread")]
+async fn what_leaves_and_what_comes_are_bounded_apart() {
+    let first = "SELECT max(n) AS n FROM t";
+    let chain = format!(
+        "WITH RECURSIVE r(x, top) AS (SELECT n, n FROM ({first}) UNION SELECT x - 1, top FROM r WHERE x > top - 6000) SELECT count(*) AS c, max(x) AS m FROM r"
+    );
+    let catalog = catalog(&chain);
+    let mut pipeline = Pipeline::new(&catalog).await;
+    for number in [10_000, 20_000] {
+        pipeline.push("t", &rows(&catalog, &[number])).await;
+        pipeline.flush().await;
+    }
+    assert_eq!(pipeline.views[0].rows.shown(), [["6001", "20000"]]);
+}
+
 #[tokio::test(flavor = "current_thread")]
 #[should_panic(expected = "the recursion of r has not ended after 10000 steps")]
 async fn a_recursion_without_an_end_fails_in_words() {

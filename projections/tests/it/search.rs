@@ -126,7 +126,10 @@ fn recursive(random: &mut Rng, from: &str, edges: &str) -> String {
     let edges = format!("(SELECT CAST(a AS BIGINT) AS a, CAST(b AS BIGINT) AS b, s FROM {edges}) e");
     // One within another has another name.
     let r = format!("r{}", random.u32(..));
-    let recursion = match random.u8(..7) {
+    let recursion = match random.u8(..8) {
+        7 => format!(
+            "{start} UNION (SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} ON e.b = r.a UNION ALL SELECT a, b, 'y' FROM u WHERE a = b)"
+        ),
         3 => format!("{start} UNION SELECT e.a, r.b, r.s FROM {r} r JOIN {edges} ON e.b = r.a AND e.a > r.b"),
         4 => format!("{start} UNION SELECT r.b, r.a, 'x' FROM {r} r WHERE r.a IN (SELECT e.a FROM {edges})"),
         5 => format!("{start} UNION SELECT n.a, n.b, n.s FROM (SELECT e.a, r.b, e.s FROM {r} r JOIN {edges} ON e.b < r.a) n"),
@@ -258,7 +261,9 @@ fn two_levels(random: &mut Rng, from: &str, other: &str) -> String {
     let rows = format!("FROM (SELECT * FROM {other}) u0 WHERE {inner}");
     match random.u8(..6) {
         0 => format!("SELECT l.a, (SELECT count(*) {rows}) AS b, l.s, l.f FROM (SELECT * FROM {from}) l"),
-        1 => format!("SELECT l.a, q.b, l.s, l.f FROM (SELECT * FROM {from}) l CROSS JOIN LATERAL (SELECT u0.b {rows}) q"),
+        1 => format!(
+            "SELECT l.a, q.b, l.s, l.f FROM (SELECT * FROM {from}) l CROSS JOIN LATERAL (SELECT u0.b FROM (SELECT * FROM {other}) u0 WHERE u0.s = l.s AND EXISTS (SELECT 1 FROM u u1 WHERE u1.a = u0.b AND u1.b = l.b)) q"
+        ),
         2 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE l.a IN (SELECT u0.b {rows})"),
         3 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE l.b = 1 OR EXISTS (SELECT 1 {rows})"),
         4 => format!("SELECT l.a, l.b, l.s, l.f FROM (SELECT * FROM {from}) l WHERE NOT EXISTS (SELECT 1 {rows})"),

@@ -7,7 +7,8 @@ pub enum Class {
     Linear,
     /// O(changes): aggregates over insert-only input, which merge partial states; counts and exact sums over any input.
     Merge,
-    /// O(changes + matches): inner joins, both sides stored by key; recursions.
+    /// O(changes + matches): inner joins, both sides stored by key; recursions, where a retraction matches all that
+    /// was derived from its row.
     Join,
     /// O(rows of the touched keys): the query is run again over the rows of the keys that changed.
     KeyedRecompute,

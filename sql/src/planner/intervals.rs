@@ -15,7 +15,12 @@ use crate::session::{interval_length, plain_name};
 /// Returns why a node is refused that would have to choose among INTERVALs of one length.
 pub(super) fn refusal(plan: &LogicalPlan) -> Result<Option<Refusal>> {
     let schema = merge_schema(&plan.inputs());
-    let is_interval = |expression: &Expr| expression.get_type(&schema).is_ok_and(|data_type| holds_interval(&data_type));
+    // Rules of ours compare the values of outer rows one by one, which decides nothing.
+    let is_ours = |name: &str| name.starts_with('$');
+    let is_interval = |expression: &Expr| {
+        !matches!(expression, Expr::Column(column) if is_ours(column.name()))
+            && expression.get_type(&schema).is_ok_and(|data_type| holds_interval(&data_type))
+    };
     let by_length = "group by its seconds, date_part('epoch', ...), or by the text that CAST(... AS VARCHAR) gives";
     let refused = |what: String, help: &str, spot: Spot| {
         let message = format!(
@@ -23,7 +28,8 @@ pub(super) fn refusal(plan: &LogicalPlan) -> Result<Option<Refusal>> {
         );
         Some(Refusal::Refused { message, help: help.to_owned(), spot })
     };
-    let by_columns = |schema: &DFSchema| schema.fields().iter().any(|field| holds_interval(field.data_type()));
+    let by_columns =
+        |schema: &DFSchema| schema.fields().iter().any(|field| !is_ours(field.name()) && holds_interval(field.data_type()));
     let found = match plan {
         LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.iter().any(is_interval) => {
             refused("a query groups by".to_owned(), by_length, Spot::Word("GROUP"))
@@ -35,7 +41,8 @@ pub(super) fn refusal(plan: &LogicalPlan) -> Result<Option<Refusal>> {
             refused("DISTINCT ON compares".to_owned(), by_length, Spot::Word("DISTINCT"))
         }
         LogicalPlan::Join(join)
-            if join.null_equality == NullEquality::NullEqualsNull && join.on.iter().any(|(left, _)| is_interval(left)) =>
+            if join.null_equality == NullEquality::NullEqualsNull
+                && join.on.iter().any(|(left, right)| is_interval(left) && is_interval(right)) =>
         {
             refused("INTERSECT and EXCEPT compare".to_owned(), by_length, Spot::Whole)
         }

@@ -95,7 +95,7 @@ impl Cut<'_> {
     }
 
     /// Builds the node of a maximal region of operators that nothing cheaper than a full recompute can maintain.
-    fn full(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
+    pub(super) fn full(&self, plan: &LogicalPlan) -> Result<Node, Refusal> {
         let (mut inputs, mut reasons) = (Vec::new(), Vec::new());
         let over_leaves = self.over_leaves(plan.clone(), OperatorKind::Full, &mut inputs, &mut reasons)?;
         // What the steps of a recursion do is run again with it.

@@ -22,7 +22,8 @@ impl Cut<'_> {
     /// of a row as a row of its own. A row that loses one can then be seen to lose it.
     pub(super) fn only_adds(&self, recursion: &RecursiveQuery) -> bool {
         let exact = || recursion.static_term.schema().fields().iter().all(|field| is_exact(field.data_type()));
-        (!recursion.is_distinct || exact()) && self.step_only_adds(&recursion.recursive_term)
+        let step = &recursion.recursive_term;
+        is_of_step(step) && (!recursion.is_distinct || exact()) && self.step_only_adds(step)
     }
 
     /// As [`Cut::only_adds`], for a part of the step that reads the rows of the recursion.
@@ -32,7 +33,9 @@ impl Cut<'_> {
         }
         let fits = match part {
             LogicalPlan::Filter(filter) => self.temporal(filter).is_none(),
-            LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) | LogicalPlan::Union(_) => true,
+            LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => true,
+            // A part without the rows of the recursion would be given before there are any, and once instead of at each step.
+            LogicalPlan::Union(union) => union.inputs.iter().all(|input| is_of_step(input)),
             LogicalPlan::Join(join) => match join.join_type {
                 JoinType::Inner => true,
                 JoinType::LeftSemi => is_of_step(&join.left) && split::of_semi(join).is_some(),
@@ -61,9 +64,7 @@ impl Cut<'_> {
         relations.insert(work.clone(), Relation::of_rows(work_schema, retracts));
         let step = Cut { relations: &relations }.node(&over_leaves)?;
         if !is_kept(&step) {
-            return Err(
-                DataFusionError::Internal(format!("the step of {} has an operator of another kind", recursion.name)).into()
-            );
+            return self.full(plan);
         }
         let schema = unique_schema(plan.schema());
         Ok(Node {

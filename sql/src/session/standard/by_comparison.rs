@@ -12,6 +12,9 @@ use datafusion::logical_expr::{
     Subquery, lit, when,
 };
 
+/// How the columns begin that hold the values of outer rows.
+pub(super) const PREFIX: &str = "$bound";
+
 /// Rewrites such subqueries of a filter or projection as joins with its input. `number` makes the names of each join unique.
 pub(super) fn joined(plan: LogicalPlan, number: &mut usize) -> Result<Transformed<LogicalPlan>> {
     match plan {
@@ -137,7 +140,7 @@ fn value_of(subquery: &Subquery, input: &mut LogicalPlan, number: &mut usize) ->
     if !bound.outer.iter().all(|column| input.schema().has_column(column)) {
         return Ok(None);
     }
-    let prefix = format!("$bound{number}");
+    let prefix = format!("{PREFIX}{number}");
     *number += 1;
     let name = |index: usize| Column::new_unqualified(format!("{prefix}:{index}"));
     let asked = bound.outer.iter().enumerate().map(|(index, column)| Expr::Column(column.clone()).alias(name(index).name()));

@@ -244,6 +244,10 @@ impl<'a, 'n> Beside<'a, 'n> {
             input = LogicalPlanBuilder::from(input).cross_join(values)?.build()?;
             for (outer, own) in columns {
                 let field = Arc::clone(owner.schema().field_from_column(&outer)?);
+                // INTERVALs of one length are equal, and a row would be met by several of them.
+                if matches!(field.data_type(), DataType::Interval(_)) {
+                    return Ok(None);
+                }
                 let equal = if field.is_nullable() { Operator::IsNotDistinctFrom } else { Operator::Eq };
                 let of_outer = Expr::OuterReferenceColumn(field, outer.clone());
                 kept.push(binary_expr(Expr::Column(own.clone()), equal, of_outer));

@@ -9,6 +9,7 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Window, cast};
 
+use super::by_comparison;
 use crate::session::functions::float_key::compared;
 use crate::session::functions::intervals::interval_key;
 
@@ -50,7 +51,12 @@ pub(super) fn compared_by_key(plan: LogicalPlan) -> Result<Transformed<LogicalPl
         LogicalPlan::Join(mut join) => {
             for (left, right) in &mut join.on {
                 let (of_left, of_right) = (join.left.schema().clone(), join.right.schema().clone());
+                // The values of outer rows, each of which is asked for by itself.
+                let is_ours = matches!(right, Expr::Column(column) if column.name().starts_with(by_comparison::PREFIX));
                 let is_interval = |side: &Expr, schema: &DFSchema| matches!(side.get_type(schema), Ok(DataType::Interval(_)));
+                if is_ours && is_interval(left, &of_left) {
+                    continue;
+                }
                 if is_interval(left, &of_left) || is_interval(right, &of_right) {
                     all_by_key(&mut [&mut *left], &of_left, true);
                     all_by_key(&mut [&mut *right], &of_right, true);
