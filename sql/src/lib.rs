@@ -12,6 +12,7 @@
 //! | `text` | a statement's tokens with their places |
 //! | `walk` | the one walk over sqlparser's syntax tree |
 //! | `declarations` | what statements declare, before planning |
+//! | `schemas` | what is asked about schemas in files of their own |
 //! | `set_aside` | what becomes of events that a view cannot apply |
 //! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
@@ -40,6 +41,7 @@ mod nesting;
 mod other_engines;
 pub mod plan;
 mod planner;
+mod schemas;
 pub mod session;
 mod set_aside;
 mod sizes;
@@ -61,6 +63,7 @@ pub use plan::{
     Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
     leaf_index, leaf_name, leaf_scan,
 };
+pub use schemas::{SchemaColumns, SchemaRefusal, Schemas};
 pub use session::{plan_query, session_config, session_state};
 pub use set_aside::{MaxDeadLetters, OnError};
 pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};

@@ -1,5 +1,7 @@
 //! `alluvium check`.
 
+use std::collections::BTreeMap;
+
 use alluvium_sql::View;
 use alluvium_sql::describe::{ViewSummary, summary};
 use clap::Args;
@@ -8,9 +10,9 @@ use super::global::{Global, print, runtime};
 use super::table;
 use crate::error::Error;
 use crate::project::Project;
-use crate::record::newest_records;
+use crate::record::{Record, newest_records};
 use crate::rehearsal::{Rehearsed, rehearse};
-use crate::runtime::{Step, plan};
+use crate::runtime::{Step, plan, schema_changes};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,7 +49,14 @@ impl Check {
             ]);
             warnings.push_str(&warnings_of(view, &summary));
         }
-        let changes = changed(&project)?;
+        for source in project.catalog.sources.values() {
+            source.notes.iter().for_each(|note| warnings.push_str(&format!("note: {}: {note}\n", source.name)));
+        }
+        let records = newest_records(&project.layout())?;
+        for change in schema_changes(&project, &records)? {
+            warnings.push_str(&format!("{change}\n"));
+        }
+        let changes = changed(&project, &records)?;
         let rehearsed = match self.sample {
             Some(events) => of_sample(&runtime()?.block_on(rehearse(&project, events))?),
             None => String::new(),
@@ -99,13 +108,12 @@ fn of_sample(views: &[Rehearsed]) -> String {
 }
 
 /// What the next run does with views whose SQL is not that of their last commit.
-fn changed(project: &Project) -> Result<String, Error> {
-    let records = newest_records(&project.layout())?;
+fn changed(project: &Project, records: &BTreeMap<String, Record>) -> Result<String, Error> {
     let is_changed = |view: &View| records.get(&view.name).is_some_and(|record| record.fingerprint != view.plan.fingerprint);
     if !project.catalog.views.iter().any(is_changed) {
         return Ok(String::new());
     }
-    let mut changes = runtime()?.block_on(plan(project, &records))?;
+    let mut changes = runtime()?.block_on(plan(project, records))?;
     changes.retain(|change| change.committed && change.step != Step::Unchanged);
     Ok(changes.iter().map(|change| format!("changed: {}: {}\n", change.view, change.step)).collect())
 }
