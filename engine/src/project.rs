@@ -1,5 +1,7 @@
 //! A project: the settings and SQL files of a folder, loaded and checked. Nothing here touches a source or the data folder.
 
+mod schemas;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -7,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use alluvium_connectors::decode::{KeptSchema, kept_schemas};
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_projections::Projection;
 use alluvium_sql::{Catalog, SqlFile, View, nearest};
-use xxhash_rust::xxh3::xxh3_128;
 
+pub(crate) use self::schemas::catalog_of;
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::settings::set_aside::{OfSource, OnGap, Tolerance};
@@ -28,6 +31,8 @@ pub struct Project {
     pub catalog: Catalog,
     /// By source: what to connect to, with options merged from the SQL text, `alluvium.toml` and the environment.
     pub sources: BTreeMap<String, SourceConfig>,
+    /// The files with the schemas of sources that name such files. Not those too large to be kept with each commit.
+    pub schemas: BTreeMap<String, Vec<KeptSchema>>,
     /// For each declared source: how much of it may be set aside.
     pub tolerances: BTreeMap<String, OfSource>,
 }
@@ -149,7 +154,7 @@ impl Project {
     /// What is wrong with the declaration, with its place.
     pub fn source(dir: &Path, settings: &Settings, sql: &str) -> Result<SourceConfig, Error> {
         let file = SqlFile { path: "the declaration".to_owned(), text: sql.to_owned() };
-        let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), Catalog::load(&[file])?);
+        let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), catalog_of(&[file], dir)?);
         if !wrong.is_empty() {
             return Err(Error::Sql(alluvium_sql::Errors(wrong)));
         }
@@ -183,6 +188,7 @@ impl Project {
             max_wait: BatchLimits::default().max_wait,
         };
         let (mut sources, mut tolerances, mut wrong) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut schemas = BTreeMap::new();
         for source in catalog.sources.values() {
             let (location, mut options) = settings.sources.merge(source, names(), &dir);
             match OfSource::take(&source.name, &mut options) {
@@ -204,9 +210,13 @@ impl Project {
                 columns: catalog.columns_read(&source.name).into_iter().collect(),
                 limits,
             };
+            let kept = kept_schemas(&config);
+            if !kept.is_empty() {
+                schemas.insert(source.name.clone(), kept);
+            }
             sources.insert(source.name.clone(), config);
         }
-        (Project { dir, settings, catalog, sources, tolerances }, wrong)
+        (Project { dir, settings, catalog, sources, schemas, tolerances }, wrong)
     }
 
     /// Makes every source and checks its declaration. Does not connect yet.
@@ -272,37 +282,6 @@ impl Project {
         let options = self.catalog.views.iter().find(|one| one.name == view).map(|one| &one.options);
         options.and_then(|options| options.commit_interval).unwrap_or(self.settings.commit_interval)
     }
-}
-
-/// Loads SQL files, whose sources may have schemas in files of the folder.
-///
-/// # Errors
-/// Everything that is wrong with the SQL files.
-pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path) -> Result<Catalog, alluvium_sql::Errors> {
-    let digest = |named: &str| {
-        let mut parts = Vec::new();
-        for file in named.split(',') {
-            let content = fs::read(dir.join(file.trim())).ok()?;
-            let meaning = serde_json::from_slice(&content).map(|schema| without_comments(schema).to_string().into_bytes());
-            parts.extend(meaning.unwrap_or(content));
-            parts.push(0);
-        }
-        Some(format!("{:032x}", xxh3_128(&parts)))
-    };
-    Catalog::load_beside(files, &digest)
-}
-
-/// A schema of Avro without what changes no row: comments, aliases and defaults.
-fn without_comments(mut schema: serde_json::Value) -> serde_json::Value {
-    match &mut schema {
-        serde_json::Value::Object(members) => {
-            members.retain(|name, _| !matches!(name.as_str(), "doc" | "aliases" | "default" | "order"));
-            members.values_mut().for_each(|member| *member = without_comments(member.take()));
-        }
-        serde_json::Value::Array(elements) => elements.iter_mut().for_each(|element| *element = without_comments(element.take())),
-        _ => {}
-    }
-    schema
 }
 
 /// Reads the `.sql` files in the folder itself, sorted by name. Skips hidden ones.

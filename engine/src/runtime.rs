@@ -28,7 +28,7 @@ mod suspects;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Step, ViewChange, plan};
+pub use changes::{SchemaChange, Step, ViewChange, plan, schema_changes};
 pub use commit::failpoint::COMMIT_POINTS;
 pub(crate) use component::sources_read;
 pub(crate) use drive::aside::CRASH;

@@ -12,6 +12,7 @@
 //! | `text` | a statement's tokens with their places |
 //! | `walk` | the one walk over sqlparser's syntax tree |
 //! | `declarations` | what statements declare, before planning |
+//! | `schemas` | what is asked about schemas in files of their own |
 //! | `set_aside` | what becomes of events that a view cannot apply |
 //! | `planner` | turns a view's query into its incremental plan |
 //! | `time_windows` | TUMBLE, HOP and SESSION in FROM |
@@ -41,6 +42,7 @@ mod nesting;
 mod other_engines;
 pub mod plan;
 mod planner;
+mod schemas;
 pub mod session;
 mod set_aside;
 mod sizes;
@@ -63,6 +65,7 @@ pub use plan::{
     leaf_index, leaf_name, leaf_scan,
 };
 pub use session::{PassesOn, Passing, RecursionBound, left_out_of_steps, optimized, plan_query, session_config, session_state};
+pub use schemas::{SchemaColumns, SchemaRefusal, Schemas};
 pub use set_aside::{MaxDeadLetters, OnError};
 pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};
 pub use time_windows::relations_named;

@@ -10,7 +10,7 @@ use crate::Error;
 use crate::source::SourceConfig;
 
 /// The largest schema that is kept, in bytes of its text.
-const LARGEST: usize = 256 << 10;
+const LARGEST: usize = 64 << 10;
 
 /// What a change of a schema has to leave possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

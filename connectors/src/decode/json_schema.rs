@@ -13,9 +13,9 @@
 //! | `compile`, `pending`, `keywords`, `subschemas` | makes a schema of documents; the parts to read; the rules of each keyword; which hold schemas |
 //! | `pattern` | regular expressions as JSON Schema writes them |
 //! | `number` | compares numbers as written, and values |
-//! | `check` | checks a value, and says where it fails which rule |
+//! | `check`, `violation` | checks a value; where it fails which rule |
 //! | `columns` | the columns of a schema |
-//! | `compare` | which bodies a schema allows that another one does not |
+//! | `compare`, `rules`, `written` | which bodies a schema allows that another one does not; what rules say of each other; rules as text |
 //! | `format` | [`JsonSchemaFormat`]: JSON that is checked as a [`Format`](super::Format) |
 
 mod check;
@@ -29,10 +29,13 @@ mod number;
 mod order;
 mod pattern;
 mod pending;
+mod rules;
 mod schema;
 mod subschemas;
 #[cfg(test)]
 mod tests;
+mod violation;
+mod written;
 
 pub use columns::Derived;
 pub(super) use compare::compared;

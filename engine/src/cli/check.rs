@@ -1,5 +1,7 @@
 //! `alluvium check`.
 
+use std::collections::BTreeMap;
+
 use alluvium_sql::View;
 use alluvium_sql::describe::summary;
 use clap::{Args, ValueEnum};
@@ -10,9 +12,9 @@ use super::problems::{self, Level, Problem, Rule};
 use super::table;
 use crate::error::Error;
 use crate::project::Project;
-use crate::record::newest_records;
+use crate::record::{Record, newest_records};
 use crate::rehearsal::{Rehearsed, rehearse};
-use crate::runtime::{Step, ViewChange, plan};
+use crate::runtime::{Step, ViewChange, plan, schema_changes};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -94,7 +96,15 @@ impl Check {
             let class = summary.class.to_string();
             views.push(Listed { view: view.name.clone(), class, key: summary.key, state: summary.state, reads: summary.reads });
         }
-        let changes = changed(&project)?;
+        for source in project.catalog.sources.values() {
+            warnings.extend(source.notes.iter().map(|note| Problem::of_schema(&source.at, format!("{}: {note}", source.name))));
+        }
+        let records = newest_records(&project.layout())?;
+        for change in schema_changes(&project, &records)? {
+            let at = project.catalog.sources.get(change.source()).map(|source| &source.at);
+            warnings.extend(at.map(|at| Problem::of_schema(at, change.to_string())));
+        }
+        let changes = changed(&project, &records)?;
         let rehearsed = match self.sample {
             Some(events) => runtime()?.block_on(rehearse(&project, events))?,
             None => Vec::new(),
@@ -179,13 +189,12 @@ fn remarks(view: &Rehearsed) -> Vec<String> {
 }
 
 /// What the next run does with views whose SQL is not that of their last commit.
-fn changed(project: &Project) -> Result<Vec<ViewChange>, Error> {
-    let records = newest_records(&project.layout())?;
+fn changed(project: &Project, records: &BTreeMap<String, Record>) -> Result<Vec<ViewChange>, Error> {
     let is_changed = |view: &View| records.get(&view.name).is_some_and(|record| record.fingerprint != view.plan.fingerprint);
     if !project.catalog.views.iter().any(is_changed) {
         return Ok(Vec::new());
     }
-    let mut changes = runtime()?.block_on(plan(project, &records))?;
+    let mut changes = runtime()?.block_on(plan(project, records))?;
     changes.retain(|change| change.committed && change.step != Step::Unchanged);
     Ok(changes)
 }

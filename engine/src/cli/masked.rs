@@ -9,6 +9,7 @@ use super::words::{Word, words};
 const HARMLESS: &[&str] = &[
     "allow_consuming_retention",
     "audit_interval",
+    "compatibility",
     "connect_timeout",
     "domain",
     "epoch",

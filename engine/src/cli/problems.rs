@@ -42,17 +42,20 @@ pub(super) enum Rule {
     Sample,
     /// What the next run does with a view whose SQL has changed.
     Change,
+    /// What columns a schema gives, and how it differs from that of the last commit.
+    Schema,
 }
 
 impl Rule {
     /// All rules with what they are about.
-    const ALL: [(Rule, &'static str); 6] = [
+    const ALL: [(Rule, &'static str); 7] = [
         (Rule::Sql, "A SQL file does not load"),
         (Rule::Setting, "A setting of alluvium.toml is wrong"),
         (Rule::Project, "Something keeps the project from running"),
         (Rule::Cost, "A view costs more than it has to, or its answer depends on the order of events"),
         (Rule::Sample, "What a view makes of a sample of events looks wrong"),
         (Rule::Change, "What the next run does with a view whose SQL has changed"),
+        (Rule::Schema, "What columns a schema gives, and how it differs from that of the last commit"),
     ];
 
     /// The name, as it is written.
@@ -64,6 +67,7 @@ impl Rule {
             Rule::Cost => "cost",
             Rule::Sample => "sample",
             Rule::Change => "change",
+            Rule::Schema => "schema",
         }
     }
 }
@@ -106,6 +110,11 @@ impl Problem {
     /// Something about a view, at the place of its statement.
     pub(super) fn about(view: &View, level: Level, rule: Rule, message: String) -> Problem {
         Problem { level, rule, view: Some(view.name.clone()), message, help: None, place: Some(Place::of(&view.at)) }
+    }
+
+    /// What is worth knowing of a schema, at the statement of its source.
+    pub(super) fn of_schema(at: &Location, message: String) -> Problem {
+        Problem { level: Level::Note, rule: Rule::Schema, view: None, message, help: None, place: Some(Place::of(at)) }
     }
 
     /// The message, with the name of the view where it is about one.

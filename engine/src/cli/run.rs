@@ -16,7 +16,8 @@ use crate::error::{Error, Finding};
 use crate::lock::lock;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::runtime::{Accept, Outcome, RunRequest};
+use crate::record::newest_records;
+use crate::runtime::{Accept, Outcome, RunRequest, schema_changes};
 use crate::serve::http::{Engine, Key, Server};
 use crate::serve::limits::Limits;
 use crate::serve::postgres;
@@ -122,6 +123,11 @@ pub(super) fn run_and_show(
 ) -> Result<Told, Error> {
     let metrics = crate::metrics::install();
     let mut guard = lock(&project.layout(), None)?;
+    if !project.schemas.is_empty() {
+        for change in schema_changes(project, &newest_records(&project.layout())?)? {
+            tracing::info!("{change}");
+        }
+    }
     let runtime = runtime()?;
     let board = Arc::new(Board::default());
     let result = runtime.block_on(async {

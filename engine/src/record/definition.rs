@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use alluvium_sql::{Catalog, RelationKind, View};
+use alluvium_connectors::decode::KeptSchema;
+use alluvium_sql::{RelationKind, View};
 use serde::{Deserialize, Serialize};
 
+use crate::project::Project;
 use crate::settings::is_credential;
 
 /// The statements behind one view, without semicolons. Those of views that it reads stand in their own records.
@@ -18,13 +20,16 @@ pub struct Definition {
     pub functions: BTreeMap<String, String>,
     /// The views that it reads directly.
     pub reads: Vec<String>,
+    /// Of each of these sources that has a schema in files: the files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schemas: BTreeMap<String, Vec<KeptSchema>>,
 }
 
 impl Definition {
-    /// Of a view of a catalog; none where a source's text cannot be had, which does not happen.
+    /// Of a view of a project; none where a source's text cannot be had, which does not happen.
     #[must_use]
-    pub fn of(catalog: &Catalog, view: &View) -> Option<Definition> {
-        let mut sources = BTreeMap::new();
+    pub fn of(project: &Project, view: &View) -> Option<Definition> {
+        let (catalog, mut sources, mut schemas) = (&project.catalog, BTreeMap::new(), BTreeMap::new());
         let mut reads = Vec::new();
         for (kind, name) in &view.plan.reads {
             match kind {
@@ -32,10 +37,12 @@ impl Definition {
                 RelationKind::Source => {
                     let statement = catalog.sources.get(name)?.statement_without(is_credential)?;
                     sources.insert(name.clone(), statement);
+                    schemas.extend(project.schemas.get(name).map(|kept| (name.clone(), kept.clone())));
                 }
             }
         }
-        Some(Definition { functions: called(&view.sql, &catalog.functions), view: view.sql.clone(), sources, reads })
+        let functions = called(&view.sql, &catalog.functions);
+        Some(Definition { functions, view: view.sql.clone(), sources, reads, schemas })
     }
 }
 

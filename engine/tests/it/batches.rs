@@ -1,7 +1,11 @@
 //! Messages that hold several events, through the program: each event is a row or a dead letter of its own, and their order decides.
 
+use std::os::unix::process::ExitStatusExt;
+
+use alluvium::runtime::COMMIT_POINTS;
+
 use crate::duckdb;
-use crate::orders::Orders;
+use crate::orders::{Orders, Running, offset_in};
 
 fn rows(orders: &Orders, view: &str) -> Vec<String> {
     let files = orders.view(view).join("current/*.parquet");
@@ -56,4 +60,80 @@ fn the_events_of_a_message_are_told_apart() {
         assert!(letters.contains(said), "{letters}");
     }
     orders.succeed(&["verify"]);
+}
+
+/// What is wrong with the rows of `messages` beside the messages below its offset, which the file holds.
+fn cut_messages(orders: &Orders, offset: u64) -> Vec<serde_json::Value> {
+    let (view, sent) = (orders.view("messages").join("current/*.parquet"), orders.file());
+    let sql = format!(
+        "CREATE TABLE sent AS SELECT s::BIGINT AS s, n::BIGINT AS n, t::BIGINT AS t, l::BIGINT AS l FROM read_json('{}') WHERE s < {offset};
+         CREATE TABLE kept AS SELECT _sequence::BIGINT AS s, n::BIGINT AS n, total::BIGINT AS t, \"last\"::BIGINT AS l FROM read_parquet('{}');
+         (FROM sent EXCEPT ALL FROM kept) UNION ALL (FROM kept EXCEPT ALL FROM sent) LIMIT 5",
+        sent.display(),
+        view.display()
+    );
+    duckdb::rows(&sql).unwrap()
+}
+
+#[test]
+fn killed_between_and_within_commits_no_message_is_cut() {
+    let mut orders = Orders::new(&[]);
+    let at = format!("STORED AS NATS LOCATION '{}/ORDERS'", orders.server.url());
+    let source = format!(
+        "CREATE EXTERNAL TABLE orders (id BIGINT, _sequence BIGINT UNSIGNED, _ordinal INT UNSIGNED) {at} OPTIONS (batch 'lines');"
+    );
+    std::fs::write(orders.dir().join("sources.sql"), source).unwrap();
+    let query = "SELECT _sequence, count(*) AS n, sum(id) AS total, max(_ordinal) AS last FROM orders GROUP BY _sequence";
+    orders.declare("messages", query);
+    let mut sequence = 0;
+    let publish = |orders: &mut Orders, count: usize, sequence: &mut u64| {
+        let (mut bodies, mut lines) = (Vec::new(), String::new());
+        for _ in 0..count {
+            *sequence += 1;
+            let ids: Vec<u32> = (0..orders.rng.usize(1..=12)).map(|_| orders.rng.u32(..1_000)).collect();
+            let body: String = ids.iter().map(|id| format!("{{\"id\":{id}}}\n")).collect();
+            bodies.push(body.into_bytes());
+            let (n, total) = (ids.len(), ids.iter().sum::<u32>());
+            lines.push_str(&format!("{{\"s\":{sequence},\"n\":{n},\"t\":{total},\"l\":{n}}}\n"));
+        }
+        orders.append(&lines);
+        orders.publish_bodies(bodies);
+    };
+    publish(&mut orders, 60_000, &mut sequence);
+    let (mut offsets, mut between) = (Vec::new(), 0);
+    for round in 0..12 {
+        let mut command = orders.alluvium(&["run"]);
+        // Batches of odd sizes, so that they end within what a message holds if anything lets them.
+        command.env("ALLUVIUM_COMMIT_INTERVAL", "20ms").env("ALLUVIUM_BATCH_EVENTS", (501 + 7 * round).to_string());
+        let mut running = Running(orders.logging(&mut command).spawn().unwrap());
+        let commits = orders.rng.u64(0..=2);
+        orders.wait_for_commits(&mut running, "messages", commits, sequence + 1);
+        running.kill();
+        // The folder of the rows has its own manifest. That of the view moves after it.
+        let offset = offset_in(&orders.view("messages").join("current/manifest.json"));
+        offsets.push(offset);
+        if offset > 1 {
+            assert!(
+                cut_messages(&orders, offset).is_empty(),
+                "round {round}, offset {offset}: {:?}",
+                cut_messages(&orders, offset)
+            );
+            between += u64::from(offset <= sequence);
+        }
+    }
+    assert!(offsets.is_sorted(), "a commit was lost: {offsets:?}");
+    assert!(between > 0, "no kill fell before the end: {offsets:?}");
+    println!("offsets after each kill: {offsets:?}, {between} of them before the end");
+    for point in COMMIT_POINTS {
+        publish(&mut orders, 300, &mut sequence);
+        let mut command = orders.alluvium(&["run", "--until-caught-up"]);
+        let status = orders.logging(command.env("ALLUVIUM_FAILPOINT", format!("{point}:1"))).status().unwrap();
+        assert_eq!(status.signal(), Some(6), "{point}: {}", orders.log());
+        // The folder of the rows has its own manifest. That of the view moves after it.
+        let offset = offset_in(&orders.view("messages").join("current/manifest.json"));
+        assert!(cut_messages(&orders, offset).is_empty(), "{point}, offset {offset}");
+    }
+    orders.catch_up();
+    assert_eq!(orders.offset("messages"), sequence + 1);
+    assert!(cut_messages(&orders, sequence + 1).is_empty());
 }

@@ -1,4 +1,4 @@
-//! Bodies in a stream that name their Avro schema in a registry, and Protobuf bodies, through the program.
+//! Bodies in a stream that name their Avro schema in a registry, Protobuf bodies, and JSON that is checked, through the program.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -116,4 +116,33 @@ fn protobuf_bodies_are_read_by_their_schema() {
     let output = orders.ask(&["check"]);
     let said = String::from_utf8_lossy(&output.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(!output.status.success() && said.contains("did you mean name?"), "{said}");
+}
+
+#[test]
+fn json_events_are_checked_and_have_the_columns_of_their_schema() {
+    let orders = Orders::new(&[]);
+    let source = format!(
+        "CREATE EXTERNAL TABLE t (_sequence BIGINT UNSIGNED) STORED AS NATS LOCATION '{}/ORDERS' OPTIONS (schema 'order.json');",
+        orders.server.url()
+    );
+    std::fs::write(orders.dir().join("sources.sql"), source).unwrap();
+    let schema = serde_json::json!({"type": "object", "required": ["Id"], "properties": {
+        "Id": {"type": "integer", "minimum": 1}, "at": {"type": "string", "format": "date-time"}, "any": {}}});
+    std::fs::write(orders.dir().join("order.json"), schema.to_string()).unwrap();
+    orders.declare("v", "SELECT id, at, any, _sequence FROM t");
+    assert!(orders.succeed(&["check"]).contains("note: t: any: JSON text, since the schema does not say its type"));
+    let body = |value: serde_json::Value| value.to_string().into_bytes();
+    orders.publish_bodies(vec![
+        body(serde_json::json!({"Id": 1, "at": "2026-01-01T10:00:00Z", "any": [1]})),
+        body(serde_json::json!({"Id": 0})),
+        body(serde_json::json!({"Id": 2})),
+    ]);
+    let log = orders.catch_up_with_letters();
+    assert!(log.contains("not_conforming") && log.contains("/Id: 0 is less than 1 (#/properties/Id/minimum)"), "{log}");
+    let expected = [
+        "{'id': 1, 'at': '2026-01-01 10:00:00', 'any': '[1]', '_sequence': 1}",
+        "{'id': 2, 'at': NULL, 'any': NULL, '_sequence': 3}",
+    ];
+    assert_eq!(rows(&orders), expected);
+    orders.succeed(&["verify"]);
 }

@@ -15,6 +15,7 @@ use crate::error::{Error, Errors};
 use crate::file::SqlFile;
 use crate::nesting::deep;
 use crate::planner::{Refusal, Relation, plan_view};
+use crate::schemas::Schemas;
 
 impl Catalog {
     /// Parses and plans every statement of every file. Files and statements can come in any order.
@@ -22,19 +23,18 @@ impl Catalog {
     /// # Errors
     /// Everything that is wrong, each error with its place.
     pub fn load(files: &[SqlFile]) -> Result<Catalog, Errors> {
-        Catalog::load_beside(files, &|_| None)
+        Catalog::load_beside(files, &Schemas::NONE)
     }
 
-    /// Like [`Catalog::load`], for sources with schemas in files of their own. `schema_digest` returns the digest of such a file by the
-    /// name that option `schema` gives: views are rebuilt when it differs. It returns `None` for a file that cannot be read.
+    /// Like [`Catalog::load`], for sources with schemas in files of their own.
     ///
     /// # Errors
     /// As [`Catalog::load`].
-    pub fn load_beside(files: &[SqlFile], schema_digest: &dyn Fn(&str) -> Option<String>) -> Result<Catalog, Errors> {
+    pub fn load_beside(files: &[SqlFile], schemas: &Schemas<'_>) -> Result<Catalog, Errors> {
         let mut errors = Vec::new();
         let catalog = deep(|| {
-            let declarations = read(files, &mut errors);
-            declarations.map(|declarations| plan(declarations, schema_digest, &mut errors))
+            let declarations = read(files, schemas, &mut errors);
+            declarations.map(|declarations| plan(declarations, schemas, &mut errors))
         });
         match catalog {
             Some(catalog) if errors.is_empty() => Ok(catalog),
@@ -46,7 +46,7 @@ impl Catalog {
     }
 }
 
-fn plan(mut declarations: Declarations, schema_digest: &dyn Fn(&str) -> Option<String>, errors: &mut Vec<Error>) -> Catalog {
+fn plan(mut declarations: Declarations, schemas: &Schemas<'_>, errors: &mut Vec<Error>) -> Catalog {
     let declared = std::mem::take(&mut declarations.functions);
     declarations.function_names.extend(declared.keys().cloned());
     let broken = std::mem::take(&mut declarations.broken_functions);
@@ -68,7 +68,7 @@ fn plan(mut declarations: Declarations, schema_digest: &dyn Fn(&str) -> Option<S
     watermark_calls::resolve(&mut declarations, &mut reads, errors);
     let order = order::order(&declarations.views, &reads, errors);
 
-    let relation = |source| Relation::of_source(source, schema_digest);
+    let relation = |source| Relation::of_source(source, schemas.digest);
     let mut relations: BTreeMap<String, Relation> =
         declarations.sources.iter().map(|(name, source)| (name.clone(), relation(source))).collect();
     let mut catalog = Catalog { sources: declarations.sources, views: Vec::new(), functions: statements };

@@ -15,6 +15,7 @@ use crate::catalog::{sources, views};
 use crate::declarations::Source;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
+use crate::schemas::Schemas;
 use crate::session::{Names, session_state};
 use crate::text::Text;
 
@@ -33,7 +34,7 @@ pub(super) struct Declarations {
 }
 
 /// Reads all statements. `None` if no session can be created.
-pub(super) fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declarations> {
+pub(super) fn read(files: &[SqlFile], schemas: &Schemas<'_>, errors: &mut Vec<Error>) -> Option<Declarations> {
     let mut found = Declarations::default();
     let mut places: BTreeMap<String, Location> = BTreeMap::new();
     let state = match session_state() {
@@ -63,7 +64,7 @@ pub(super) fn read(files: &[SqlFile], errors: &mut Vec<Error>) -> Option<Declara
         for parsed in statements {
             let (name, at) = match &parsed.statement {
                 Statement::CreateExternalTable(statement) => {
-                    let Some(source) = sources::source(statement, &parsed.text, &names, errors) else {
+                    let Some(source) = sources::source(statement, &parsed.text, (&names, schemas), errors) else {
                         found.declared_wrongly(&parsed.text);
                         continue;
                     };

@@ -14,6 +14,7 @@ use crate::declarations::Source;
 use crate::error::Error;
 use crate::file::Location;
 use crate::names::nearest;
+use crate::schemas::{SchemaColumns, Schemas};
 use crate::session::Names;
 use crate::text::Text;
 
@@ -45,7 +46,12 @@ pub(crate) fn declared_name(name: &ObjectName, text: &Text, errors: &mut Vec<Err
 }
 
 /// Returns the source that a statement declares. Errors go to `errors`.
-pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names<'_>, errors: &mut Vec<Error>) -> Option<Source> {
+pub(crate) fn source(
+    statement: &CreateExternalTable,
+    text: &Text,
+    (names, schemas): (&Names<'_>, &Schemas<'_>),
+    errors: &mut Vec<Error>,
+) -> Option<Source> {
     let before = errors.len();
     let name = declared_name(&statement.name, text, errors);
     refuse_twin_columns(statement, text, errors);
@@ -54,7 +60,8 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
     let batches = batches::are_declared(&statement.file_type, &options);
     let mut fields: Vec<Field> =
         statement.columns.iter().filter_map(|column| field(column, keyed, text, names, errors)).collect();
-    if statement.columns.is_empty() {
+    let notes = of_schema(statement, &options, keyed, &mut fields, text, (schemas, &mut *errors));
+    if fields.is_empty() && errors.len() == before {
         errors.push(Error {
             message: format!("the source {} has no columns", statement.name),
             help: Some(format!(
@@ -111,8 +118,38 @@ pub(crate) fn source(statement: &CreateExternalTable, text: &Text, names: &Names
         location,
         options,
         watermark,
+        notes,
         at: text.at(),
     })
+}
+
+/// Adds the columns of the schema that the options name, where none of the body is declared. Returns notes about them.
+fn of_schema(
+    statement: &CreateExternalTable,
+    options: &BTreeMap<String, String>,
+    keyed: bool,
+    fields: &mut Vec<Field>,
+    text: &Text,
+    (schemas, errors): (&Schemas<'_>, &mut Vec<Error>),
+) -> Vec<String> {
+    let of_message = |column: &ColumnDef| MESSAGE_COLUMNS.contains(&normalized(&column.name).as_str());
+    if keyed || !statement.columns.iter().all(of_message) {
+        return Vec::new();
+    }
+    match (schemas.columns)(&statement.name.to_string(), &statement.file_type, options) {
+        Ok(None) => Vec::new(),
+        Ok(Some(SchemaColumns { fields: derived, notes })) => {
+            let own = std::mem::take(fields);
+            fields.extend(derived);
+            fields.extend(own);
+            notes
+        }
+        Err((message, help)) => {
+            let at = text.value_of("schema").unwrap_or_else(|| text.head());
+            errors.push(Error { message, help, at });
+            Vec::new()
+        }
+    }
 }
 
 /// The options, keys lower case.

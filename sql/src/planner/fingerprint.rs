@@ -1,5 +1,6 @@
 //! When a view has to be rebuilt: a digest of everything that decides its rows and the format of its state.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use arrow::datatypes::Field;
@@ -60,7 +61,7 @@ pub(crate) fn of_view<'a>(batch: &LogicalPlan, read: impl IntoIterator<Item = (&
 
 /// Returns the fingerprint of a source: where its events come from, not how they are reached. The plans that scan its columns cover
 /// them. Of a schema in a file of its own, the content counts and not the name.
-pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&str) -> Option<String>) -> String {
+pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&BTreeMap<String, String>) -> Option<String>) -> String {
     let mut text = format!("{}\n{}\n", source.stored_as, source.location_without_user());
     let relative = source.stored_as != "NATS" && !source.location.starts_with(['/', '-']) && !source.location.contains("://");
     if relative && source.schema.field_with_name("_subject").is_ok() {
@@ -71,7 +72,7 @@ pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&str) -> Option<
             let _ = writeln!(text, "{name}: {value:?}");
         }
     }
-    if let Some(schema) = source.options.get("schema").and_then(|file| schema_digest(file)) {
+    if let Some(schema) = schema_digest(&source.options) {
         let _ = writeln!(text, "schema: {schema}");
     }
     digest(&text)

@@ -33,7 +33,7 @@ pub(crate) struct Relation {
 }
 
 impl Relation {
-    pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&str) -> Option<String>) -> Relation {
+    pub(crate) fn of_source(source: &Source, schema_digest: &dyn Fn(&BTreeMap<String, String>) -> Option<String>) -> Relation {
         Relation {
             kind: RelationKind::Source,
             schema: Arc::clone(&source.schema),

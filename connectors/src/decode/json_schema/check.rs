@@ -1,48 +1,27 @@
 //! Checks a value. What fails names the value by its JSON pointer, and the rule by its place in the schema. Nothing is written down for a
 //! value that conforms.
+//!
+//! Alternatives within alternatives ask the same of the same value again and again. From some number of steps on, answers are remembered, so that
+//! the work is bounded by the schema times the body. Where that does not help, the number of steps is bounded.
 
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json};
 
-use super::number::{compare, equal, is_integer, is_multiple};
+use super::number::{canonical, compare, equal, is_integer, is_multiple};
 use super::schema::{Count, NodeId, Rule, Schema, Types};
+use super::violation::{Violation, excerpt, none_of};
 
 /// The most nodes within each other, over all levels of a value.
-const MAX_DEPTH: usize = 1_000;
-/// The longest excerpt of a value in a message, in letters.
-const EXCERPT: usize = 40;
-
-/// Why a value does not conform.
-#[derive(Debug)]
-pub(super) struct Violation {
-    /// The steps to the value from the inside out.
-    path: Vec<String>,
-    /// What is wrong, and the rule.
-    message: String,
-}
-
-impl Violation {
-    fn below(mut self: Box<Violation>, step: impl ToString) -> Box<Violation> {
-        self.path.push(step.to_string().replace('~', "~0").replace('/', "~1"));
-        self
-    }
-
-    /// Returns the JSON pointer of the value.
-    pub(super) fn pointer(&self) -> String {
-        self.path.iter().rev().map(|step| format!("/{step}")).collect()
-    }
-}
-
-/// `/items/0/count: -1 is less than 0 (#/properties/items/items/properties/count/minimum)`.
-impl std::fmt::Display for Violation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let pointer = self.pointer();
-        let pointer = if pointer.is_empty() { "the body" } else { pointer.as_str() };
-        write!(f, "{pointer}: {}", self.message)
-    }
-}
+const MAX_DEPTH: usize = 600;
+/// From so many steps on, answers are remembered.
+const REMEMBERS_FROM: u32 = 10_000;
+/// The most steps.
+const MOST_STEPS: u32 = 5_000_000;
+/// The most values that a message names.
+const MOST_NAMED: usize = 8;
 
 /// What rules have looked at in a value. Kept only where a schema asks for it.
 #[derive(Debug, Default)]
@@ -72,25 +51,56 @@ impl Schema {
     /// # Errors
     /// Returns the first rule that it fails.
     pub(super) fn check(&self, body: &Json) -> Checked<()> {
-        Check { schema: self }.node(self.root, body, false, 0).map(|_| ())
+        let check = Check::new(self);
+        let checked = check.node(self.root, body, false, 0).map(|_| ());
+        // Below a `not`, a limit would count as a value that conforms.
+        check.given_up.take().map_or(checked, Err)
     }
 }
 
 struct Check<'s> {
     schema: &'s Schema,
+    steps: Cell<u32>,
+    /// By node and the address of the value.
+    known: RefCell<HashMap<(NodeId, usize), Checked<()>>>,
+    /// The limit that was met.
+    given_up: Cell<Option<Box<Violation>>>,
 }
 
-impl Check<'_> {
+impl<'s> Check<'s> {
+    fn new(schema: &'s Schema) -> Check<'s> {
+        Check { schema, steps: Cell::new(0), known: RefCell::default(), given_up: Cell::default() }
+    }
+
     fn holds(&self, id: NodeId, value: &Json, depth: usize) -> bool {
         self.node(id, value, false, depth).is_ok()
     }
 
     /// Checks a value. `is_kept`: whether a schema around asks what is looked at.
     fn node<'v>(&self, id: NodeId, value: &'v Json, is_kept: bool, depth: usize) -> Checked<Seen<'v>> {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        if steps < REMEMBERS_FROM || is_kept {
+            return self.rules(id, value, is_kept, depth);
+        }
+        let key = (id, std::ptr::from_ref(value).addr());
+        if let Some(known) = self.known.borrow().get(&key) {
+            return known.clone().map(|()| Seen::default());
+        }
+        let checked = self.rules(id, value, is_kept, depth).map(|_| ());
+        self.known.borrow_mut().insert(key, checked.clone());
+        checked.map(|()| Seen::default())
+    }
+
+    fn rules<'v>(&self, id: NodeId, value: &'v Json, is_kept: bool, depth: usize) -> Checked<Seen<'v>> {
         let node = self.schema.node(id);
         let mut seen = Seen { is_kept: is_kept || node.looks_at_rest, ..Seen::default() };
-        if depth > MAX_DEPTH {
-            return Err(Box::new(Violation { path: Vec::new(), message: "it is nested too deep for the schema".into() }));
+        if depth > MAX_DEPTH || self.steps.get() > MOST_STEPS {
+            let message =
+                if depth > MAX_DEPTH { "it is nested too deep for the schema" } else { "it takes too many steps to check" };
+            let violation = Box::new(Violation { path: Vec::new(), message: message.into() });
+            self.given_up.set(Some(violation.clone()));
+            return Err(violation);
         }
         for rule in &node.rules {
             self.rule(rule, value, &mut seen, depth + 1).map_err(|failed| match failed {
@@ -110,8 +120,10 @@ impl Check<'_> {
             (Rule::Never, _) => here("nothing may stand here"),
             (Rule::Type(types), _) => of_type(*types, value),
             (Rule::Enum(values), _) if !values.iter().any(|one| equal(one, value)) => {
-                let values: Vec<String> = values.iter().map(excerpt).collect();
-                here(format!("{} is none of {}", excerpt(value), values.join(", ")))
+                let more =
+                    if values.len() > MOST_NAMED { format!(" and {} more", values.len() - MOST_NAMED) } else { String::new() };
+                let values: Vec<String> = values.iter().take(MOST_NAMED).map(excerpt).collect();
+                here(format!("{} is none of {}{more}", excerpt(value), values.join(", ")))
             }
             (Rule::Const(one), _) if !equal(one, value) => here(format!("{} is not {}", excerpt(value), excerpt(one))),
             (Rule::Minimum(..) | Rule::Maximum(..) | Rule::MultipleOf(_), Json::Number(_)) => of_number(rule, value),
@@ -206,7 +218,9 @@ impl Check<'_> {
             }
             Rule::Names(id) => {
                 for name in members.keys() {
-                    check(*id, name, &Json::String(name.clone()))?;
+                    // Not a part of the body, so nothing is remembered of it.
+                    let own = Check::new(self.schema).node(*id, &Json::String(name.clone()), false, depth).map(|_| ());
+                    own.map_err(|violation| Failed::Within(violation.below(name)))?;
                 }
             }
             Rule::DependentRequired(all) => {
@@ -375,43 +389,13 @@ fn of_count(Count { bound, is_least, .. }: Count, found: usize, what: &str) -> R
 }
 
 fn unique(elements: &[Json]) -> Result<(), Failed> {
-    // Long lists are mostly of plain values, which a set finds.
-    let mut texts = HashSet::new();
-    let mut others: Vec<(usize, &Json)> = Vec::new();
+    let mut texts = HashSet::with_capacity(elements.len());
     for (index, element) in elements.iter().enumerate() {
-        let fresh = match element {
-            Json::String(text) => texts.insert(text.as_str()),
-            _ => {
-                let fresh = !others.iter().any(|(_, other)| equal(other, element));
-                others.push((index, element));
-                fresh
-            }
-        };
-        if !fresh {
+        let mut text = String::new();
+        // Elements whose digits are not known are not held against each other.
+        if canonical(element, &mut text) && !texts.insert(text) {
             return here(format!("element {index} is there twice: {}", excerpt(element)));
         }
     }
     Ok(())
-}
-
-/// Says why none of several schemas allows a value: the failure that is deepest in it, since that schema is the one that was meant.
-fn none_of(failed: &[Box<Violation>]) -> String {
-    let deepest = failed.iter().rev().max_by_key(|violation| violation.path.len());
-    match deepest {
-        Some(violation) => format!("none of the {} schemas allows it; {violation}", failed.len()),
-        None => "there is no schema that could allow it".into(),
-    }
-}
-
-/// Returns the beginning of a value's text.
-fn excerpt(value: &Json) -> String {
-    let text = match value {
-        Json::Object(_) => return "an object".into(),
-        Json::Array(_) => return "an array".into(),
-        _ => value.to_string(),
-    };
-    match text.char_indices().nth(EXCERPT) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
 }

@@ -16,6 +16,10 @@ use crate::decode::schema_file::no_field;
 const PRECISION: u8 = 18;
 /// The most digits behind the point.
 const MAX_SCALE: u32 = 9;
+/// The most parts of a schema that columns are made of.
+const MOST_PARTS: usize = 20_000;
+/// The most parts within each other.
+const MAX_DEPTH: usize = 64;
 
 /// The columns that a schema has.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -162,12 +166,15 @@ impl Schema {
     /// # Errors
     /// The schema names no property.
     pub(in crate::decode) fn columns(&self) -> Result<Derived, String> {
-        let mut deriving = Deriving { schema: self, around: vec![self.root], path: Vec::new(), notes: Vec::new() };
+        let mut deriving = Deriving { schema: self, around: vec![self.root], path: Vec::new(), notes: Vec::new(), parts: 0 };
         let facts = facts(self, self.root);
         if !facts.types.has(Types::OBJECT) {
             return Err(format!("it describes no object: its type is {}", facts.types));
         }
         let fields: Vec<Field> = deriving.members(&facts).into_iter().filter(|field| Part::of(field.name()).is_none()).collect();
+        if deriving.parts > MOST_PARTS {
+            return Err(format!("it has more than {MOST_PARTS} parts, too many for columns: declare those that views read"));
+        }
         if fields.is_empty() {
             return Err("it names no properties, of which columns could be made".into());
         }
@@ -181,6 +188,8 @@ struct Deriving<'s> {
     around: Vec<NodeId>,
     path: Vec<String>,
     notes: Vec<String>,
+    /// How many parts were looked at.
+    parts: usize,
 }
 
 impl Deriving<'_> {
@@ -231,6 +240,13 @@ impl Deriving<'_> {
     fn of(&mut self, id: NodeId) -> DataType {
         if self.around.contains(&id) {
             return self.text("the schema refers to itself");
+        }
+        if self.around.len() > MAX_DEPTH {
+            return self.text("it is nested too deep");
+        }
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return DataType::Utf8;
         }
         self.around.push(id);
         let data_type = self.of_facts(&facts(self.schema, id));

@@ -2,14 +2,18 @@
 //! Where that cannot be told, it counts as a change. A member that only the reader names is allowed, as long as it may be missing: who wrote
 //! the body did not know it.
 
-use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use arrow::datatypes::{DataType, Field};
+use regex::Regex;
 use serde_json::Value as Json;
 
-use super::number::{compare, equal, is_multiple};
-use super::schema::{Count, NodeId, Rule, Schema, Types};
-use crate::decode::comparison::{Comparison, Unread};
+use super::number::equal;
+use super::rules::{flat, follows, holds, is_alike, members, shown, types_of, values_apart, values_of};
+use super::schema::{NodeId, Rule, Schema, Types};
+use super::written::Written;
+use crate::decode::comparison::{Break, Comparison, Unread};
+use crate::decode::sql_type::SqlType;
 
 /// Compares the schemas before and now. The first of the files is that of a body.
 ///
@@ -17,43 +21,118 @@ use crate::decode::comparison::{Comparison, Unread};
 /// One of them is not a JSON Schema.
 pub(in crate::decode) fn compared(before: &[(String, String)], now: &[(String, String)]) -> Result<Comparison, String> {
     let of = |files: &[(String, String)]| Schema::of_texts(files.iter().map(|(name, text)| (name.as_str(), text.as_str())));
-    Ok(Comparison::of(&of(before)?, &of(now)?, |reader, writer| {
-        let mut comparing = Comparing { reader, writer, compared: HashSet::new(), path: String::new(), unread: Vec::new() };
+    let (before, now) = (of(before)?, of(now)?);
+    let mut compared = Comparison::of(&before, &now, |reader, writer| {
+        let mut comparing = Comparing::new(reader, writer);
         comparing.nodes(reader.root, writer.root);
         comparing.unread
-    }))
+    });
+    compared.backward.extend(columns(&before, &now, &compared.backward));
+    Ok(compared)
 }
+
+/// Columns whose type the schema gives otherwise now, so that values of before may not fit. `broken` is known already.
+fn columns(before: &Schema, now: &Schema, broken: &[Break]) -> Vec<Break> {
+    let (Ok(before), Ok(now)) = (before.columns(), now.columns()) else { return Vec::new() };
+    let differ = |now: &Field| {
+        let before = before.fields.iter().find(|before| before.name() == now.name())?;
+        let (was, is) = (before.data_type(), now.data_type());
+        let is_broken = broken.iter().any(|one| one.member.to_ascii_lowercase().starts_with(&now.name().to_ascii_lowercase()));
+        let fits = widens(was, is) || is_broken;
+        let named = |data_type: &DataType| format!("a column of type {}", SqlType(data_type));
+        (!fits).then(|| Break { member: now.name().clone(), before: named(was), now: named(is) })
+    };
+    now.fields.iter().filter_map(differ).collect()
+}
+
+/// Whether a column of type `is` holds the values of one of type `was`.
+fn widens(was: &DataType, is: &DataType) -> bool {
+    match (was, is) {
+        (_, DataType::Utf8) => true,
+        (DataType::Int32, DataType::Int64) | (DataType::Int32 | DataType::Int64, DataType::Float64) => true,
+        (DataType::List(was), DataType::List(is)) | (DataType::Map(was, _), DataType::Map(is, _)) => {
+            widens(was.data_type(), is.data_type())
+        }
+        (DataType::Struct(was), DataType::Struct(is)) => is.iter().all(|is| {
+            let was = was.iter().find(|was| was.name() == is.name());
+            was.is_none_or(|was| widens(was.data_type(), is.data_type()))
+        }),
+        (was, is) => was == is,
+    }
+}
+
+/// The named members of a reader, its patterns, and the schema of all others.
+type Members<'a> = (Named<'a>, Patterns<'a>, Option<NodeId>);
+type Named<'a> = &'a [(String, NodeId)];
+type Patterns<'a> = &'a [(Regex, NodeId)];
 
 struct Comparing<'s> {
     reader: &'s Schema,
     writer: &'s Schema,
     /// Pairs that are compared already, since schemas refer to themselves.
     compared: HashSet<(NodeId, NodeId)>,
+    /// What is known of pairs of which only whether one allows the other was asked.
+    allowed: HashMap<(NodeId, NodeId), bool>,
     path: String,
     unread: Vec<Unread>,
+    steps: usize,
+    depth: usize,
+    /// It was said that the schemas are too large.
+    is_told: bool,
 }
 
-/// All rules of a node that hold for the same value.
-fn flat<'s>(schema: &'s Schema, id: NodeId, found: &mut Vec<&'s Rule>) {
-    for rule in &schema.node(id).rules {
-        match rule {
-            Rule::Reference(of) => flat(schema, *of, found),
-            Rule::AllOf(all) => all.iter().for_each(|of| flat(schema, *of, found)),
-            _ => found.push(rule),
-        }
-    }
-}
+/// The most pairs of nodes that are compared, and the most nodes that are written out for it.
+const MOST_STEPS: usize = 20_000;
+/// The most nodes within each other.
+const MAX_DEPTH: usize = 200;
 
 impl<'s> Comparing<'s> {
+    fn new(reader: &'s Schema, writer: &'s Schema) -> Comparing<'s> {
+        Comparing {
+            reader,
+            writer,
+            compared: HashSet::new(),
+            allowed: HashMap::new(),
+            path: String::new(),
+            unread: Vec::new(),
+            steps: 0,
+            depth: 0,
+            is_told: false,
+        }
+    }
+
     /// Says which of the values that node `written` allows node `read` does not.
     fn nodes(&mut self, read: NodeId, written: NodeId) {
         if !self.compared.insert((read, written)) {
             return;
         }
+        self.steps += 1;
+        self.depth += 1;
+        match self.steps > MOST_STEPS || self.depth > MAX_DEPTH {
+            true if self.is_told => {}
+            true => {
+                self.is_told = true;
+                self.say("too large to be compared".into(), "too large to be compared".into());
+            }
+            false => self.new_nodes(read, written),
+        }
+        self.depth -= 1;
+    }
+
+    fn new_nodes(&mut self, read: NodeId, written: NodeId) {
         let (mut reading, mut writing) = (Vec::new(), Vec::new());
         flat(self.reader, read, &mut reading);
         flat(self.writer, written, &mut writing);
         if writing.iter().any(|rule| matches!(rule, Rule::Never)) {
+            return;
+        }
+        // What these look at is spread over the other rules, so all of them have to stay.
+        let looks = |rule: &&Rule| matches!(rule, Rule::UnevaluatedProperties(_) | Rule::UnevaluatedItems(_));
+        if let Some(rule) = reading.iter().chain(&writing).find(|rule| looks(rule)) {
+            let (read, written) = (Written::of(self.reader, &reading), Written::of(self.writer, &writing));
+            if read.is_none() || read != written {
+                self.say(format!("{} with these rules", rule.keyword()), "other rules".into());
+            }
             return;
         }
         let types = types_of(&writing);
@@ -64,13 +143,19 @@ impl<'s> Comparing<'s> {
 
     /// Whether node `read` allows all that node `written` does.
     fn allows(&mut self, read: NodeId, written: NodeId) -> bool {
+        if let Some(known) = self.allowed.get(&(read, written)) {
+            return *known;
+        }
         let (before, compared) = (self.unread.len(), self.compared.clone());
         self.nodes(read, written);
         let allows = self.unread.len() == before;
-        self.unread.truncate(before);
+        if !self.is_told {
+            self.unread.truncate(before);
+        }
         if !allows {
             self.compared = compared;
         }
+        self.allowed.insert((read, written), allows);
         allows
     }
 
@@ -91,7 +176,8 @@ impl<'s> Comparing<'s> {
                     self.bound(rule, writing);
                 }
             }
-            Rule::Length(_) | Rule::Pattern(_) if !types.has(Types::STRING) || values.is_some() => {}
+            Rule::Length(_) | Rule::Pattern(_)
+                if !types.has(Types::STRING) || values.is_some_and(|values| values.iter().all(|value| holds(rule, value))) => {}
             Rule::Items(_) | Rule::UniqueItems if !types.has(Types::ARRAY) => {}
             Rule::Members(_) if !types.has(Types::OBJECT) => {}
             Rule::Length(_) | Rule::Items(_) | Rule::Members(_) | Rule::Pattern(_) | Rule::UniqueItems => {
@@ -112,9 +198,14 @@ impl<'s> Comparing<'s> {
                     self.element(*read, index, writing);
                 }
                 if let Some(read) = rest {
+                    let written =
+                        writing.iter().map(|rule| if let Rule::Elements { prefix, .. } = rule { prefix.len() } else { 0 });
+                    let last = written.max().unwrap_or(0);
+                    (prefix.len()..last).for_each(|index| self.element(*read, index, writing));
                     self.element(*read, usize::MAX, writing);
                 }
             }
+            Rule::OneOf(branches) if !self.are_apart(branches) => self.other(rule, writing),
             Rule::AnyOf(branches) | Rule::OneOf(branches) => self.branches(branches, written, writing),
             Rule::Properties { .. } | Rule::Required(_) | Rule::Elements { .. } => {}
             _ => self.other(rule, writing),
@@ -144,7 +235,12 @@ impl<'s> Comparing<'s> {
         let Rule::Properties { named, by_name, patterns, rest } = rule else { return };
         let mut is_open = true;
         for other in writing {
-            let Rule::Properties { named: written, by_name: written_names, rest: written_rest, .. } = other else { continue };
+            let Rule::Properties { named: written, by_name: written_names, rest: written_rest, patterns: written_patterns } =
+                other
+            else {
+                continue;
+            };
+            self.patterns((named, patterns, *rest), (written, written_patterns));
             for (name, read) in named {
                 let of = written_names.get(name).or(written_rest.as_ref());
                 if let Some(of) = of {
@@ -173,6 +269,47 @@ impl<'s> Comparing<'s> {
         for (pattern, _) in patterns.iter().filter(|(pattern, _)| !same(pattern.as_str())) {
             self.say(format!("a rule for members like {}", pattern.as_str()), "none".into());
         }
+    }
+
+    /// Compares the schemas of patterns with each other, and with those of names that they match.
+    fn patterns(&mut self, (named, patterns, rest): Members<'_>, (written, written_patterns): (Named<'_>, Patterns<'_>)) {
+        for (pattern, of) in written_patterns {
+            let same = patterns.iter().find(|(one, _)| one.as_str() == pattern.as_str());
+            let step = format!("{{{}}}", pattern.as_str());
+            match (same, rest) {
+                (Some((_, read)), _) => self.below(&step, |comparing| comparing.nodes(*read, *of)),
+                (None, Some(read)) => self.below(&step, |comparing| comparing.nodes(read, *of)),
+                (None, None) => {}
+            }
+            for (name, read) in named.iter().filter(|(name, _)| pattern.is_match(name)) {
+                self.below(name, |comparing| comparing.nodes(*read, *of));
+            }
+        }
+        for (pattern, read) in patterns {
+            for (name, of) in written.iter().filter(|(name, _)| pattern.is_match(name)) {
+                self.below(name, |comparing| comparing.nodes(*read, *of));
+            }
+        }
+    }
+
+    /// Whether no value can be allowed by two of the branches: their types differ, or a member has other values.
+    fn are_apart(&self, branches: &[NodeId]) -> bool {
+        let apart = |one: NodeId, other: NodeId| {
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            flat(self.reader, one, &mut first);
+            flat(self.reader, other, &mut second);
+            if types_of(&first).and(types_of(&second)) == Types(0) || values_apart(&first, &second) {
+                return true;
+            }
+            members(&first).any(|(name, node)| {
+                let (mut of_first, mut of_second) = (Vec::new(), Vec::new());
+                let Some((_, other)) = members(&second).find(|(other, _)| *other == name) else { return false };
+                flat(self.reader, node, &mut of_first);
+                flat(self.reader, other, &mut of_second);
+                values_apart(&of_first, &of_second)
+            })
+        };
+        branches.iter().enumerate().all(|(index, one)| branches[index + 1..].iter().all(|other| apart(*one, *other)))
     }
 
     /// Compares the elements at `index`, or those behind all that have schemas of their own.
@@ -209,9 +346,8 @@ impl<'s> Comparing<'s> {
 
     /// Rules that are compared only for being the same.
     fn other(&mut self, rule: &'s Rule, writing: &[&'s Rule]) {
-        let text = |schema: &Schema, rule: &Rule| written_out(schema, rule, 0);
-        let own = text(self.reader, rule);
-        if !writing.iter().any(|other| text(self.writer, other) == own) {
+        let own = Written::of(self.reader, &[rule]);
+        if own.is_none() || !writing.iter().any(|other| Written::of(self.writer, &[other]) == own) {
             let was = writing.iter().any(|other| other.keyword() == rule.keyword());
             self.say(rule.keyword().to_owned(), if was { "another one".into() } else { format!("no {}", rule.keyword()) });
         }
@@ -229,118 +365,5 @@ impl<'s> Comparing<'s> {
 
     fn say(&mut self, reader: String, writer: String) {
         self.unread.push(Unread { member: self.path.clone(), reader, writer });
-    }
-}
-
-/// The types of values that rules allow.
-fn types_of(rules: &[&Rule]) -> Types {
-    let of = |types: Types, rule: &&Rule| match rule {
-        Rule::Type(allowed) => types.and(*allowed),
-        Rule::Enum(values) => types.and(super::columns::of_values(values)),
-        Rule::Const(value) => types.and(super::columns::of_values(std::slice::from_ref(value))),
-        _ => types,
-    };
-    rules.iter().fold(Types::ALL, of)
-}
-
-/// The values that rules allow, where they name them.
-fn values_of<'s>(rules: &[&'s Rule]) -> Option<&'s [Json]> {
-    rules.iter().find_map(|rule| match rule {
-        Rule::Enum(values) => Some(values.as_slice()),
-        Rule::Const(value) => Some(std::slice::from_ref(value)),
-        _ => None,
-    })
-}
-
-/// Whether a value is within a bound.
-fn holds(rule: &Rule, value: &Json) -> bool {
-    let Json::Number(number) = value else { return true };
-    match rule {
-        Rule::Minimum(bound, excluded) => {
-            compare(number, bound) != Ordering::Less && !(*excluded && compare(number, bound).is_eq())
-        }
-        Rule::Maximum(bound, excluded) => {
-            compare(number, bound) != Ordering::Greater && !(*excluded && compare(number, bound).is_eq())
-        }
-        Rule::MultipleOf(of) => is_multiple(number, of),
-        _ => false,
-    }
-}
-
-fn is_alike(one: &Rule, other: &Rule) -> bool {
-    match (one, other) {
-        (Rule::Length(one), Rule::Length(other))
-        | (Rule::Items(one), Rule::Items(other))
-        | (Rule::Members(one), Rule::Members(other)) => one.is_least == other.is_least,
-        _ => true,
-    }
-}
-
-/// Whether one rule holds wherever another one does.
-fn follows(rule: &Rule, other: &Rule) -> bool {
-    let tighter = |one: &Count, other: &Count| {
-        one.is_least == other.is_least && if one.is_least { other.bound >= one.bound } else { other.bound <= one.bound }
-    };
-    match (rule, other) {
-        (Rule::Minimum(bound, excluded), Rule::Minimum(other, other_excluded)) => match compare(other, bound) {
-            Ordering::Greater => true,
-            Ordering::Equal => *other_excluded || !*excluded,
-            Ordering::Less => false,
-        },
-        (Rule::Maximum(bound, excluded), Rule::Maximum(other, other_excluded)) => match compare(other, bound) {
-            Ordering::Less => true,
-            Ordering::Equal => *other_excluded || !*excluded,
-            Ordering::Greater => false,
-        },
-        (Rule::MultipleOf(of), Rule::MultipleOf(other)) => is_multiple(other, of),
-        (Rule::MultipleOf(of), Rule::Type(types)) => *types == Types::INTEGER && is_multiple(&1.into(), of),
-        (Rule::Length(one), Rule::Length(other))
-        | (Rule::Items(one), Rule::Items(other))
-        | (Rule::Members(one), Rule::Members(other)) => tighter(one, other),
-        (Rule::Pattern(one), Rule::Pattern(other)) => one.as_str() == other.as_str(),
-        (Rule::UniqueItems, Rule::UniqueItems) => true,
-        _ => false,
-    }
-}
-
-/// Returns a bound as messages name it.
-fn shown(rule: &Rule) -> String {
-    let keyword = rule.keyword();
-    match rule {
-        Rule::Minimum(bound, _) | Rule::Maximum(bound, _) | Rule::MultipleOf(bound) => format!("{keyword} {bound}"),
-        Rule::Length(count) | Rule::Items(count) | Rule::Members(count) => format!("{keyword} {}", count.bound),
-        Rule::Pattern(pattern) => format!("{keyword} {}", pattern.as_str()),
-        _ => keyword.to_owned(),
-    }
-}
-
-/// Returns a rule with the nodes that it leads to, to compare it.
-fn written_out(schema: &Schema, rule: &Rule, depth: usize) -> String {
-    let node = |id: &NodeId| match depth {
-        8.. => schema.node(*id).place.clone(),
-        _ => {
-            let mut rules = Vec::new();
-            flat(schema, *id, &mut rules);
-            rules.iter().map(|rule| written_out(schema, rule, depth + 1)).collect::<Vec<_>>().join(",")
-        }
-    };
-    let nodes = |ids: &[NodeId]| ids.iter().map(node).collect::<Vec<_>>().join("|");
-    match rule {
-        Rule::Properties { named, patterns, rest, .. } => {
-            let named: Vec<String> = named.iter().map(|(name, of)| format!("{name}: {}", node(of))).collect();
-            let patterns: Vec<String> = patterns.iter().map(|(one, of)| format!("{one}: {}", node(of))).collect();
-            format!("{{{named:?}{patterns:?}{:?}}}", rest.as_ref().map(node))
-        }
-        Rule::Elements { prefix, rest, .. } => format!("[{}; {:?}]", nodes(prefix), rest.as_ref().map(node)),
-        Rule::Contains { schema: of, least, most, .. } => format!("contains {least} {most:?} {}", node(of)),
-        Rule::DependentSchemas(all) => all.iter().map(|(name, of)| format!("{name}: {}", node(of))).collect(),
-        Rule::Reference(of) | Rule::Not(of) | Rule::Names(of) | Rule::UnevaluatedItems(of) | Rule::UnevaluatedProperties(of) => {
-            format!("{} {}", rule.keyword(), node(of))
-        }
-        Rule::AllOf(all) | Rule::AnyOf(all) | Rule::OneOf(all) => format!("{} {}", rule.keyword(), nodes(all)),
-        Rule::If { condition, then, otherwise } => {
-            format!("if {} {:?} {:?}", node(condition), then.as_ref().map(node), otherwise.as_ref().map(node))
-        }
-        _ => format!("{rule:?}"),
     }
 }

@@ -10,6 +10,8 @@ use crate::decode::schema_registry::{Registered, SchemaText};
 
 /// The most schemas that apply to one value, one within the other.
 const MAX_DEPTH: usize = 64;
+/// The most schemas that apply to one value, counted as often as they are referred to.
+const MOST_BESIDE: usize = 100_000;
 
 impl Schema {
     /// Reads a schema. The first text is that of a body; it can refer to the others by their names or identifiers.
@@ -73,25 +75,30 @@ fn node(pending: &mut Pending<'_>, spot: Spot) -> Result<Node, String> {
     }
 }
 
-/// Returns how many schemas apply to a value within each other. `above` is how many are around this one.
+/// Returns how many schemas apply to a value within each other, and how many in all. `above` is how many are around this one.
 ///
 /// # Errors
 /// There are too many, or without end.
-fn depth(schema: &Schema, id: NodeId, above: usize, known: &mut [Option<usize>]) -> Result<usize, String> {
+fn depth(schema: &Schema, id: NodeId, above: usize, known: &mut [Option<(usize, usize)>]) -> Result<(usize, usize), String> {
     let below = known[id];
-    if above + below.unwrap_or(0) > MAX_DEPTH {
+    if above + below.map_or(0, |(below, _)| below) > MAX_DEPTH {
         let place = &schema.node(id).place;
         return Err(format!("{place} refers to itself, or more than {MAX_DEPTH} schemas apply to one value through it"));
     }
     if let Some(below) = below {
         return Ok(below);
     }
-    let mut deepest = 0;
+    let (mut deepest, mut all) = (0, 1_usize);
     for rule in &schema.node(id).rules {
         for beside in rule.beside() {
-            deepest = deepest.max(depth(schema, beside, above + 1, known)? + 1);
+            let (below, count) = depth(schema, beside, above + 1, known)?;
+            deepest = deepest.max(below + 1);
+            all = all.saturating_add(count);
         }
     }
-    known[id] = Some(deepest);
-    Ok(deepest)
+    if all > MOST_BESIDE {
+        return Err(format!("{}: more than {MOST_BESIDE} schemas apply to one value", schema.node(id).place));
+    }
+    known[id] = Some((deepest, all));
+    Ok((deepest, all))
 }

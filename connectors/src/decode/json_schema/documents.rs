@@ -66,7 +66,7 @@ impl Documents {
             let is_draft_7 = named.contains("draft-07") || named.contains("draft-06");
             let base = Url::parse(BASE).and_then(|base| base.join(name)).map_err(|error| format!("the name {name}: {error}"))?;
             let index = documents.texts.len();
-            documents.resources.insert(base.clone(), (index, String::new()));
+            documents.name(&base, (index, ""))?;
             documents.collect(index, &value, String::new(), &base, is_draft_7)?;
             let order = order::of(text);
             documents.texts.push(Document { name: name.to_owned(), base, value, order, is_draft_7 });
@@ -74,12 +74,21 @@ impl Documents {
         Ok(documents)
     }
 
+    /// Remembers where the schema of an identifier is.
+    fn name(&mut self, url: &Url, (document, pointer): (usize, &str)) -> Result<(), String> {
+        let known = self.resources.insert(url.clone(), (document, pointer.to_owned()));
+        match known.is_some_and(|known| known != (document, pointer.to_owned())) {
+            true => Err(format!("two schemas have the identifier {}", url.as_str().trim_start_matches(BASE))),
+            false => Ok(()),
+        }
+    }
+
     /// Finds the identifiers and anchors of a schema and of those in it.
     fn collect(&mut self, document: usize, schema: &Json, pointer: String, base: &Url, is_draft_7: bool) -> Result<(), String> {
         let Json::Object(members) = schema else { return Ok(()) };
         let base = own_base(schema, base, is_draft_7)?;
         if identifier(schema, is_draft_7).is_some() {
-            self.resources.entry(base.clone()).or_insert_with(|| (document, pointer.clone()));
+            self.name(&base, (document, &pointer))?;
         }
         let of_id = members.get("$id").and_then(Json::as_str).filter(|_| is_draft_7).and_then(|id| id.split_once('#'));
         let anchors = ["$anchor", "$dynamicAnchor"].into_iter().filter_map(|word| members.get(word)?.as_str());

@@ -65,8 +65,8 @@ impl RowBuilder for CheckedRows {
                 None => Ok((self.schema.clone(), *payload)),
                 Some(schemas) => schema_registry::unframed::<Schema>(payload).and_then(|(id, body)| match schemas.get(&id) {
                     Some(Ok(schema)) => Ok((Some(Arc::clone(schema)), body)),
-                    Some(Err(reason)) => Err(Fault::of_payload("not_json", reason.clone())),
-                    None => Err(Fault::of_payload("not_json", format!("schema {id} was not asked for"))),
+                    Some(Err(reason)) => Err(Fault::of_payload(NOT_CONFORMING, reason.clone())),
+                    None => Err(Fault::of_payload(NOT_CONFORMING, format!("schema {id} was not asked for"))),
                 }),
             };
             let appended = found.and_then(|(schema, body)| {

@@ -143,3 +143,58 @@ fn texts_refer_to_each_other() {
     assert_eq!(found, "/total/cents: \"5\" is not of type integer (money.json#/properties/cents/type)");
     assert_eq!(violation(&schema, &json!({"tax": 2})), "/tax: 2 is more than 1 (tax.json#/$defs/rate/maximum)");
 }
+
+#[test]
+fn events_that_ask_for_many_steps_are_checked_in_few() {
+    let branch = |kind: &str| json!({"properties": {"arg": {"$ref": "#/$defs/n"}, "kind": {"const": kind}}});
+    let one_of = json!({"n": {"type": "object", "oneOf": [branch("and"), branch("or")]}});
+    let schema = schema(&json!({"$ref": "#/$defs/n", "$defs": one_of})).unwrap();
+    let deep = |kind: &str| (0..120).fold(json!({"kind": kind}), |inner, _| json!({"kind": "or", "arg": inner}));
+    assert_eq!(violation(&schema, &deep("or")), "");
+    assert_ne!(violation(&schema, &deep("xor")), "");
+    let unique = self::schema(&json!({"uniqueItems": true})).unwrap();
+    let numbers: Vec<Json> = (0..200_000).map(|number| json!([number, {"a": number}])).collect();
+    assert_eq!(violation(&unique, &Json::from(numbers.clone())), "");
+    let twice: Vec<Json> = numbers.into_iter().chain([json!([7.0, {"a": 7}])]).collect();
+    assert!(violation(&unique, &Json::from(twice)).starts_with("the body: element 200000 is there twice"));
+}
+
+#[test]
+fn what_cannot_be_checked_to_its_end_does_not_conform() {
+    let any = json!({"n": {"properties": {"a": {"$ref": "#/$defs/n"}}}});
+    let deep = |levels: usize| (0..levels).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let never = schema(&json!({"not": {"$ref": "#/$defs/n"}, "$defs": any})).unwrap();
+    assert_eq!(violation(&never, &deep(100)), "the body: it is what may not stand here (#/not)");
+    assert_eq!(violation(&never, &deep(400)), "the body: it is nested too deep for the schema");
+}
+
+#[test]
+fn schemas_that_ask_for_many_steps_are_refused() {
+    type Members = serde_json::Map<String, Json>;
+    let doubled = |index: usize| {
+        let next = json!({"$ref": format!("#/$defs/a{}", index + 1)});
+        (format!("a{index}"), if index == 59 { json!({}) } else { json!({"allOf": [next, next]}) })
+    };
+    let defs: Members = (0..60).map(doubled).collect();
+    let error = schema(&json!({"$ref": "#/$defs/a0", "$defs": defs})).unwrap_err();
+    assert!(error.contains("apply to one value"), "{error}");
+    let all = |of: usize| -> Members {
+        (0..12).map(|other| (format!("m{other}"), json!({"$ref": format!("#/$defs/d{}", (of + other) % 12)}))).collect()
+    };
+    let defs: Members = (0..12).map(|of| (format!("d{of}"), json!({"type": "object", "properties": all(of)}))).collect();
+    let woven = schema(&json!({"$ref": "#/$defs/d0", "$defs": defs})).unwrap();
+    assert!(woven.columns().unwrap_err().contains("too many for columns"));
+}
+
+#[test]
+fn numbers_whose_digits_are_not_all_known_lose_no_event() {
+    let unique = schema(&json!({"uniqueItems": true})).unwrap();
+    let read = |text: &str| serde_json::from_str::<Json>(text).unwrap();
+    assert_eq!(violation(&unique, &read("[18446744073709551617, 18446744073709551618]")), "");
+    for (of, number) in
+        [("3", "36893488147419103233"), ("3", "9007199254740993.0"), ("0.01", "1e37"), ("0.01", "1234567890123.45")]
+    {
+        let schema = schema(&json!({"multipleOf": read(of)})).unwrap();
+        assert_eq!(violation(&schema, &read(number)), "", "{number}");
+    }
+}

@@ -33,6 +33,9 @@ fn pool(content: &Content) -> Result<DescriptorPool, String> {
     registered::compile([(name.clone(), text)].into(), &name)
 }
 
+/// The most messages within each other.
+const MAX_DEPTH: usize = 200;
+
 struct Comparing {
     /// Pairs of messages that are compared already, since messages refer to themselves.
     compared: HashSet<(String, String)>,
@@ -42,18 +45,19 @@ struct Comparing {
 
 impl Comparing {
     fn messages(&mut self, reader: &MessageDescriptor, writer: &MessageDescriptor) {
+        if self.path.len() > MAX_DEPTH {
+            return self.say("nested too deep to be compared".into(), "nested too deep".into());
+        }
         if !self.compared.insert((reader.full_name().to_owned(), writer.full_name().to_owned())) {
             return;
         }
         for written in writer.fields() {
             self.path.push(written.name().to_owned());
-            match reader.get_field(written.number()) {
-                Some(read) => self.fields(&read, &written),
-                None => {
-                    if let Some(moved) = reader.get_field_by_name(written.name()) {
-                        self.say(format!("number {}", moved.number()), format!("number {}", written.number()));
-                    }
-                }
+            let moved = reader.get_field_by_name(written.name()).filter(|read| read.number() != written.number());
+            match (moved, reader.get_field(written.number())) {
+                (Some(moved), _) => self.say(format!("number {}", moved.number()), format!("number {}", written.number())),
+                (None, Some(read)) => self.fields(&read, &written),
+                (None, None) => {}
             }
             self.path.pop();
         }

@@ -48,7 +48,7 @@ fn avro_follows_the_rules_of_resolution() {
         (
             json!([field("n", json!("long"))]),
             json!([{"name": "m", "type": "long", "aliases": ["n"]}]),
-            "",
+            "m: absent before, long without a default now",
             "n: long without a default before, absent now",
         ),
         (json!([field("n", json!("long"))]), json!([field("n", json!(["null", "long"]))]), "", "n: long before, null now"),
@@ -116,6 +116,12 @@ fn protobuf_goes_by_numbers() {
         ("int64 id = 1;", "string id = 1;", "id: int64 before, string now", "id: int64 before, string now"),
         ("int64 id = 1;", "sint64 id = 1;", "id: int64 before, sint64 now", "id: int64 before, sint64 now"),
         ("int64 id = 1;", "int64 id = 2;", "id: number 1 before, number 2 now", "id: number 1 before, number 2 now"),
+        (
+            "int64 a = 1; int64 b = 2;",
+            "int64 a = 2; int64 b = 1;",
+            "a: number 1 before, number 2 now; b: number 2 before, number 1 now",
+            "b: number 2 before, number 1 now; a: number 1 before, number 2 now",
+        ),
         ("int64 id = 1;", "repeated int64 id = 1;", "", "id: int64 before, repeated int64 now"),
         ("E e = 1;", "F e = 1;", "e: value PAID = 1 before, no such value now", ""),
         (
@@ -211,6 +217,51 @@ fn json_schemas_are_compared_by_what_they_allow() {
     let tree = |of: &str| json!({"properties": {"v": {"type": of}, "next": {"$ref": "#"}}});
     assert_eq!(json_schema(tree("integer"), tree("integer")), ["", ""]);
     assert_eq!(json_schema(tree("integer"), tree("number")), ["", "next.v: integer before, number now"]);
+}
+
+#[test]
+fn what_json_schemas_cannot_be_compared_for_counts_as_a_change() {
+    let patterns = |of: &str| json!({"patternProperties": {"^x_": {"type": of}}});
+    let closed = json!({"patternProperties": {"^x_": {}}, "additionalProperties": false});
+    let unevaluated = |names: &[&str]| {
+        let named: serde_json::Map<String, Json> = names.iter().map(|name| ((*name).to_owned(), json!({}))).collect();
+        json!({"properties": named, "unevaluatedProperties": false})
+    };
+    let one = |branches: &[Json]| json!({"properties": {"n": {"oneOf": branches}}});
+    let (integer, number, text) = (json!({"type": "integer"}), json!({"type": "number"}), json!({"type": "string"}));
+    let kind = |kind: &str| json!({"type": "object", "properties": {"kind": {"const": kind}, "inner": {"$ref": "#"}}});
+    let format = |format: &str| json!({"properties": {"n": {"type": "string", "format": format}}});
+    let never = |of: u8| {
+        let of = json!({"required": ["x"], "properties": {"b": {"$ref": "#/$defs/a"}, "c": {"const": of}}});
+        json!({"not": {"$ref": "#/$defs/a"}, "$defs": {"a": of}})
+    };
+    for (before, now, breaks) in [
+        (patterns("integer"), patterns("integer"), false),
+        (patterns("integer"), patterns("string"), true),
+        (patterns("integer"), json!({"properties": {"x_a": {"type": "string"}}}), true),
+        (json!({"properties": {"x_a": {"type": "string"}}}), patterns("integer"), true),
+        (closed.clone(), closed.clone(), false),
+        (closed, json!({"properties": {"n": {}}, "additionalProperties": false}), true),
+        (unevaluated(&["a", "b"]), unevaluated(&["a", "b"]), false),
+        (unevaluated(&["a", "b"]), unevaluated(&["a"]), true),
+        (one(std::slice::from_ref(&integer)), one(&[integer.clone(), text.clone()]), false),
+        (one(std::slice::from_ref(&integer)), one(&[integer.clone(), number.clone()]), true),
+        (
+            json!({"properties": {"n": {"anyOf": [integer.clone(), number.clone()]}}}),
+            one(&[integer.clone(), number.clone()]),
+            true,
+        ),
+        (one(&[integer.clone(), number.clone()]), one(&[integer, number]), false),
+        (json!({"oneOf": [kind("a")]}), json!({"oneOf": [kind("a"), kind("b")]}), false),
+        (format("other"), format("date-time"), true),
+        (format("date-time"), format("other"), false),
+        (json!({"properties": {"n": {"enum": ["new"]}}}), json!({"properties": {"n": {"pattern": "^[A-Z]+$"}}}), true),
+        (never(1), never(1), false),
+        (never(1), never(2), true),
+    ] {
+        let [backward, _] = json_schema(before.clone(), now.clone());
+        assert_eq!(!backward.is_empty(), breaks, "{before} {now}: {backward}");
+    }
 }
 
 #[test]

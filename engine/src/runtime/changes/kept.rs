@@ -72,7 +72,7 @@ fn definitions(
         let Some(record) = records.get(&name).filter(|_| !found.contains_key(&name)) else { continue };
         let as_it_is = component.views.iter().find(|view| view.name == name && !anew.contains(&name));
         let definition = match as_it_is {
-            Some(view) => Definition::of(&project.catalog, view),
+            Some(view) => Definition::of(project, view),
             None => record.definition.clone(),
         };
         if let Some(definition) = definition {

@@ -64,7 +64,7 @@ impl Member {
                 Some(served) => Tallies::beside(&served.tallies),
                 None => Tallies::new(),
             },
-            definition: Definition::of(&shared.project().catalog, view),
+            definition: Definition::of(shared.project(), view),
             view: view.clone(),
         })
     }
@@ -88,7 +88,7 @@ impl Member {
         let writer = sink.writer(&view_rows(view), Some(&record.sink))?;
         let (token, size) = (Some(record.sink.clone()), record.size);
         let tallies = Tallies::recorded(record.tallies.clone());
-        let (view, definition) = (view.clone(), Definition::of(&shared.project().catalog, view));
+        let (view, definition) = (view.clone(), Definition::of(shared.project(), view));
         Ok(Member { view, projection, sink, writer, state, incarnation, token, size, tallies, definition })
     }
 

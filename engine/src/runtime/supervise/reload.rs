@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::Supervisor;
 use crate::error::Error;
+use crate::record::newest_records;
+use crate::runtime::changes::schema_changes;
 use crate::runtime::component::Component;
 use crate::runtime::shared::Shared;
 
@@ -22,6 +24,7 @@ impl Supervisor {
     pub(super) fn reload(&mut self, view: &str) -> Result<String, Error> {
         let project = Arc::new(self.shared.project().read_again()?);
         let sources = project.connect()?;
+        schema_changes(&project, &newest_records(&project.layout())?)?;
         let read_once = sources.iter().filter(|source| source.promises().read_once).map(|source| source.config().name.clone());
         let mut components = Component::all(&project.catalog, &read_once.collect()).into_iter();
         let declared = components.find(|component| component.holds(view));
