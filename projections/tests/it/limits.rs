@@ -148,7 +148,7 @@ fn deeper_queries_are_refused_in_words() {
 async fn what_leaves_and_what_comes_are_bounded_apart() {
     let first = "SELECT max(n) AS n FROM t";
     let chain = format!(
-        "WITH RECURSIVE r(x, top) AS (SELECT n, n FROM ({first}) UNION SELECT x - 1, top FROM r WHERE x > top - 6000) SELECT count(*) AS c, max(x) AS m FROM r"
+        "WITH RECURSIVE r(x, high) AS (SELECT n AS x, n AS high FROM ({first}) UNION SELECT x - 1, high FROM r WHERE x > high - 6000) SELECT count(*) AS c, max(x) AS m FROM r"
     );
     let catalog = catalog(&chain);
     let mut pipeline = Pipeline::new(&catalog).await;
