@@ -38,7 +38,8 @@ mod words;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::global::{Global, print};
 use crate::error::Error;
@@ -119,7 +120,7 @@ enum Command {
 /// Parses the command line, runs the command, and reports its errors. Returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parsed();
     let level = match (&cli.command, cli.global.quiet, cli.global.verbose) {
         (_, true, _) => logging::Level::Errors,
         // They say themselves what comes of their events.
@@ -140,6 +141,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The command line, with what it says and variables do not.
+fn parsed() -> Cli {
+    let matches = Cli::command().get_matches();
+    let mut cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let of_command = matches.subcommand().map_or(&matches, |(_, matches)| matches);
+    let is_given = |name: &str| of_command.value_source(name) == Some(ValueSource::CommandLine);
+    (cli.global.dir_given, cli.global.data_given) = (is_given("dir"), is_given("data"));
+    cli
 }
 
 fn dispatch(cli: &Cli, bars: indicatif::MultiProgress) -> Result<(), Error> {

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// The folder of its streams in that of a project.
-pub(crate) const STORE: &str = ".nats";
-/// Starts the server, says its process id, waits until our end of the pipe is closed, and ends the server.
-const SHELL: &str = r#""$@" </dev/null >/dev/null 2>&1 & server=$!; echo $server; read -r _; kill $server; wait $server"#;
+/// Starts the server, which logs to the file that is the first argument, says its process id, waits until our end of the pipe is closed, and
+/// ends the server.
+const SHELL: &str =
+    r#"log=$1; shift; "$@" </dev/null >"$log" 2>&1 & server=$!; echo $server; read -r _; kill $server; wait $server"#;
 /// How long the server may take until it listens.
 const START: Duration = Duration::from_secs(15);
 /// How long it may take to end.
@@ -52,6 +52,11 @@ pub(crate) fn free_port(wanted: u16) -> Result<u16, Error> {
         .map_err(|error| Error::unavailable(format!("no port of 127.0.0.1 is free: {error}"), "end programs that listen there"))
 }
 
+/// The folder with the streams of the server on a port, in that of a project.
+pub(crate) fn store(dir: &Path, port: u16) -> PathBuf {
+    dir.join(".nats").join(port.to_string())
+}
+
 /// Whether something listens on a port of loopback.
 #[must_use]
 pub(crate) fn answers(port: u16) -> bool {
@@ -70,8 +75,8 @@ impl NatsServer {
             Error::unavailable(format!("starting {}: {error}", program.display()), "see whether nats-server on your PATH runs")
         };
         let mut command = Command::new("sh");
-        command.args(["-c", SHELL, "sh"]).arg(program).args(["--jetstream", "--addr", "127.0.0.1", "--port"]);
-        command.arg(port.to_string()).arg("--store_dir").arg(folder).arg("--log").arg(&log);
+        command.args(["-c", SHELL, "sh"]).arg(&log).arg(program).args(["--jetstream", "--addr", "127.0.0.1", "--port"]);
+        command.arg(port.to_string()).arg("--store_dir").arg(folder);
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut shell = pipes.process_group(0).spawn().map_err(wrong)?;
         let mut process = String::new();
@@ -81,17 +86,23 @@ impl NatsServer {
         let server = NatsServer { shell, process: process.trim().to_owned(), port };
         let began = Instant::now();
         while !answers(port) {
-            if began.elapsed() > START {
+            if server.has_ended() || began.elapsed() > START {
                 let logged = std::fs::read_to_string(&log).unwrap_or_default();
                 let last = logged.lines().last().unwrap_or("it logged nothing");
                 return Err(Error::unavailable(
-                    format!("nats-server does not listen on 127.0.0.1:{port}: {last}"),
-                    format!("see {}", log.display()),
+                    format!("{} does not listen on 127.0.0.1:{port}: {last}", program.display()),
+                    "see whether it runs on its own, with --jetstream",
                 ));
             }
             std::thread::sleep(PAUSE);
         }
         Ok(server)
+    }
+
+    /// Whether its process has ended, as far as the system tells: the shell takes note of it only at the end.
+    fn has_ended(&self) -> bool {
+        let state = std::fs::read_to_string(Path::new("/proc").join(&self.process).join("stat"));
+        state.is_ok_and(|state| state.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
     }
 
     /// The id of its process.
@@ -147,6 +158,17 @@ mod tests {
         assert!(answers(port) && Path::new("/proc").join(&process).exists());
         drop(server);
         assert!(!answers(port) && !Path::new("/proc").join(&process).exists());
+    }
+
+    #[test]
+    fn a_program_that_does_not_run_is_told_at_once_with_its_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken");
+        std::fs::write(&path, "#!/bin/sh\necho no such flag >&2\nexit 1\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let began = Instant::now();
+        let error = NatsServer::start(&path, free_port(0).unwrap(), &folder.path().join("store")).unwrap_err();
+        assert!(error.to_string().ends_with(": no such flag") && began.elapsed() < START, "{error}");
     }
 
     #[test]

@@ -82,22 +82,21 @@ impl Folder {
 
 impl Demo {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        if global.data_given {
+            return Err(Error::config("the data of the demo is in its folder", "name the folder with -C instead of --data"));
+        }
+        // It outlives the run, so that the generator and the signals have their threads until the end.
+        let beside = runtime()?;
+        let shutdown = beside.block_on(async { signals::of_a_terminal() })?;
         let folder = self.folder(global)?;
         let dir = folder.path();
-        let program = if self.files { None } else { nats_server::on_path() };
-        let server = match program {
-            Some(program) => Some(NatsServer::start(&program, nats_server::free_port(4222)?, &dir.join(nats_server::STORE))?),
-            None => None,
-        };
+        let server = if self.files { None } else { server(dir)? };
         let url = server.as_ref().map(NatsServer::url);
         let sources = url.as_deref().map_or(Sources::Files, Sources::Nats);
         let address = |port| Ok::<_, Error>(format!("127.0.0.1:{}", nats_server::free_port(port)?));
         write(dir, sources, &address(9464)?, &address(5433)?)?;
         let project = Arc::new(Project::load(dir, &Overrides::default())?);
 
-        // It outlives the run, so that the generator and the signals have their threads until the end.
-        let beside = runtime()?;
-        let shutdown = beside.block_on(async { signals::of_a_run() })?;
         let place = url.clone().map_or_else(|| Place::Files(dir.join(EVENTS)), Place::Nats);
         let publisher = beside.block_on(Publisher::open(place))?;
         let shop = Shop::new(self.seed, now_ms().saturating_sub(PAST * 1_000 / u64::from(self.rate)), self.rate);
@@ -116,8 +115,10 @@ impl Demo {
         let work = Work { serve: true, shutdown: Some(shutdown.clone()), ..Work::default() };
         let mut showing = None;
         let ran = run_and_show(&project, work, &Progress::new(indicatif::MultiProgress::new(), false), |begun| {
-            let _ = print(&self.head(dir, server.as_ref(), &begun));
-            let show = Show { begun, published: Arc::clone(&published), layout: project.layout() };
+            if print(&self.head(dir, server.as_ref(), &begun)).is_err() {
+                shutdown.cancel();
+            }
+            let show = Show { begun, published: Arc::clone(&published), layout: project.layout(), shutdown: shutdown.clone() };
             showing = Some(beside.spawn(async move { show.run().await }));
         });
         shutdown.cancel();
@@ -133,7 +134,7 @@ impl Demo {
 
     /// Makes the folder: the one of -C, or a temporary one.
     fn folder(&self, global: &Global) -> Result<Folder, Error> {
-        if global.dir != Path::new(".") {
+        if global.dir_given {
             init::empty(&global.dir)?;
             std::fs::create_dir_all(&global.dir).map_err(|error| Error::io("creating", &global.dir, error))?;
             return Ok(Folder::Kept(global.dir.clone()));
@@ -149,7 +150,7 @@ impl Demo {
         let place = match server {
             Some(server) => format!("in nats-server at {}, process {}", server.url(), server.process()),
             None if self.files => format!("in files, {folder}/{EVENTS}"),
-            None => format!("in files, {folder}/{EVENTS}: no nats-server is on the PATH"),
+            None => format!("in files, {folder}/{EVENTS}: no nats-server on the PATH runs"),
         };
         let mut text = format!(
             "A shop's orders, payments and shipments, {rate} a second, {place}.\nThe project is in {folder}.\n\n\
@@ -189,6 +190,7 @@ struct Show {
     begun: Begun,
     published: Arc<AtomicU64>,
     layout: Layout,
+    shutdown: CancellationToken,
 }
 
 impl Show {
@@ -209,6 +211,8 @@ impl Show {
             }
             let mut out = std::io::stdout().lock();
             if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+                // Nobody reads it any more.
+                self.shutdown.cancel();
                 return;
             }
         }
@@ -237,6 +241,19 @@ impl Show {
         let batches: Vec<_> = answer.stream().await.ok()?.try_collect().await.ok()?;
         let text = pretty_format_batches_with_options(&batches, &FormatOptions::default()).ok()?;
         Some(format!("{text}\n"))
+    }
+}
+
+/// Starts a server, if one is on the PATH. One that does not run is told of, and done without.
+fn server(dir: &Path) -> Result<Option<NatsServer>, Error> {
+    let Some(program) = nats_server::on_path() else { return Ok(None) };
+    let port = nats_server::free_port(4222)?;
+    match NatsServer::start(&program, port, &nats_server::store(dir, port)) {
+        Ok(server) => Ok(Some(server)),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            Ok(None)
+        }
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod session;
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 
 use self::session::Session;
 use super::global::{Global, print, runtime};
@@ -40,22 +42,37 @@ pub(super) struct Dev {
 impl Dev {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let beside = runtime()?;
-        let stop = beside.block_on(async { signals::of_a_run() })?;
+        let stop = beside.block_on(async { signals::of_a_terminal() })?;
         let overrides = Overrides { http: self.http.clone(), ..global.overrides() };
-        let mut watch = Watch::new(&global.dir);
         let mut session = Session::new(&global.dir, overrides, self.rows, &beside, stop.clone());
-        watch.name(session.deploy()?);
-        print("watching for saved files; Ctrl-C ends\n")?;
-        while !stop.is_cancelled() {
-            let saved = watch.saved();
-            if !saved.is_empty() {
-                let names = saved.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
-                print(&format!("\nsaved {}\n", names.collect::<Vec<_>>().join(", ")))?;
-                watch.name(session.deploy()?);
-            }
-            session.look()?;
-            std::thread::sleep(LOOK);
-        }
-        session.end()
+        let result = follow(&global.dir, &mut session, &stop);
+        // Views commit before their servers end, however this ends.
+        let ended = session.end();
+        result.and(ended)
     }
+}
+
+/// Deploys what is saved, until it is told to stop.
+fn follow(dir: &Path, session: &mut Session<'_>, stop: &CancellationToken) -> Result<(), Error> {
+    let mut watch = Watch::new(dir);
+    // Where files do not load, those that they named before are still watched.
+    let deploy = |watch: &mut Watch, session: &mut Session<'_>| -> Result<(), Error> {
+        if let Some(named) = session.deploy()? {
+            watch.name(named);
+        }
+        Ok(())
+    };
+    deploy(&mut watch, session)?;
+    print("watching for saved files; Ctrl-C ends\n")?;
+    while !stop.is_cancelled() {
+        let saved = watch.saved();
+        if !saved.is_empty() {
+            let names = saved.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
+            print(&format!("\nsaved {}\n", names.collect::<Vec<_>>().join(", ")))?;
+            deploy(&mut watch, session)?;
+        }
+        session.look()?;
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }

@@ -16,6 +16,12 @@ pub(super) struct Global {
     /// The folder with alluvium.toml and the SQL files
     #[arg(short = 'C', long, global = true, env = "ALLUVIUM_DIR", default_value = ".", value_name = "DIR")]
     pub(super) dir: PathBuf,
+    /// Whether the command line names the folder. A variable does not count.
+    #[arg(skip)]
+    pub(super) dir_given: bool,
+    /// Whether the command line names the data folder.
+    #[arg(skip)]
+    pub(super) data_given: bool,
     /// The data folder [default: the setting `data`, or else DIR/data]
     #[arg(long, global = true, env = "ALLUVIUM_DATA", value_name = "DIR")]
     pub(super) data: Option<PathBuf>,

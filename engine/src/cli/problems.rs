@@ -182,8 +182,17 @@ pub(super) fn json(problems: &[Problem], views: &Value) -> Value {
     json!({"errors": count(Level::Error), "warnings": count(Level::Warning), "problems": problems, "views": views})
 }
 
-/// A path from the current folder, where it is below it.
+/// A path from the current folder, where it is below it, or else an absolute one.
 fn shown(path: &Path) -> String {
-    let below = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
-    below.as_deref().unwrap_or(path).display().to_string()
+    let (Ok(here), Ok(absolute)) = (std::env::current_dir().and_then(|here| here.canonicalize()), std::path::absolute(path))
+    else {
+        return path.display().to_string();
+    };
+    // The file need not exist, but its folder does.
+    let folder = absolute.parent().and_then(|folder| folder.canonicalize().ok());
+    let whole = match (folder, absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => absolute,
+    };
+    whole.strip_prefix(here).unwrap_or(&whole).display().to_string()
 }

@@ -81,6 +81,8 @@ pub(super) struct Told {
     pub(super) set_aside: Vec<SetAside>,
     /// What looks like a mistake.
     pub(super) warnings: Vec<String>,
+    /// Whether it ended with threads at work, which hold the lock until the process ends.
+    pub(super) cut_short: bool,
 }
 
 /// A run that has begun, for commands that show it themselves.
@@ -204,7 +206,7 @@ pub(super) fn run_and_show(
             tracing::warn!("{one}");
         }
     }
-    result.map(|_| Told { set_aside, warnings: board.warnings() })
+    result.map(|outcome| Told { set_aside, warnings: board.warnings(), cut_short: outcome == Outcome::CutShort })
 }
 
 /// Waits for what runs beside the engine, for a bounded time.

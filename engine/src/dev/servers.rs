@@ -1,16 +1,15 @@
 //! Starts the nats-server that a project declares on this machine, where none answers and one is installed, and makes the streams that its
 //! sources read. A server that answers is left alone, and so are its streams.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-
 use alluvium_connectors::source::SourceConfig;
 use async_nats::jetstream::{self, stream};
+use std::collections::{BTreeMap, BTreeSet};
 use url::{Host, Url};
 
 use crate::error::Error;
-use crate::nats_server::{self, NatsServer, STORE};
+use crate::nats_server::{self, NatsServer};
 use crate::project::Project;
+use crate::record::{Record, newest_records};
 
 /// The servers that were started, by port. They end when this is dropped.
 #[derive(Debug, Default)]
@@ -24,32 +23,26 @@ struct Declared {
     port: u16,
     stream: String,
     subjects: BTreeSet<String>,
+    /// The sources that read it.
+    sources: BTreeSet<String>,
 }
 
 impl Servers {
     /// Starts what the sources of a project lack. Returns what was done, a line each.
     ///
+    /// No server is started in place of one whose events views hold: to them, its streams would be other ones.
+    ///
     /// # Errors
     /// A server does not start, or makes no stream.
     pub async fn start(&mut self, project: &Project) -> Result<Vec<String>, Error> {
         let mut done = Vec::new();
+        // One that has ended is started again.
+        self.started.retain(|port, _| nats_server::answers(*port));
+        let records = newest_records(&project.layout())?;
         for declared in declared(project.sources.values()) {
-            if !self.started.contains_key(&declared.port) {
-                if nats_server::answers(declared.port) {
-                    continue;
-                }
-                let Some(program) = nats_server::on_path() else {
-                    done.push(format!("nothing answers at 127.0.0.1:{}, and no nats-server is on the PATH", declared.port));
-                    continue;
-                };
-                let store = self.store(&project.dir, declared.port);
-                let server = NatsServer::start(&program, declared.port, &store)?;
-                done.push(format!(
-                    "started nats-server at {}, process {}, with its streams in {}",
-                    server.url(),
-                    server.process(),
-                    store.display()
-                ));
+            if !self.started.contains_key(&declared.port)
+                && let Some(server) = missing(&declared, project, &records, &mut done)?
+            {
                 self.started.insert(declared.port, server);
             }
             let Some(server) = self.started.get(&declared.port) else { continue };
@@ -60,12 +53,35 @@ impl Servers {
         }
         Ok(done)
     }
+}
 
-    /// The folder of a server. Two servers share none.
-    fn store(&self, dir: &Path, port: u16) -> std::path::PathBuf {
-        let store = dir.join(STORE);
-        if self.started.is_empty() { store } else { store.join(port.to_string()) }
+/// Starts the server of a stream, if none answers and that is safe. Adds what was done or not done.
+fn missing(
+    declared: &Declared,
+    project: &Project,
+    records: &BTreeMap<String, Record>,
+    done: &mut Vec<String>,
+) -> Result<Option<NatsServer>, Error> {
+    let port = declared.port;
+    if nats_server::answers(port) {
+        return Ok(None);
     }
+    let store = nats_server::store(&project.dir, port);
+    let held = records.values().flat_map(|record| record.positions.keys()).find(|name| declared.sources.contains(*name));
+    if let Some(source) = held.filter(|_| !store.exists()) {
+        done.push(format!(
+            "nothing answers at 127.0.0.1:{port}; views hold events of {source} from there, so no server is started in its place"
+        ));
+        return Ok(None);
+    }
+    let Some(program) = nats_server::on_path() else {
+        done.push(format!("nothing answers at 127.0.0.1:{port}, and no nats-server is on the PATH"));
+        return Ok(None);
+    };
+    let server = NatsServer::start(&program, port, &store)?;
+    let (url, process) = (server.url(), server.process());
+    done.push(format!("started nats-server at {url}, process {process}, with its streams in {}", store.display()));
+    Ok(Some(server))
 }
 
 /// The streams on this machine that sources read over plain connections.
@@ -78,8 +94,16 @@ fn declared<'s>(sources: impl Iterator<Item = &'s SourceConfig>) -> Vec<Declared
             |subjects| subjects.split(',').map(|subject| subject.trim().to_owned()).collect(),
         );
         match found.iter_mut().find(|one| one.port == port && one.stream == stream) {
-            Some(one) => one.subjects.extend(subjects),
-            None => found.push(Declared { port, stream, subjects: subjects.into_iter().collect() }),
+            Some(one) => {
+                one.subjects.extend(subjects);
+                one.sources.insert(source.name.clone());
+            }
+            None => found.push(Declared {
+                port,
+                stream,
+                subjects: subjects.into_iter().collect(),
+                sources: [source.name.clone()].into(),
+            }),
         }
     }
     found
@@ -90,8 +114,9 @@ fn here(location: &str) -> Option<(u16, String)> {
     let url = Url::parse(location).ok().filter(|url| url.scheme() == "nats")?;
     let is_here = match url.host()? {
         Host::Domain(name) => name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1",
-        Host::Ipv4(address) => address.is_loopback(),
-        Host::Ipv6(address) => address.is_loopback(),
+        Host::Ipv4(address) => address == std::net::Ipv4Addr::LOCALHOST,
+        // The server listens on 127.0.0.1 alone.
+        Host::Ipv6(_) => false,
     };
     let stream = url.path().trim_start_matches('/');
     (is_here && !stream.is_empty()).then(|| (url.port().unwrap_or(4222), stream.to_owned()))
@@ -122,9 +147,10 @@ mod tests {
         let orders = || Some((4333, "ORDERS".to_owned()));
         assert_eq!(here("nats://127.0.0.1:4333/ORDERS"), orders());
         assert_eq!(here("nats://localhost:4333/ORDERS"), orders());
-        assert_eq!(here("nats://[::1]/ORDERS"), Some((4222, "ORDERS".to_owned())));
+        assert_eq!(here("nats://127.0.0.1/ORDERS"), Some((4222, "ORDERS".to_owned())));
         for other in [
             "nats://nats.example:4222/ORDERS",
+            "nats://[::1]/ORDERS",
             "tls://127.0.0.1/ORDERS",
             "nats://a:1,b:2/ORDERS",
             "events.jsonl",

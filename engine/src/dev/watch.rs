@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::settings::FILE;
+
+/// A file that is gone or empty may be about to be written again: its end counts after so long.
+const LOST: Duration = Duration::from_secs(1);
 
 /// The time and the size of each file.
 type Seen = BTreeMap<PathBuf, (SystemTime, u64)>;
@@ -21,8 +24,8 @@ pub struct Watch {
     /// Files that sources name, such as schemas.
     named: BTreeSet<PathBuf>,
     seen: Seen,
-    /// What the last look saw, if it was something else.
-    unsettled: Option<Seen>,
+    /// What the last look saw, if it was something else, and since when.
+    unsettled: Option<(Seen, Instant)>,
 }
 
 impl Watch {
@@ -36,7 +39,12 @@ impl Watch {
 
     /// Watches these files of the folder too, instead of those that were named before.
     pub fn name(&mut self, files: impl IntoIterator<Item = PathBuf>) {
-        self.named = files.into_iter().collect();
+        let before = std::mem::replace(&mut self.named, files.into_iter().collect());
+        let now = self.look();
+        // One that is no longer named was not removed.
+        for path in before.iter().filter(|path| !now.contains_key(*path)) {
+            self.seen.remove(path);
+        }
         for path in &self.named {
             let Some(found) = stamp(path) else { continue };
             self.seen.entry(path.clone()).or_insert(found);
@@ -51,8 +59,17 @@ impl Watch {
             self.unsettled = None;
             return Vec::new();
         }
-        if self.unsettled.as_ref() != Some(&now) {
-            self.unsettled = Some(now);
+        let since = match self.unsettled.take() {
+            Some((seen, since)) if seen == now => since,
+            _ => {
+                self.unsettled = Some((now, Instant::now()));
+                return Vec::new();
+            }
+        };
+        let is_whole = |path: &PathBuf| now.get(path).is_some_and(|(_, bytes)| *bytes > 0);
+        let has_lost = self.seen.iter().any(|(path, (_, bytes))| *bytes > 0 && !is_whole(path));
+        if has_lost && since.elapsed() < LOST {
+            self.unsettled = Some((now, since));
             return Vec::new();
         }
         let before = std::mem::replace(&mut self.seen, now);
@@ -110,12 +127,17 @@ mod tests {
         fs::rename(path("b.sql~"), path("b.sql")).unwrap();
         fs::remove_file(path("a.sql")).unwrap();
         assert!(watch.saved().is_empty());
-        assert_eq!(watch.saved(), [path("a.sql"), path("b.sql")]);
+        let began = Instant::now();
+        let saved = std::iter::repeat_with(|| watch.saved()).find(|saved| !saved.is_empty() || began.elapsed() > 9 * LOST);
+        assert_eq!(saved.unwrap(), [path("a.sql"), path("b.sql")]);
+        assert!(began.elapsed() >= LOST / 2);
 
         watch.name([path("schema.avsc")]);
         assert!(watch.saved().is_empty() && watch.saved().is_empty());
         save("schema.avsc", "{\"type\": \"record\"}");
         assert!(watch.saved().is_empty());
         assert_eq!(watch.saved(), [path("schema.avsc")]);
+        watch.name([]);
+        assert!(watch.saved().is_empty() && watch.saved().is_empty());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use datafusion::arrow::array::{AsArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use datafusion::arrow::error::ArrowError;
@@ -21,7 +21,7 @@ use crate::error::Error;
 
 /// The name of the column with the weights. No view is likely to have it.
 const WEIGHT: &str = "$weight";
-/// Beyond so many rows that differ, removed rows are not matched with added ones.
+/// Beyond so many rows that differ, they are only counted.
 const MATCHED: usize = 100_000;
 
 /// What differs.
@@ -37,6 +37,8 @@ pub struct Compared {
     pub changed: u64,
     /// The first of them, by key: `+` before a row that came, `-` before one that went, `~` before one that changed.
     pub rows: Vec<String>,
+    /// How many rows are not among them.
+    pub more: u64,
 }
 
 impl Compared {
@@ -47,9 +49,16 @@ impl Compared {
     }
 }
 
+/// The values of a row as texts; `None` for NULL.
+type Values = Vec<Option<String>>;
+
+fn text(cell: &Option<String>) -> &str {
+    cell.as_deref().unwrap_or("NULL")
+}
+
 /// A row that only one of the commits has: its cells, and how often more.
 struct Row {
-    cells: Vec<String>,
+    cells: Values,
     times: u64,
 }
 
@@ -78,16 +87,15 @@ pub async fn compare(before: &OpenCommit, after: &OpenCommit, key: Option<&[Stri
     let names: Vec<&str> = common.iter().map(|field| field.name().as_str()).collect();
 
     let mut stream = differing(before, after, &common).await?;
-    let mut found: BTreeMap<Vec<String>, OfKey> = BTreeMap::new();
-    let mut count = 0;
+    let mut found: BTreeMap<Values, OfKey> = BTreeMap::new();
+    let (mut added, mut removed, mut count) = (0, 0, 0);
     while let Some(batch) = stream.try_next().await? {
         let weights = batch.column(batch.num_columns() - 1).as_primitive::<Int64Type>();
         let cells = Cells::of(&batch).map_err(arrow)?;
+        count += batch.num_rows();
         for (row, weight) in weights.values().iter().enumerate() {
-            count += 1;
+            *(if *weight > 0 { &mut added } else { &mut removed }) += weight.unsigned_abs();
             if count > MATCHED {
-                let side = if *weight > 0 { &mut compared.added } else { &mut compared.removed };
-                *side += weight.unsigned_abs();
                 continue;
             }
             let cells = cells.row(row);
@@ -97,39 +105,57 @@ pub async fn compare(before: &OpenCommit, after: &OpenCommit, key: Option<&[Stri
             let side = if *weight > 0 { &mut of_key.added } else { &mut of_key.removed };
             side.push(Row { cells, times: weight.unsigned_abs() });
         }
+        if count > MATCHED {
+            found.clear();
+        }
+    }
+    if count > MATCHED {
+        return Ok(Compared { added, removed, more: added + removed, ..compared });
     }
     for of_key in found.into_values() {
-        compared.add(of_key, &names, keys.as_deref().unwrap_or_default(), shown);
+        compared.add(&of_key, &names, keys.as_deref().unwrap_or_default(), shown);
     }
     Ok(compared)
 }
 
 impl Compared {
-    fn add(&mut self, of_key: OfKey, names: &[&str], keys: &[usize], shown: usize) {
-        let mut show = |line: String| {
-            if self.rows.len() < shown {
-                self.rows.push(line);
-            }
-        };
+    fn add(&mut self, of_key: &OfKey, names: &[&str], keys: &[usize], shown: usize) {
         if let ([removed], [added]) = (of_key.removed.as_slice(), of_key.added.as_slice()) {
-            let cell = |index: usize| format!("{} {} -> {}", names[index], removed.cells[index], added.cells[index]);
+            let cell =
+                |index: usize| format!("{} {} -> {}", names[index], text(&removed.cells[index]), text(&added.cells[index]));
             let differ = (0..names.len()).filter(|index| removed.cells[*index] != added.cells[*index]).map(cell);
             let differ: Vec<String> = differ.collect();
-            let of_key: Vec<String> = keys.iter().map(|index| format!("{} {}", names[*index], added.cells[*index])).collect();
+            let of_key: Vec<String> =
+                keys.iter().map(|index| format!("{} {}", names[*index], text(&added.cells[*index]))).collect();
             let head = if of_key.is_empty() { String::new() } else { format!("{}: ", of_key.join(", ")) };
-            show(format!("~ {head}{}", differ.join(", ")));
-            self.changed += 1;
-            return;
+            let (was, is) = (removed.times, added.times);
+            let times = if was == is { String::new() } else { format!(" ({was} times before, {is} now)") };
+            let both = was.min(is);
+            (self.changed, self.removed, self.added) = (self.changed + both, self.removed + was - both, self.added + is - both);
+            return self.show(format!("~ {head}{}{times}", differ.join(", ")), was.max(is), shown);
         }
         let all = |row: &Row| {
-            let cells = names.iter().zip(&row.cells).map(|(name, cell)| format!("{name} {cell}"));
+            let cells = names.iter().zip(&row.cells).map(|(name, cell)| format!("{name} {}", text(cell)));
             let times = if row.times > 1 { format!(" ({} times)", row.times) } else { String::new() };
             cells.collect::<Vec<_>>().join(", ") + &times
         };
-        of_key.removed.iter().for_each(|row| show(format!("- {}", all(row))));
-        of_key.added.iter().for_each(|row| show(format!("+ {}", all(row))));
-        self.removed += of_key.removed.iter().map(|row| row.times).sum::<u64>();
-        self.added += of_key.added.iter().map(|row| row.times).sum::<u64>();
+        for row in &of_key.removed {
+            self.removed += row.times;
+            self.show(format!("- {}", all(row)), row.times, shown);
+        }
+        for row in &of_key.added {
+            self.added += row.times;
+            self.show(format!("+ {}", all(row)), row.times, shown);
+        }
+    }
+
+    /// Keeps a line that stands for some rows, or counts them.
+    fn show(&mut self, line: String, rows: u64, shown: usize) {
+        if self.rows.len() < shown {
+            self.rows.push(line);
+        } else {
+            self.more += rows;
+        }
     }
 }
 
@@ -180,17 +206,18 @@ fn columns(before: &SchemaRef, after: &SchemaRef) -> Vec<String> {
 }
 
 /// The cells of a batch as texts, without its last column.
-struct Cells<'b>(Vec<ArrayFormatter<'b>>);
+struct Cells<'b>(Vec<(&'b ArrayRef, ArrayFormatter<'b>)>);
 
 impl Cells<'_> {
     fn of(batch: &RecordBatch) -> Result<Cells<'_>, ArrowError> {
         const OPTIONS: &FormatOptions<'static> = &FormatOptions::new().with_null("NULL");
         let columns = batch.columns().iter().take(batch.num_columns() - 1);
-        Ok(Cells(columns.map(|column| ArrayFormatter::try_new(column.as_ref(), OPTIONS)).collect::<Result<_, _>>()?))
+        let formatted = columns.map(|column| Ok::<_, ArrowError>((column, ArrayFormatter::try_new(column.as_ref(), OPTIONS)?)));
+        Ok(Cells(formatted.collect::<Result<_, _>>()?))
     }
 
-    fn row(&self, row: usize) -> Vec<String> {
-        self.0.iter().map(|column| column.value(row).to_string()).collect()
+    fn row(&self, row: usize) -> Values {
+        self.0.iter().map(|(column, formatter)| column.is_valid(row).then(|| formatter.value(row).to_string())).collect()
     }
 }
 

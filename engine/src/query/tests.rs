@@ -73,6 +73,7 @@ async fn two_versions_are_compared_by_key_in_the_columns_that_both_have() {
     assert_eq!(compared.columns, ["~ column n: BIGINT -> VARCHAR", "- column old BIGINT", "+ column new BIGINT"]);
     assert_eq!((compared.added, compared.removed, compared.changed), (3, 2, 1));
     assert_eq!(compared.rows, ["~ k 2: n 20 -> 21", "- k 3, n 30 (2 times)", "+ k 4, n 40"]);
+    assert_eq!(compared.more, 2);
 
     // Without a key, a row that has changed has gone and come.
     let compared = compared::compare(&before, &after, None, 20).await.unwrap();
@@ -84,6 +85,21 @@ async fn two_versions_are_compared_by_key_in_the_columns_that_both_have() {
     let other = newest().await;
     assert_eq!(compared::compare(&one, &other, Some(&[]), 3).await.unwrap().rows, ["~ n 1 -> 2"]);
     assert!(compared::compare(&one, &one, Some(&[]), 3).await.unwrap().is_same());
+
+    // Rows that were there several times become one. A NULL is another key than the text.
+    commit(
+        &layout,
+        "v",
+        &["v"],
+        5,
+        RecordBatch::try_from_iter([("k", text(&["a", "a", "a", "NULL"])), ("n", column(&[1, 1, 1, 1]))]).unwrap(),
+    );
+    let several = newest().await;
+    let null = Arc::new(StringArray::from(vec![Some("a"), None])) as arrow::array::ArrayRef;
+    commit(&layout, "v", &["v"], 6, RecordBatch::try_from_iter([("k", null), ("n", column(&[3, 1]))]).unwrap());
+    let compared = compared::compare(&several, &*newest().await, Some(&key), 9).await.unwrap();
+    assert_eq!((compared.added, compared.removed, compared.changed), (1, 3, 1));
+    assert_eq!(compared.rows, ["+ k NULL, n 1", "- k NULL, n 1", "~ k a: n 1 -> 3 (3 times before, 1 now)"]);
 }
 
 fn rows(epoch: u64) -> RecordBatch {

@@ -82,6 +82,27 @@ fn warnings_have_their_places_and_the_exit_code_is_0() {
     assert_eq!(code, 0);
     assert_is_read_by_code_scanning(&document, parent.path());
     assert_eq!(document["runs"][0]["results"].as_array().unwrap().len(), 2);
+
+    // From within the project, files are named from there. Those elsewhere have absolute URIs, which have no base.
+    let artifacts = |from: &Path, dir: &str| -> Vec<Value> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+        let output = command.env_clear().current_dir(from).args(["-C", dir, "check", "--format", "sarif"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let results = document["runs"][0]["results"].as_array().unwrap();
+        results.iter().map(|result| result["locations"][0]["physicalLocation"]["artifactLocation"].clone()).collect()
+    };
+    let within = parent.path().join("my views");
+    for dir in [".", "../my views", within.to_str().unwrap()] {
+        let artifacts = artifacts(&within, dir);
+        assert!(
+            artifacts.iter().all(|artifact| artifact["uri"] == "ranks.sql" || artifact["uri"] == "sums.sql"),
+            "{artifacts:?}"
+        );
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    for artifact in artifacts(elsewhere.path(), within.to_str().unwrap()) {
+        assert!(artifact["uri"].as_str().unwrap().starts_with("file:///") && artifact["uriBaseId"].is_null(), "{artifact}");
+    }
 }
 
 #[test]

@@ -43,7 +43,9 @@ impl Demo {
         let output = File::create(&printed).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
         // A variable of the user changes nothing.
-        command.env_clear().env("PATH", path).env("TMPDIR", parent).env("ALLUVIUM_NATS_URL", "nats://127.0.0.1:1");
+        let variables =
+            [("ALLUVIUM_NATS_URL", "nats://127.0.0.1:1"), ("ALLUVIUM_DIR", "elsewhere"), ("ALLUVIUM_DATA", "elsewhere")];
+        command.env_clear().envs(variables).env("PATH", path).env("TMPDIR", parent);
         let command = command.current_dir(parent).args(arguments).stdin(Stdio::null());
         let running = Running(command.stdout(output.try_clone().unwrap()).stderr(output).spawn().unwrap());
         Demo { running, printed }
@@ -116,7 +118,7 @@ fn views_over_files_are_right_and_the_named_folder_is_kept() {
     let arguments = ["-C", "shop", "demo", "--seed", "5", "--events", &EVENTS.to_string()];
     let mut demo = Demo::start(parent.path(), parent.path(), &arguments);
     wait_until("a status is printed", || demo.printed().contains("events published"));
-    assert!(demo.printed().contains("no nats-server is on the PATH"), "{}", demo.printed());
+    assert!(demo.printed().contains("no nats-server on the PATH runs"), "{}", demo.printed());
     demo.wait_for_all(&dir);
     assert_eq!(demo.running.end_by(rustix::process::Signal::INT), Some(0), "{}", demo.printed());
     assert!(demo.printed().contains("the project is kept in shop"), "{}", demo.printed());
@@ -137,13 +139,19 @@ fn views_over_files_are_right_and_the_named_folder_is_kept() {
     assert_eq!(again.code(), Some(1));
 }
 
-#[test]
-fn views_over_a_server_are_right_and_nothing_is_left() {
-    let parent = tempfile::tempdir().unwrap();
-    let path = parent.path().join("bin");
+/// A PATH with nats-server.
+fn with_server(parent: &Path) -> PathBuf {
+    let path = parent.join("bin");
     std::fs::create_dir(&path).unwrap();
     std::os::unix::fs::symlink(program(Version::Newest), path.join("nats-server")).unwrap();
     std::os::unix::fs::symlink("/bin/sh", path.join("sh")).unwrap();
+    path
+}
+
+#[test]
+fn views_over_a_server_are_right_and_nothing_is_left_nor_if_it_is_killed() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = with_server(parent.path());
     let mut demo = Demo::start(parent.path(), &path, &["demo", "--events", &EVENTS.to_string()]);
     wait_until("a status is printed", || demo.printed().contains("events published"));
     let (dir, url) = (PathBuf::from(demo.word_after("The project is in ")), demo.word_after("nats-server at "));
@@ -168,4 +176,12 @@ fn views_over_a_server_are_right_and_nothing_is_left() {
     assert_views_equal(&dir, parent.path(), bodies);
     assert_eq!(demo.running.end_by(rustix::process::Signal::INT), Some(0), "{}", demo.printed());
     assert!(!dir.exists() && !server.exists(), "{}", demo.printed());
+
+    // A demo that is killed takes its server with it.
+    let mut demo = Demo::start(parent.path(), &path, &["demo", "--events", "10"]);
+    wait_until("it has begun", || demo.printed().contains("Ctrl-C ends it"));
+    let server = Path::new("/proc").join(demo.word_after("process "));
+    assert!(server.exists());
+    demo.running.kill();
+    wait_until("the server has ended", || !server.exists());
 }

@@ -75,7 +75,7 @@ fn a_saved_file_is_deployed_and_its_difference_printed_and_a_broken_one_changes_
     fs::write(&file, sql.replace("count(*)", "count(*) + 1").replace("FROM orders", "FROM orders WHERE country <> 'DE'"))
         .unwrap();
     let said = dev.wait_for("saved revenue_by_country.sql\n")
-        + &dev.wait_for("revenue_by_country: 0 rows added, 1 removed, 4 changed; 5 before, 4 now\n");
+        + &dev.wait_for("revenue_by_country: rows: 0 added, 1 removed, 4 changed; 5 before, 4 now\n");
     assert!(said.contains("revenue_by_country: rebuilt from sequence 1 of orders"), "{said}");
     let said = dev.wait_for("~ country PT: orders 15 -> 16\n");
     assert!(said.contains("  ~ country AT: orders 9 -> 10\n  - country DE, orders 3, "), "{said}");
@@ -92,7 +92,7 @@ fn a_saved_file_is_deployed_and_its_difference_printed_and_a_broken_one_changes_
 
     // Another column is told of, and a view that only reads otherwise has the same rows.
     fs::write(&file, sql.replace("sum(total) AS revenue", "sum(total) AS revenue, min(total) AS least")).unwrap();
-    dev.wait_for("revenue_by_country: 1 rows added, 0 removed, 4 changed; 4 before, 5 now");
+    dev.wait_for("revenue_by_country: rows: 1 added, 0 removed, 4 changed; 4 before, 5 now");
     dev.wait_for("+ column least DECIMAL(12, 2)");
     fs::write(
         dir.join("large_orders.sql"),
@@ -127,28 +127,32 @@ fn a_project_that_is_broken_at_first_runs_when_it_is_mended() {
     assert_eq!(dev.running.end(), Some(0));
 }
 
-#[test]
-fn a_server_that_does_not_answer_is_started_with_its_streams_and_ended() {
-    let parent = tempfile::tempdir().unwrap();
-    let (dir, path) = (parent.path().join("views"), parent.path().join("bin"));
+/// A project over a stream of a server that does not answer, and a PATH with nats-server.
+fn over_a_stream(parent: &Path, options: &str) -> (PathBuf, PathBuf, u16) {
+    let (dir, path) = (parent.join("views"), parent.join("bin"));
     for folder in [&dir, &path] {
         fs::create_dir(folder).unwrap();
     }
     std::os::unix::fs::symlink(program(Version::Newest), path.join("nats-server")).unwrap();
     std::os::unix::fs::symlink("/bin/sh", path.join("sh")).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let sql = format!(
+        "CREATE EXTERNAL TABLE orders (id BIGINT) STORED AS NATS LOCATION 'nats://127.0.0.1:{port}/ORDERS' OPTIONS ({options});\n\
+         CREATE MATERIALIZED VIEW ids AS SELECT id FROM orders;\n"
+    );
+    fs::write(dir.join("views.sql"), sql).unwrap();
+    (dir, path, port)
+}
+
+#[test]
+fn a_server_that_does_not_answer_is_started_with_its_streams_and_ended() {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, path, port) = over_a_stream(parent.path(), "subject 'orders.placed.>'");
     let url = format!("nats://127.0.0.1:{port}");
-    fs::write(
-        dir.join("views.sql"),
-        format!(
-            "CREATE EXTERNAL TABLE orders (id BIGINT) STORED AS NATS LOCATION '{url}/ORDERS' OPTIONS (subject 'orders.placed.>');\n\
-             CREATE MATERIALIZED VIEW ids AS SELECT id FROM orders;\n"
-        ),
-    )
-    .unwrap();
     let mut dev = Dev::start(&dir, &path);
     let said = dev.wait_for("made the stream ORDERS with the subjects orders.placed.>");
     assert!(said.contains(&format!("started nats-server at {url}")), "{said}");
+    let process = said.split_once("process ").unwrap().1.split(',').next().unwrap().to_owned();
     dev.wait_for("watching for saved files");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -156,6 +160,14 @@ fn a_server_that_does_not_answer_is_started_with_its_streams_and_ended() {
         context.publish("orders.placed.de", "{\"id\": 7}".into()).await.unwrap().await.unwrap();
     });
     wait_until("the event is in the view", || rows(&dir, "SELECT id FROM ids") == "id\n7\n");
+
+    // One that is killed is started again with the next save.
+    let killed = rustix::process::Pid::from_raw(process.parse().unwrap()).unwrap();
+    rustix::process::kill_process(killed, rustix::process::Signal::KILL).unwrap();
+    wait_until("the server has ended", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    fs::write(dir.join("more.sql"), "CREATE MATERIALIZED VIEW more AS SELECT id + 1 AS next FROM orders;\n").unwrap();
+    dev.wait_for("started nats-server at");
+    dev.wait_for("more: 1 row\n");
     assert_eq!(dev.running.end(), Some(0));
     assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
 
@@ -163,5 +175,33 @@ fn a_server_that_does_not_answer_is_started_with_its_streams_and_ended() {
     fs::remove_dir_all(dir.join("data")).unwrap();
     let mut dev = Dev::start(&dir, &path);
     dev.wait_for("ids: 1 row\n");
+    assert_eq!(dev.running.end(), Some(0));
+
+    // Views hold events of a stream that is not ours to make: no server takes its place.
+    fs::remove_dir_all(dir.join(".nats")).unwrap();
+    let mut dev = Dev::start(&dir, &path);
+    dev.wait_for("views hold events of orders from there, so no server is started in its place");
+    dev.wait_for("watching for saved files");
+    assert!(std::net::TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert_eq!(dev.running.end(), Some(0));
+}
+
+#[test]
+fn a_schema_that_is_saved_wrong_and_then_right_is_noticed_both_times() {
+    let parent = tempfile::tempdir().unwrap();
+    let (dir, path, _) = over_a_stream(parent.path(), "format 'avro', schema 's.avsc'");
+    let schema = "{\"type\": \"record\", \"name\": \"o\", \"fields\": [{\"name\": \"id\", \"type\": \"long\"}]}";
+    let file = dir.join("s.avsc");
+    fs::write(&file, &schema[..20]).unwrap();
+    let mut dev = Dev::start(&dir, &path);
+    dev.wait_for("nothing runs until this is mended");
+    fs::write(&file, schema).unwrap();
+    dev.wait_for("saved s.avsc\n");
+    dev.wait_for("ids: 0 rows\n");
+    fs::write(&file, &schema[..30]).unwrap();
+    dev.wait_for("nothing is deployed: the views go on as they were");
+    fs::write(&file, schema).unwrap();
+    let said = dev.wait_for("no view changes");
+    assert_eq!(said.matches("saved s.avsc").count(), 1, "{said}");
     assert_eq!(dev.running.end(), Some(0));
 }

@@ -34,6 +34,8 @@ use crate::status::Phase;
 /// A new view that has no row for so long is said to have none.
 const EMPTY: Duration = Duration::from_secs(3);
 
+/// Where two versions have more rows than these together, they are not compared: that needs memory beside the engine's.
+const COMPARED: u64 = 2_000_000;
 /// The most rows that are printed of a view that is new.
 const NEW: usize = 5;
 
@@ -49,6 +51,8 @@ pub(super) struct Session<'r> {
     engine: Option<Engine>,
     /// Whether an engine has run: what is wrong before ends the command.
     has_run: bool,
+    /// What was printed of the addresses that are served.
+    served: String,
     /// Views whose new version does not serve yet.
     awaited: BTreeMap<String, Awaited>,
 }
@@ -88,16 +92,17 @@ impl<'r> Session<'r> {
             servers: Servers::default(),
             engine: None,
             has_run: false,
+            served: String::new(),
             awaited: BTreeMap::new(),
         }
     }
 
     /// Checks the project, says what changes, and runs it. What is wrong with the files is printed, and what runs goes on. Returns the files
-    /// that the project names.
-    pub(super) fn deploy(&mut self) -> Result<Vec<PathBuf>, Error> {
-        match self.checked() {
+    /// that the project names; none where it does not load.
+    pub(super) fn deploy(&mut self) -> Result<Option<Vec<PathBuf>>, Error> {
+        let mut named = None;
+        match self.checked(&mut named) {
             Ok((project, changes)) => {
-                let named = named_files(&project);
                 self.start(project, changes)?;
                 Ok(named)
             }
@@ -107,14 +112,15 @@ impl<'r> Session<'r> {
                     Some(_) => "nothing is deployed: the views go on as they were\n",
                     None => "nothing runs until this is mended\n",
                 })?;
-                Ok(Vec::new())
+                Ok(named)
             }
         }
     }
 
     /// The project as it is saved, and what becomes of its views. Warnings about views that change are printed.
-    fn checked(&mut self) -> Result<(Project, Vec<ViewChange>), Error> {
+    fn checked(&mut self, named: &mut Option<Vec<PathBuf>>) -> Result<(Project, Vec<ViewChange>), Error> {
         let project = Project::load(&self.dir, &self.overrides)?;
+        *named = Some(named_files(&project));
         project.connect()?;
         self.beside.block_on(project.plan())?;
         for line in self.beside.block_on(self.servers.start(&project))? {
@@ -165,8 +171,11 @@ impl<'r> Session<'r> {
                 ended => ended.map(drop),
             };
         };
-        if !std::mem::replace(&mut self.has_run, true) {
-            print(&served(&begun))?;
+        self.has_run = true;
+        let served = served(&begun);
+        if self.served != served {
+            print(&served)?;
+            self.served = served;
         }
         self.engine = Some(Engine { thread, shutdown, begun, newest });
         Ok(())
@@ -204,10 +213,13 @@ impl<'r> Session<'r> {
         let Some(engine) = &self.engine else { return Ok(()) };
         let mut told = Vec::new();
         for (view, awaited) in &mut self.awaited {
-            if let Some(text) = self.beside.block_on(awaited.look(engine, view, self.rows))? {
-                print(&text)?;
-                told.push(view.clone());
+            match self.beside.block_on(awaited.look(engine, view, self.rows)) {
+                Ok(None) => continue,
+                Ok(Some(text)) => print(&text)?,
+                // The view serves all the same.
+                Err(error) => report_error(&error),
             }
+            told.push(view.clone());
         }
         told.iter().for_each(|view| drop(self.awaited.remove(view)));
         Ok(())
@@ -216,17 +228,27 @@ impl<'r> Session<'r> {
     fn stop_engine(&mut self) -> Result<(), Error> {
         let Some(engine) = self.engine.take() else { return Ok(()) };
         engine.shutdown.cancel();
-        // It may have failed since the last look; the next one starts all the same.
-        if let Err(error) = joined(engine.thread) {
-            report_error(&error);
+        match joined(engine.thread) {
+            Ok(told) if told.cut_short => Err(Error::unavailable(
+                "the engine did not end within `shutdown_timeout`, and still works on the data folder",
+                "run `alluvium dev` again: all commits are whole",
+            )),
+            Ok(_) => Ok(()),
+            // It may have failed since the last look; the next one starts all the same.
+            Err(error) => {
+                report_error(&error);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Ends the engine, and then the servers.
     pub(super) fn end(mut self) -> Result<(), Error> {
         match self.engine.take() {
-            Some(engine) => joined(engine.thread).map(drop),
+            Some(engine) => {
+                engine.shutdown.cancel();
+                joined(engine.thread).map(drop)
+            }
             None => Ok(()),
         }
     }
@@ -247,6 +269,10 @@ impl Awaited {
             return Ok(None);
         }
         match &self.before {
+            Some(before) if before.manifest.rows + now.manifest.rows > COMPARED => Ok(Some(format!(
+                "{view}: the new version serves; {} rows before, {} now, too many to compare\n",
+                before.manifest.rows, now.manifest.rows
+            ))),
             Some(before) => {
                 let compared = compare(before, &now, self.key.as_deref(), rows).await?;
                 Ok(Some(difference(view, &compared, &before.manifest, &now.manifest)))
@@ -272,13 +298,12 @@ fn difference(view: &str, compared: &Compared, before: &Manifest, after: &Manife
     }
     let Compared { added, removed, changed, .. } = compared;
     let mut text = format!(
-        "{view}: {added} rows added, {removed} removed, {changed} changed; {} before, {} now{meanwhile}\n",
+        "{view}: rows: {added} added, {removed} removed, {changed} changed; {} before, {} now{meanwhile}\n",
         before.rows, after.rows
     );
     compared.columns.iter().chain(&compared.rows).for_each(|line| text.push_str(&format!("  {line}\n")));
-    let more = (added + removed + changed).saturating_sub(compared.rows.len() as u64);
-    if more > 0 {
-        text.push_str(&format!("  ... and {more} more\n"));
+    if compared.more > 0 {
+        text.push_str(&format!("  ... and {} more\n", compared.more));
     }
     text
 }

@@ -47,7 +47,7 @@ fn result(problem: &Problem, dir: &Path) -> Value {
         "level": match problem.level { Level::Error => "error", Level::Warning => "warning", Level::Note => "note" },
         "message": {"text": text},
         "locations": [{"physicalLocation": {
-            "artifactLocation": {"uri": uri(&place.file), "uriBaseId": "%SRCROOT%"},
+            "artifactLocation": artifact(&place.file),
             "region": {
                 "startLine": place.line, "startColumn": place.column, "endLine": place.end_line, "endColumn": place.end_column,
             },
@@ -55,9 +55,12 @@ fn result(problem: &Problem, dir: &Path) -> Value {
     })
 }
 
-/// A path as a reference of a URI: relative if the path is.
-fn uri(path: &str) -> String {
-    let path = path.strip_prefix("./").unwrap_or(path);
+/// A file: relative to where the command runs, which is to be the root of the repository, or absolute if it is not below it.
+fn artifact(path: &str) -> Value {
     let encoded = path.split('/').map(percent_encoded).collect::<Vec<_>>().join("/");
-    if path.starts_with('/') { format!("file://{encoded}") } else { encoded }
+    if path.starts_with('/') {
+        json!({"uri": format!("file://{encoded}")})
+    } else {
+        json!({"uri": encoded, "uriBaseId": "%SRCROOT%"})
+    }
 }
