@@ -64,8 +64,8 @@ pub use plan::{
     Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
     leaf_index, leaf_name, leaf_scan,
 };
-pub use session::{PassesOn, Passing, RecursionBound, left_out_of_steps, optimized, plan_query, session_config, session_state};
 pub use schemas::{SchemaColumns, SchemaRefusal, Schemas};
+pub use session::{PassesOn, Passing, RecursionBound, left_out_of_steps, optimized, plan_query, session_config, session_state};
 pub use set_aside::{MaxDeadLetters, OnError};
 pub use sizes::{BATCH_BYTES, VALUE_BYTES, add_bytes};
 pub use time_windows::relations_named;
