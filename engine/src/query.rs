@@ -36,7 +36,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alluvium_sql::{listed, nearest};
+use alluvium_sql::{listed, nearest, optimized};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
@@ -112,12 +112,12 @@ impl Answer {
 pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) -> Result<Answer, Error> {
     let (query, plans) = plan(layout, sql, declared, None).await?;
     // The optimizer checks types and computes constants. Run it here, so that its errors get a place in the text, too.
-    let optimized = query.context.state().optimize(&query.plan).map_err(|error| in_the_text(error, sql))?;
+    let optimized = optimized(&query.context.state(), &query.plan).map_err(|error| in_the_text(error, sql))?;
     let notes = match &plans {
         Some(plans) => plans.fill(&optimized).await?,
         None => Vec::new(),
     };
-    Ok(Answer { frame: DataFrame::new(query.context.state(), query.plan), notes })
+    Ok(Answer { frame: DataFrame::new(query.context.state(), as_optimized(query.plan, optimized)), notes })
 }
 
 /// Plans a query over the committed views that may have parameters, `$1` and so on. With `at_once`, it reads that snapshot.
@@ -176,9 +176,15 @@ impl PreparedQuery {
     pub fn bind(self, values: Vec<ScalarValue>) -> Result<Answer, Error> {
         let wrong = |error: DataFusionError| in_the_text(error, &self.sql);
         let plan = if values.is_empty() { self.plan } else { self.plan.with_param_values(values).map_err(wrong)? };
-        self.context.state().optimize(&plan).map_err(wrong)?;
-        Ok(Answer::of(DataFrame::new(self.context.state(), plan)))
+        let optimized = optimized(&self.context.state(), &plan).map_err(wrong)?;
+        Ok(Answer::of(DataFrame::new(self.context.state(), as_optimized(plan, optimized))))
     }
+}
+
+/// Returns the plan to run. DataFusion optimizes it once more, which takes it long for subqueries within subqueries; the optimized plan has none. A plan
+/// that is to be shown stays as it is.
+fn as_optimized(plan: LogicalPlan, optimized: LogicalPlan) -> LogicalPlan {
+    if matches!(plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_)) { plan } else { optimized }
 }
 
 async fn plan(

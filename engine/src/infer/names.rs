@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::keywords::{
 pub(super) fn written(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if is_plain && !is_reserved(name) { name.to_owned() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
+    if is_plain && !is_reserved(name) { name.to_owned() } else { alluvium_sql::quoted(name) }
 }
 
 /// Words that a query reads as something else than a name.

@@ -57,8 +57,8 @@ impl Plans {
             names.iter().cloned().partition(|name| project.catalog.sources.contains_key(name) || is_plain_view(name));
         let mut statements = String::new();
         for (index, name) in known.iter().enumerate() {
-            let quoted = name.replace('"', "\"\"");
-            statements.push_str(&format!("CREATE MATERIALIZED VIEW \"{PLANNED}{index}\" AS SELECT * FROM \"{quoted}\";\n"));
+            let name = alluvium_sql::quoted(name);
+            statements.push_str(&format!("CREATE MATERIALIZED VIEW \"{PLANNED}{index}\" AS SELECT * FROM {name};\n"));
         }
         let project = project.with_statements("the query", statements)?;
         let plan = |index: usize| {

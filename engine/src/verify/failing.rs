@@ -3,20 +3,20 @@
 //!
 //! Conditions of joins are evaluated on pairs of rows and stay as they are.
 
-use std::fmt;
 use std::sync::Arc;
 
+use alluvium_sql::{PassesOn, Passing};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::compute::filter_record_batch;
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::{AggregateExec, AggregateMode};
 use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions, reset_plan_states};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
 
 /// Returns the plan with a check below each operator that may fail on a row.
@@ -27,8 +27,7 @@ pub(super) fn without_failing_rows(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<d
             [input] if !evaluated.is_empty() => Arc::clone(input),
             _ => return Ok(Transformed::no(plan)),
         };
-        let checked: Arc<dyn ExecutionPlan> =
-            Arc::new(Checked { evaluated: evaluated.into(), properties: Arc::clone(input.properties()), input });
+        let checked = PassesOn::over(input, Checked(evaluated.into()));
         Ok(Transformed::yes(
             plan.replace_children(vec![checked], ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?,
         ))
@@ -81,18 +80,26 @@ fn evaluated(plan: &Arc<dyn ExecutionPlan>) -> Result<Vec<Evaluated>> {
 
 /// Emits the rows of its input on which no expression fails.
 #[derive(Debug, Clone)]
-struct Checked {
-    evaluated: Arc<[Evaluated]>,
-    properties: Arc<PlanProperties>,
-    input: Arc<dyn ExecutionPlan>,
-}
+struct Checked(Arc<[Evaluated]>);
 
-impl Checked {
-    fn with_input(&self, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(input), true) => Ok(Arc::new(Checked { input, ..self.clone() })),
-            _ => Err(DataFusionError::Internal("a check has one input".to_owned())),
-        }
+impl Passing for Checked {
+    const NAME: &'static str = "Checked";
+
+    fn execute(
+        &self,
+        input: &Arc<dyn ExecutionPlan>,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let evaluated = Arc::clone(&self.0);
+        let rows = input.execute(partition, context)?.flat_map(move |batch| {
+            let batches: Vec<Result<RecordBatch>> = match batch {
+                Ok(batch) => good(&evaluated, batch).into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            futures::stream::iter(batches)
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(input.schema(), rows)))
     }
 }
 
@@ -114,59 +121,4 @@ fn good(evaluated: &[Evaluated], batch: RecordBatch) -> Vec<RecordBatch> {
         }
     }
     good
-}
-
-impl DisplayAs for Checked {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Checked")
-    }
-}
-
-impl ExecutionPlan for Checked {
-    fn name(&self) -> &'static str {
-        "Checked"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.with_input(children)
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.with_input(children)
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let evaluated = Arc::clone(&self.evaluated);
-        let rows = self.input.execute(partition, context)?.flat_map(move |batch| {
-            let batches: Vec<Result<RecordBatch>> = match batch {
-                Ok(batch) => good(&evaluated, batch).into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            };
-            futures::stream::iter(batches)
-        });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), rows)))
-    }
 }

@@ -150,7 +150,7 @@ async fn rows(layout: &Layout, project: &Project, view: &str) -> Result<RecordBa
         let near = alluvium_sql::nearest(view, names()).map_or_else(String::new, |near| format!("; did you mean {near}?"));
         return Err(Wrong::Words(format!("no SQL file declares this view{near}")));
     }
-    select(layout, &format!("SELECT * FROM \"{}\"", view.replace('"', "\"\""))).await
+    select(layout, &format!("SELECT * FROM {}", alluvium_sql::quoted(view))).await
 }
 
 async fn select(layout: &Layout, sql: &str) -> Result<RecordBatch, Wrong> {
