@@ -110,3 +110,48 @@ fn message_columns_of_fitting_types() {
         "_sequence BIGINT UNSIGNED, _subject VARCHAR, _timestamp TIMESTAMPTZ, _headers MAP(VARCHAR, VARCHAR[]), _payload BYTEA";
     assert_eq!(source_of(columns).unwrap().sources["s"].schema.fields().len(), 5);
 }
+
+#[test]
+fn a_source_without_columns_of_the_body_has_those_of_its_schema() {
+    use std::collections::BTreeMap;
+
+    use arrow::datatypes::{DataType, Field};
+
+    use crate::schemas::{SchemaColumns, SchemaRefusal, Schemas};
+
+    let columns =
+        |name: &str, stored_as: &str, options: &BTreeMap<String, String>| -> Result<Option<SchemaColumns>, SchemaRefusal> {
+            assert_eq!((name, stored_as), ("t", "NATS"));
+            match options.get("schema").map(String::as_str) {
+                None => Ok(None),
+                Some("a.json") => {
+                    let fields = vec![
+                        Field::new("id", DataType::Int64, false),
+                        Field::new("at", DataType::Timestamp(arrow::datatypes::TimeUnit::Nanosecond, None), true),
+                    ];
+                    Ok(Some(SchemaColumns { fields, notes: vec!["any: JSON text".to_owned()] }))
+                }
+                Some(_) => Err(("option 'schema': there is no such file".to_owned(), None)),
+            }
+        };
+    let load = |declared: &str, options: &str| {
+        let text = format!("CREATE EXTERNAL TABLE t {declared} STORED AS NATS LOCATION 'nats://h/S' OPTIONS ({options});\n");
+        Catalog::load_beside(&[file("a.sql", &text)], &Schemas { digest: &|_| None, columns: &columns })
+    };
+    for (declared, expected) in
+        [("", vec!["id", "at"]), ("(_sequence BIGINT UNSIGNED)", vec!["id", "at", "_sequence"]), ("(id INT)", vec!["id"])]
+    {
+        let catalog = load(declared, "schema 'a.json', watermark 'at - 1 second'");
+        let catalog = if declared == "(id INT)" { load(declared, "schema 'a.json'") } else { catalog }.unwrap();
+        let source = &catalog.sources["t"];
+        assert_eq!(source.schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(source.notes.is_empty(), declared == "(id INT)");
+        assert_eq!(source.watermark.is_some(), declared != "(id INT)");
+    }
+    let errors = load("", "schema 'b.json'").unwrap_err();
+    assert_eq!(errors.0.len(), 1);
+    let error = &errors.0[0];
+    assert_eq!(error.message, "option 'schema': there is no such file");
+    assert_eq!(&error.at.file.text[error.at.offset..error.at.offset + error.at.length], "'b.json'");
+    assert!(load("", "format 'json'").unwrap_err().0[0].message.contains("has no columns"));
+}
