@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use alluvium::demo::folder::VIEWS;
 use async_nats::jetstream;
@@ -11,6 +12,9 @@ use async_nats::jetstream;
 use crate::duckdb;
 use crate::orders::{Running, wait_until};
 use crate::server::{Version, program};
+
+/// Two demos that start at the same moment may choose the same port.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 const EVENTS: u64 = 6_000;
 const KINDS: [&str; 3] = ["orders", "payments", "shipments"];
@@ -113,6 +117,7 @@ fn assert_views_equal(dir: &Path, folder: &Path, lines: impl Fn(&str) -> Vec<Str
 
 #[test]
 fn views_over_files_are_right_and_the_named_folder_is_kept() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("shop");
     let arguments = ["-C", "shop", "demo", "--seed", "5", "--events", &EVENTS.to_string()];
@@ -150,6 +155,7 @@ fn with_server(parent: &Path) -> PathBuf {
 
 #[test]
 fn views_over_a_server_are_right_and_nothing_is_left_nor_if_it_is_killed() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let parent = tempfile::tempdir().unwrap();
     let path = with_server(parent.path());
     let mut demo = Demo::start(parent.path(), &path, &["demo", "--events", &EVENTS.to_string()]);
