@@ -176,7 +176,7 @@ async fn differing(
     let (left, came) = (of_before.select(left)?, of_after.select(came)?);
     let by = common.iter().map(|field| column(field)).collect();
     let net = came.union(left)?.aggregate(by, vec![sum(weight()).alias(WEIGHT)])?.filter(weight().not_eq(lit(0_i64)))?;
-    super::run::stream(net).await
+    super::run::stream(net, None).await
 }
 
 /// The columns that both have, as the later commit has them, where the old values can be read as values of the new type.

@@ -311,7 +311,7 @@ fn difference(view: &str, compared: &Compared, before: &Manifest, after: &Manife
 /// The first rows of a view that is new.
 async fn first_rows(view: &str, commit: &OpenCommit, rows: usize) -> Result<String, Error> {
     let first = commit.rows(|_| true).await?.limit(0, Some(rows.min(NEW)))?;
-    let batches: Vec<_> = stream(first).await?.try_collect().await?;
+    let batches: Vec<_> = stream(first, None).await?.try_collect().await?;
     let table = match pretty_format_batches_with_options(&batches, &FormatOptions::default().with_null("NULL")) {
         Ok(table) if !batches.is_empty() => format!("{table}\n"),
         _ => String::new(),
