@@ -161,6 +161,12 @@ fn check_compares_the_columns_with_the_schema_and_a_changed_schema_rebuilds() {
         .unwrap();
     assert!(orders.succeed(&["plan"]).contains("unchanged"), "a comment changes no row");
     std::fs::write(orders.dir().join("event.avsc"), schema.replace("\"Kind\"", "\"OtherKind\"")).unwrap();
+    let refused = orders.ask(&["check"]);
+    let said = String::from_utf8_lossy(&refused.stderr).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(!refused.status.success() && said.contains("compatibility 'none'"), "{said}");
+    let sources = std::fs::read_to_string(orders.dir().join("sources.sql")).unwrap();
+    let sources = sources.replace("schema 'event.avsc'", "schema 'event.avsc', compatibility 'none'");
+    std::fs::write(orders.dir().join("sources.sql"), sources).unwrap();
     assert!(orders.succeed(&["plan"]).contains("rebuilt"));
     orders.catch_up();
     assert_equal(&orders);
