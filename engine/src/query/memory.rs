@@ -1,6 +1,7 @@
 //! The memory that served queries share. A query for which too little is left fails alone: the views go on, and so do the other queries.
 //!
-//! What counts is what DataFusion's operators keep: sorts, aggregates, and the built sides of joins. Batches on their way do not. Nothing spills.
+//! What counts is what DataFusion's operators reserve: sorts, aggregates, and the built sides of joins. Window functions and UNNEST reserve
+//! nothing. Nothing spills.
 
 use std::sync::Arc;
 

@@ -88,7 +88,7 @@ pub async fn stream(frame: DataFrame, memory: Option<&QueryMemory>) -> Result<Se
         let mut rows = match execute_stream(plan, context) {
             Ok(rows) => rows,
             Err(error) => {
-                let _ = sender.send(Err(error)).await;
+                let _ = sender.send(Err(worded(error))).await;
                 return;
             }
         };

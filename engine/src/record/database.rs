@@ -293,8 +293,9 @@ impl Database {
     fn note(&self, failure: &Failure) {
         let refused = match failure {
             Failure::Sled(_, sled::Error::Io(error)) => is_outside(error),
-            Failure::Sled(..) | Failure::Listing(_) => false,
-            Failure::Sync(..) | Failure::Refused => true,
+            Failure::Sled(..) => false,
+            // Blobs may not be synced.
+            Failure::Listing(_) | Failure::Sync(..) | Failure::Refused => true,
         };
         if refused {
             self.refused.store(true, Ordering::SeqCst);

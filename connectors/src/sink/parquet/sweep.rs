@@ -60,7 +60,7 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     }
     let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
     let current = snapshots::current(root)?;
-    let superseded = superseded_ms(&folders);
+    let superseded = superseded_ms(&folders, now_ms);
     let expired = |(index, folder): &(usize, &FolderName)| {
         index + keep < folders.len()
             && current.as_deref() != Some(folder.name.as_str())
@@ -96,14 +96,15 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     Ok(Swept { snapshots: gone.len(), parts: removed.into_iter().filter(|removed| *removed).count(), temporary: 0 })
 }
 
-/// By snapshot, from the oldest: when it was superseded at the latest, in milliseconds since the epoch; none for the newest. Each later commit
-/// came after that, so that the earliest of their times counts.
-fn superseded_ms(folders: &[FolderName]) -> Vec<Option<u64>> {
-    let mut earliest = None;
-    let mut superseded: Vec<Option<u64>> = Vec::with_capacity(folders.len());
+/// By snapshot, from the oldest: when it was superseded, in milliseconds since the epoch; none for the newest. Where that time is to come, the
+/// clock was set back since, and the earliest of the later commits counts: each of them came after it.
+fn superseded_ms(folders: &[FolderName], now_ms: u128) -> Vec<Option<u64>> {
+    let mut later: Option<(u64, u64)> = None;
+    let mut superseded = Vec::with_capacity(folders.len());
     for folder in folders.iter().rev() {
-        superseded.push(earliest);
-        earliest = Some(earliest.map_or(folder.committed_ms, |ms: u64| ms.min(folder.committed_ms)));
+        superseded.push(later.map(|(next, earliest)| if u128::from(next) <= now_ms { next } else { earliest }));
+        let earliest = later.map_or(folder.committed_ms, |(_, earliest)| earliest.min(folder.committed_ms));
+        later = Some((folder.committed_ms, earliest));
     }
     superseded.reverse();
     superseded

@@ -61,7 +61,7 @@ impl Supervisor {
         if anew && !self.shutdown.is_cancelled() {
             return self.follow_new_stream(task, running, error);
         }
-        if running.rebuilds && self.shutdown.is_cancelled() {
+        if running.rebuilds && self.shutdown.is_cancelled() && error.kind() == Kind::Unavailable {
             // The next start begins it again, since it was asked for and is not done.
             tracing::info!(pipeline = running.component.name(), %error, "the rebuild is given up, since the engine stops");
             return self.end_rebuild(task, &running.whole);
