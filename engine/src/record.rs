@@ -16,6 +16,7 @@ mod delta;
 mod entries;
 mod examine;
 mod files;
+mod flush;
 mod group;
 mod letters;
 mod opening;

@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::crashed::Crashed;
 use super::entries::{self, Entries, Failed, VIEW};
 use super::files::io;
+use super::flush::flush;
 use super::group::{Group, Operation};
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
 use super::opening::{
@@ -311,7 +312,7 @@ impl Database {
             }
         }
         self.db.apply_batch(batch).map_err(|error| Failure::Sled("writing", error))?;
-        self.db.flush().map_err(|error| Failure::Sled("syncing", error))?;
+        flush(&self.db).map_err(|error| Failure::Sled("syncing", error))?;
         sync(&self.layout.checkpoints().join("db"))?;
         self.sync_blobs()
     }

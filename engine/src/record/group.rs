@@ -1,7 +1,4 @@
 //! Group commit: one caller at a time writes to the database, for all that wait. So pipelines that commit at the same moment share one sync.
-//!
-//! One writer at a time is also what sled needs on a full disk: where it writes a buffer for a second thread and the disk refuses, it does not
-//! wake those that wait for that buffer (sled 0.34.7, `pagecache/logger.rs`, `exit_reservation`), and they would wait for ever.
 
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -118,6 +118,25 @@ fn views_are_right_after_every_fault_at_every_step() {
     report(&scenarios, try_all(cells, &scenarios, &library, &folder_path));
 }
 
+/// The database writes and syncs a commit in several steps, on threads of its own. The run ends with an error whichever of them fails.
+#[test]
+fn no_run_hangs_where_one_step_of_the_database_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder_path = folder.path().canonicalize().unwrap();
+    let library = library(&folder_path);
+    let scenarios = [first_run(&folder_path)];
+    let steps = steps(&scenarios[0], &library, &folder_path.join("trace"));
+    let of_database = steps.into_iter().filter(|(step, _)| step.path == "data/checkpoints/db");
+    let cells: Vec<Cell> = of_database
+        .flat_map(|(step, count)| (1..=count.min(30)).map(move |nth| (step.clone(), nth)))
+        .map(|(step, nth)| Cell { scenario: 0, step, nth, fault: Fault::Fails, seed: nth })
+        .collect();
+    assert!(cells.len() > 10, "{cells:?}");
+    let wrong: Vec<String> =
+        try_all(cells, &scenarios, &library, &folder_path).into_iter().filter_map(|(_, outcome)| outcome.err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Pipelines that commit at the same moment wait for each other's writes. None of them may wait for ever for a write that has failed.
 #[test]
 fn no_run_hangs_where_the_disk_fills_while_pipelines_commit_together() {
