@@ -268,7 +268,13 @@ impl Connection {
         let (source, known) = (self.source.clone(), Arc::clone(&self.known));
         move |event| {
             match &event {
-                Event::Connected => info!(source, "connected"),
+                Event::Connected => {
+                    info!(source, "connected");
+                    // A reader looks at the stream again, and notes what it finds.
+                    if health.receiver_count() == 0 {
+                        lock(&known).contact.reason = None;
+                    }
+                }
                 Event::Disconnected => {
                     warn!(source, "connection lost");
                     lose(&known, "the connection was lost".to_owned());
@@ -285,6 +291,10 @@ impl Connection {
                 Event::Closed => {
                     closed.store(true, Ordering::Release);
                     lose(&known, "the connection was closed".to_owned());
+                    // Only the next reader connects again.
+                    if health.receiver_count() == 0 {
+                        lock(&known).contact.reason = None;
+                    }
                     health.send_modify(|health| health.disconnects += 1);
                 }
                 other => debug!(source, event = %other, "client event"),

@@ -183,12 +183,15 @@ impl Follower {
             () = stopped.cancelled() => None,
             failure = self.read() => failure,
         };
-        if let Some(open) = self.open.take() {
+        let Follower { health, items, open, .. } = self;
+        // It counts as a reader no longer, however long the server takes.
+        drop(health);
+        if let Some(open) = open {
             open.consumer.delete().await;
         }
         if let Some(error) = failure {
             // Sending fails if the reader was dropped, which is fine.
-            drop(self.items.send(Item::Failed(error)).await);
+            drop(items.send(Item::Failed(error)).await);
         }
     }
 

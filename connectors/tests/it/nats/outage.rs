@@ -109,6 +109,36 @@ async fn contact_is_lost_with_the_server_and_found_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_nobody_reads_is_not_lost_for_ever() {
+    use alluvium_connectors::source::{Contact, Source};
+
+    let mut server = Server::start(Version::Newest);
+    let context = jetstream(&server).await;
+    stream(&context).await;
+    publish(&context, 1..=10, |_| "s.a".into()).await;
+    let source = source(&server, "S", &[]);
+    let until = async |wanted: &dyn Fn(&Contact) -> bool| {
+        let begun = std::time::Instant::now();
+        while !wanted(&Source::contact(&source)) {
+            assert!(begun.elapsed() < LIMIT, "{:?}", Source::contact(&source));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let mut reader = source.read(Start::First).await.unwrap();
+    read_to(&mut reader, 11).await;
+    drop(reader);
+    server.stop();
+    until(&Contact::is_lost).await;
+    server.resume();
+    until(&|contact| !contact.is_lost()).await;
+    // Nobody has looked at the stream since.
+    assert!(!Source::contact(&source).connected);
+    let mut reader = source.read(Start::First).await.unwrap();
+    read_to(&mut reader, 11).await;
+    assert!(Source::contact(&source).connected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_that_the_stream_no_longer_holds_is_no_lost_contact() {
     let server = Server::start(Version::Newest);
     let context = jetstream(&server).await;
