@@ -38,7 +38,7 @@ nexmark: build
 	$(TARGET)/release/alluvium-benches nexmark
 
 # Kills, stops, cuts, fills, edits, damages and purges at random for MINUTES, from SEED, and compares every view with DuckDB after each round.
-# `make test` does it for one and a half.
+# `make test` does it for three.
 torture: export ALLUVIUM_SEED := $(or $(SEED),$(ALLUVIUM_SEED))
 torture: export ALLUVIUM_TORTURE_SECONDS := $(shell echo $$(( $(or $(MINUTES),10) * 60 )))
 torture: tools

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use torture::{Expected, Torture};
 
 /// How long it runs as a part of the tests.
-const SECONDS: u64 = 90;
+const SECONDS: u64 = 180;
 
 /// How long it may take until the engine notices that the stream has lost its end, once everything works again.
 const NOTICED_WITHIN: Duration = Duration::from_secs(60);
