@@ -9,6 +9,7 @@
 //! | [`drive`] | reads events, decides when to commit, swaps in a rebuilt pipeline; feeds, intakes and the pipeline itself |
 //! | [`commit`] | the commit, step by step; state files; crash points for tests |
 //! | [`shared`] | what all pipelines of a process share |
+//! | [`rebuilder`] | the rebuild of a component that is under way |
 //! | [`memory`] | keeps the process within `memory_limit` |
 //! | [`suspects`] | finds the event on which a pipeline panics |
 //! | [`panics`], [`backoff`], [`surroundings`] | panics as errors, waits between attempts, the clock, randomness and memory |
@@ -20,6 +21,7 @@ mod component;
 mod drive;
 mod memory;
 mod panics;
+mod rebuilder;
 mod request;
 mod shared;
 mod supervise;

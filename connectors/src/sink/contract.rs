@@ -22,7 +22,7 @@ use crate::Error;
 /// # Contract
 /// - [`Sink::publish`] of the last committed token can be repeated, also after it was interrupted anywhere, with the same result (checked
 ///   by `crash` in the tests of Parquet).
-/// - [`Sink::sweep`] removes nothing that the kept token or a snapshot within the retention names (checked by `crash` in the tests of
+/// - [`Sink::sweep`] removes nothing that a kept token or a snapshot within the retention names (checked by `crash` in the tests of
 ///   Parquet).
 /// - [`Sink::recover`] removes what was staged but never committed. It runs when no writer is open (checked by `crash` in the tests of
 ///   Parquet).
@@ -47,11 +47,12 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// As [`Sink::publish`].
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error>;
 
-    /// Removes what neither the kept token nor a snapshot within the retention names, as of `now`.
+    /// Removes what neither one of the `kept` tokens nor a snapshot within the retention names, as of `now`. The last commit's token is one of
+    /// them. That with which a rebuild beside it has begun is another.
     ///
     /// # Errors
     /// [`Error::Io`]; retrying is safe.
-    fn sweep(&self, kept: &Token, now: SystemTime) -> Result<(), Error>;
+    fn sweep(&self, kept: &[&Token], now: SystemTime) -> Result<(), Error>;
 }
 
 /// Stages the changes of one run of a view.

@@ -18,12 +18,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use alluvium_connectors::dead_letters::DeadLetter;
-use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged};
+use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged, Token};
 use alluvium_projections::LeftOut;
 use alluvium_sql::{OnError, View};
 
 use super::component::sources_read;
 use super::drive::pipeline::{Member, Pipeline};
+use super::rebuilder::Rebuilder;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::record::{FORMAT, Record, Write};
@@ -92,11 +93,11 @@ fn damaged_view(view: &View, error: alluvium_connectors::Error) -> Error {
 
 /// Options of a commit.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CommitOptions {
+pub(crate) struct CommitOptions<'a> {
     /// This commit ends the rebuild of the pipeline's views.
     pub(crate) ends_rebuild: bool,
-    /// A rebuild of the same views runs beside this pipeline: do not remove its files, which no record names yet.
-    pub(crate) keep_unnamed: bool,
+    /// The rebuild that may run beside this pipeline. The files with which it begins stay.
+    pub(super) beside: Option<&'a Rebuilder>,
 }
 
 impl Pipeline {
@@ -104,7 +105,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// An operator, the disk or sled fails. The caller has to drop the pipeline then; the last commit stays whole.
-    pub(crate) async fn commit(&mut self, options: CommitOptions) -> Result<Committed, Error> {
+    pub(crate) async fn commit(&mut self, options: CommitOptions<'_>) -> Result<Committed, Error> {
         let mut steps = Steps::begin();
         let changes = self.flush(None).await?;
         steps.done("flush");
@@ -155,7 +156,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// A view of which nothing may be left out.
-    fn left_out(&mut self, options: CommitOptions) -> Result<Vec<LeftOut>, Error> {
+    fn left_out(&mut self, options: CommitOptions<'_>) -> Result<Vec<LeftOut>, Error> {
         let shared = Arc::clone(self.shared());
         let mut all = Vec::new();
         for member in self.members_mut() {
@@ -175,7 +176,7 @@ impl Pipeline {
     }
 
     /// Stages the dead letters, writes the records, and publishes the dead letters. Returns the records and the letters.
-    fn record(&mut self, epoch: u64, options: CommitOptions) -> Result<(Vec<Record>, Vec<DeadLetter>), Error> {
+    fn record(&mut self, epoch: u64, options: CommitOptions<'_>) -> Result<(Vec<Record>, Vec<DeadLetter>), Error> {
         let letters = self.take_letters();
         // One lock spans staging and commit, so that two pipelines that read one source do not both keep a letter.
         let crashed = self.crashed(&letters, options.ends_rebuild)?;
@@ -235,17 +236,13 @@ impl Pipeline {
         Ok(records)
     }
 
-    fn sweep(&self, options: CommitOptions) -> Result<(), Error> {
+    fn sweep(&self, options: CommitOptions<'_>) -> Result<(), Error> {
         for member in self.members() {
-            // While the view is rebuilt beside this run, parts of both lie in one folder, and the rebuild may begin with state files that an
-            // earlier commit names: all of them wait until the swap.
-            if options.keep_unnamed {
-                continue;
-            }
-            member.state.sweep()?;
-            if let Some(token) = &member.token {
-                member.sink.sweep(token, self.shared().surroundings().now())?;
-            }
+            // Asked now, and not before the commit: a rebuild may have begun meanwhile.
+            let held = options.beside.and_then(|beside| beside.holds(&member.view.name));
+            member.state.sweep(held.as_ref().map_or(&[], |record| &record.state))?;
+            let kept: Vec<&Token> = member.token.iter().chain(held.as_ref().map(|record| &record.sink)).collect();
+            member.sink.sweep(&kept, self.shared().surroundings().now())?;
         }
         Ok(())
     }

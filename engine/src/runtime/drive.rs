@@ -17,7 +17,6 @@ mod turns;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use alluvium_connectors::Batch;
@@ -37,6 +36,7 @@ use super::changes::losses::Guard;
 use super::commit::CommitOptions;
 use super::memory::Room;
 use super::panics;
+use super::rebuilder::Rebuilder;
 use super::suspects::Suspects;
 use crate::error::Error;
 use crate::metrics;
@@ -75,8 +75,8 @@ pub(crate) struct Driver {
     pub(crate) interval: Duration,
     /// End when everything that the sources held at the start is applied.
     pub(crate) until_caught_up: bool,
-    /// The task that rebuilds the views of this pipeline; 0 if there is none.
-    pub(crate) rebuilder: Arc<AtomicU64>,
+    /// The rebuild of the views of this pipeline, by itself or beside it.
+    pub(crate) rebuilder: Arc<Rebuilder>,
     pub(crate) stop: CancellationToken,
     /// Where the pipeline panicked before.
     pub(crate) suspects: Suspects,
@@ -396,8 +396,8 @@ impl Driver {
     async fn commit_or_flush(&mut self) -> Result<Duration, Error> {
         match self.role {
             Role::Main => {
-                let keep_unnamed = self.rebuilder.load(Ordering::SeqCst) != 0;
-                self.commit(CommitOptions { ends_rebuild: false, keep_unnamed }).await
+                let rebuilder = Arc::clone(&self.rebuilder);
+                self.commit(CommitOptions { ends_rebuild: false, beside: Some(&rebuilder) }).await
             }
             Role::Rebuild { .. } => {
                 let began = Instant::now();
@@ -407,7 +407,7 @@ impl Driver {
         }
     }
 
-    async fn commit(&mut self, options: CommitOptions) -> Result<Duration, Error> {
+    async fn commit(&mut self, options: CommitOptions<'_>) -> Result<Duration, Error> {
         let committed = self.pipeline.commit(options).await?;
         panics::clear_hand();
         self.show_committed(&committed);

@@ -12,7 +12,6 @@ mod reload;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -29,6 +28,7 @@ use super::component::Component;
 use super::drive::TakeOver;
 use super::memory;
 use super::panics;
+use super::rebuilder::Rebuilder;
 use super::request::{Accept, Command, Outcome, RunRequest};
 use super::shared::Shared;
 use super::surroundings::Machine;
@@ -87,8 +87,8 @@ pub(super) struct Supervisor {
     components: Vec<Component>,
     /// Under which SQL components are made anew whose files were read again since the start, by the component's name.
     reloaded: BTreeMap<String, Arc<Shared>>,
-    /// By component name: the task that rebuilds it, from its start until it is swapped in or given up; 0 if there is none.
-    rebuilders: BTreeMap<String, Arc<AtomicU64>>,
+    /// By component name.
+    rebuilders: BTreeMap<String, Arc<Rebuilder>>,
     running: BTreeMap<u64, Running>,
     waiting: Vec<Waiting>,
     failed: Vec<Failed>,
@@ -314,15 +314,15 @@ impl Supervisor {
 
     /// Whether a rebuild of the component is under way, from its start until it is swapped in or given up.
     fn is_rebuilding(&self, whole: &str) -> bool {
-        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) != 0)
+        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.is_under_way())
     }
 
     /// Whether this task rebuilds its component and is not yet swapped in.
     fn rebuilds(&self, task: u64, whole: &str) -> bool {
-        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.load(Ordering::SeqCst) == task)
+        self.rebuilders.get(whole).is_some_and(|rebuilder| rebuilder.is_done_by(task))
     }
 
-    fn rebuilder(&mut self, whole: &str) -> Arc<AtomicU64> {
+    fn rebuilder(&mut self, whole: &str) -> Arc<Rebuilder> {
         Arc::clone(self.rebuilders.entry(whole.to_owned()).or_default())
     }
 

@@ -6,21 +6,29 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium_connectors::source::Source;
+use alluvium_connectors::dead_letters::DeadLetterFolder;
 use alluvium_connectors::source::scripted::{Failure, ScriptedSource, Step};
+use alluvium_connectors::source::{Read, Source, Start};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::changes::losses::Guard;
+use super::commit::CommitOptions;
 use super::commit::failpoint::in_tests::panic_at;
+use super::component::Component;
+use super::drive::pipeline::Pipeline;
+use super::rebuilder::Rebuilder;
+use super::shared::Shared;
 use super::supervise::Supervisor;
-use super::{COMMIT_POINTS, Outcome, RunRequest};
-use crate::error::Error;
+use super::surroundings::Machine;
+use super::{Accept, COMMIT_POINTS, Outcome, RunRequest};
+use crate::error::{Error, Kind};
 use crate::layout::Layout;
 use crate::project::Project;
 use crate::query::query;
-use crate::record::read_records;
+use crate::record::{Record, Store, newest_records, read_records};
 use crate::settings::Overrides;
 use crate::status::Board;
 
@@ -83,7 +91,7 @@ impl Folder {
             project: Arc::clone(&self.project),
             until_caught_up: true,
             rebuild: Vec::new(),
-            accept: super::Accept::default(),
+            accept: Accept::default(),
             only: Vec::new(),
             board: Arc::clone(&board),
             commands,
@@ -128,6 +136,18 @@ impl Folder {
         assert_eq!(rows(&layout, &format!("SELECT n, c FROM {sized} ORDER BY n")).await, sizes);
         assert_eq!(letters(&layout.dead_letters()), (1..end).filter(|sequence| sequence % EACH == 0).collect::<Vec<_>>());
         end
+    }
+
+    /// What pipelines share, and the one component.
+    fn opened(&self) -> (Arc<Shared>, Component) {
+        let layout = Layout::new(self.data());
+        let source: Arc<dyn Source> = Arc::new(self.source.clone());
+        let store = Store::open(&layout).unwrap();
+        let letters = DeadLetterFolder::open(&layout.dead_letters()).unwrap();
+        let board = Arc::new(Board::default());
+        let shared = Shared::new(Arc::clone(&self.project), vec![source], layout, store, board, letters, Arc::new(Machine));
+        let component = Component::all(&self.project.catalog, &shared.read_once()).remove(0);
+        (Arc::new(shared), component)
     }
 
     fn end(&self) -> u64 {
@@ -229,4 +249,63 @@ async fn a_source_made_anew_is_rebuilt_from_where_the_settings_say_so() {
     std::fs::remove_dir_all(folder.data().join("dead_letters")).unwrap();
     folder.run().await.0.unwrap();
     assert_eq!(folder.assert_the_law().await, folder.end());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_begins_with_the_record_of_an_older_commit_begins_again() {
+    let mut folder = Folder::new("overtaken", "");
+    let layout = Layout::new(folder.data());
+    folder.batch().run().await.0.unwrap();
+    let old = newest_records(&layout).unwrap();
+    let files = named(&layout, &old[&folder.view]);
+    assert!(!files.is_empty());
+    while files.iter().all(|file| file.exists()) {
+        folder.batch().run().await.0.unwrap();
+    }
+    let (shared, component) = folder.opened();
+    let anew = BTreeSet::from([folder.view.replace("_sums", "_sizes")]);
+    let guard = Guard { records: old.clone(), anew, kept: None, accept: Accept::AnotherStream };
+    let error = Pipeline::rebuild(shared, component, &old, &guard).await.err().expect("the files are gone");
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(error.to_string().contains("has committed epoch"), "{error}");
+}
+
+/// The state files that a record names.
+fn named(layout: &Layout, record: &Record) -> Vec<std::path::PathBuf> {
+    let folder = layout.state(&record.view, &record.incarnation);
+    record.state.iter().flat_map(|table| &table.files).map(|file| folder.join(file)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commits_beside_a_rebuild_are_swept_but_for_the_record_with_which_it_begins() {
+    let mut folder = Folder::new("beside", "snapshots_kept = 2\nsnapshots_min_age = \"0s\"");
+    let layout = Layout::new(folder.data());
+    folder.batch().run().await.0.unwrap();
+    let old = newest_records(&layout).unwrap();
+    let (held, anew) = (&old[&folder.view], &old[&folder.view.replace("_sums", "_sizes")]);
+    for _ in 0..12 {
+        folder.batch();
+    }
+    let (shared, component) = folder.opened();
+    let source = shared.feed("t").unwrap().source().clone();
+    let mut pipeline = Pipeline::restore(shared, component, &old).await.unwrap();
+    let mut reader = source.read(Start::At(held.positions["t"].clone())).await.unwrap();
+    let rebuilder = Rebuilder::default();
+    rebuilder.begin(7, BTreeMap::from([(held.view.clone(), held.clone())]));
+    let mut ended = false;
+    let is_there = |record: &Record| named(&layout, record).iter().all(|file| file.exists());
+    while let Read::Batch(batch) = reader.next().await.unwrap() {
+        pipeline.apply("t", &source.config().columns, &batch).await.unwrap();
+        pipeline.commit(CommitOptions { ends_rebuild: false, beside: Some(&rebuilder) }).await.unwrap();
+        for record in [held, anew] {
+            let snapshots = std::fs::read_dir(layout.view(&record.view).join("snapshots")).unwrap().count();
+            assert!(snapshots <= 3, "{}: {snapshots} snapshots", record.view);
+        }
+        assert!(ended || is_there(held), "a file of the record with which the rebuild begins is gone");
+        if !ended && !is_there(anew) && pipeline.epoch() > 8 {
+            rebuilder.end(7);
+            ended = true;
+        }
+    }
+    assert!(ended && !is_there(held) && !is_there(anew));
 }

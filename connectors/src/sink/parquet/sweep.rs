@@ -48,7 +48,7 @@ pub(super) struct Swept {
 }
 
 /// Removes the snapshots whose retention has ended, and the parts that only they name. `live` are the parts of the last commit, and those
-/// of a version of the view that is being rebuilt in the same folder. May run concurrently with a writer and with `publish`.
+/// with which a rebuild in the same folder has begun. May run concurrently with a writer and with `publish`.
 ///
 /// # Errors
 /// [`Error::Io`]; retrying is safe.

@@ -154,8 +154,12 @@ impl Sink for ParquetSink {
         sweep_orphans(&self.root, &snapshot.parts).map(drop)
     }
 
-    fn sweep(&self, kept: &Token, now: SystemTime) -> Result<(), Error> {
-        sweep(&self.root, &self.named(kept)?.parts, self.retention, now).map(drop)
+    fn sweep(&self, kept: &[&Token], now: SystemTime) -> Result<(), Error> {
+        let mut parts = Vec::new();
+        for token in kept {
+            parts.extend(self.named(token)?.parts);
+        }
+        sweep(&self.root, &parts, self.retention, now).map(drop)
     }
 }
 

@@ -124,12 +124,13 @@ impl StateFiles {
             .collect()
     }
 
-    /// Removes the files without a live batch. To be called after the commit that no longer names them.
+    /// Removes the files without a live batch, but for those that `held` names. To be called after the commit that no longer names them.
     ///
     /// # Errors
     /// The disk fails.
-    pub(crate) fn sweep(&self) -> Result<(), Error> {
-        let live: BTreeSet<&str> = self.tables.values().flatten().map(|(_, (file, _))| &**file).collect();
+    pub(crate) fn sweep(&self, held: &[TableRecord]) -> Result<(), Error> {
+        let mut live: BTreeSet<&str> = self.tables.values().flatten().map(|(_, (file, _))| &**file).collect();
+        live.extend(held.iter().flat_map(|record| &record.files).map(String::as_str));
         for entry in fs::read_dir(&self.folder).map_err(|error| io_error("reading", &self.folder, error))? {
             let entry = entry.map_err(|error| io_error("reading", &self.folder, error))?;
             if !live.contains(&*entry.file_name().to_string_lossy()) {

@@ -12,7 +12,7 @@ use alluvium_connectors::{Batch, Position};
 use alluvium_projections::Delta;
 
 use super::pipeline::{Member, Pipeline, push_upstream};
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::record::Record;
 use crate::runtime::changes::losses::Guard;
 use crate::runtime::component::{Component, views_read};
@@ -61,6 +61,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// As [`Member::new`] and [`Member::restore`], those of the sources that have to be read, and those of the guard.
+    /// [`Unavailable`](crate::error::Kind::Unavailable) if a record is no longer the last one of its view, and its files are gone.
     pub(crate) async fn rebuild(
         shared: Arc<Shared>,
         component: Component,
@@ -74,7 +75,8 @@ impl Pipeline {
         for view in &component.views {
             match records.get(&view.name).filter(|_| !anew.contains(&view.name)) {
                 Some(record) => {
-                    members.push(Member::restore(&shared, view, record, true).await?);
+                    let restored = Member::restore(&shared, view, record, true).await;
+                    members.push(restored.map_err(|error| committed_since(&shared, record, error))?);
                     kept.push((view.name.clone(), record.positions.clone()));
                 }
                 None => members.push(Member::new(&shared, view).await?),
@@ -219,6 +221,18 @@ impl Pipeline {
         }
         self.advance_to(last);
         Ok(())
+    }
+}
+
+/// The version that serves may have committed since its record was read, and removed what that names: then the rebuild begins again.
+fn committed_since(shared: &Shared, record: &Record, error: Error) -> Error {
+    let view = &record.view;
+    match shared.store().record(view) {
+        Ok(Some(last)) if last.epoch > record.epoch && error.kind() == Kind::Corrupt => Error::unavailable(
+            format!("view {view} has committed epoch {} since its rebuild took epoch {}: {error}", last.epoch, record.epoch),
+            "the rebuild begins again by itself",
+        ),
+        _ => error,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Swaps in a rebuilt pipeline: with one commit, at or after the positions that readers see.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
 
 use alluvium_connectors::Position;
 use futures::future::FutureExt;
@@ -34,7 +33,7 @@ impl Driver {
             self.take(&mut sources[index], taken).await?;
         }
         self.pipeline.continue_epochs()?;
-        self.commit(CommitOptions { ends_rebuild: true, keep_unnamed: false }).await?;
+        self.commit(CommitOptions { ends_rebuild: true, beside: None }).await?;
         for member in self.pipeline.members() {
             let name = &member.view.name;
             sweep_incarnations(&self.pipeline.shared().layout().states(name), &member.incarnation)?;
@@ -42,7 +41,7 @@ impl Driver {
             tracing::info!(view = name, epoch = self.pipeline.epoch(), "rebuilt and swapped in");
         }
         self.role = Role::Main;
-        self.rebuilder.store(0, Ordering::SeqCst);
+        self.rebuilder.swapped_in();
         Ok(true)
     }
 

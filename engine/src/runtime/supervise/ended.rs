@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::policy::{Next, Patience};
@@ -39,8 +38,7 @@ impl Supervisor {
 
     /// Notes that this task no longer rebuilds the component.
     fn end_rebuild(&mut self, task: u64, whole: &str) {
-        // Any other value means that the task was swapped in long ago, and there is nothing to do.
-        let _ = self.rebuilder(whole).compare_exchange(task, 0, Ordering::SeqCst, Ordering::SeqCst);
+        self.rebuilder(whole).end(task);
     }
 
     /// Tells each rebuilt pipeline whose predecessors have all ended to swap.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use alluvium_sql::listed;
@@ -131,7 +130,9 @@ impl Supervisor {
 
     fn spawn_rebuild(&mut self, shared: &Arc<Shared>, component: Component, usable: BTreeMap<String, Record>, guard: Guard) {
         let whole = component.name().to_owned();
-        self.rebuilder(&whole).store(self.next_task, Ordering::SeqCst);
+        let mut begins_with = usable.clone();
+        begins_with.retain(|view, _| !guard.anew.contains(view));
+        self.rebuilder(&whole).begin(self.next_task, begins_with);
         for view in &guard.anew {
             tracing::info!(view, "rebuilding from the first event");
             self.shared.board().rebuild_began(view);
