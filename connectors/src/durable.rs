@@ -21,6 +21,23 @@ pub fn unique() -> String {
     format!("{:016x}", RandomState::new().hash_one(std::process::id()))
 }
 
+/// A disk is nearly full when less than this share of it is free, ...
+const FREE_SHARE: u64 = 20;
+/// ... and less than these bytes: a large disk has room for many commits in a small share of it.
+const FREE_BYTES: u64 = 10 << 30;
+
+/// Whether the disk that holds `path` is nearly full: less than a twentieth and less than 10 GiB of it is free. False where the system does
+/// not say.
+#[must_use]
+pub fn is_nearly_full(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|disk| leaves_little(disk.f_bavail, disk.f_blocks, disk.f_frsize))
+}
+
+/// `free` and `all` are numbers of blocks of `size` bytes.
+fn leaves_little(free: u64, all: u64, size: u64) -> bool {
+    free < all / FREE_SHARE && free.saturating_mul(size) < FREE_BYTES
+}
+
 /// Wraps an I/O error in [`Error::Io`].
 pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alluvium_connectors::decode::{KeptSchema, kept_schemas};
+use alluvium_connectors::sink::parquet::Retention;
 use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_projections::Projection;
 use alluvium_sql::{Catalog, SqlFile, View, nearest};
@@ -274,6 +275,14 @@ impl Project {
             Some(OnGap::Rebuild) => OnStreamChange::Rebuild,
             Some(OnGap::Continue) | None => self.settings.on_stream_change,
         }
+    }
+
+    /// How long old snapshots of a view are kept, which the files need not declare any more.
+    #[must_use]
+    pub fn retention(&self, view: &str) -> Retention {
+        let declared = self.catalog.views.iter().find(|declared| declared.name == view);
+        let kept = declared.and_then(|declared| declared.options.snapshots_kept).unwrap_or(self.settings.snapshots_kept);
+        Retention { kept, min_age: self.settings.snapshots_min_age }
     }
 
     /// The commit interval of a view.

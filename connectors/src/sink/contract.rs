@@ -48,7 +48,7 @@ pub trait Sink: fmt::Debug + Send + Sync {
     fn recover(&self, commit: &CommitFacts, token: &Token) -> Result<(), Error>;
 
     /// Removes what neither one of the `kept` tokens nor a snapshot within the retention names, as of `now`. The last commit's token is one of
-    /// them. That with which a rebuild beside it has begun is another.
+    /// them. That with which a rebuild beside it has begun is another. Where room runs out, less may be retained.
     ///
     /// # Errors
     /// [`Error::Io`]; retrying is safe.

@@ -18,6 +18,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use alluvium_connectors::dead_letters::DeadLetter;
+use alluvium_connectors::durable;
+use alluvium_connectors::sink::parquet::ParquetSink;
 use alluvium_connectors::sink::{CommitFacts, Delta, Sink, Staged, Token};
 use alluvium_projections::LeftOut;
 use alluvium_sql::{OnError, View};
@@ -27,7 +29,9 @@ use super::drive::pipeline::{Member, Pipeline};
 use super::rebuilder::Rebuilder;
 use super::shared::Shared;
 use crate::error::Error;
-use crate::record::{FORMAT, Record, Write};
+use crate::layout::Layout;
+use crate::project::Project;
+use crate::record::{FORMAT, Record, Write, newest_records};
 use crate::status::{Committed, CommittedView, KeptLetter};
 
 impl Member {
@@ -107,6 +111,10 @@ impl Pipeline {
     /// An operator, the disk or sled fails. The caller has to drop the pipeline then; the last commit stays whole.
     pub(crate) async fn commit(&mut self, options: CommitOptions<'_>) -> Result<Committed, Error> {
         let mut steps = Steps::begin();
+        // A commit that does not fit fails before it sweeps.
+        if durable::is_nearly_full(self.shared().layout().root()) {
+            self.sweep(options)?;
+        }
         let changes = self.flush(None).await?;
         steps.done("flush");
         let epoch = self.epoch() + 1;
@@ -293,6 +301,20 @@ pub(super) fn show_again(shared: &Shared, record: &Record) -> Result<(), Error> 
 pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
     shared.sink(&record.view).recover(&record.commit, &record.sink)?;
     sweep_incarnations(&shared.layout().states(&record.view), &record.incarnation)
+}
+
+/// Where the disk is nearly full, removes old snapshots of all views. Only for the start, before anything is written: a full disk would refuse
+/// the database, and no commit could sweep. What fails here is met and reported when the views are repaired.
+pub(super) fn make_room(layout: &Layout, project: &Project) {
+    if !durable::is_nearly_full(layout.root()) {
+        return;
+    }
+    for (view, record) in newest_records(layout).unwrap_or_default() {
+        let sink = ParquetSink::new(layout.view(&view), project.retention(&view));
+        if let Err(error) = sink.sweep(&[&record.sink], SystemTime::now()) {
+            tracing::warn!(view, %error, "the disk is nearly full, and old snapshots cannot be removed");
+        }
+    }
 }
 
 /// Removes the state of every incarnation of a view except `keep`.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use alluvium_connectors::dead_letters::DeadLetterFolder;
-use alluvium_connectors::sink::parquet::{ParquetSink, Retention};
+use alluvium_connectors::sink::parquet::ParquetSink;
 use alluvium_connectors::source::{Source, SourceConfig};
 
 use super::drive::feed::Feed;
@@ -126,10 +126,7 @@ impl Shared {
 
     /// The sink of a view.
     pub(crate) fn sink(&self, view: &str) -> ParquetSink {
-        let settings = &self.project.settings;
-        let declared = self.project.catalog.views.iter().find(|declared| declared.name == view);
-        let kept = declared.and_then(|declared| declared.options.snapshots_kept).unwrap_or(settings.snapshots_kept);
-        ParquetSink::new(self.process.layout.view(view), Retention { kept, min_age: settings.snapshots_min_age })
+        ParquetSink::new(self.process.layout.view(view), self.project.retention(view))
     }
 
     /// The sources that can be read only once.

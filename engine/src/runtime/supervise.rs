@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::policy::Troubles;
 use super::backoff::Backoff;
-use super::commit::repair;
+use super::commit::{make_room, repair};
 use super::component::Component;
 use super::drive::TakeOver;
 use super::memory;
@@ -134,6 +134,7 @@ impl Supervisor {
     pub(super) fn over(request: RunRequest, sources: Vec<Arc<dyn Source>>) -> Result<Supervisor, Error> {
         panics::install_hook();
         let layout = Layout::new(&request.project.settings.data);
+        make_room(&layout, &request.project);
         let store = Store::open(&layout)?;
         let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let (project, board) = (Arc::clone(&request.project), Arc::clone(&request.board));

@@ -3,6 +3,8 @@
 //! A snapshot's age counts from the commit that superseded it, since readers may start to use it until then. Where the clock was set back
 //! since, it counts from the first commit after that: a snapshot of a day to come would else be kept until that day. Parts that no snapshot names
 //! may be about to be committed, so only [`sweep_orphans`] removes them, at start.
+//!
+//! On a disk that is nearly full no age counts: else the snapshots of a minute could stop all commits, and commits are what removes them.
 
 use std::collections::HashSet;
 use std::fs;
@@ -54,17 +56,31 @@ pub(super) struct Swept {
 /// [`Error::Io`]; retrying is safe.
 pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) -> Result<Swept, Error> {
     let folders = snapshots::folders(root)?;
-    let keep = retention.kept.max(1);
+    let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
+    let superseded = superseded_ms(&folders, now_ms);
+    remove(root, live, &folders, retention.kept, |index| {
+        superseded[index].is_some_and(|at| u128::from(at) + retention.min_age.as_millis() <= now_ms)
+    })
+}
+
+/// Does the same, but for the age of the snapshots: keeps the `kept` newest.
+///
+/// # Errors
+/// As [`sweep`].
+pub(super) fn sweep_all_ages(root: &Path, live: &[Part], kept: usize) -> Result<Swept, Error> {
+    remove(root, live, &snapshots::folders(root)?, kept, |_| true)
+}
+
+/// Removes those of the snapshots that are `old`, by their index, but for the `kept` newest and the current one; and the parts that only they
+/// name.
+fn remove(root: &Path, live: &[Part], folders: &[FolderName], kept: usize, old: impl Fn(usize) -> bool) -> Result<Swept, Error> {
+    let keep = kept.max(1);
     if folders.len() <= keep {
         return Ok(Swept::default());
     }
-    let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
     let current = snapshots::current(root)?;
-    let superseded = superseded_ms(&folders, now_ms);
     let expired = |(index, folder): &(usize, &FolderName)| {
-        index + keep < folders.len()
-            && current.as_deref() != Some(folder.name.as_str())
-            && superseded[*index].is_some_and(|at| u128::from(at) + retention.min_age.as_millis() <= now_ms)
+        index + keep < folders.len() && current.as_deref() != Some(folder.name.as_str()) && old(*index)
     };
     let (gone, kept): (Vec<_>, Vec<_>) = folders.iter().enumerate().partition(expired);
     if gone.is_empty() {

@@ -11,7 +11,7 @@ use super::checked::CheckedFile;
 use super::part_file::PARTS;
 use super::parts::{Part, PartLayout, Snapshot};
 use super::snapshots::{CURRENT, Manifest, publish, read_manifest};
-use super::sweep::{Retention, sweep, sweep_orphans};
+use super::sweep::{Retention, sweep, sweep_all_ages, sweep_orphans};
 use super::writer::{PartRows, ViewWriter, read_parts};
 use crate::Error;
 use crate::durable;
@@ -159,7 +159,19 @@ impl Sink for ParquetSink {
         for token in kept {
             parts.extend(self.named(token)?.parts);
         }
-        sweep(&self.root, &parts, self.retention, now).map(drop)
+        if !durable::is_nearly_full(&self.root) {
+            return sweep(&self.root, &parts, self.retention, now).map(drop);
+        }
+        let swept = sweep_all_ages(&self.root, &parts, self.retention.kept)?;
+        // Once there, each commit removes the one before.
+        if swept.snapshots > 1 {
+            tracing::warn!(
+                folder = %self.root.display(),
+                snapshots = swept.snapshots,
+                "the disk is nearly full: old snapshots are removed before snapshots_min_age"
+            );
+        }
+        Ok(())
     }
 }
 

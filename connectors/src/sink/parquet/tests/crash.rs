@@ -110,6 +110,10 @@ fn snapshots_of_a_day_to_come_expire_once_the_clock_is_set_back() {
     sweep(&root, writer.parts(), retention, UNIX_EPOCH + Duration::from_secs(72)).unwrap();
     assert_eq!(epochs(&root), (12..=19).collect::<Vec<_>>());
     assert_eq!(shown(&root), (19, 19));
+    // As on a disk that is nearly full.
+    sweep_all_ages(&root, writer.parts(), 2).unwrap();
+    assert_eq!(epochs(&root), [18, 19]);
+    assert_eq!(shown(&root), (19, 19));
 }
 
 #[test]
