@@ -22,11 +22,11 @@ pub fn unique() -> String {
 }
 
 /// A disk is nearly full when less than this share of it is free, ...
-const FREE_SHARE: u64 = 20;
+const FREE_SHARE: u64 = 32;
 /// ... and less than these bytes: a large disk has room for many commits in a small share of it.
-const FREE_BYTES: u64 = 10 << 30;
+const FREE_BYTES: u64 = 2 << 30;
 
-/// Whether the disk that holds `path` is nearly full: less than a twentieth and less than 10 GiB of it is free. False where the system does
+/// Whether the disk that holds `path` is nearly full: less than 3% (a 32nd) and less than 2 GiB of it is free. False where the system does
 /// not say.
 #[must_use]
 pub fn is_nearly_full(path: &Path) -> bool {

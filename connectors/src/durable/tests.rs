@@ -61,8 +61,8 @@ fn folders_are_created_with_those_above() {
 #[test]
 fn a_disk_is_nearly_full_where_both_the_share_and_the_bytes_are_few() {
     let gib = (1_u64 << 30) / 4096;
-    assert!(leaves_little(4 * gib, 100 * gib, 4096));
-    assert!(!leaves_little(5 * gib, 100 * gib, 4096), "a twentieth");
+    assert!(leaves_little(gib, 40 * gib, 4096));
+    assert!(!leaves_little(gib, 32 * gib, 4096), "a 32nd");
     assert!(!leaves_little(40 * gib, 1000 * gib, 4096), "a small share of a large disk");
     assert!(leaves_little(0, 100, 4096));
     assert!(!leaves_little(0, 0, 0), "a file system without blocks, as /proc is");

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Does what [`sled::Db::flush`] does.
 ///
 /// # Errors
-/// The first write that the disk has refused since the database was opened; no thread can be started.
+/// The first write that the disk has refused since the database was opened.
 pub(super) fn flush(db: &sled::Db) -> sled::Result<()> {
     thread::scope(|scope| {
         let (flushed, end) = sync_channel(1);
@@ -27,13 +27,18 @@ pub(super) fn flush(db: &sled::Db) -> sled::Result<()> {
             // The other end waits until this one ends.
             let _ = flushed.send(db.flush());
         };
-        thread::Builder::new().name("flush".to_owned()).spawn_scoped(scope, wait)?;
+        let Ok(waiting) = thread::Builder::new().name("flush".to_owned()).spawn_scoped(scope, wait) else {
+            // No thread is to be had: this one waits, and nobody probes.
+            return db.flush().map(drop);
+        };
         loop {
             match end.recv_timeout(PATIENCE) {
                 Ok(result) => return result.map(drop),
                 // The error is the flush's to return.
                 Err(RecvTimeoutError::Timeout) => drop(db.insert(PROBE, with_checksum(b"null"))),
                 Err(RecvTimeoutError::Disconnected) => {
+                    // Joined here, a panic is this error and no other one.
+                    let _ = waiting.join();
                     return Err(sled::Error::ReportableBug("a thread that flushes has panicked".to_owned()));
                 }
             }

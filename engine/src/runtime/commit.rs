@@ -26,7 +26,7 @@ use alluvium_sql::{OnError, View};
 
 use super::component::sources_read;
 use super::drive::pipeline::{Member, Pipeline};
-use super::rebuilder::Rebuilder;
+use super::rebuilder::{Held, Rebuilder};
 use super::shared::Shared;
 use crate::error::Error;
 use crate::layout::Layout;
@@ -247,7 +247,11 @@ impl Pipeline {
     fn sweep(&self, options: CommitOptions<'_>) -> Result<(), Error> {
         for member in self.members() {
             // Asked now, and not before the commit: a rebuild may have begun meanwhile.
-            let held = options.beside.and_then(|beside| beside.holds(&member.view.name));
+            let held = match options.beside.map_or(Held::Nothing, |beside| beside.holds(&member.view.name)) {
+                Held::Nothing => None,
+                Held::Record(record) => Some(record),
+                Held::Everything => continue,
+            };
             member.state.sweep(held.as_ref().map_or(&[], |record| &record.state))?;
             let kept: Vec<&Token> = member.token.iter().chain(held.as_ref().map(|record| &record.sink)).collect();
             member.sink.sweep(&kept, self.shared().surroundings().now())?;
@@ -303,14 +307,17 @@ pub(super) fn repair(shared: &Shared, record: &Record) -> Result<(), Error> {
     sweep_incarnations(&shared.layout().states(&record.view), &record.incarnation)
 }
 
-/// Where the disk is nearly full, removes old snapshots of all views. Only for the start, before anything is written: a full disk would refuse
-/// the database, and no commit could sweep. What fails here is met and reported when the views are repaired.
-pub(super) fn make_room(layout: &Layout, project: &Project) {
+/// Where the disk is nearly full, removes old snapshots of declared views that are `idle`: nothing writes or rebuilds them. To be called before
+/// anything is written: a full disk would refuse the database, and no commit could sweep. What fails here is met and reported when the views
+/// are repaired.
+pub(super) fn make_room(layout: &Layout, project: &Project, idle: impl Fn(&str) -> bool) {
     if !durable::is_nearly_full(layout.root()) {
         return;
     }
-    for (view, record) in newest_records(layout).unwrap_or_default() {
-        let sink = ParquetSink::new(layout.view(&view), project.retention(&view));
+    let declared = |view: &str| project.catalog.views.iter().any(|declared| declared.name == view);
+    let records = newest_records(layout).unwrap_or_default();
+    for (view, record) in records.iter().filter(|(view, _)| declared(view) && idle(view)) {
+        let sink = ParquetSink::new(layout.view(view), project.retention(view));
         if let Err(error) = sink.sweep(&[&record.sink], SystemTime::now()) {
             tracing::warn!(view, %error, "the disk is nearly full, and old snapshots cannot be removed");
         }

@@ -134,7 +134,7 @@ impl Supervisor {
     pub(super) fn over(request: RunRequest, sources: Vec<Arc<dyn Source>>) -> Result<Supervisor, Error> {
         panics::install_hook();
         let layout = Layout::new(&request.project.settings.data);
-        make_room(&layout, &request.project);
+        make_room(&layout, &request.project, |_| true);
         let store = Store::open(&layout)?;
         let letters = DeadLetterFolder::open(&layout.dead_letters())?;
         let (project, board) = (Arc::clone(&request.project), Arc::clone(&request.board));
@@ -178,7 +178,10 @@ impl Supervisor {
             let asked = if is_requested { Accept::AnotherStream } else { Accept::default() };
             supervisor.accepted.insert(component.name().to_owned(), request.accept.max(asked));
             if !waiting.contains(component.name()) {
+                let rebuilder = supervisor.rebuilder(component.name());
+                rebuilder.may_begin();
                 supervisor.start_component(&component, &records, &requested, true);
+                rebuilder.decided();
             }
         }
         Ok(supervisor)

@@ -36,7 +36,12 @@ pub const KEYS: &[Key] = &[
         quoted: false,
         help: "How many old snapshots of each view are kept for readers that still use them.",
     },
-    Key { name: "snapshots_min_age", default: "60 seconds", quoted: true, help: "An old snapshot is kept at least this long." },
+    Key {
+        name: "snapshots_min_age",
+        default: "60 seconds",
+        quoted: true,
+        help: "An old snapshot is kept at least this long, unless the disk is nearly full.",
+    },
     Key {
         name: "http",
         default: "127.0.0.1:9464",

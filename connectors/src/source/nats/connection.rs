@@ -138,6 +138,11 @@ impl Connection {
         lose(&self.known, error.to_string());
     }
 
+    /// A reader is gone that did not fail. If it was the last one, why it could not read counts no longer: nobody would notice that it can be read.
+    pub(super) fn left(&self) {
+        forget_if_unread(&self.known, &self.health);
+    }
+
     /// Returns a connected client and its JetStream context. Connects if necessary, and checks the server's version.
     ///
     /// # Errors
@@ -271,9 +276,7 @@ impl Connection {
                 Event::Connected => {
                     info!(source, "connected");
                     // A reader looks at the stream again, and notes what it finds.
-                    if health.receiver_count() == 0 {
-                        lock(&known).contact.reason = None;
-                    }
+                    forget_if_unread(&known, &health);
                 }
                 Event::Disconnected => {
                     warn!(source, "connection lost");
@@ -292,9 +295,7 @@ impl Connection {
                     closed.store(true, Ordering::Release);
                     lose(&known, "the connection was closed".to_owned());
                     // Only the next reader connects again.
-                    if health.receiver_count() == 0 {
-                        lock(&known).contact.reason = None;
-                    }
+                    forget_if_unread(&known, &health);
                     health.send_modify(|health| health.disconnects += 1);
                 }
                 other => debug!(source, event = %other, "client event"),
@@ -328,4 +329,11 @@ fn lose(known: &std::sync::Mutex<Known>, reason: String) {
     let mut known = lock(known);
     known.contact.connected = false;
     known.contact.reason = Some(reason);
+}
+
+/// Nothing is known of a source that nobody reads.
+fn forget_if_unread(known: &std::sync::Mutex<Known>, health: &watch::Sender<Health>) {
+    if health.receiver_count() == 0 {
+        lock(known).contact.reason = None;
+    }
 }

@@ -183,9 +183,12 @@ impl Follower {
             () = stopped.cancelled() => None,
             failure = self.read() => failure,
         };
-        let Follower { health, items, open, .. } = self;
+        let Follower { connection, health, items, open, .. } = self;
         // It counts as a reader no longer, however long the server takes.
         drop(health);
+        if failure.is_none() {
+            connection.left();
+        }
         if let Some(open) = open {
             open.consumer.delete().await;
         }

@@ -5,6 +5,7 @@
 //! brings both to one position before they go on together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium_connectors::source::{Read, Start};
@@ -12,7 +13,7 @@ use alluvium_connectors::{Batch, Position};
 use alluvium_projections::Delta;
 
 use super::pipeline::{Member, Pipeline, push_upstream};
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::record::Record;
 use crate::runtime::changes::losses::Guard;
 use crate::runtime::component::{Component, views_read};
@@ -76,7 +77,8 @@ impl Pipeline {
             match records.get(&view.name).filter(|_| !anew.contains(&view.name)) {
                 Some(record) => {
                     let restored = Member::restore(&shared, view, record, true).await;
-                    members.push(restored.map_err(|error| committed_since(&shared, record, error))?);
+                    is_current(&shared, record)?;
+                    members.push(restored?);
                     kept.push((view.name.clone(), record.positions.clone()));
                 }
                 None => members.push(Member::new(&shared, view).await?),
@@ -224,16 +226,30 @@ impl Pipeline {
     }
 }
 
-/// The version that serves may have committed since its record was read, and removed what that names: then the rebuild begins again.
-fn committed_since(shared: &Shared, record: &Record, error: Error) -> Error {
+/// Fails if the version that serves has committed since the record was read, and has removed what it names: then the rebuild begins again.
+fn is_current(shared: &Shared, record: &Record) -> Result<(), Error> {
     let view = &record.view;
-    match shared.store().record(view) {
-        Ok(Some(last)) if last.epoch > record.epoch && error.kind() == Kind::Corrupt => Error::unavailable(
-            format!("view {view} has committed epoch {} since its rebuild took epoch {}: {error}", last.epoch, record.epoch),
+    let Some(last) = shared.store().record(view)?.filter(|last| last.epoch > record.epoch) else { return Ok(()) };
+    let named = files(shared, &last)?;
+    match files(shared, record)?.difference(&named).find(|file| !file.exists()) {
+        None => Ok(()),
+        Some(gone) => Err(Error::unavailable(
+            format!(
+                "view {view} has committed epoch {} since its rebuild took epoch {}, and {} is gone",
+                last.epoch,
+                record.epoch,
+                gone.display()
+            ),
             "the rebuild begins again by itself",
-        ),
-        _ => error,
+        )),
     }
+}
+
+/// The files that a record names.
+fn files(shared: &Shared, record: &Record) -> Result<BTreeSet<PathBuf>, Error> {
+    let state = shared.layout().state(&record.view, &record.incarnation);
+    let state = record.state.iter().flat_map(|table| &table.files).map(|file| state.join(file));
+    Ok(state.chain(shared.sink(&record.view).files(&record.sink)?).collect())
 }
 
 /// Returns the farthest position of each source.

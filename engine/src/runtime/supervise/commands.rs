@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Supervisor;
 use crate::error::Error;
 use crate::record::{drop_view, may_be_dropped};
+use crate::runtime::component::Component;
 use crate::runtime::request::{Accept, Command};
 
 impl Supervisor {
@@ -35,7 +36,7 @@ impl Supervisor {
     /// Rebuilds these views of a component, and those that read them.
     ///
     /// # Errors
-    /// A rebuild of the component is already under way: its swap removes files that a second one would read.
+    /// A rebuild of the component is already under way.
     pub(super) fn rebuild(&mut self, whole: &str, views: &BTreeSet<String>) -> Result<(), Error> {
         if self.is_rebuilding(whole) {
             return Err(Error::config(
@@ -46,6 +47,14 @@ impl Supervisor {
         let Some(component) = self.components.iter().find(|component| component.name() == whole).cloned() else {
             return Err(Error::bug(format!("there is no pipeline {whole}")));
         };
+        self.rebuilder(whole).may_begin();
+        let begun = self.begin_rebuild(&component, views);
+        self.rebuilder(whole).decided();
+        begun
+    }
+
+    fn begin_rebuild(&mut self, component: &Component, views: &BTreeSet<String>) -> Result<(), Error> {
+        let whole = component.name();
         let records = self.records()?;
         if component.views.iter().all(|view| !records.contains_key(&view.name) && self.is_followed(&view.name)) {
             return Err(Error::config(
@@ -56,7 +65,7 @@ impl Supervisor {
         for view in views {
             self.shared.store().request_rebuild(view)?;
         }
-        self.start_component(&component, &records, views, false);
+        self.start_component(component, &records, views, false);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::metrics;
 use crate::record::Write;
 use crate::runtime::changes::needs::usable_records;
-use crate::runtime::commit::show_again;
+use crate::runtime::commit::{make_room, show_again};
 use crate::runtime::drive::TakeOver;
 use crate::runtime::drive::intake::seconds;
 use crate::runtime::request::Accept;
@@ -193,9 +193,16 @@ impl Supervisor {
         for task in due {
             let Some(index) = self.waiting.iter().position(|waiting| waiting.task == task) else { continue };
             let Waiting { task, pipeline, .. } = self.waiting.remove(index);
-            if let Err(error) = self.start_again(&pipeline) {
-                self.take_error(task, pipeline, error);
+            let rebuilder = self.rebuilder(&pipeline.whole);
+            if pipeline.rebuilds {
+                rebuilder.may_begin();
             }
+            match self.start_again(&pipeline) {
+                // If it had been swapped in before it failed, nothing is left to rebuild.
+                Ok(()) => rebuilder.end(task),
+                Err(error) => self.take_error(task, pipeline, error),
+            }
+            rebuilder.decided();
         }
     }
 
@@ -204,6 +211,9 @@ impl Supervisor {
     /// # Errors
     /// The store fails, or the last commit cannot be published again.
     pub(super) fn start_again(&mut self, pipeline: &Running) -> Result<(), Error> {
+        // What runs makes room by itself.
+        let idle = |view: &str| pipeline.component.holds(view) && !self.is_followed(view) && !self.is_rebuilding(&pipeline.whole);
+        make_room(self.shared.layout(), self.shared.project(), idle);
         let records = self.recover_letters()?;
         // What runs has published a later commit, or is about to.
         let views = pipeline.component.views.iter().filter(|view| !self.is_followed(&view.name));
