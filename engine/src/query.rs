@@ -36,7 +36,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alluvium_sql::{listed, nearest, optimized};
+use alluvium_sql::{deep, listed, nearest, optimized};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
@@ -55,6 +55,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use declared::{Declared, Plans};
 use memory::QueryMemory;
+use run::planned_deep;
 use snapshot::Snapshots;
 
 /// The name of the table of events that were set aside, where no view has it.
@@ -110,9 +111,9 @@ impl Answer {
 /// # Errors
 /// The statement is wrong or changes something, a view does not exist, or files or sources cannot be read.
 pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) -> Result<Answer, Error> {
-    let (query, plans) = plan(layout, sql, declared, None).await?;
+    let (query, plans) = planned_deep(plan(layout, sql, declared, None)).await?;
     // The optimizer checks types and computes constants. Run it here, so that its errors get a place in the text, too.
-    let optimized = optimized(&query.context.state(), &query.plan).map_err(|error| in_the_text(error, sql))?;
+    let optimized = deep(|| optimized(&query.context.state(), &query.plan)).map_err(|error| in_the_text(error, sql))?;
     let notes = match &plans {
         Some(plans) => plans.fill(&optimized).await?,
         None => Vec::new(),
@@ -125,7 +126,7 @@ pub async fn query(layout: &Layout, sql: &str, declared: Option<&Declared<'_>>) 
 /// # Errors
 /// As [`query`].
 pub async fn prepare(layout: &Layout, sql: &str, at_once: Option<&ViewsAtOnce>) -> Result<PreparedQuery, Error> {
-    Ok(plan(layout, sql, None, at_once).await?.0)
+    Ok(planned_deep(plan(layout, sql, None, at_once)).await?.0)
 }
 
 /// A snapshot of all views that had a commit when it was taken.
@@ -175,9 +176,11 @@ impl PreparedQuery {
     /// A value does not fit, or one is missing.
     pub fn bind(self, values: Vec<ScalarValue>) -> Result<Answer, Error> {
         let wrong = |error: DataFusionError| in_the_text(error, &self.sql);
-        let plan = if values.is_empty() { self.plan } else { self.plan.with_param_values(values).map_err(wrong)? };
-        let optimized = optimized(&self.context.state(), &plan).map_err(wrong)?;
-        Ok(Answer::of(DataFrame::new(self.context.state(), as_optimized(plan, optimized))))
+        deep(|| {
+            let plan = if values.is_empty() { self.plan } else { self.plan.with_param_values(values).map_err(wrong)? };
+            let optimized = optimized(&self.context.state(), &plan).map_err(wrong)?;
+            Ok(Answer::of(DataFrame::new(self.context.state(), as_optimized(plan, optimized))))
+        })
     }
 }
 

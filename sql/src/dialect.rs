@@ -13,7 +13,7 @@
 //! | `SESSION(t, c, gap PARTITION BY k)`, `SESSION(TABLE t PARTITION BY k, c, gap)` | `SESSION(t, c, gap, k)` |
 
 mod exclusions;
-mod tokens;
+pub(crate) mod tokens;
 
 use datafusion::common::{DataFusionError, Result};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
@@ -23,7 +23,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 pub(crate) use self::exclusions::EXCLUDED;
 use self::tokens::{closing, is_word, own_level};
-use crate::nesting::{CALLS, deep};
+use crate::nesting::{CALLS, IN_A_ROW_MESSAGE, deep, too_many_in_a_row};
 
 /// The functions in FROM that cut time into windows.
 pub(crate) const TIME_WINDOWS: [&str; 3] = ["TUMBLE", "HOP", "SESSION"];
@@ -43,6 +43,9 @@ pub fn parse(sql: &str) -> Result<Statement> {
         .map_err(|error| DataFusionError::SQL(Box::new(error.into()), None))?;
     let kept = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_) | Token::EOF));
     let mut tokens: Vec<TokenWithSpan> = kept.collect();
+    if let Some(token) = too_many_in_a_row(&tokens) {
+        return Err(DataFusionError::Plan(format!("{IN_A_ROW_MESSAGE}, the last one at {}", token.span.start)));
+    }
     rewrite(&mut tokens);
     let mut statements = deep(|| DFParserBuilder::new(tokens).with_recursion_limit(CALLS).build()?.parse_statements())?;
     match (statements.pop_front(), statements.is_empty()) {

@@ -60,6 +60,7 @@ pub use durations::duration;
 pub use error::{Error, Errors};
 pub use file::{Location, SqlFile};
 pub use names::{listed, nearest, quoted};
+pub use nesting::{THREAD_STACK, deep};
 pub use plan::{
     Class, ColumnsRead, Expiry, KeyedInput, Lateness, Node, Op, OperatorKind, Reason, RelationKind, RowTime, ViewPlan,
     leaf_index, leaf_name, leaf_scan,

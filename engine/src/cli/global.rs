@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use alluvium_sql::THREAD_STACK;
 use clap::{Args, ValueEnum};
 
 use crate::error::Error;
@@ -73,6 +74,8 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // Operators compute on these threads, too. Fails where they have been made, and nothing is to be done then.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(THREAD_STACK).build_global();
+    let built = tokio::runtime::Builder::new_multi_thread().thread_stack_size(THREAD_STACK).enable_all().build();
     built.map_err(|error| Error::unavailable(format!("starting threads: {error}"), "see the limits of this user (ulimit -a)"))
 }

@@ -3,8 +3,11 @@
 //!
 //! A query is stopped when its stream is dropped, at the next point at which it yields.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
+use alluvium_sql::{THREAD_STACK, deep};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::DataFusionError;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -27,7 +30,14 @@ const THREADS: usize = 32;
 /// The threads of all queries of the process. They are made once: a runtime may not be dropped where others run.
 fn threads() -> Result<&'static Runtime, Error> {
     static RUNTIME: OnceLock<Result<Runtime, std::io::Error>> = OnceLock::new();
-    let make = || Builder::new_multi_thread().worker_threads(THREADS).thread_name("query").enable_all().build();
+    let make = || {
+        Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("query")
+            .thread_stack_size(THREAD_STACK)
+            .enable_all()
+            .build()
+    };
     let made = RUNTIME.get_or_init(make).as_ref();
     made.map_err(|error| Error::unavailable(format!("starting threads: {error}"), "see the limits of this user (ulimit -a)"))
 }
@@ -57,6 +67,12 @@ impl Running {
     }
 }
 
+/// Polls a future that plans a query with enough stack for the deepest statement.
+pub(super) async fn planned_deep<T>(planning: impl Future<Output = T>) -> T {
+    let mut planning = pin!(planning);
+    poll_fn(|context| deep(|| planning.as_mut().poll(context))).await
+}
+
 /// Runs a query on the threads that ask, for a command that runs one query and nothing beside it.
 ///
 /// # Errors
@@ -76,7 +92,7 @@ pub async fn stream(frame: DataFrame, memory: Option<&QueryMemory>) -> Result<Se
         Some(memory) => memory.bound(context)?,
         None => context,
     });
-    let plan = frame.create_physical_plan().await?;
+    let plan = planned_deep(frame.create_physical_plan()).await?;
     // DataFusion's scans yield after some batches, but a join may make very many batches of what it has read.
     let plan = plan.transform_up(|node| {
         let joins = node.children().len() > 1;

@@ -45,7 +45,7 @@ pub fn start(
             Err(error) => tracing::error!(%error, "views are not verified: no runtime for it"),
         }
     };
-    let thread = std::thread::Builder::new().name("verify".to_owned()).spawn(work);
+    let thread = std::thread::Builder::new().name("verify".to_owned()).stack_size(alluvium_sql::THREAD_STACK).spawn(work);
     let failed = |error| {
         Error::unavailable(format!("starting a thread to verify views: {error}"), "see the limits of this user (ulimit -u)")
     };

@@ -250,3 +250,17 @@ fn orders_said(orders: &Orders, arguments: &[&str]) -> (Option<i32>, String) {
     let output = orders.ask(arguments);
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
+
+#[test]
+fn a_long_row_of_operators_is_answered_and_a_longer_one_is_refused() {
+    let (_orders, served) = served(&[]);
+    let query = |terms: u64| {
+        let terms: Vec<String> = (0..terms).map(|at| format!("n = {at}")).collect();
+        format!("SELECT count(*) AS n FROM by_country WHERE n < 0 OR {}", terms.join(" OR "))
+    };
+    let answered = post(&served, "/query", &[], &query(1_200));
+    assert_eq!((answered.code, answered.text().as_str()), (200, "{\"n\":5}\n"));
+    let refused = post(&served, "/query", &[], &query(20_000));
+    assert_eq!(refused.code, 400);
+    assert!(refused.text().contains("operators"), "{}", refused.text());
+}

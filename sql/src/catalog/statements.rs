@@ -17,7 +17,7 @@ use self::misspelt::{misspelt_clause, misspelt_head};
 use crate::dialect;
 use crate::error::Error;
 use crate::file::{Location, SqlFile};
-use crate::nesting::CALLS;
+use crate::nesting::{CALLS, IN_A_ROW_MESSAGE, too_many_in_a_row};
 use crate::other_engines;
 use crate::text::{Text, byte_offset, is_word};
 use crate::wording::first_lower;
@@ -78,6 +78,13 @@ fn parse_statement(text: &Text) -> Result<Statement, Error> {
     let mut tokens = text.tokens.clone();
     if text.tokens.iter().take(5).any(|token| is_word(token, "EXTERNAL")) {
         nested_types(&mut tokens);
+    }
+    if let Some(token) = too_many_in_a_row(&tokens) {
+        return Err(Error {
+            message: IN_A_ROW_MESSAGE.to_owned(),
+            help: Some("write IN (...) in the place of many ORs, or compute a part of it in a view of its own".to_owned()),
+            at: text.span(token.span),
+        });
     }
     dialect::rewrite(&mut tokens);
     let parsed =

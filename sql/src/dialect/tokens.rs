@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-pub(super) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
+pub(crate) fn is_word(token: &TokenWithSpan, word: &str) -> bool {
     matches!(&token.token, Token::Word(found) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alluvium_sql::listed;
+use alluvium_sql::{THREAD_STACK, listed};
 
 use super::{Ended, Running, Supervisor};
 use crate::error::Error;
@@ -177,7 +177,7 @@ impl Supervisor {
             // The supervisor may be gone when the process ends.
             let _ = ended.send(Ended { task, result });
         };
-        let thread = std::thread::Builder::new().name(component.name().to_owned()).spawn(run);
+        let thread = std::thread::Builder::new().name(component.name().to_owned()).stack_size(THREAD_STACK).spawn(run);
         let thread = thread.map_err(|error| {
             let help = "see the limits of this user (ulimit -u)";
             let error = Error::unavailable(format!("starting a thread for {}: {error}", component.name()), help);
