@@ -1,6 +1,7 @@
 //! The columns that a schema gives a source, whatever its format: their names as SQL reads them, the type of what may be of several types, and
 //! notes on what is read as JSON text. The formats say what a type of theirs is as a column.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields};
@@ -41,25 +42,31 @@ impl Derived {
         }
         let fields = columns.into_iter().map(|(name, fields)| {
             let is_nullable = fields.len() < count || fields.iter().any(|field| field.is_nullable());
-            let data_type = merged_type(fields.iter().map(|field| field.data_type().clone())).unwrap_or_else(|types| {
-                notes.push(format!("{name}: JSON text, since the schemas have several types for it: {}", listed(&types)));
-                DataType::Utf8
-            });
+            let mut clashes = Vec::new();
+            let data_type = merged_type(fields.iter().map(|field| field.data_type().clone()), &mut clashes);
+            let data_type = data_type.unwrap_or_else(|types| clash(&types, &mut clashes));
+            notes.extend(first_of_each(clashes).iter().map(|clash| format!("{name}{clash}")));
             Field::new(name, data_type, is_nullable)
         });
         let fields = fields.collect();
         Derived { fields, notes }
     }
+
+    /// Returns the same columns, none of them NOT NULL.
+    pub(super) fn nullable(self) -> Derived {
+        Derived { fields: self.fields.into_iter().map(|field| field.with_nullable(true)).collect(), ..self }
+    }
 }
 
-/// Returns the type of values that may be of several types: the wider one of two numbers, a STRUCT of the members of all.
+/// Returns the type of values that may be of several types: the wider one of two numbers, a STRUCT of the members of all. Members for which no
+/// type has room are JSON text, and `clashes` gets notes on them: `.size: JSON text, ...`.
 ///
 /// # Errors
 /// Returns the types, if no type has room for all.
-pub(super) fn merged_type(types: impl IntoIterator<Item = DataType>) -> Result<DataType, Vec<DataType>> {
+fn merged_type(types: impl IntoIterator<Item = DataType>, clashes: &mut Vec<String>) -> Result<DataType, Vec<DataType>> {
     let mut apart: Vec<DataType> = Vec::new();
     for data_type in types {
-        match apart.iter().enumerate().find_map(|(place, one)| Some((place, wider(one, &data_type)?))) {
+        match apart.iter().enumerate().find_map(|(place, one)| Some((place, wider(one, &data_type, clashes)?))) {
             Some((place, wider)) => apart[place] = wider,
             None => apart.push(data_type),
         }
@@ -70,22 +77,46 @@ pub(super) fn merged_type(types: impl IntoIterator<Item = DataType>) -> Result<D
     }
 }
 
+/// JSON text in place of several types, with a note.
+fn clash(types: &[DataType], clashes: &mut Vec<String>) -> DataType {
+    clashes.push(format!("{CLASH}{}", listed(types)));
+    DataType::Utf8
+}
+
+/// What a note says behind the path of a member.
+const CLASH: &str = ": JSON text, since the schemas have several types for it: ";
+
+/// Keeps the first note on each member: JSON text meets the next type again.
+fn first_of_each(clashes: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let path = |clash: &String| clash.split_once(CLASH).map(|(path, _)| path.to_owned());
+    clashes.into_iter().filter(|clash| seen.insert(path(clash))).collect()
+}
+
 /// The type that has room for the values of both.
-fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
+fn wider(one: &DataType, other: &DataType, clashes: &mut Vec<String>) -> Option<DataType> {
     use DataType as D;
     Some(match (one, other) {
         (one, other) if one == other => one.clone(),
-        (D::Int32, D::Int64) | (D::Int64, D::Int32) => D::Int64,
+        (D::Int32 | D::UInt32, D::Int64) | (D::Int64, D::Int32 | D::UInt32) => D::Int64,
+        (D::Int32, D::UInt32) | (D::UInt32, D::Int32) => D::Int64,
+        // As a schema that says double reads a body of an integer.
+        (D::Int32 | D::Int64, D::Float32 | D::Float64) | (D::Float32 | D::Float64, D::Int32 | D::Int64) => D::Float64,
+        (D::Timestamp(one, None), D::Timestamp(other, None)) => D::Timestamp(*one.max(other), None),
+        (D::Decimal128(..) | D::Decimal256(..), D::Decimal128(..) | D::Decimal256(..)) => wider_decimal(one, other)?,
         (D::UInt32, D::UInt64) | (D::UInt64, D::UInt32) => D::UInt64,
         (D::Float32, D::Float64) | (D::Float64, D::Float32) => D::Float64,
-        (D::List(one), D::List(other)) => list_of(wider(one.data_type(), other.data_type())?),
-        (D::Map(one, _), D::Map(other, _)) => map_of(wider(value_of(one)?, value_of(other)?)?),
+        (D::List(one), D::List(other)) => list_of(wider(one.data_type(), other.data_type(), clashes)?),
+        (D::Map(one, _), D::Map(other, _)) => map_of(wider(value_of(one)?, value_of(other)?, clashes)?),
         (D::Struct(members), D::Struct(others)) => {
             let mut members: Vec<FieldRef> = members.iter().cloned().collect();
             for other in others {
                 match members.iter_mut().find(|member| member.name() == other.name()) {
                     Some(member) => {
-                        let wider = wider(member.data_type(), other.data_type())?;
+                        let mut below = Vec::new();
+                        let wider = wider(member.data_type(), other.data_type(), &mut below)
+                            .unwrap_or_else(|| clash(&[member.data_type().clone(), other.data_type().clone()], &mut below));
+                        clashes.extend(below.iter().map(|clash| format!(".{}{clash}", member.name())));
                         *member = Arc::new(member.as_ref().clone().with_data_type(wider));
                     }
                     None => members.push(Arc::clone(other)),
@@ -97,6 +128,25 @@ fn wider(one: &DataType, other: &DataType) -> Option<DataType> {
     })
 }
 
+/// The decimal that has room for the digits before and behind the point of both.
+fn wider_decimal(one: &DataType, other: &DataType) -> Option<DataType> {
+    let digits = |of: &DataType| match of {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some((i16::from(*precision), i16::from(*scale)))
+        }
+        _ => None,
+    };
+    let (one, other) = (digits(one)?, digits(other)?);
+    let scale = one.1.max(other.1);
+    let precision = u8::try_from((one.0 - one.1).max(other.0 - other.1) + scale).ok()?;
+    let scale = i8::try_from(scale).ok()?;
+    match precision {
+        ..=38 => Some(DataType::Decimal128(precision, scale)),
+        39..=76 => Some(DataType::Decimal256(precision, scale)),
+        _ => None,
+    }
+}
+
 fn value_of(entries: &Field) -> Option<&DataType> {
     match entries.data_type() {
         DataType::Struct(pair) => pair.get(1).map(|value| value.data_type()),
@@ -105,7 +155,7 @@ fn value_of(entries: &Field) -> Option<&DataType> {
 }
 
 /// Names types for a message.
-pub(super) fn listed(types: &[DataType]) -> String {
+fn listed(types: &[DataType]) -> String {
     types.iter().map(|one| SqlType(one).to_string()).collect::<Vec<_>>().join(" or ")
 }
 
@@ -127,8 +177,8 @@ pub(super) fn struct_of(members: Vec<Field>) -> DataType {
 
 /// Returns the name of a column for a member: in lower case, as SQL reads names, unless another one of `all` differs only by case.
 pub(super) fn column_name<'n>(name: &str, all: impl IntoIterator<Item = &'n str>) -> String {
-    let alike = all.into_iter().filter(|other| other.eq_ignore_ascii_case(name)).count();
-    if alike <= 1 { name.to_ascii_lowercase() } else { name.to_owned() }
+    let has_twin = all.into_iter().any(|other| other != name && other.eq_ignore_ascii_case(name));
+    if has_twin { name.to_owned() } else { name.to_ascii_lowercase() }
 }
 
 /// The way through a schema while columns are made of it.
@@ -186,7 +236,10 @@ impl Deriving {
 
     /// Returns the type of values of these types, and JSON text in place of several.
     pub(super) fn one_of(&mut self, types: Vec<DataType>) -> DataType {
-        merged_type(types).unwrap_or_else(|types| self.text(&format!("it may be {}", listed(&types))))
+        let mut clashes = Vec::new();
+        let merged = merged_type(types, &mut clashes);
+        self.notes.extend(first_of_each(clashes).iter().map(|clash| format!("{}{clash}", self.path.join("."))));
+        merged.unwrap_or_else(|types| self.text(&format!("it may be {}", listed(&types))))
     }
 
     /// How many notes there are; [`Deriving::unsay`] takes back those made since.

@@ -136,25 +136,32 @@ pub fn columns(config: &SourceConfig) -> Result<Option<Derived>, Error> {
 
 /// Returns the columns of all schemas that a subject has had, since a stream may hold bodies of each.
 fn of_subject(config: &SourceConfig, format: &str, subject: &str) -> Result<Option<Derived>, Error> {
-    let derived = match format {
-        "json" => schemas_of::<json_schema::Schema>(config, subject)?
-            .iter()
-            .map(|schema| schema.columns())
-            .collect::<Result<Vec<_>, _>>()
-            .map(Derived::merged),
-        "avro" => avro::columns(schemas_of::<AvroSchema>(config, subject)?.iter().map(AsRef::as_ref)),
+    let (derived, notes) = match format {
+        "json" => {
+            let (schemas, notes) = schemas_of::<json_schema::Schema>(config, subject)?;
+            (schemas.iter().map(|schema| schema.columns()).collect::<Result<Vec<_>, _>>().map(Derived::merged), notes)
+        }
+        "avro" => {
+            let (schemas, notes) = schemas_of::<AvroSchema>(config, subject)?;
+            (avro::columns(schemas.iter().map(AsRef::as_ref)), notes)
+        }
         "protobuf" => {
-            let message = schema_file::message(config);
-            let files = schemas_of::<RegisteredFile>(config, subject)?;
-            let schemas: Result<Vec<_>, _> = files.iter().map(|file| file.named(message)).collect();
-            schemas.and_then(|schemas| protobuf::columns(schemas.iter().map(AsRef::as_ref)))
+            let (files, notes) = schemas_of::<RegisteredFile>(config, subject)?;
+            let schemas: Result<Vec<_>, _> = files.iter().map(|file| file.named(schema_file::message(config))).collect();
+            (schemas.and_then(|schemas| protobuf::columns(schemas.iter().map(AsRef::as_ref))), notes)
         }
         _ => return Ok(None),
     };
-    derived.map(Some).map_err(|reason| schema_registry::unusable(config, &reason))
+    let mut derived = derived.map_err(|reason| schema_registry::unusable(config, &reason))?;
+    derived.notes.extend(notes);
+    // A later version may leave out what all have so far.
+    Ok(Some(derived.nullable()))
 }
 
-/// The newest first.
-fn schemas_of<S: Registered>(config: &SourceConfig, subject: &str) -> Result<Vec<Arc<S>>, Error> {
-    Registry::<S>::of(config)?.map_or(Ok(Vec::new()), |registry| registry.of_subject(subject))
+/// The schemas of a subject.
+type Versions<S> = (Vec<Arc<S>>, Vec<String>);
+
+/// The newest first, and notes on those that are left out.
+fn schemas_of<S: Registered>(config: &SourceConfig, subject: &str) -> Result<Versions<S>, Error> {
+    Registry::<S>::of(config)?.map_or(Ok((Vec::new(), Vec::new())), |registry| registry.of_subject(subject))
 }

@@ -20,6 +20,8 @@ use crate::source::SourceConfig;
 const MISSING: Duration = Duration::from_secs(10);
 /// The most schemas that one may refer to, and they in turn.
 const MOST_REFERENCES: usize = 64;
+/// How long it may take to ask for all versions of a subject.
+const LOADING: Duration = Duration::from_secs(30);
 /// The most versions of a subject that columns are made of.
 const MOST_VERSIONS: usize = 100;
 
@@ -126,23 +128,37 @@ impl<S: Registered> Registry<S> {
         Ok(Client::of(config)?.map(|client| Registry { client, known: Mutex::default() }))
     }
 
-    /// Asks for the schemas of a subject, the newest first, up to a bound. Blocks the thread.
+    /// Asks for the schemas of a subject, the newest first. Blocks the thread, for a bounded time. Returns notes on versions that are left out.
     ///
     /// # Errors
-    /// As [`Registry::prepare`]; [`Error::Config`] if there is no such subject, or one of its schemas cannot be used.
-    pub(super) fn of_subject(&self, subject: &str) -> Result<Vec<Arc<S>>, Error> {
+    /// As [`Registry::prepare`]; [`Error::Config`] if there is no such subject, or none of its schemas can be used.
+    pub(super) fn of_subject(&self, subject: &str) -> Result<(Vec<Arc<S>>, Vec<String>), Error> {
+        let end = Instant::now() + LOADING;
         let mut versions = self.client.versions(subject)?;
         versions.sort_unstable_by(|one, other| other.cmp(one));
-        let mut schemas = Vec::with_capacity(versions.len());
-        for version in versions.into_iter().take(MOST_VERSIONS) {
-            // One that was deleted in the meantime is passed over.
-            let Some(answer) = self.client.ask(&format!("/subjects/{}/versions/{version}", percent_encoded(subject)))? else {
-                continue;
-            };
-            let schema = self.schema(&format!("version {version}"), answer)?;
-            schemas.push(schema.map_err(|reason| self.client.unusable(subject, &reason))?);
+        let (mut schemas, mut notes) = (Vec::with_capacity(versions.len()), Vec::new());
+        if let Some(left_out) = versions.get(MOST_VERSIONS..).filter(|left_out| !left_out.is_empty()) {
+            notes.push(format!(
+                "{subject}: columns are those of the newest {MOST_VERSIONS} versions; {} are left out",
+                left_out.len()
+            ));
         }
-        Ok(schemas)
+        for version in versions.into_iter().take(MOST_VERSIONS) {
+            if Instant::now() > end {
+                return Err(self.client.away("takes too long to tell all versions of a subject"));
+            }
+            // One that was deleted for good in the meantime is passed over.
+            let path = format!("/subjects/{}/versions/{version}", percent_encoded(subject));
+            let Some(answer) = self.client.with_deleted(&path)? else { continue };
+            match self.schema(&format!("version {version}"), answer)? {
+                Ok(schema) => schemas.push(schema),
+                Err(reason) => notes.push(format!("{subject}: left out: {reason}")),
+            }
+        }
+        match schemas.is_empty() {
+            true => Err(self.client.unusable(subject, &notes.join("; "))),
+            false => Ok((schemas, notes)),
+        }
     }
 
     /// Asks for the schemas of bodies that are not known yet. Blocks the thread.

@@ -104,8 +104,9 @@ impl Check {
             warnings.extend(columns_of_schema(source).map(|columns| Problem::of_schema(&source.at, columns)));
             warnings.extend(source.notes.iter().map(|note| Problem::of_schema(&source.at, format!("{}: {note}", source.name))));
         }
-        let rules =
-            project.sources.iter().filter_map(|(name, config)| Some((&project.catalog.sources.get(name)?.at, rule(config)?)));
+        let rules = project.sources.iter().filter_map(|(name, config)| {
+            Some((&project.catalog.sources.get(name)?.at, rule(config, project.schemas.contains_key(name))?))
+        });
         warnings.extend(rules.map(|(at, rule)| Problem::of_schema(at, rule)));
         let records = newest_records(&project.layout())?;
         for change in schema_changes(&project, &records)? {
@@ -131,14 +132,16 @@ fn columns_of_schema(source: &Source) -> Option<String> {
     (!columns.is_empty()).then(|| format!("{}: the columns of its schema: {}", source.name, columns.join(", ")))
 }
 
-/// What a registry asks of changes of a source's schema, where it decides.
-fn rule(config: &SourceConfig) -> Option<String> {
+/// What a registry asks of changes of a source's schema, where it decides. `is_compared`: the source has schema files as well, whose changes
+/// are compared here. The versions of a subject are compared by the registry.
+fn rule(config: &SourceConfig, is_compared: bool) -> Option<String> {
     let subject = config.options.get("registry_subject").filter(|subject| !subject.is_empty())?;
     let source = &config.name;
     match Compatibility::in_force(config) {
-        Ok(in_force) => {
-            in_force.of_registry.map(|word| format!("{source}: compatibility {word}, as the registry says of {subject}"))
-        }
+        Ok(in_force) => in_force.of_registry.map(|word| match is_compared {
+            true => format!("{source}: compatibility {word}, as the registry says of {subject}"),
+            false => format!("{source}: the registry asks for compatibility {word} of each new version of {subject}"),
+        }),
         Err(error) => Some(format!("{source}: the registry does not say which compatibility it asks of {subject}: {error}")),
     }
 }

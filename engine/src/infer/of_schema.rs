@@ -7,7 +7,7 @@ use std::path::Path;
 
 use alluvium_sql::{Source, SqlFile};
 use datafusion::arrow::array::Array;
-use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 
 use super::declaration::{Found, Inferred};
@@ -15,7 +15,7 @@ use super::names::written;
 use super::place::Place;
 use crate::error::Error;
 use crate::project::{Beside, Project, catalog_of};
-use crate::query::sql_types::sql_name;
+use crate::query::sql_types::declared_type;
 use crate::sample::{self, Sample, Wanted};
 use crate::settings::Settings;
 
@@ -112,7 +112,7 @@ fn columns(source: &Source, shown: &[Shown], decoded: u64) -> String {
     let mut text = String::from("\n");
     for (field, shown) in fields.iter().take(source.of_schema).zip(shown) {
         let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
-        let _ = write!(text, "  {:width$} {}{not_null},", written(field.name()), type_of(field.data_type()));
+        let _ = write!(text, "  {:width$} {}{not_null},", written(field.name()), declared_type(field.data_type(), &written));
         let _ = write!(text, "  -- in {} of {decoded}", shown.present);
         if let Some(why) = &shown.why {
             let why = why.replace(|letter: char| letter.is_control(), " ");
@@ -121,7 +121,7 @@ fn columns(source: &Source, shown: &[Shown], decoded: u64) -> String {
         let path =
             |note: &&String| note.split(':').next().is_some_and(|path| path.split('.').next() == Some(field.name().as_str()));
         for note in source.notes.iter().filter(path) {
-            let _ = write!(text, "; {note}");
+            let _ = write!(text, "; {}", note.replace(|letter: char| letter.is_control(), " "));
         }
         text.push('\n');
     }
@@ -129,26 +129,6 @@ fn columns(source: &Source, shown: &[Shown], decoded: u64) -> String {
     let _ = writeln!(text, "  {:width$} VARCHAR,", "_subject");
     let _ = writeln!(text, "  {:width$} TIMESTAMP", "_timestamp");
     text
-}
-
-/// A type as a declaration writes it.
-fn type_of(data_type: &DataType) -> String {
-    match data_type {
-        // With digits it would take numbers as nanoseconds.
-        DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP".to_owned(),
-        DataType::List(item) => format!("{}[]", type_of(item.data_type())),
-        DataType::Struct(members) => {
-            let members = members.iter().map(|member| format!("{} {}", written(member.name()), type_of(member.data_type())));
-            format!("STRUCT<{}>", members.collect::<Vec<_>>().join(", "))
-        }
-        DataType::Map(entries, _) => match entries.data_type() {
-            DataType::Struct(pair) if pair.len() == 2 => {
-                format!("MAP({}, {})", type_of(pair[0].data_type()), type_of(pair[1].data_type()))
-            }
-            _ => sql_name(data_type),
-        },
-        _ => sql_name(data_type),
-    }
 }
 
 fn found(field: &Field, shown: &Shown) -> Found {

@@ -28,6 +28,7 @@ pub(crate) struct Beside<'p> {
 /// Everything that is wrong with the SQL files.
 pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path, beside: &Beside<'_>) -> Result<Catalog, alluvium_sql::Errors> {
     let columns = |name: &str, stored_as: &str, options: &BTreeMap<String, String>| {
+        let name = &named(name);
         let mut options = options.clone();
         let present = beside.present.and_then(|catalog| catalog.sources.get(name)).into_iter().flat_map(|source| &source.options);
         for (option, value) in present.filter(|(option, _)| is_credential(option)) {
@@ -38,14 +39,16 @@ pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path, beside: &Beside<'_>) -> 
     Catalog::load_beside(files, &Schemas { digest: &|options| digest(dir, options), columns: &columns })
 }
 
-/// What stands for the schema where each body names its own in a registry: a file decides nothing then.
-const OF_REGISTRY: &str = "each body names its own";
+/// The name that a statement means: in lower case unless it is quoted.
+fn named(written: &str) -> String {
+    match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => written.to_lowercase(),
+    }
+}
 
 /// Returns a digest of what a schema says of rows.
 fn digest(dir: &Path, options: &BTreeMap<String, String>) -> Option<String> {
-    if options.get("registry").is_some_and(|registry| !registry.is_empty()) {
-        return Some(OF_REGISTRY.to_owned());
-    }
     let format = options.get("format").map_or("json", String::as_str);
     let mut parts = Vec::new();
     for file in options.get("schema")?.split(',') {

@@ -14,18 +14,29 @@ const MAX_PRECISION: u32 = 76;
 /// # Errors
 /// A schema has no fields, or too many.
 pub(in crate::decode) fn columns<'s>(schemas: impl IntoIterator<Item = &'s Schema>) -> Result<Derived, String> {
-    let mut all = Vec::new();
+    let mut records = Vec::new();
     for schema in schemas {
-        for record in schema.records() {
-            let Type::Record(fields) = schema.get(record) else { continue };
-            let mut columns = Columns { schema, around: vec![record], deriving: Deriving::default() };
-            let fields = columns.members(fields);
-            all.push(columns.deriving.columns(fields, "fields")?);
-        }
+        let of_one = schema.records().into_iter();
+        records.extend(of_one.filter_map(|record| Some((schema, record, fields_of(schema, record)?))));
+    }
+    // A field has one name as a column, whichever of the records has it.
+    let names: Vec<&str> = records.iter().flat_map(|(_, _, fields)| fields.iter().map(|field| field.name.as_str())).collect();
+    let mut all = Vec::with_capacity(records.len());
+    for (schema, record, fields) in &records {
+        let mut columns = Columns { schema, around: vec![*record], deriving: Deriving::default() };
+        let fields = columns.members(fields, &names);
+        all.push(columns.deriving.columns(fields, "fields")?);
     }
     match all.len() {
         0 => Err("it is not the schema of a record".into()),
         _ => Ok(Derived::merged(all)),
+    }
+}
+
+fn fields_of(schema: &Schema, record: TypeId) -> Option<&[schema::Field]> {
+    match schema.get(record) {
+        Type::Record(fields) => Some(fields),
+        _ => None,
     }
 }
 
@@ -37,10 +48,11 @@ struct Columns<'s> {
 }
 
 impl Columns<'_> {
-    fn members(&mut self, fields: &[schema::Field]) -> Vec<Field> {
+    /// `names`: those of all fields beside them.
+    fn members(&mut self, fields: &[schema::Field], names: &[&str]) -> Vec<Field> {
         let mut members = Vec::with_capacity(fields.len());
         for field in fields {
-            let name = column_name(&field.name, fields.iter().map(|other| other.name.as_str()));
+            let name = column_name(&field.name, names.iter().copied());
             self.deriving.begin_member(&name);
             let is_nullable = self.is_nullable(field.of);
             members.push(Field::new(name, self.of(field.of), is_nullable));
@@ -94,7 +106,10 @@ impl Columns<'_> {
             Type::Array(item) => list_of(self.of(*item)),
             Type::Map(value) => map_of(self.of(*value)),
             Type::Record(fields) if fields.is_empty() => self.deriving.text("the record has no fields"),
-            Type::Record(fields) => struct_of(self.members(fields)),
+            Type::Record(fields) => {
+                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                struct_of(self.members(fields, &names))
+            }
             Type::Union(branches) => {
                 let branches = branches.iter().filter(|branch| !matches!(schema.get(**branch), Type::Null));
                 let types: Vec<DataType> = branches.map(|branch| self.of(*branch)).collect();

@@ -135,7 +135,8 @@ impl Client {
         let mut response = request.call().map_err(|error| self.away(&format!("does not answer: {error}")))?;
         match response.status().as_u16() {
             200 => {}
-            404 => return Ok(None),
+            // The last two: it has no such question.
+            404 | 405 | 501 => return Ok(None),
             401 | 403 => {
                 return Err(Error::Config {
                     message: format!("source {}: the schema registry at {} refuses us", self.source_name, self.url),
@@ -152,12 +153,13 @@ impl Client {
         read.map_err(|error| self.away(&format!("answers with something else than a schema: {error}")))
     }
 
-    /// Returns the numbers of the versions of a subject.
+    /// Returns the numbers of the versions of a subject, with those that were deleted where the registry tells them: the stream may hold bodies
+    /// of these.
     ///
     /// # Errors
     /// As [`Client::ask`]; [`Error::Config`] if the registry does not have the subject.
     pub(crate) fn versions(&self, subject: &str) -> Result<Vec<u32>, Error> {
-        let found: Option<Vec<u32>> = self.ask(&format!("/subjects/{}/versions", percent_encoded(subject)))?;
+        let found: Option<Vec<u32>> = self.with_deleted(&format!("/subjects/{}/versions", percent_encoded(subject)))?;
         if let Some(found) = found.filter(|found| !found.is_empty()) {
             return Ok(found);
         }
@@ -177,20 +179,36 @@ impl Client {
         unusable_of(&self.source_name, subject, reason)
     }
 
+    /// Asks for a path of a subject that may have been deleted.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(crate) fn with_deleted<A: DeserializeOwned>(&self, path: &str) -> Result<Option<A>, Error> {
+        match self.ask(&format!("{path}?deleted=true"))? {
+            Some(found) => Ok(Some(found)),
+            None => self.ask(path),
+        }
+    }
+
     /// Returns what a change of the schemas of a subject has to leave possible, in the registry's word: its own setting, or else that of all
     /// subjects. None if the registry has neither.
     ///
     /// # Errors
     /// As [`Client::ask`].
     pub(crate) fn compatibility(&self, subject: &str) -> Result<Option<String>, Error> {
-        let own: Option<Level> = self.ask(&format!("/config/{}", percent_encoded(subject)))?;
-        match own.and_then(|own| own.level) {
-            Some(level) => Ok(Some(level)),
-            None => Ok(self.ask::<Level>("/config")?.and_then(|of_all| of_all.level)),
+        for path in [format!("/config/{}", percent_encoded(subject)), "/config".to_owned()] {
+            match self.ask::<Level>(&path) {
+                Ok(Some(Level { level: Some(level) })) => return Ok(Some(level)),
+                // Who may read schemas need not be allowed to read this.
+                Ok(_) | Err(Error::Config { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
+        Ok(None)
     }
 
-    fn away(&self, message: &str) -> Error {
+    /// Says that the registry cannot be asked for now.
+    pub(crate) fn away(&self, message: &str) -> Error {
         Error::Unavailable {
             source_name: self.source_name.clone(),
             message: format!("the schema registry at {} {message}", self.url),

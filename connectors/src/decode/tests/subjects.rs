@@ -70,16 +70,13 @@ fn a_subject_gives_the_columns_of_all_its_versions() {
     ]));
     let url = serve_all(&versions("orders-value", "AVRO", &[first, second, third]));
     let derived = columns(&of_subject(&url, "avro", &[])).unwrap().unwrap();
-    assert_eq!(
-        shown(&derived),
-        ["id BIGINT NOT NULL", "odd VARCHAR NOT NULL", "item STRUCT<sku VARCHAR, count INT>", "old VARCHAR"]
-    );
+    assert_eq!(shown(&derived), ["id BIGINT", "odd VARCHAR", "item STRUCT<sku VARCHAR, count INT>", "old VARCHAR"]);
     assert_eq!(derived.notes, ["odd: JSON text, since the schemas have several types for it: BIGINT or VARCHAR"]);
 
     let proto = |more: &str| format!("syntax = \"proto3\"; message Order {{ int64 id = 1; optional string name = 2; {more} }}");
     let url = serve_all(&versions("orders-value", "PROTOBUF", &[proto(""), proto("repeated int32 counts = 3;")]));
     let derived = columns(&of_subject(&url, "protobuf", &[])).unwrap().unwrap();
-    assert_eq!(shown(&derived), ["id BIGINT NOT NULL", "name VARCHAR", "counts INT[]"]);
+    assert_eq!(shown(&derived), ["id BIGINT", "name VARCHAR", "counts INT[]"]);
     let derived = columns(&of_subject(&url, "protobuf", &[("message", "Order")])).unwrap().unwrap();
     assert_eq!(derived.fields.len(), 3);
 
@@ -89,7 +86,41 @@ fn a_subject_gives_the_columns_of_all_its_versions() {
         [object(json!({"id": {"type": "integer"}})), object(json!({"id": {"type": "integer"}, "new": {"type": "boolean"}}))];
     let url = serve_all(&versions("orders-value", "JSON", &texts));
     let derived = columns(&of_subject(&url, "json", &[])).unwrap().unwrap();
-    assert_eq!(shown(&derived), ["id BIGINT NOT NULL", "new BOOLEAN"]);
+    assert_eq!(shown(&derived), ["id BIGINT", "new BOOLEAN"]);
+}
+
+#[test]
+fn versions_of_other_types_have_the_wider_one_and_what_cannot_be_read_is_left_out() {
+    let field = |name: &str, of: serde_json::Value| json!({"name": name, "type": of});
+    let decimal =
+        |precision: u32, scale: u32| json!({"type": "bytes", "logicalType": "decimal", "precision": precision, "scale": scale});
+    let time = |unit: &str| json!({"type": "long", "logicalType": unit});
+    let place =
+        |x: &str, y: &str| json!({"type": "record", "name": "Place", "fields": [field("x", json!(x)), field("y", json!(y))]});
+    let version = |total: &str, amount, at, place| {
+        avro(json!([field("total", json!(total)), field("amount", amount), field("at", at), field("place", place)]))
+    };
+    let versions = versions(
+        "orders-value",
+        "AVRO",
+        &[
+            version("int", decimal(9, 2), time("timestamp-millis"), place("int", "int")),
+            version("long", decimal(8, 4), time("timestamp-micros"), place("double", "string")),
+            version("double", decimal(4, 0), time("timestamp-millis"), place("int", "int")),
+            "{".to_owned(),
+            avro(json!([field("Total", json!("int")), field("total", json!("int"))])),
+        ],
+    );
+    let derived = columns(&of_subject(&serve_all(&versions), "avro", &[])).unwrap().unwrap();
+    let expected = ["Total INT", "total DOUBLE", "amount DECIMAL(11, 4)", "at TIMESTAMP(6)", "place STRUCT<x DOUBLE, y VARCHAR>"];
+    assert_eq!(shown(&derived), expected);
+    assert_eq!(derived.notes[0], "place.y: JSON text, since the schemas have several types for it: INT or VARCHAR");
+    assert!(
+        derived.notes[1].starts_with("orders-value: left out: version 4 of the registry: it is not JSON"),
+        "{:?}",
+        derived.notes
+    );
+    assert_eq!(derived.notes.len(), 2);
 }
 
 #[test]
@@ -139,6 +170,7 @@ fn the_registry_says_which_compatibility_holds_where_no_option_does() {
     assert_eq!(in_force(&[own], &[("compatibility", "none")]).unwrap(), (Compatibility::None, None));
     let odd = ("/config/orders-value", 200, level("SIDEWAYS"));
     assert!(in_force(&[odd], &[]).unwrap_err().to_string().contains("compatibility 'SIDEWAYS' is not known"));
+    assert_eq!(in_force(&[("/config", 403, String::new())], &[]).unwrap(), (Compatibility::Backward, None));
     assert!(in_force(&[("/config", 500, String::new())], &[]).unwrap_err().to_string().contains("status 500"));
 }
 
