@@ -16,13 +16,14 @@
 //! | `rows` | the rows of a batch, whatever the format |
 //! | `value`, `written`, `written_rows` | values of formats that have types of their own; writes values, and Arrow rows, as JSON |
 //! | `schema_file` | the options that name a schema, and the file with it |
-//! | `schema_registry` | the schemas of bodies that name theirs by a number |
+//! | `schema_registry` | the schemas of bodies that name theirs by a number, and of a subject |
+//! | `derived` | the columns that a schema gives, whatever its format |
 //! | `comparison`, `compatibility` | what a change of a schema breaks; what of it is allowed |
 //! | `sql_type` | the names of types in SQL, for messages |
 //! | `changes` | the options of a source of changes |
 //! | `csv` | CSV records, as files pass them on |
 //! | [`json`] | JSON |
-//! | `json_schema` | JSON that is checked against a schema, and the columns of one |
+//! | `json_schema` | JSON that is checked against a schema |
 //! | `avro`, `protobuf`, `message_pack` | Avro, Protobuf and MessagePack |
 //!
 //! The decoder stands between sources, which know nothing of formats, and formats, which know nothing of messages. The columns
@@ -36,6 +37,7 @@ mod compatibility;
 mod contract;
 mod csv;
 mod decoder;
+mod derived;
 mod envelope;
 mod fault;
 mod header_map;
@@ -59,11 +61,11 @@ pub(crate) mod written;
 pub(crate) mod written_rows;
 
 pub use comparison::{Break, Comparison, KeptSchema};
-pub use compatibility::{Compatibility, Direction, compare, kept_schemas};
+pub use compatibility::{Compatibility, Direction, InForce, compare, kept_schemas};
 pub use contract::{Format, Member, RowBuilder};
 pub use decoder::{Absent, Decoded, Decoder};
+pub use derived::Derived;
 pub use fault::{Fault, Faults, MemberFault, Refusal, Unfit};
-pub use json_schema::Derived;
 pub use message::{Headers, Message};
 pub use packing::Ordinals;
 pub use reading::Reading;

@@ -12,6 +12,7 @@
 //! | `event_types` | the types of events, by subject or by a member |
 //! | `secrets` | which examples may not be shown |
 //! | `declaration` | the text |
+//! | `of_schema` | the declaration of events that have a schema, of which the sample shows how many have a value |
 //! | [`first_views`] | two views to begin with |
 //! | `proof` | decodes the sample by the declaration, and widens columns until every event decodes |
 //!
@@ -22,6 +23,7 @@ mod event_types;
 pub mod first_views;
 mod names;
 mod numbers;
+mod of_schema;
 mod payloads;
 pub mod place;
 mod proof;
@@ -36,30 +38,11 @@ mod types;
 
 use std::path::Path;
 
-pub use self::declaration::Found;
 use self::declaration::{Column, Declaration};
+pub use self::declaration::{Found, Inferred};
 use self::place::Place;
 use crate::error::Error;
 use crate::settings::Settings;
-
-/// A declaration and what it was inferred from.
-#[derive(Debug)]
-pub struct Inferred {
-    /// The statement, with comments. It ends with a line end.
-    pub sql: String,
-    /// The source's name.
-    pub name: String,
-    /// Its columns that are read from the payload, in the order of the text.
-    pub columns: Vec<Found>,
-    /// Whether it is a stream, whose events have a time at which they were stored.
-    pub is_stream: bool,
-    /// A member that tells the type of an event.
-    pub event_type: Option<String>,
-    /// The number of events sampled.
-    pub events: u64,
-    /// The number of these that do not decode, whatever is declared.
-    pub undecodable: u64,
-}
 
 /// Samples `sample` events of a place and declares it as a source.
 ///
@@ -69,6 +52,9 @@ pub struct Inferred {
 /// Those of the source; [`crate::error::Kind::Config`] if it has no events.
 pub async fn infer(place: &Place, name: Option<&str>, sample: u64, dir: &Path, settings: &Settings) -> Result<Inferred, Error> {
     let name = name.map_or_else(|| place.name(), str::to_owned);
+    if place.has_schema() {
+        return of_schema::infer(place, &name, sample, dir, settings).await;
+    }
     let (place, payloads) = place.read(&name, sample, dir, settings).await?;
     if payloads.events.is_empty() {
         return Err(Error::config(

@@ -15,7 +15,7 @@ use alluvium_connectors::source::{self, BatchLimits, Source, SourceConfig};
 use alluvium_projections::Projection;
 use alluvium_sql::{Catalog, SqlFile, View, nearest};
 
-pub(crate) use self::schemas::catalog_of;
+pub(crate) use self::schemas::{Beside, catalog_of};
 use crate::error::Error;
 use crate::layout::Layout;
 use crate::settings::set_aside::{OfSource, OnGap, Tolerance};
@@ -52,7 +52,7 @@ impl fmt::Debug for Project {
 }
 
 /// Options that decide which rows a source stands for. Its SQL has to say them: plans and rebuilds follow from it.
-pub(crate) const SAID_IN_SQL: [&str; 16] = [
+pub(crate) const SAID_IN_SQL: [&str; 17] = [
     "after",
     "batch",
     "before",
@@ -67,6 +67,7 @@ pub(crate) const SAID_IN_SQL: [&str; 16] = [
     "message",
     "op",
     "quote",
+    "registry_subject",
     "schema",
     "truncate",
 ];
@@ -98,7 +99,8 @@ impl Project {
                 "`alluvium init DIR` creates a project that runs as it is; -C DIR names another folder",
             ));
         }
-        Project::new(dir.to_owned(), settings, catalog_of(&files, dir)?)
+        let catalog = catalog_of(&files, dir, &Beside { settings: &settings, present: None })?;
+        Project::new(dir.to_owned(), settings, catalog)
     }
 
     /// The same folder and settings with the SQL files as they are now.
@@ -106,7 +108,7 @@ impl Project {
     /// # Errors
     /// As [`Project::load`].
     pub fn read_again(&self) -> Result<Project, Error> {
-        Project::new(self.dir.clone(), self.settings.clone(), catalog_of(&sql_files(&self.dir)?, &self.dir)?)
+        self.of_files(&sql_files(&self.dir)?)
     }
 
     /// The same folder and settings with the SQL files as they are now, and further statements, which messages call `path`.
@@ -116,7 +118,12 @@ impl Project {
     pub fn with_statements(&self, path: &str, text: String) -> Result<Project, Error> {
         let mut files = sql_files(&self.dir)?;
         files.push(SqlFile { path: path.to_owned(), text });
-        Project::new(self.dir.clone(), self.settings.clone(), catalog_of(&files, &self.dir)?)
+        self.of_files(&files)
+    }
+
+    fn of_files(&self, files: &[SqlFile]) -> Result<Project, Error> {
+        let catalog = catalog_of(files, &self.dir, &Beside { settings: &self.settings, present: None })?;
+        Project::new(self.dir.clone(), self.settings.clone(), catalog)
     }
 
     /// Makes a project of a loaded catalog.
@@ -155,7 +162,8 @@ impl Project {
     /// What is wrong with the declaration, with its place.
     pub fn source(dir: &Path, settings: &Settings, sql: &str) -> Result<SourceConfig, Error> {
         let file = SqlFile { path: "the declaration".to_owned(), text: sql.to_owned() };
-        let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), catalog_of(&[file], dir)?);
+        let catalog = catalog_of(&[file], dir, &Beside { settings, present: None })?;
+        let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), catalog);
         if !wrong.is_empty() {
             return Err(Error::Sql(alluvium_sql::Errors(wrong)));
         }

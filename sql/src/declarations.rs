@@ -30,7 +30,9 @@ pub struct Source {
     pub options: BTreeMap<String, String>,
     /// The option `watermark`.
     pub watermark: Option<Watermark>,
-    /// Where the columns are those of a schema in a file: what is not read as one would expect, and why.
+    /// So many columns, the first ones, are those of a schema, and not declared by the statement.
+    pub of_schema: usize,
+    /// Where columns are those of a schema: what is not read as one would expect, and why.
     pub notes: Vec<String>,
     /// The place of the statement.
     pub at: Location,

@@ -18,9 +18,11 @@
 //! | `schema` | parses a schema |
 //! | `datum` | reads one datum as values |
 //! | `fit` | which declared columns a schema can fill |
+//! | `columns` | the columns of a schema |
 //! | `compare` | what a schema reads of data of another one |
 //! | `format` | [`AvroFormat`]: Avro as a [`Format`](super::Format) |
 
+mod columns;
 mod compare;
 pub(crate) mod datum;
 mod fit;
@@ -29,5 +31,6 @@ pub(crate) mod schema;
 #[cfg(test)]
 mod tests;
 
+pub(super) use columns::columns;
 pub(super) use compare::compared;
 pub(super) use format::AvroFormat;

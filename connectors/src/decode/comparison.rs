@@ -38,6 +38,54 @@ impl fmt::Display for Break {
     }
 }
 
+/// How much of two schemas is compared: they may refer to themselves, and be woven so that they have no end.
+#[derive(Debug)]
+pub(super) struct Budget {
+    steps: usize,
+    depth: usize,
+    most_steps: usize,
+    max_depth: usize,
+    is_told: bool,
+}
+
+/// Whether a pair of parts is to be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is.
+    Compare,
+    /// It is not, and this is what is said of both instead.
+    Say(&'static str),
+    /// It is not, and that was said already.
+    Nothing,
+}
+
+impl Budget {
+    /// So many pairs, and so many within each other.
+    pub(super) fn new(most_steps: usize, max_depth: usize) -> Budget {
+        Budget { steps: 0, depth: 0, most_steps, max_depth, is_told: false }
+    }
+
+    /// Begins a pair. [`Budget::end`] ends it, whatever the step is.
+    pub(super) fn begin(&mut self) -> Step {
+        self.steps += 1;
+        self.depth += 1;
+        if self.steps <= self.most_steps && self.depth <= self.max_depth {
+            return Step::Compare;
+        }
+        if std::mem::replace(&mut self.is_told, true) { Step::Nothing } else { Step::Say("too large to be compared") }
+    }
+
+    /// Ends a pair.
+    pub(super) fn end(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// Whether it was said that the schemas are too large.
+    pub(super) fn is_told(&self) -> bool {
+        self.is_told
+    }
+}
+
 /// What breaks in each direction. Nothing where both are empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {

@@ -5,7 +5,8 @@
 //! - *full*: both.
 
 use super::comparison::{Comparison, Content, KeptSchema};
-use super::{avro, json_schema, protobuf, schema_file, schema_registry};
+use super::schema_registry::{self, Client};
+use super::{avro, json_schema, protobuf, schema_file};
 use crate::Error;
 use crate::source::SourceConfig;
 
@@ -46,6 +47,31 @@ impl Compatibility {
         })
     }
 
+    /// Returns what holds for a source: option `compatibility`, else what the registry says of the subject of the source, else
+    /// [`Compatibility::Backward`]. Blocks the thread while it asks the registry.
+    ///
+    /// # Errors
+    /// As [`Compatibility::of`]; [`Error::Unavailable`] if the registry does not answer.
+    pub fn in_force(config: &SourceConfig) -> Result<InForce, Error> {
+        let given = Compatibility::of(config)?;
+        if config.options.contains_key(schema_file::COMPATIBILITY) {
+            return Ok(InForce { rule: given, of_registry: None });
+        }
+        let (Some(subject), Some(client)) = (schema_registry::subject(config), Client::of(config)?) else {
+            return Ok(InForce { rule: given, of_registry: None });
+        };
+        let Some(word) = client.compatibility(subject)? else { return Ok(InForce { rule: given, of_registry: None }) };
+        // A transitive rule asks the same of a new schema and each old one. Of these, the one of the last commit is compared.
+        let rule = match word.to_ascii_uppercase().trim_end_matches("_TRANSITIVE") {
+            "BACKWARD" => Compatibility::Backward,
+            "FORWARD" => Compatibility::Forward,
+            "FULL" => Compatibility::Full,
+            "NONE" => Compatibility::None,
+            _ => return Err(client.unusable(subject, &format!("the registry's compatibility '{word}' is not known"))),
+        };
+        Ok(InForce { rule, of_registry: Some(word) })
+    }
+
     /// Whether it asks for what `direction` says.
     #[must_use]
     pub fn asks_for(self, direction: Direction) -> bool {
@@ -54,6 +80,15 @@ impl Compatibility {
             Direction::Forward => matches!(self, Compatibility::Forward | Compatibility::Full),
         }
     }
+}
+
+/// What a change of a source's schema has to leave possible, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InForce {
+    /// What it has to leave possible.
+    pub rule: Compatibility,
+    /// The word of the registry, where it decides.
+    pub of_registry: Option<String>,
 }
 
 /// Which schema reads what the other has written.

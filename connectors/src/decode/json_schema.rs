@@ -37,7 +37,6 @@ mod tests;
 mod violation;
 mod written;
 
-pub use columns::Derived;
 pub(super) use compare::compared;
 pub(super) use format::JsonSchemaFormat;
 pub(super) use schema::Schema;

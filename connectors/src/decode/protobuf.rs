@@ -22,21 +22,24 @@
 //! | `scalar` | values that are no messages, and times |
 //! | `wire` | reads fields as they are written |
 //! | `fit` | which declared columns a message can fill |
+//! | `columns` | the columns of a message |
 //! | `registered` | the schemas of a registry, and the message that a body names |
 //! | `compare` | what a message reads of bodies of another one |
 //! | `format` | [`ProtobufFormat`]: Protobuf as a [`Format`](super::Format) |
 
+mod columns;
 mod compare;
 mod fit;
 mod format;
 mod message;
 pub(in crate::decode) mod registered;
 mod scalar;
-mod schema;
+pub(in crate::decode) mod schema;
 mod skip;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+pub(super) use columns::columns;
 pub(super) use compare::compared;
 pub(super) use format::ProtobufFormat;

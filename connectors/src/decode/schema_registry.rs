@@ -1,41 +1,29 @@
-//! A Confluent-compatible schema registry: the schema of a body by the number that the body begins with. Schemas never change, and each is
-//! asked for once.
-//!
-//! | option | meaning |
-//! | --- | --- |
-//! | `registry` | its address: `http://host:8081` |
-//! | `registry_user`, `registry_password` | who we are; best given in the environment |
-//! | `registry_credentials` | a file with `user:password`, relative to the project's folder |
+//! A Confluent-compatible schema registry: the schema of a body by the number that the body begins with, and the schemas of a subject. Schemas
+//! never change, and each is asked for once.
+
+mod client;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use self::client::percent_encoded;
+pub(super) use self::client::{Client, OPTIONS, is_declared, subject, unusable};
 use super::fault::Fault;
 use crate::Error;
 use crate::source::SourceConfig;
 
-const REGISTRY: &str = "registry";
-const CREDENTIALS: &str = "registry_credentials";
-
-/// The names of the options.
-pub(super) const OPTIONS: [&str; 4] = [REGISTRY, CREDENTIALS, "registry_password", "registry_user"];
-
-/// How long the registry may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it counts that the registry does not have a schema.
 const MISSING: Duration = Duration::from_secs(10);
 /// The most schemas that one may refer to, and they in turn.
 const MOST_REFERENCES: usize = 64;
-/// The largest answer in bytes.
-const LARGEST: u64 = 16 << 20;
+/// How long it may take to ask for all versions of a subject.
+const LOADING: Duration = Duration::from_secs(30);
+/// The most versions of a subject that columns are made of.
+const MOST_VERSIONS: usize = 100;
 
 /// A kind of schemas that a registry holds.
 ///
@@ -77,14 +65,6 @@ struct Known<S> {
     until: Option<Instant>,
 }
 
-/// Who we are.
-#[derive(Clone)]
-enum Credentials {
-    None,
-    User(String, String),
-    File(PathBuf),
-}
-
 impl<S> Clone for Known<S> {
     fn clone(&self) -> Known<S> {
         Known { found: self.found.clone(), until: self.until }
@@ -93,17 +73,14 @@ impl<S> Clone for Known<S> {
 
 /// A registry of schemas of one kind, and what it has answered.
 pub(super) struct Registry<S> {
-    source_name: String,
-    url: String,
-    credentials: Credentials,
-    agent: ureq::Agent,
+    client: Client,
     known: Mutex<HashMap<u32, Known<S>>>,
 }
 
-/// Leaves out the credentials.
+/// Leaves out the schemas.
 impl<S> fmt::Debug for Registry<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registry").field("url", &self.url).finish_non_exhaustive()
+        f.debug_struct("Registry").field("client", &self.client).finish_non_exhaustive()
     }
 }
 
@@ -127,11 +104,6 @@ struct Reference {
     version: u32,
 }
 
-/// Whether a source has a registry.
-pub(super) fn is_declared(config: &SourceConfig) -> bool {
-    config.options.get(REGISTRY).is_some_and(|url| !url.is_empty())
-}
-
 /// Splits a body into the number of its schema and the datum.
 ///
 /// # Errors
@@ -153,48 +125,40 @@ impl<S: Registered> Registry<S> {
     /// # Errors
     /// [`Error::Config`] with the option, never with a credential.
     pub(super) fn of(config: &SourceConfig) -> Result<Option<Registry<S>>, Error> {
-        let wrong = |message: &str, help: &str| Error::Config {
-            message: format!("source {}: {message}", config.name),
-            help: Some(help.to_owned()),
-        };
-        let option = |name: &str| config.options.get(name).filter(|value| !value.is_empty());
-        let Some(url) = option(REGISTRY) else {
-            return match OPTIONS.iter().find(|name| option(name).is_some()) {
-                Some(name) => {
-                    Err(wrong(&format!("option '{name}' is one of a registry"), "give its address in option 'registry'"))
-                }
-                None => Ok(None),
-            };
-        };
-        if url.contains('@') {
-            let help = "give them in ALLUVIUM_SOURCE_<NAME>_REGISTRY_USER and _REGISTRY_PASSWORD, or in a file that option \
-                        'registry_credentials' names";
-            return Err(wrong("option 'registry' holds credentials", help));
-        }
-        if !url.starts_with("http://") {
-            return Err(wrong(
-                "option 'registry' does not begin with http://",
-                "write 'http://host:8081'; TLS is not supported here",
+        Ok(Client::of(config)?.map(|client| Registry { client, known: Mutex::default() }))
+    }
+
+    /// Asks for the schemas of a subject, the newest first. Blocks the thread, for a bounded time. Returns notes on versions that are left out.
+    ///
+    /// # Errors
+    /// As [`Registry::prepare`]; [`Error::Config`] if there is no such subject, or none of its schemas can be used.
+    pub(super) fn of_subject(&self, subject: &str) -> Result<(Vec<Arc<S>>, Vec<String>), Error> {
+        let end = Instant::now() + LOADING;
+        let mut versions = self.client.versions(subject)?;
+        versions.sort_unstable_by(|one, other| other.cmp(one));
+        let (mut schemas, mut notes) = (Vec::with_capacity(versions.len()), Vec::new());
+        if let Some(left_out) = versions.get(MOST_VERSIONS..).filter(|left_out| !left_out.is_empty()) {
+            notes.push(format!(
+                "{subject}: columns are those of the newest {MOST_VERSIONS} versions; {} are left out",
+                left_out.len()
             ));
         }
-        let credentials = match (option("registry_user"), option("registry_password"), option(CREDENTIALS)) {
-            (Some(user), Some(password), None) => Credentials::User(user.clone(), password.clone()),
-            (None, None, Some(file)) => Credentials::File(config.folder.join(file)),
-            (None, None, None) => Credentials::None,
-            _ => {
-                let help = "give 'registry_user' and 'registry_password', or 'registry_credentials'";
-                return Err(wrong("the credentials of the registry are not whole, or given twice", help));
+        for version in versions.into_iter().take(MOST_VERSIONS) {
+            if Instant::now() > end {
+                return Err(self.client.away("takes too long to tell all versions of a subject"));
             }
-        };
-        let settings =
-            ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None).max_redirects(0);
-        Ok(Some(Registry {
-            source_name: config.name.clone(),
-            url: url.trim_end_matches('/').to_owned(),
-            credentials,
-            agent: settings.build().new_agent(),
-            known: Mutex::default(),
-        }))
+            // One that was deleted for good in the meantime is passed over.
+            let path = format!("/subjects/{}/versions/{version}", percent_encoded(subject));
+            let Some(answer) = self.client.with_deleted(&path)? else { continue };
+            match self.schema(&format!("version {version}"), answer)? {
+                Ok(schema) => schemas.push(schema),
+                Err(reason) => notes.push(format!("{subject}: left out: {reason}")),
+            }
+        }
+        match schemas.is_empty() {
+            true => Err(self.client.unusable(subject, &notes.join("; "))),
+            false => Ok((schemas, notes)),
+        }
     }
 
     /// Asks for the schemas of bodies that are not known yet. Blocks the thread.
@@ -213,8 +177,8 @@ impl<S: Registered> Registry<S> {
             if known.is_some_and(|known| known.until.is_none_or(|until| Instant::now() < until)) {
                 continue;
             }
-            let (found, until) = match self.ask(&format!("/schemas/ids/{id}"))? {
-                Some(answer) => (self.schema(id, answer)?, None),
+            let (found, until) = match self.client.ask(&format!("/schemas/ids/{id}"))? {
+                Some(answer) => (self.schema(&format!("schema {id}"), answer)?, None),
                 None => (Err(format!("the registry has no schema {id}")), Some(Instant::now() + MISSING)),
             };
             self.known().insert(id, Known { found, until });
@@ -239,9 +203,9 @@ impl<S: Registered> Registry<S> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Parses a schema with those that it refers to.
-    fn schema(&self, id: u32, answer: Answer) -> Result<Found<S>, Error> {
-        let reason = |reason: String| format!("schema {id} of the registry: {reason}");
+    /// Parses a schema, which messages name so, with those that it refers to.
+    fn schema(&self, name: &str, answer: Answer) -> Result<Found<S>, Error> {
+        let reason = |reason: String| format!("{name} of the registry: {reason}");
         let kind = answer.kind.as_deref().unwrap_or(AVRO);
         if !kind.eq_ignore_ascii_case(S::KIND) {
             return Ok(Err(reason(format!("it is one of {kind}, not of {}", S::NAME))));
@@ -262,7 +226,7 @@ impl<S: Registered> Registry<S> {
                 if asked > MOST_REFERENCES {
                     return Ok(Err(reason(format!("it refers to more than {MOST_REFERENCES} others"))));
                 }
-                match self.ask(&format!("/subjects/{}/versions/{version}", percent_encoded(&subject)))? {
+                match self.client.ask(&format!("/subjects/{}/versions/{version}", percent_encoded(&subject)))? {
                     Some(answer) => waiting.push((name, answer, false)),
                     None => {
                         return Ok(Err(reason(format!(
@@ -274,58 +238,4 @@ impl<S: Registered> Registry<S> {
         }
         Ok(S::parse(&texts).map(Arc::new).map_err(reason))
     }
-
-    /// Asks the registry. Returns `None` if it has no such thing.
-    fn ask(&self, path: &str) -> Result<Option<Answer>, Error> {
-        let away = |message: String| Error::Unavailable {
-            source_name: self.source_name.clone(),
-            message: format!("the schema registry at {} {message}", self.url),
-        };
-        let mut request = self.agent.get(format!("{}{path}", self.url));
-        if let Some(authorization) = self.authorization()? {
-            request = request.header("Authorization", authorization);
-        }
-        let mut response = request.call().map_err(|error| away(format!("does not answer: {error}")))?;
-        match response.status().as_u16() {
-            200 => {}
-            404 => return Ok(None),
-            401 | 403 => {
-                return Err(Error::Config {
-                    message: format!("source {}: the schema registry at {} refuses us", self.source_name, self.url),
-                    help: Some(
-                        "check 'registry_user' and 'registry_password', or the file that 'registry_credentials' names".into(),
-                    ),
-                });
-            }
-            status => return Err(away(format!("answers with status {status}"))),
-        }
-        let text = response.body_mut().with_config().limit(LARGEST).read_to_string();
-        let text = text.map_err(|error| away(format!("breaks off its answer: {error}")))?;
-        serde_json::from_str(&text).map(Some).map_err(|error| away(format!("answers with something else than a schema: {error}")))
-    }
-
-    fn authorization(&self) -> Result<Option<String>, Error> {
-        let pair = match &self.credentials {
-            Credentials::None => return Ok(None),
-            Credentials::User(user, password) => format!("{user}:{password}"),
-            Credentials::File(path) => {
-                let read = fs::read_to_string(path).map_err(|error| error.to_string());
-                let pair = read.and_then(|text| match text.trim() {
-                    pair if pair.contains(':') && !pair.contains('\n') => Ok(pair.to_owned()),
-                    _ => Err("it does not hold one line 'user:password'".to_owned()),
-                });
-                pair.map_err(|reason| Error::Config {
-                    message: format!("source {}: option '{CREDENTIALS}': {}: {reason}", self.source_name, path.display()),
-                    help: Some("write a file with one line 'user:password'".into()),
-                })?
-            }
-        };
-        Ok(Some(format!("Basic {}", STANDARD.encode(pair))))
-    }
-}
-
-/// Escapes what a path cannot hold.
-fn percent_encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

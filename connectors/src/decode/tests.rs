@@ -4,6 +4,8 @@
 
 mod compatibility;
 pub(super) mod registry;
+mod registry_server;
+pub(super) mod subjects;
 
 use arrow::array::Array;
 use arrow::datatypes::{DataType, Field};

@@ -1,7 +1,8 @@
 //! Mutated messages of each format among good ones: nothing panics, each event of a mutated message is a row or a dead letter, and every good
-//! message keeps its rows. `ALLUVIUM_SEED` repeats a run, `ALLUVIUM_MUTATED_FORMATS` sets how many messages of each format are mutated.
+//! message keeps its rows. `ALLUVIUM_SEED` repeats a run, `ALLUVIUM_MUTATED_FORMATS` sets how many messages of each format are mutated, and
+//! `ALLUVIUM_MUTATED_FORMAT` chooses one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use alluvium_connectors::decode::{Decoded, Decoder, Headers, Message};
@@ -15,7 +16,7 @@ use fastrand::Rng;
 use crate::mutations::{count, mutate, seed};
 
 /// How many messages of each format are mutated where nothing else is said.
-const MUTATIONS: u64 = 50_000;
+const MUTATIONS: u64 = 30_000;
 /// The messages that are decoded at once. Every fourth is good.
 const AT_ONCE: usize = 256;
 
@@ -25,6 +26,26 @@ message Event {
   int64 id = 1; string name = 2; Place place = 3; repeated sint32 tags = 4;
   oneof choice { Place first = 5; string second = 6; }
 }"#;
+
+const AVRO: &str = r#"{"type": "record", "name": "Event", "fields": [
+  {"name": "id", "type": "long"},
+  {"name": "name", "type": ["null", "string"]},
+  {"name": "place", "type": {"type": "record", "name": "Place", "fields": [
+    {"name": "x", "type": "int"},
+    {"name": "kind", "type": {"type": "enum", "name": "Kind", "symbols": ["A", "B"]}},
+    {"name": "more", "type": {"type": "array", "items": ["null", "Place"]}},
+    {"name": "by_name", "type": {"type": "map", "values": "double"}}]}}
+]}"#;
+
+const JSON_SCHEMA: &str = r#"{"type": "object", "required": ["id"], "properties": {
+  "id": {"type": "integer"}, "name": {"type": "string"}, "place": {"type": "object", "properties": {"x": {"type": "integer", "maximum": 1000}}}
+}}"#;
+
+/// The option of changes, whose events may be no row and several.
+const DEBEZIUM: (&str, &str) = ("format", "debezium");
+
+/// Options of a source.
+type Options = &'static [(&'static str, &'static str)];
 
 type Pairs = Vec<(String, String)>;
 
@@ -36,17 +57,21 @@ impl Headers for HeaderList {
     }
 }
 
-fn decoder(options: &[(&str, &str)], folder: &std::path::Path) -> Decoder {
+fn decoder(stored_as: &str, options: &[(&str, &str)], folder: &std::path::Path) -> Decoder {
     let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let declared = Schema::new(vec![
+    let mut declared = vec![
         Field::new("id", DataType::Int64, true),
         text("name"),
         text("place"),
         Field::new("_payload", DataType::Binary, true),
-    ]);
+    ];
+    if options.contains(&DEBEZIUM) {
+        declared.push(Field::new("_change", DataType::Int8, false));
+    }
+    let declared = Schema::new(declared);
     Decoder::new(&SourceConfig {
         name: "events".into(),
-        stored_as: "NATS".into(),
+        stored_as: stored_as.into(),
         location: "nats://host/S".into(),
         folder: folder.to_owned(),
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>(),
@@ -104,6 +129,38 @@ fn protobuf(id: i64, rng: &mut Rng) -> Vec<u8> {
     [vec![8, (id & 0x7f) as u8], field(2, "caf\u{e9}".as_bytes()), field(3, &place), field(4, &[1, 2, 3]), choice].concat()
 }
 
+/// A number of Avro below 64.
+fn small(number: u8) -> u8 {
+    number << 1
+}
+
+fn avro(id: i64, rng: &mut Rng) -> Vec<u8> {
+    let place = |more: &[u8], rng: &mut Rng| {
+        let by_name = [&[small(1), small(1), b'k'], &0.5_f64.to_le_bytes()[..], &[0]].concat();
+        [&[small(rng.u8(..60)), small(rng.u8(..2))], more, &by_name].concat()
+    };
+    let inner = place(&[0], rng);
+    let more = [&[small(2), small(0), small(1)], &inner[..], &[0]].concat();
+    let name = if rng.bool() { vec![small(0)] } else { [&[small(1), small(5)], "caf\u{e9}".as_bytes()].concat() };
+    [vec![small((id & 0x3f) as u8)], name, place(&more, rng)].concat()
+}
+
+fn change(id: i64, rng: &mut Rng) -> String {
+    let row = |id: i64, rng: &mut Rng| json(id, rng);
+    match rng.u8(..4) {
+        0 => format!("{{\"before\":null,\"after\":{},\"op\":\"c\"}}", row(id, rng)),
+        1 => format!("{{\"before\":{},\"after\":{},\"op\":\"u\"}}", row(id, rng), row(id, rng)),
+        2 => format!("{{\"payload\":{{\"before\":{},\"after\":{},\"op\":\"u\"}}}}", row(id, rng), row(id + 1, rng)),
+        _ => format!("{{\"before\":{},\"after\":null,\"op\":\"d\"}}", row(id, rng)),
+    }
+}
+
+/// A record as files pass it on.
+fn csv(id: i64, rng: &mut Rng) -> String {
+    let place = ["", "12.5", "a \\\"b\\\"", "caf\u{e9}"][rng.usize(..4)];
+    format!("{{\"id\":\"{id}\",\"name\":\"x, y\",\"place\":\"{place}\"}}")
+}
+
 fn msgpack(id: i64, rng: &mut Rng) -> Vec<u8> {
     use rmp::encode as write;
     let mut bytes = Vec::new();
@@ -130,6 +187,10 @@ fn written(format: &str, id: i64, rng: &mut Rng) -> Written {
         "arrow" => none(arrow(id, rng)),
         "protobuf" => none(protobuf(id, rng)),
         "msgpack" => none(msgpack(id, rng)),
+        "json" | "json_schema" => none(json(id, rng).into_bytes()),
+        "avro" => none(avro(id, rng)),
+        "csv" => none(csv(id, rng).into_bytes()),
+        "debezium" => none(change(id, rng).into_bytes()),
         _ => match rng.u8(..3) {
             0 => none(cloud_event(id, rng).into_bytes()),
             1 => none(format!("[{}]", several(rng, |rng| cloud_event(id, rng)).join(",")).into_bytes()),
@@ -156,26 +217,48 @@ fn decoded(decoder: &Decoder, messages: &[(u64, Written)]) -> Decoded {
     decoder.decode(AT_ONCE, messages).expect("decoded")
 }
 
+/// Each format with the word after STORED AS and its options. A message of the first ones is one event.
+const FORMATS: &[(&str, &str, Options)] = &[
+    ("json", "NATS", &[]),
+    ("json_schema", "NATS", &[("schema", "event.json")]),
+    ("csv", "CSV", &[]),
+    ("avro", "NATS", &[("format", "avro"), ("schema", "event.avsc")]),
+    ("protobuf", "NATS", &[("format", "protobuf"), ("schema", "event.proto"), ("message", "Event")]),
+    ("msgpack", "NATS", &[("format", "msgpack")]),
+    ("debezium", "NATS", &[DEBEZIUM, ("key", "id")]),
+    ("lines", "NATS", &[("batch", "lines")]),
+    ("array", "NATS", &[("batch", "array")]),
+    ("arrow", "NATS", &[("format", "arrow")]),
+    ("cloudevents", "NATS", &[("format", "cloudevents")]),
+];
+
+/// So many of [`FORMATS`] have one event in a message, which is one row or one dead letter.
+const OF_ONE_EVENT: usize = 6;
+
+/// Whether the sequence is that of a message that is not mutated.
+fn is_good(sequence: u64) -> bool {
+    (sequence - 1).is_multiple_of(4)
+}
+
 #[test]
 fn mutated_messages_of_each_format_cost_no_good_event() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("event.proto"), PROTOBUF).unwrap();
+    for (name, text) in [("event.proto", PROTOBUF), ("event.avsc", AVRO), ("event.json", JSON_SCHEMA)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
     let mut rng = Rng::with_seed(seed());
-    for (format, options) in [
-        ("lines", &[("batch", "lines")][..]),
-        ("array", &[("batch", "array")]),
-        ("arrow", &[("format", "arrow")]),
-        ("cloudevents", &[("format", "cloudevents")]),
-        ("msgpack", &[("format", "msgpack")]),
-        ("protobuf", &[("format", "protobuf"), ("schema", "event.proto"), ("message", "Event")]),
-    ] {
-        let decoder = decoder(options, folder.path());
+    let wanted = std::env::var("ALLUVIUM_MUTATED_FORMAT").ok();
+    for (place, (format, stored_as, options)) in FORMATS.iter().enumerate() {
+        if wanted.as_ref().is_some_and(|wanted| wanted != format) {
+            continue;
+        }
+        let decoder = decoder(stored_as, options, folder.path());
         let (mut left, mut letters, mut rows) = (count("ALLUVIUM_MUTATED_FORMATS", MUTATIONS), 0, 0);
         while left > 0 {
             let mut messages: Vec<(u64, Written)> =
                 (1..=AT_ONCE as u64).map(|sequence| (sequence, written(format, sequence as i64, &mut rng))).collect();
             let good: Vec<(u64, Written)> = messages.iter().step_by(4).cloned().collect();
-            for (_, (body, headers)) in messages.iter_mut().filter(|(sequence, _)| !(sequence - 1).is_multiple_of(4)) {
+            for (_, (body, headers)) in messages.iter_mut().filter(|(sequence, _)| !is_good(*sequence)) {
                 if !headers.is_empty() && rng.u8(..4) == 0 {
                     headers.remove(rng.usize(..headers.len()));
                 }
@@ -184,15 +267,54 @@ fn mutated_messages_of_each_format_cost_no_good_event() {
             }
             let (all, alone) = (decoded(&decoder, &messages), decoded(&decoder, &good));
             assert!(alone.dead_letters.is_empty() && alone.unfit.is_empty(), "{format}: {:?}", alone.dead_letters);
-            let of_good = |sequence: &u64| (sequence - 1).is_multiple_of(4);
-            let kept = all.sequences.values().iter().enumerate().filter(|(_, sequence)| of_good(sequence));
+            let kept = all.sequences.values().iter().enumerate().filter(|(_, sequence)| is_good(**sequence));
             let kept = UInt64Array::from_iter_values(kept.map(|(row, _)| row as u64));
             assert_eq!(take_record_batch(&all.rows, &kept).unwrap(), alone.rows, "{format}");
-            assert_eq!(all.rows.num_rows() + all.dead_letters.len(), all.events as usize, "{format}");
-            assert!(all.dead_letters.iter().all(|letter| !of_good(&letter.sequence) && !letter.error.is_empty()));
+            assert!(all.dead_letters.iter().all(|letter| !is_good(letter.sequence) && !letter.error.is_empty()));
+            assert_eq!(all.rows.num_rows(), all.sequences.len());
+            let one_of_each = place < OF_ONE_EVENT;
+            if one_of_each {
+                assert_eq!(all.events as usize, messages.len(), "{format}");
+            }
+            if options.contains(&DEBEZIUM) {
+                assert_changes(&all, &messages);
+            } else {
+                assert_eq!(all.rows.num_rows() + all.dead_letters.len(), all.events as usize, "{format}");
+            }
+            if one_of_each || options.contains(&DEBEZIUM) {
+                let of_rows: HashSet<u64> = all.sequences.values().iter().copied().collect();
+                let both = all.dead_letters.iter().find(|letter| of_rows.contains(&letter.sequence));
+                assert!(both.is_none(), "{format}: a row and a dead letter: {both:?}");
+            }
             (letters, rows) = (letters + all.dead_letters.len(), rows + all.rows.num_rows());
         }
         println!("{format}: {rows} rows, {letters} dead letters");
         assert!(letters > 0 && rows > 0);
     }
+}
+
+/// Checks that a body that is neither rows nor a dead letter says that nothing has changed.
+fn assert_changes(all: &Decoded, messages: &[(u64, Written)]) {
+    let sequences = all.sequences.values().iter().copied().chain(all.dead_letters.iter().map(|letter| letter.sequence));
+    let known: HashSet<u64> = sequences.collect();
+    for (_, (body, _)) in messages.iter().filter(|(sequence, _)| !known.contains(sequence)) {
+        let text = String::from_utf8_lossy(body);
+        let says_nothing = match serde_json::from_slice(body) {
+            _ if body.trim_ascii().is_empty() => true,
+            Ok(change) => is_no_change(&change),
+            // A text in it that is none is in a member that nobody reads.
+            Err(_) => ["\"m\"", "\"message\""].iter().any(|word| text.to_ascii_lowercase().contains(word)),
+        };
+        assert!(says_nothing, "neither a row nor a dead letter: {text}");
+    }
+}
+
+/// Whether a payload says that no row has changed: it is null, holds one that is, or is a message of the log. Names are read in any case.
+fn is_no_change(change: &serde_json::Value) -> bool {
+    let Some(members) = change.as_object() else { return change.is_null() };
+    members.iter().any(|(name, value)| match name.to_ascii_lowercase().as_str() {
+        "payload" => is_no_change(value),
+        "op" => value.as_str().is_some_and(|op| ["m", "message"].iter().any(|word| op.eq_ignore_ascii_case(word))),
+        _ => false,
+    })
 }

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use alluvium_sql::View;
+use alluvium_connectors::decode::Compatibility;
+use alluvium_connectors::source::SourceConfig;
 use alluvium_sql::describe::summary;
+use alluvium_sql::{Source, View};
 use clap::{Args, ValueEnum};
+use datafusion::arrow::datatypes::FieldRef;
 use serde::Serialize;
 
 use super::global::{Global, json, print, runtime};
@@ -12,6 +15,7 @@ use super::problems::{self, Level, Problem, Rule};
 use super::table;
 use crate::error::Error;
 use crate::project::Project;
+use crate::query::sql_types::sql_name;
 use crate::record::{Record, newest_records};
 use crate::rehearsal::{Rehearsed, rehearse};
 use crate::runtime::{Step, ViewChange, plan, schema_changes};
@@ -97,8 +101,13 @@ impl Check {
             views.push(Listed { view: view.name.clone(), class, key: summary.key, state: summary.state, reads: summary.reads });
         }
         for source in project.catalog.sources.values() {
+            warnings.extend(columns_of_schema(source).map(|columns| Problem::of_schema(&source.at, columns)));
             warnings.extend(source.notes.iter().map(|note| Problem::of_schema(&source.at, format!("{}: {note}", source.name))));
         }
+        let rules = project.sources.iter().filter_map(|(name, config)| {
+            Some((&project.catalog.sources.get(name)?.at, rule(config, project.schemas.contains_key(name))?))
+        });
+        warnings.extend(rules.map(|(at, rule)| Problem::of_schema(at, rule)));
         let records = newest_records(&project.layout())?;
         for change in schema_changes(&project, &records)? {
             let at = project.catalog.sources.get(change.source()).map(|source| &source.at);
@@ -110,6 +119,30 @@ impl Check {
             None => Vec::new(),
         };
         Ok(Found { project, views, warnings, changes, rehearsed })
+    }
+}
+
+/// The columns that a schema gives a source; none where its statement declares them.
+fn columns_of_schema(source: &Source) -> Option<String> {
+    let column = |field: &FieldRef| {
+        let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+        format!("{} {}{not_null}", field.name(), sql_name(field.data_type()))
+    };
+    let columns: Vec<String> = source.schema.fields().iter().take(source.of_schema).map(column).collect();
+    (!columns.is_empty()).then(|| format!("{}: the columns of its schema: {}", source.name, columns.join(", ")))
+}
+
+/// What a registry asks of changes of a source's schema, where it decides. `is_compared`: the source has schema files as well, whose changes
+/// are compared here. The versions of a subject are compared by the registry.
+fn rule(config: &SourceConfig, is_compared: bool) -> Option<String> {
+    let subject = config.options.get("registry_subject").filter(|subject| !subject.is_empty())?;
+    let source = &config.name;
+    match Compatibility::in_force(config) {
+        Ok(in_force) => in_force.of_registry.map(|word| match is_compared {
+            true => format!("{source}: compatibility {word}, as the registry says of {subject}"),
+            false => format!("{source}: the registry asks for compatibility {word} of each new version of {subject}"),
+        }),
+        Err(error) => Some(format!("{source}: the registry does not say which compatibility it asks of {subject}: {error}")),
     }
 }
 

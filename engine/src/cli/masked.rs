@@ -25,6 +25,7 @@ const HARMLESS: &[&str] = &[
     "on_gap",
     "on_no_events",
     "registry",
+    "registry_subject",
     "request_timeout",
     "schema",
     "subject",

@@ -20,6 +20,25 @@ const FEWEST_FOR_NOT_NULL: u64 = 20;
 /// The most sequences or names to list.
 const LISTED: usize = 8;
 
+/// A declaration and what it was inferred from.
+#[derive(Debug)]
+pub struct Inferred {
+    /// The statement, with comments. It ends with a line end.
+    pub sql: String,
+    /// The source's name.
+    pub name: String,
+    /// Its columns that are read from the payload, in the order of the text.
+    pub columns: Vec<Found>,
+    /// Whether it is a stream, whose events have a time at which they were stored.
+    pub is_stream: bool,
+    /// A member that tells the type of an event.
+    pub event_type: Option<String>,
+    /// The number of events sampled.
+    pub events: u64,
+    /// The number of these that do not decode, whatever is declared.
+    pub undecodable: u64,
+}
+
 /// A column as it was inferred, for those who write views over it.
 #[derive(Debug, Clone)]
 pub struct Found {

@@ -49,10 +49,13 @@ impl Place {
                 "write nats://host:4222/STREAM, a file, a folder, or a pattern such as 'events/*.ndjson'",
             ));
         }
-        if let Some(format) = options.get("format").filter(|format| !format.eq_ignore_ascii_case("json")) {
+        if let Some(format) = options.get("format").filter(|format| !format.eq_ignore_ascii_case("json"))
+            && !has_schema(&options)
+        {
             return Err(Error::config(
                 format!("columns cannot be inferred of format '{format}'"),
-                "leave the option out for JSON and for files; otherwise declare the columns by the schema that the writers have",
+                "name the schema of the events: --option schema=FILE, or --option registry=http://HOST:PORT --option \
+                 registry_subject=NAME; leave the option out for JSON and for files",
             ));
         }
         if is_stream {
@@ -86,6 +89,16 @@ impl Place {
     #[must_use]
     pub fn shown(&self) -> &str {
         &self.location
+    }
+
+    /// The options to read it with.
+    pub(super) fn options(&self) -> &BTreeMap<String, String> {
+        &self.options
+    }
+
+    /// Whether its options name a schema, which has the columns.
+    pub(super) fn has_schema(&self) -> bool {
+        has_schema(&self.options)
     }
 
     pub(super) fn is_stream(&self) -> bool {
@@ -182,7 +195,7 @@ impl Place {
     }
 
     /// As [`Place::declared`], with the credentials that are needed to read.
-    fn statement(&self, name: &str, columns: &str, options: &BTreeMap<String, String>) -> String {
+    pub(super) fn statement(&self, name: &str, columns: &str, options: &BTreeMap<String, String>) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let key = |option: &str| {
             let plain = option.split('.').all(|part| written(part) == part && !part.is_empty());
@@ -193,6 +206,10 @@ impl Place {
         let (name, location) = (written(name), quoted(&self.location));
         format!("CREATE EXTERNAL TABLE {name} ({columns})\nSTORED AS {}\nLOCATION {location}{options};\n", self.stored_as)
     }
+}
+
+fn has_schema(options: &BTreeMap<String, String>) -> bool {
+    ["schema", "registry_subject"].iter().any(|option| options.get(*option).is_some_and(|named| !named.is_empty()))
 }
 
 /// Returns a path, relative to the working directory, as a project in `dir` names it.

@@ -1,4 +1,4 @@
-//! The schemas of sources, in files of the project's folder: when one means something else than before, and the columns of one.
+//! The schemas of sources, in files of the project's folder or in a registry: when one means something else than before, and the columns of one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,39 @@ use arrow::datatypes::Schema;
 use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_128;
 
-/// Loads SQL files, whose sources may have schemas in files of the folder.
+use crate::settings::{Settings, is_credential};
+
+/// What is known beside the SQL files.
+pub(crate) struct Beside<'p> {
+    /// The options of sources that the SQL does not give.
+    pub(crate) settings: &'p Settings,
+    /// The sources as they are now, if the SQL was kept: it has no credentials.
+    pub(crate) present: Option<&'p Catalog>,
+}
+
+/// Loads SQL files, whose sources may have schemas in files of the folder or in a registry, which is asked then.
 ///
 /// # Errors
 /// Everything that is wrong with the SQL files.
-pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path) -> Result<Catalog, alluvium_sql::Errors> {
-    let columns = |name: &str, stored_as: &str, options: &BTreeMap<String, String>| columns(dir, name, stored_as, options);
+pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path, beside: &Beside<'_>) -> Result<Catalog, alluvium_sql::Errors> {
+    let columns = |name: &str, stored_as: &str, options: &BTreeMap<String, String>| {
+        let name = &named(name);
+        let mut options = options.clone();
+        let present = beside.present.and_then(|catalog| catalog.sources.get(name)).into_iter().flat_map(|source| &source.options);
+        for (option, value) in present.filter(|(option, _)| is_credential(option)) {
+            options.entry(option.clone()).or_insert_with(|| value.clone());
+        }
+        columns(dir, name, stored_as, beside.settings.sources.with_registry(name, &options))
+    };
     Catalog::load_beside(files, &Schemas { digest: &|options| digest(dir, options), columns: &columns })
+}
+
+/// The name that a statement means: in lower case unless it is quoted.
+fn named(written: &str) -> String {
+    match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => written.to_lowercase(),
+    }
 }
 
 /// Returns a digest of what a schema says of rows.
@@ -42,14 +68,14 @@ fn columns(
     dir: &Path,
     name: &str,
     stored_as: &str,
-    options: &BTreeMap<String, String>,
+    options: BTreeMap<String, String>,
 ) -> Result<Option<SchemaColumns>, SchemaRefusal> {
     let config = SourceConfig {
         name: name.to_owned(),
         stored_as: stored_as.to_uppercase(),
         location: String::new(),
         folder: dir.to_owned(),
-        options: options.clone(),
+        options,
         declared: Arc::new(Schema::empty()),
         columns: Vec::new(),
         limits: BatchLimits::default(),
@@ -57,7 +83,11 @@ fn columns(
     match decode::columns(&config) {
         Ok(derived) => Ok(derived.map(|derived| SchemaColumns { fields: derived.fields, notes: derived.notes })),
         Err(alluvium_connectors::Error::Config { message, help }) => Err((message, help)),
-        Err(error) => Err((error.to_string(), None)),
+        Err(error) => {
+            let help =
+                "the columns come from the registry, so it has to answer when the project is loaded; or declare the columns";
+            Err((error.to_string(), Some(help.to_owned())))
+        }
     }
 }
 

@@ -49,6 +49,29 @@ pub fn sql_name(data_type: &DataType) -> String {
     }
 }
 
+/// Returns a type as the declaration of a source writes it, with the names of members as `written` does. Read again, it is the same type.
+#[must_use]
+pub fn declared_type(data_type: &DataType, written: &dyn Fn(&str) -> String) -> String {
+    match data_type {
+        // With digits it would take numbers as nanoseconds.
+        DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP".to_owned(),
+        DataType::List(item) => format!("{}[]", declared_type(item.data_type(), written)),
+        DataType::Struct(members) => {
+            let member = |name: &str, of: &DataType| format!("{} {}", written(name), declared_type(of, written));
+            let members = members.iter().map(|field| member(field.name(), field.data_type()));
+            format!("STRUCT<{}>", members.collect::<Vec<_>>().join(", "))
+        }
+        DataType::Map(entries, _) => match entries.data_type() {
+            DataType::Struct(pair) if pair.len() == 2 => {
+                let of = |place: usize| declared_type(pair[place].data_type(), written);
+                format!("MAP({}, {})", of(0), of(1))
+            }
+            _ => sql_name(data_type),
+        },
+        _ => sql_name(data_type),
+    }
+}
+
 fn digits(unit: TimeUnit) -> u8 {
     match unit {
         TimeUnit::Second => 0,

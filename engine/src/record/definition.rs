@@ -3,10 +3,14 @@
 use std::collections::BTreeMap;
 
 use alluvium_connectors::decode::KeptSchema;
-use alluvium_sql::{RelationKind, View};
+use alluvium_sql::{RelationKind, View, quoted};
+use datafusion::arrow::datatypes::FieldRef;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 use serde::{Deserialize, Serialize};
 
 use crate::project::Project;
+use crate::query::sql_types::declared_type;
 use crate::settings::is_credential;
 
 /// The statements behind one view, without semicolons. Those of views that it reads stand in their own records.
@@ -35,8 +39,10 @@ impl Definition {
             match kind {
                 RelationKind::View => reads.push(name.clone()),
                 RelationKind::Source => {
-                    let statement = catalog.sources.get(name)?.statement_without(is_credential)?;
-                    sources.insert(name.clone(), statement);
+                    let source = catalog.sources.get(name)?;
+                    let statement = source.statement_without(is_credential)?;
+                    let of_schema = source.schema.fields().iter().take(source.of_schema);
+                    sources.insert(name.clone(), with_columns(&statement, of_schema)?);
                     schemas.extend(project.schemas.get(name).map(|kept| (name.clone(), kept.clone())));
                 }
             }
@@ -44,6 +50,29 @@ impl Definition {
         let functions = called(&view.sql, &catalog.functions);
         Some(Definition { functions, view: view.sql.clone(), sources, reads, schemas })
     }
+}
+
+/// Returns the statement of a source with columns that it does not declare itself, since a schema has them: another version of the schema,
+/// and a registry that is away, do not change what a commit was made of. None if the statement does not parse, which does not happen.
+fn with_columns<'f>(statement: &str, columns: impl Iterator<Item = &'f FieldRef>) -> Option<String> {
+    let column = |field: &FieldRef| {
+        let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+        format!("{} {}{not_null}", quoted(field.name()), declared_type(field.data_type(), &quoted))
+    };
+    let columns = columns.map(column).collect::<Vec<_>>().join(", ");
+    if columns.is_empty() {
+        return Some(statement.to_owned());
+    }
+    let tokens = Tokenizer::new(&GenericDialect {}, statement).with_unescape(false).tokenize().ok()?;
+    let is_stored = |token: &Token| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("STORED"));
+    let list = tokens.iter().position(|token| *token == Token::LParen || is_stored(token))?;
+    let written = |tokens: &[Token]| tokens.iter().map(ToString::to_string).collect::<String>();
+    if is_stored(&tokens[list]) {
+        return Some(format!("{}({columns}) {}", written(&tokens[..list]), written(&tokens[list..])));
+    }
+    let rest = written(&tokens[list + 1..]);
+    let comma = if rest.trim_start().starts_with(')') { "" } else { ", " };
+    Some(format!("{}({columns}{comma}{rest}", written(&tokens[..list])))
 }
 
 /// The functions whose names stand in a text, and in those of these functions.

@@ -119,6 +119,18 @@ impl SourceSettings {
         (location, merged)
     }
 
+    /// Returns the options of a source that is not declared yet, where they are those of a schema registry: `options` with those of
+    /// alluvium.toml and the environment over them.
+    #[must_use]
+    pub(crate) fn with_registry(&self, source: &str, options: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut merged = options.clone();
+        let own =
+            self.sources.iter().filter(|(name, _)| name.eq_ignore_ascii_case(source)).flat_map(|(_, options)| options.clone());
+        let stronger = own.chain(self.environment_of(source, [source]));
+        merged.extend(stronger.filter(|(option, _)| option.starts_with("registry")));
+        merged
+    }
+
     fn environment_of<'a>(&self, source: &str, all: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, String> {
         let all: Vec<String> = all.into_iter().map(variable_part).collect();
         let own = variable_part(source);

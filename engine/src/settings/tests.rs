@@ -110,6 +110,7 @@ fn source(name: &str, options: &[(&str, &str)]) -> alluvium_sql::Source {
         changes: None,
         once: None,
         watermark: None,
+        of_schema: 0,
         notes: Vec::new(),
         at: alluvium_sql::Location { file, offset: 0, length: 0 },
     }

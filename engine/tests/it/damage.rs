@@ -1,10 +1,14 @@
-//! One flipped bit, in any file that a record names: it is never served and never carried on, it concerns its view alone, and a rebuild of
-//! that view heals it.
+//! Damage of any file that a record names, from one flipped bit to the file of an earlier commit: it is never served and never carried on, it
+//! concerns its view alone, and a rebuild of that view heals it.
+
+mod kinds;
 
 use std::path::{Path, PathBuf};
 
+use self::kinds::Damage;
 use crate::duckdb;
 use crate::orders::{Orders, VIEWS, wait_until};
+use crate::recovery::state_file;
 use crate::served::Served;
 
 /// Flips one bit of a file, anywhere in it.
@@ -164,4 +168,102 @@ fn a_damaged_file_of_dead_letters_is_passed_over_and_stops_nothing() {
     orders.assert_equal(VIEWS);
     let rows = duckdb::rows(&format!("SELECT count(*) AS n FROM read_parquet('{}')", files[1].display())).unwrap();
     assert_eq!(rows[0]["n"], 1);
+}
+
+/// A file of `by_customer` of each kind.
+fn file_of(orders: &Orders, kind: &str) -> PathBuf {
+    let view = orders.view("by_customer");
+    match kind {
+        "part" => parts(&view)[0].clone(),
+        "state" => state_file(orders, "by_customer"),
+        _ => view.join(kind),
+    }
+}
+
+/// What another view's file of this kind holds.
+fn other_of(orders: &Orders, kind: &str) -> Vec<u8> {
+    let view = orders.view("by_bucket");
+    let path = match kind {
+        "part" => parts(&view)[0].clone(),
+        "state" => state_file(orders, "by_bucket"),
+        _ => view.join(kind),
+    };
+    std::fs::read(path).unwrap()
+}
+
+/// What another state file of the same view holds, which is of another commit.
+fn beside(file: &Path) -> Vec<u8> {
+    let files = std::fs::read_dir(file.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    std::fs::read(files.filter(|other| other != file).max().unwrap()).unwrap()
+}
+
+/// Damages a file of each kind in each way, and asserts that it is noticed or that every answer is right.
+fn damage_in_every_way(kind: &str, has_to_be_noticed: bool) {
+    let mut orders = Orders::new(VIEWS);
+    orders.publish(5_000);
+    orders.catch_up();
+    let others: Vec<_> = VIEWS.iter().copied().filter(|(view, _)| *view != "by_customer").collect();
+    let question = "SELECT sum(n), sum(revenue), max(newest), count(DISTINCT customer) FROM by_customer";
+    for damage in Damage::ALL {
+        let older = std::fs::read(file_of(&orders, kind)).unwrap();
+        let answered_before = orders.succeed(&["query", question]);
+        // So many customers that each part changes.
+        orders.publish(2_000);
+        orders.catch_up();
+        let expected = orders.succeed(&["query", question]);
+        let mut rng = fastrand::Rng::with_seed(orders.rng.u64(..));
+        let (file, other) = (file_of(&orders, kind), other_of(&orders, kind));
+        let older = if kind == "state" { beside(&file) } else { older };
+        let changed = (0..100).any(|_| damage.apply(&file, (&other, &older), &mut rng));
+        assert!(changed, "{kind}, {damage:?}: the file is as it was");
+        let name: String = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let said_of = |output: &std::process::Output| {
+            let said = joined(output);
+            assert!(!said.contains("internalerror") && !said.contains("panic"), "{kind}, {damage:?}: {said}");
+            said
+        };
+        let output = orders.ask(&["query", question]);
+        let said = said_of(&output);
+        // A manifest of another view names files that are not there.
+        let refused = output.status.code() == Some(1) && (said.contains(&name) || said.contains("amanifestbelow"));
+        // The manifest of an earlier commit is whole: what it lists is the answer of that commit.
+        let of_that_commit = damage == Damage::Older && output.stdout == answered_before.as_bytes();
+        assert!(refused || output.stdout == expected.as_bytes() || of_that_commit, "{kind}, {damage:?}: {said}");
+        orders.publish(2_000);
+        let output = orders.ask(&["run", "--until-caught-up"]);
+        let said = said_of(&output);
+        let failed = !output.status.success();
+        if failed {
+            assert!(output.status.code() == Some(1) && said.contains(&name), "{kind}, {damage:?}: {said}");
+            assert!(
+                said.contains("viewby_customer:") && said.contains("alluviumrebuildby_customer"),
+                "{kind}, {damage:?}: {said}"
+            );
+            orders.assert_equal(&others);
+            orders.succeed(&["rebuild", "by_customer"]);
+        }
+        assert!(refused || failed || !has_to_be_noticed, "{kind}, {damage:?}: nobody noticed: {said}");
+        orders.assert_equal(VIEWS);
+        orders.succeed(&["verify", "by_customer"]);
+    }
+}
+
+#[test]
+fn a_part_that_is_damaged_in_any_way_is_noticed() {
+    damage_in_every_way("part", true);
+}
+
+#[test]
+fn a_state_file_that_is_damaged_in_any_way_is_noticed() {
+    damage_in_every_way("state", true);
+}
+
+#[test]
+fn a_manifest_that_is_damaged_in_any_way_gives_no_wrong_answer() {
+    damage_in_every_way("manifest.json", false);
+}
+
+#[test]
+fn a_record_beside_its_view_that_is_damaged_in_any_way_gives_no_wrong_answer() {
+    damage_in_every_way("checkpoint.json", false);
 }

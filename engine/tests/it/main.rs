@@ -35,6 +35,8 @@ mod query;
 mod readers;
 mod rebuild;
 mod recovery;
+#[path = "../../../connectors/src/decode/tests/registry_server.rs"]
+mod registry_server;
 mod rehearsal;
 mod retry;
 mod sample;

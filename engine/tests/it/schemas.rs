@@ -1,49 +1,18 @@
 //! Bodies in a stream that name their Avro schema in a registry, Protobuf bodies, and JSON that is checked, through the program.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
-
+use crate::damage::joined;
 use crate::duckdb;
 use crate::orders::Orders;
+use crate::registry_server::serve;
 
-/// Starts a registry with two schemas that answers only to `me:geheim`, the first time not at all. Returns its address and the paths that
-/// it was asked for. It ends with the test.
-fn registry() -> (String, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let asked = Arc::new(Mutex::new(Vec::new()));
-    let paths = Arc::clone(&asked);
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            let path = lines.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
-            let headers = lines.map_while(Result::ok).take_while(|line| !line.is_empty());
-            // The base64 of `me:geheim`.
-            let known = headers.into_iter().filter(|line| line.ends_with("Basic bWU6Z2VoZWlt")).count() == 1;
-            let field = |name: &str, of: &str| serde_json::json!({"name": name, "type": of});
-            let fields = match path.as_str() {
-                "/schemas/ids/1" => Some(vec![field("n", "long"), field("word", "string")]),
-                "/schemas/ids/2" => Some(vec![field("more", "string"), field("word", "string"), field("n", "int")]),
-                _ => None,
-            };
-            let mut paths = paths.lock().unwrap();
-            let (status, body) = match fields {
-                _ if paths.is_empty() => (503, String::new()),
-                _ if !known => (401, String::new()),
-                None => (404, String::new()),
-                Some(fields) => {
-                    let schema = serde_json::json!({"type": "record", "name": "R", "fields": fields}).to_string();
-                    (200, serde_json::json!({ "schema": schema }).to_string())
-                }
-            };
-            paths.push(path);
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).unwrap();
-        }
-    });
-    (url, asked)
+/// What a registry answers: a schema of Avro with these fields.
+fn avro(fields: serde_json::Value) -> String {
+    let schema = serde_json::json!({"type": "record", "name": "R", "fields": fields}).to_string();
+    serde_json::json!({ "schema": schema }).to_string()
+}
+
+fn field(name: &str, of: &str) -> serde_json::Value {
+    serde_json::json!({"name": name, "type": of})
 }
 
 fn rows(orders: &Orders) -> Vec<String> {
@@ -55,7 +24,16 @@ fn rows(orders: &Orders) -> Vec<String> {
 #[test]
 fn bodies_name_their_schema_in_a_registry() {
     let orders = Orders::new(&[]);
-    let (url, asked) = registry();
+    let two = |one, other| avro(serde_json::json!([one, other]));
+    let (url, answers) = serve(&[
+        ("/schemas/ids/1", 200, two(field("n", "long"), field("word", "string"))),
+        ("/schemas/ids/2", 200, avro(serde_json::json!([field("more", "string"), field("word", "string"), field("n", "int")]))),
+    ]);
+    // The first request fails; the rest is for `me:geheim`, in base64.
+    {
+        let mut answers = answers.lock().unwrap();
+        (answers.away, answers.only) = (1, Some("Basic bWU6Z2VoZWlt".to_owned()));
+    }
     let source = format!(
         "CREATE EXTERNAL TABLE t (n BIGINT, word VARCHAR) STORED AS NATS LOCATION '{}/ORDERS'
          OPTIONS (format 'avro', registry '{url}', registry_credentials 'registry.txt');",
@@ -75,10 +53,10 @@ fn bodies_name_their_schema_in_a_registry() {
     assert!(log.contains("answers with status 503") && log.contains("the registry has no schema 3"), "{log}");
     assert!(!log.contains("geheim"), "{log}");
     assert_eq!(rows(&orders), ["{'n': 5, 'word': a}", "{'n': 6, 'word': b}", "{'n': 7, 'word': c}"]);
-    let paths = asked.lock().unwrap().clone();
+    let asked = answers.lock().unwrap().asked.clone();
     // The live reader and one of its own may ask at the same time.
-    let times = paths.iter().filter(|path| *path == "/schemas/ids/2").count();
-    assert!((1..=2).contains(&times), "{paths:?}");
+    let times = asked.iter().filter(|(path, _)| path == "/schemas/ids/2").count();
+    assert!((1..=2).contains(&times), "{asked:?}");
     orders.succeed(&["verify"]);
 }
 
@@ -145,4 +123,106 @@ fn json_events_are_checked_and_have_the_columns_of_their_schema() {
     ];
     assert_eq!(rows(&orders), expected);
     orders.succeed(&["verify"]);
+}
+
+#[test]
+fn avro_bodies_have_the_columns_of_their_schema() {
+    let orders = Orders::new(&[]);
+    let source = format!(
+        "CREATE EXTERNAL TABLE t STORED AS NATS LOCATION '{}/ORDERS' OPTIONS (format 'avro', schema 'order.avsc');",
+        orders.server.url()
+    );
+    std::fs::write(orders.dir().join("sources.sql"), source).unwrap();
+    let decimal = serde_json::json!({"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2});
+    let fields = serde_json::json!([field("Id", "int"), {"name": "total", "type": ["null", decimal]}, {"name": "me", "type": ["null", "R"]}]);
+    let schema = serde_json::json!({"type": "record", "name": "R", "fields": fields});
+    std::fs::write(orders.dir().join("order.avsc"), schema.to_string()).unwrap();
+    orders.declare("v", "SELECT id, total, me FROM t");
+    let said = orders.succeed(&["check"]);
+    assert!(said.contains("t: the columns of its schema: id INT NOT NULL, total DECIMAL(9, 2), me VARCHAR"), "{said}");
+    assert!(said.contains("t: me: JSON text, since the schema refers to itself"), "{said}");
+    let bodies = vec![vec![10, 2, 4, 7, 208, 0], vec![12, 0, 2, 14, 0, 0], vec![14]];
+    orders.publish_bodies(bodies);
+    let log = orders.catch_up_with_letters();
+    assert!(log.contains("1 of 3 events") && log.contains("cut off"), "{log}");
+    let expected =
+        ["{'id': 5, 'total': 20.00, 'me': NULL}", "{'id': 6, 'total': NULL, 'me': '{\"Id\":7,\"total\":null,\"me\":null}'}"];
+    assert_eq!(rows(&orders), expected);
+    orders.succeed(&["verify"]);
+    let place = format!("{}/ORDERS", orders.server.url());
+    let inferred =
+        orders.succeed(&["infer", &place, "--name", "inferred", "--option", "format=avro", "--option", "schema=order.avsc"]);
+    for line in ["id         INT NOT NULL,  -- in 2 of 2", "total      DECIMAL(9, 2),  -- in 1 of 2", "1 of these do not decode"]
+    {
+        assert!(inferred.contains(line), "{line}: {inferred}");
+    }
+    std::fs::write(orders.dir().join("inferred.sql"), &inferred).unwrap();
+    assert!(orders.succeed(&["check"]).contains("2 sources: no errors"));
+}
+
+#[test]
+fn a_new_version_of_a_subject_adds_a_column_and_rebuilds_nothing() {
+    let orders = Orders::new(&[]);
+    let first = serde_json::json!([field("n", "long"), field("word", "string")]);
+    let (url, answers) = serve(&[
+        ("/subjects/orders-value/versions", 200, "[1]".to_owned()),
+        ("/subjects/orders-value/versions/1", 200, avro(first.clone())),
+        ("/schemas/ids/1", 200, avro(first)),
+        ("/config", 200, serde_json::json!({"compatibilityLevel": "FULL_TRANSITIVE"}).to_string()),
+    ]);
+    let source = format!(
+        "CREATE EXTERNAL TABLE t (_sequence BIGINT UNSIGNED) STORED AS NATS LOCATION '{}/ORDERS'
+         OPTIONS (format 'avro', registry '{url}', registry_subject 'orders-value');",
+        orders.server.url()
+    );
+    std::fs::write(orders.dir().join("sources.sql"), source).unwrap();
+    orders.declare("v", "SELECT n, word, _sequence FROM t");
+    let said = orders.succeed(&["check"]);
+    assert!(said.contains("t: the columns of its schema: n BIGINT, word VARCHAR"), "{said}");
+    assert!(
+        said.contains("t: the registry asks for compatibility FULL_TRANSITIVE of each new version of orders-value"),
+        "{said}"
+    );
+    orders.publish_bodies(vec![b"\0\0\0\0\x01\x0a\x02a".to_vec()]);
+    orders.catch_up();
+    let before = orders.record("v").unwrap();
+
+    let second = serde_json::json!([field("n", "long"), field("word", "string"), {"name": "more", "type": ["null", "string"], "default": null}]);
+    {
+        let mut answers = answers.lock().unwrap();
+        answers.by_path.insert("/subjects/orders-value/versions".to_owned(), (200, "[1, 2]".to_owned()));
+        answers.by_path.insert("/subjects/orders-value/versions/2".to_owned(), (200, avro(second.clone())));
+        answers.by_path.insert("/schemas/ids/2".to_owned(), (200, avro(second)));
+    }
+    let said = orders.succeed(&["check"]);
+    assert!(said.contains("word VARCHAR, more VARCHAR") && !said.contains("changed:"), "{said}");
+    orders.declare("w", "SELECT n, more FROM t");
+    orders.publish_bodies(vec![b"\0\0\0\0\x02\x0c\x02b\x02\x02m".to_vec()]);
+    orders.catch_up();
+    let after = orders.record("v").unwrap();
+    assert_eq!((&before.fingerprint, &before.incarnation), (&after.fingerprint, &after.incarnation));
+    assert_eq!(rows(&orders), ["{'n': 5, 'word': a, '_sequence': 1}", "{'n': 6, 'word': b, '_sequence': 2}"]);
+    orders.succeed(&["verify"]);
+    // Another type of a column that `v` reads, where the stream has lost its first event: the version that serves goes on as it was.
+    orders.with_jetstream(async |context| {
+        context.get_stream("ORDERS").await.unwrap().purge().sequence(2).await.unwrap();
+    });
+    {
+        let third = avro(serde_json::json!([field("n", "string"), field("word", "string")]));
+        let mut answers = answers.lock().unwrap();
+        answers.by_path.insert("/subjects/orders-value/versions".to_owned(), (200, "[1, 2, 3]".to_owned()));
+        answers.by_path.insert("/subjects/orders-value/versions/3".to_owned(), (200, third));
+    }
+    orders.publish_bodies(vec![b"\0\0\0\0\x01\x0e\x02c".to_vec()]);
+    let output = orders.ask(&["run", "--until-caught-up"]);
+    let said = joined(&output);
+    assert!(output.status.code() == Some(1) && said.contains("heldback"), "{said}");
+    let kept = orders.record("v").unwrap();
+    assert_eq!((&kept.fingerprint, &kept.incarnation), (&before.fingerprint, &before.incarnation));
+    assert_eq!(rows(&orders).last().unwrap(), "{'n': 7, 'word': c, '_sequence': 3}");
+    // A registry that is away says so, and what to do.
+    answers.lock().unwrap().away = 1_000;
+    let output = orders.ask(&["check"]);
+    let said = joined(&output);
+    assert!(!output.status.success() && said.contains("answerswithstatus503") && said.contains("declarethecolumns"), "{said}");
 }

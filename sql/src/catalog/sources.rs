@@ -60,12 +60,15 @@ pub(crate) fn source(
     let batches = batches::are_declared(&statement.file_type, &options);
     let mut fields: Vec<Field> =
         statement.columns.iter().filter_map(|column| field(column, keyed, text, names, errors)).collect();
+    let own = fields.len();
     let notes = of_schema(statement, &options, keyed, &mut fields, text, (schemas, &mut *errors));
+    let of_schema = fields.len() - own;
     if fields.is_empty() && errors.len() == before {
         errors.push(Error {
             message: format!("the source {} has no columns", statement.name),
             help: Some(format!(
-                "write CREATE EXTERNAL TABLE {} (id BIGINT NOT NULL, country VARCHAR, total DECIMAL(12, 2)) STORED AS ...",
+                "write CREATE EXTERNAL TABLE {} (id BIGINT NOT NULL, country VARCHAR, total DECIMAL(12, 2)) STORED AS ..., or name their \
+                 schema in OPTIONS: schema 'FILE', or registry 'http://HOST:PORT', registry_subject 'NAME'",
                 statement.name
             )),
             at: text.span(statement.name.span()),
@@ -118,6 +121,7 @@ pub(crate) fn source(
         location,
         options,
         watermark,
+        of_schema,
         notes,
         at: text.at(),
     })
@@ -145,7 +149,7 @@ fn of_schema(
             notes
         }
         Err((message, help)) => {
-            let at = text.value_of("schema").unwrap_or_else(|| text.head());
+            let at = text.value_of("schema").or_else(|| text.value_of("registry_subject")).unwrap_or_else(|| text.head());
             errors.push(Error { message, help, at });
             Vec::new()
         }

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::{Map, Value as Json};
 
 use super::schema::Schema;
-use crate::decode::comparison::{Break, Comparison, Unread};
+use crate::decode::comparison::{Break, Budget, Comparison, Step, Unread};
 
 /// Compares the schemas of files before and now, the newest first. `is_framed`: each body names its own schema in a registry.
 ///
@@ -63,9 +63,7 @@ fn unread(reader: &Json, writer: &Json) -> Vec<Unread> {
         compared: HashSet::new(),
         path: String::new(),
         unread: Vec::new(),
-        steps: 0,
-        depth: 0,
-        is_told: false,
+        budget: Budget::new(MOST_STEPS, MAX_DEPTH),
     };
     comparing.types(reader, writer);
     comparing.unread
@@ -108,25 +106,17 @@ struct Comparing<'r, 'w> {
     compared: HashSet<(*const Json, *const Json)>,
     path: String,
     unread: Vec<Unread>,
-    steps: usize,
-    depth: usize,
-    /// It was said that the schemas are too large.
-    is_told: bool,
+    budget: Budget,
 }
 
 impl<'r, 'w> Comparing<'r, 'w> {
     fn types(&mut self, reader: &'r Json, writer: &'w Json) {
-        self.steps += 1;
-        self.depth += 1;
-        match self.steps > MOST_STEPS || self.depth > MAX_DEPTH {
-            true if self.is_told => {}
-            true => {
-                self.is_told = true;
-                self.say("too large to be compared".into(), "too large to be compared".into());
-            }
-            false => self.resolved_types(reader, writer),
+        match self.budget.begin() {
+            Step::Compare => self.resolved_types(reader, writer),
+            Step::Say(what) => self.say(what.into(), what.into()),
+            Step::Nothing => {}
         }
-        self.depth -= 1;
+        self.budget.end();
     }
 
     fn resolved_types(&mut self, reader: &'r Json, writer: &'w Json) {
@@ -152,7 +142,7 @@ impl<'r, 'w> Comparing<'r, 'w> {
         let (before, compared) = (self.unread.len(), self.compared.clone());
         self.types(reader, writer);
         let reads = self.unread.len() == before;
-        if !self.is_told {
+        if !self.budget.is_told() {
             self.unread.truncate(before);
         }
         if !reads {

@@ -182,15 +182,15 @@ fn walk<'a, const KEEP: bool>(
             1 => Value::Boolean(true),
             _ => return Err(broken("a boolean is neither 0 nor 1").at(cursor.rest.as_ptr().addr())),
         },
-        Type::Integer => Value::Integer(cursor.long()?),
+        Type::Integer(_) => Value::Integer(cursor.long()?),
         Type::Float => Value::Single(f32::from_le_bytes(array(cursor.take(4)?))),
         Type::Double => Value::Float(f64::from_le_bytes(array(cursor.take(8)?))),
         Type::Bytes => Value::Bytes(cursor.bytes()?),
         Type::Text => cursor.text()?,
         Type::Fixed(size) => Value::Bytes(cursor.take(*size)?),
         Type::Enum(symbols) => Value::Text(&symbols[cursor.index(symbols.len(), "an enum's symbol")?]),
-        Type::Decimal(None, scale) => Value::Decimal(cursor.bytes()?, *scale),
-        Type::Decimal(Some(size), scale) => Value::Decimal(cursor.take(*size)?, *scale),
+        Type::Decimal(None, digits) => Value::Decimal(cursor.bytes()?, digits.scale),
+        Type::Decimal(Some(size), digits) => Value::Decimal(cursor.take(*size)?, digits.scale),
         Type::Date => {
             let days = cursor.long()?;
             Value::Date(i32::try_from(days).map_err(|_| broken("a date has more than 32 bits"))?)

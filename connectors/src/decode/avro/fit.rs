@@ -77,11 +77,11 @@ fn fits(schema: &Schema, id: TypeId, data_type: &DataType, depth: usize) -> Resu
 
 fn scalar_fits(of: &Type, data_type: &DataType) -> bool {
     use DataType as D;
-    let number = matches!(of, Type::Integer | Type::Float | Type::Double | Type::Decimal(..));
+    let number = matches!(of, Type::Integer(_) | Type::Float | Type::Double | Type::Decimal(..));
     match data_type {
-        D::Boolean => matches!(of, Type::Boolean | Type::Integer | Type::Text | Type::Enum(_)),
-        D::Date32 | D::Date64 => matches!(of, Type::Date | Type::Integer | Type::Text),
-        D::Time32(_) | D::Time64(_) => matches!(of, Type::Time(_) | Type::Integer | Type::Text),
+        D::Boolean => matches!(of, Type::Boolean | Type::Integer(_) | Type::Text | Type::Enum(_)),
+        D::Date32 | D::Date64 => matches!(of, Type::Date | Type::Integer(_) | Type::Text),
+        D::Time32(_) | D::Time64(_) => matches!(of, Type::Time(_) | Type::Integer(_) | Type::Text),
         D::Timestamp(..) => number || matches!(of, Type::Timestamp(..) | Type::Date | Type::Text),
         D::Interval(_) => matches!(of, Type::Duration | Type::Text),
         D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => {
@@ -103,7 +103,8 @@ fn name_of(schema: &Schema, id: TypeId) -> String {
     match schema.get(id) {
         Type::Null => "null".into(),
         Type::Boolean => "boolean".into(),
-        Type::Integer => "an int or long".into(),
+        Type::Integer(32) => "an int".into(),
+        Type::Integer(_) => "a long".into(),
         Type::Float => "a float".into(),
         Type::Double => "a double".into(),
         Type::Bytes => "bytes".into(),
@@ -114,7 +115,7 @@ fn name_of(schema: &Schema, id: TypeId) -> String {
         Type::Array(_) => "an array".into(),
         Type::Map(_) => "a map".into(),
         Type::Union(branches) => branches.iter().map(|branch| name_of(schema, *branch)).collect::<Vec<_>>().join(" or "),
-        Type::Decimal(_, scale) => format!("a decimal of scale {scale}"),
+        Type::Decimal(_, digits) => format!("a decimal of scale {}", digits.scale),
         Type::Date => "a date".into(),
         Type::Time(of) => format!("a time-{}", unit(of)),
         Type::Timestamp(of, _) => format!("a timestamp-{}", unit(of)),

@@ -23,8 +23,8 @@ pub(crate) type TypeId = usize;
 pub(crate) enum Type {
     Null,
     Boolean,
-    /// `int` and `long`, which are written alike.
-    Integer,
+    /// `int` or `long`, by its bits: 32 or 64. Both are written alike.
+    Integer(u8),
     Float,
     Double,
     Bytes,
@@ -36,8 +36,8 @@ pub(crate) enum Type {
     Array(TypeId),
     Map(TypeId),
     Union(Vec<TypeId>),
-    /// Bytes, or as many as the number says, and the scale.
-    Decimal(Option<usize>, u32),
+    /// Bytes, or as many as the number says.
+    Decimal(Option<usize>, Digits),
     Date,
     Time(TimeUnit),
     Timestamp(TimeUnit, Clock),
@@ -45,6 +45,15 @@ pub(crate) enum Type {
     Duration,
     /// Sixteen bytes.
     Uuid,
+}
+
+/// The digits of a decimal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digits {
+    /// All of them, if the schema says how many there are.
+    pub(crate) precision: Option<u32>,
+    /// Those behind the point.
+    pub(crate) scale: u32,
 }
 
 /// A field of a record.
@@ -148,7 +157,8 @@ impl Parser {
         let of = match name {
             "null" => Type::Null,
             "boolean" => Type::Boolean,
-            "int" | "long" => Type::Integer,
+            "int" => Type::Integer(32),
+            "long" => Type::Integer(64),
             "float" => Type::Float,
             "double" => Type::Double,
             "bytes" => Type::Bytes,
@@ -183,7 +193,7 @@ impl Parser {
                 let size = object.get("size").and_then(Json::as_u64).filter(|size| *size <= MAX_FIXED);
                 let size = size.and_then(|size| usize::try_from(size).ok()).ok_or_else(|| format!("fixed {name} has no size"))?;
                 let of = match logical(object) {
-                    Some("decimal") => Type::Decimal(Some(size), scale(object)?),
+                    Some("decimal") => Type::Decimal(Some(size), digits(object)?),
                     Some("duration") if size == 12 => Type::Duration,
                     Some("uuid") if size == 16 => Type::Uuid,
                     _ => Type::Fixed(size),
@@ -200,7 +210,7 @@ impl Parser {
                 let id = self.named_or_plain(word, space)?;
                 let Some(of) = logical(object).and_then(|logical| with_logical(word, logical)) else {
                     return match (word, logical(object)) {
-                        ("bytes", Some("decimal")) => Ok(self.add(Type::Decimal(None, scale(object)?))),
+                        ("bytes", Some("decimal")) => Ok(self.add(Type::Decimal(None, digits(object)?))),
                         _ => Ok(id),
                     };
                 };
@@ -272,12 +282,14 @@ fn with_logical(word: &str, logical: &str) -> Option<Type> {
     })
 }
 
-fn scale(object: &Map<String, Json>) -> Result<u32, String> {
-    match object.get("scale") {
-        None => Ok(0),
-        Some(scale) => {
-            let scale = scale.as_u64().filter(|scale| *scale <= 1000).and_then(|scale| u32::try_from(scale).ok());
-            scale.ok_or_else(|| "the scale of a decimal is not a number from 0 to 1000".to_owned())
+fn digits(object: &Map<String, Json>) -> Result<Digits, String> {
+    let number = |part: &str| match object.get(part) {
+        None => Ok(None),
+        Some(number) => {
+            let number = number.as_u64().filter(|number| *number <= 1000).and_then(|number| u32::try_from(number).ok());
+            number.map(Some).ok_or_else(|| format!("the {part} of a decimal is not a number from 0 to 1000"))
         }
-    }
+    };
+    // A precision that is none is not looked at where bodies are read.
+    Ok(Digits { precision: number("precision").unwrap_or_default(), scale: number("scale")?.unwrap_or_default() })
 }

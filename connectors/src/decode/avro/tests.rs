@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod columns;
 mod measure;
 mod random;
 mod registry;
@@ -236,7 +237,7 @@ fn columns_that_no_body_can_fill_are_refused() {
     );
     says(vec![nullable("x", DataType::Int64)], "it has n, word");
     says(field(DataType::Struct(vec![nullable("a", DataType::Int64)].into())), "the field of the schema is a string");
-    says(vec![nullable("n", DataType::Binary)], "the field of the schema is an int or long");
+    says(vec![nullable("n", DataType::Binary)], "the field of the schema is a long");
     let refused = |schema: &str| Bodies::new(schema, field(DataType::Utf8)).refusal();
     assert!(refused("{").contains("event.avsc: it is not JSON"));
     assert!(refused(r#""string""#).contains("it is not the schema of a record"));

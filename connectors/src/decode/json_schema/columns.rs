@@ -2,33 +2,18 @@
 //! schemas, as for kinds of events, there is a column for each property of each of them. What has no type as a column is JSON text, and a
 //! note says why.
 
-use std::sync::Arc;
-
-use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use serde_json::{Number, Value as Json};
 
 use super::number::{digits_of_step, is_integer};
 use super::schema::{NodeId, Rule, Schema, Types};
-use crate::decode::envelope::Part;
+use crate::decode::derived::{Derived, Deriving, Entered, column_name, list_of, map_of, struct_of};
 use crate::decode::schema_file::no_field;
 
 /// The digits of a DECIMAL that `multipleOf` asks for.
 const PRECISION: u8 = 18;
 /// The most digits behind the point.
 const MAX_SCALE: u32 = 9;
-/// The most parts of a schema that columns are made of.
-const MOST_PARTS: usize = 20_000;
-/// The most parts within each other.
-const MAX_DEPTH: usize = 64;
-
-/// The columns that a schema has.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Derived {
-    /// In the order of the schema.
-    pub fields: Vec<Field>,
-    /// What is read as JSON text or not at all, and why: `items: ...`.
-    pub notes: Vec<String>,
-}
 
 /// What a schema says of a value.
 struct Facts {
@@ -166,42 +151,32 @@ impl Schema {
     /// # Errors
     /// The schema names no property.
     pub(in crate::decode) fn columns(&self) -> Result<Derived, String> {
-        let mut deriving = Deriving { schema: self, around: vec![self.root], path: Vec::new(), notes: Vec::new(), parts: 0 };
         let facts = facts(self, self.root);
         if !facts.types.has(Types::OBJECT) {
             return Err(format!("it describes no object: its type is {}", facts.types));
         }
-        let fields: Vec<Field> = deriving.members(&facts).into_iter().filter(|field| Part::of(field.name()).is_none()).collect();
-        if deriving.parts > MOST_PARTS {
-            return Err(format!("it has more than {MOST_PARTS} parts, too many for columns: declare those that views read"));
-        }
-        if fields.is_empty() {
-            return Err("it names no properties, of which columns could be made".into());
-        }
-        Ok(Derived { fields, notes: deriving.notes })
+        let mut columns = Columns { schema: self, around: vec![self.root], deriving: Deriving::default() };
+        let fields = columns.members(&facts);
+        columns.deriving.columns(fields, "properties")
     }
 }
 
-struct Deriving<'s> {
+struct Columns<'s> {
     schema: &'s Schema,
     /// The nodes that the value is in.
     around: Vec<NodeId>,
-    path: Vec<String>,
-    notes: Vec<String>,
-    /// How many parts were looked at.
-    parts: usize,
+    deriving: Deriving,
 }
 
-impl Deriving<'_> {
-    /// Returns the members of an object. Names are in lower case where that leaves them apart, as SQL reads names.
+impl Columns<'_> {
+    /// Returns the members of an object.
     fn members(&mut self, facts: &Facts) -> Vec<Field> {
-        let alike = |name: &str| facts.named.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).count();
         let mut fields = Vec::with_capacity(facts.named.len());
         for (name, nodes) in &facts.named {
-            let column = if alike(name) == 1 { name.to_ascii_lowercase() } else { name.clone() };
-            self.path.push(column.clone());
+            let column = column_name(name, facts.named.iter().map(|(other, _)| other.as_str()));
+            self.deriving.begin_member(&column);
             let (data_type, is_nullable) = self.of_any(nodes);
-            self.path.pop();
+            self.deriving.end_member();
             fields.push(Field::new(column, data_type, is_nullable || !facts.is_required(name)));
         }
         fields
@@ -210,7 +185,7 @@ impl Deriving<'_> {
     /// Returns the type of values that may be of several schemas, and whether they may be null.
     fn of_any(&mut self, nodes: &[NodeId]) -> (DataType, bool) {
         let is_nullable = nodes.iter().any(|node| facts(self.schema, *node).types.has(Types::NULL));
-        let said = self.notes.len();
+        let said = self.deriving.said();
         let mut types: Vec<DataType> = Vec::new();
         for node in nodes {
             // A schema that says nothing of the type leaves it to the others.
@@ -226,31 +201,23 @@ impl Deriving<'_> {
             1 => (types.remove(0), is_nullable),
             0 => (self.of(nodes[0]), is_nullable),
             _ => {
-                self.notes.truncate(said);
-                (self.text("the schema has several types for it"), is_nullable)
+                self.deriving.unsay(said);
+                (self.deriving.text("the schema has several types for it"), is_nullable)
             }
         }
     }
 
-    fn text(&mut self, why: &str) -> DataType {
-        self.notes.push(format!("{}: JSON text, since {why}", self.path.join(".")));
-        DataType::Utf8
-    }
-
     fn of(&mut self, id: NodeId) -> DataType {
         if self.around.contains(&id) {
-            return self.text("the schema refers to itself");
+            return self.deriving.text("the schema refers to itself");
         }
-        if self.around.len() > MAX_DEPTH {
-            return self.text("it is nested too deep");
-        }
-        self.parts += 1;
-        if self.parts > MOST_PARTS {
-            return DataType::Utf8;
+        if let Entered::No(data_type) = self.deriving.enter() {
+            return data_type;
         }
         self.around.push(id);
         let data_type = self.of_facts(&facts(self.schema, id));
         self.around.pop();
+        self.deriving.leave();
         data_type
     }
 
@@ -276,27 +243,19 @@ impl Deriving<'_> {
                 _ => DataType::Utf8,
             },
             Types::ARRAY => match facts.elements {
-                Some(element) => DataType::List(Arc::new(Field::new_list_field(self.of(element), true))),
-                None => self.text("the schema does not say what its elements are"),
+                Some(element) => list_of(self.of(element)),
+                None => self.deriving.text("the schema does not say what its elements are"),
             },
-            Types::OBJECT if !facts.named.is_empty() => {
-                let members = self.members(facts).into_iter().map(|member| member.with_nullable(true));
-                DataType::Struct(members.collect())
-            }
+            Types::OBJECT if !facts.named.is_empty() => struct_of(self.members(facts)),
             Types::OBJECT => match facts.rest {
-                Some(value) => map(self.of(value)),
-                None => self.text("the schema does not name its members"),
+                Some(value) => map_of(self.of(value)),
+                None => self.deriving.text("the schema does not name its members"),
             },
-            Types(0) => self.text("the schema allows no value"),
-            types if types == Types::ALL.without(Types::NULL) => self.text("the schema does not say its type"),
-            types => self.text(&format!("it may be {types}")),
+            Types(0) => self.deriving.text("the schema allows no value"),
+            types if types == Types::ALL.without(Types::NULL) => self.deriving.text("the schema does not say its type"),
+            types => self.deriving.text(&format!("it may be {types}")),
         }
     }
-}
-
-fn map(value: DataType) -> DataType {
-    let pair = Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", value, true)]);
-    DataType::Map(Arc::new(Field::new("entries", DataType::Struct(pair), false)), false)
 }
 
 /// Checks whether bodies of a schema have values for a declared column.

@@ -12,7 +12,7 @@ use super::number::equal;
 use super::rules::{flat, follows, holds, is_alike, members, shown, types_of, values_apart, values_of};
 use super::schema::{NodeId, Rule, Schema, Types};
 use super::written::Written;
-use crate::decode::comparison::{Break, Comparison, Unread};
+use crate::decode::comparison::{Break, Budget, Comparison, Step, Unread};
 use crate::decode::sql_type::SqlType;
 
 /// Compares the schemas before and now. The first of the files is that of a body.
@@ -75,10 +75,7 @@ struct Comparing<'s> {
     allowed: HashMap<(NodeId, NodeId), bool>,
     path: String,
     unread: Vec<Unread>,
-    steps: usize,
-    depth: usize,
-    /// It was said that the schemas are too large.
-    is_told: bool,
+    budget: Budget,
 }
 
 /// The most pairs of nodes that are compared, and the most nodes that are written out for it.
@@ -95,9 +92,7 @@ impl<'s> Comparing<'s> {
             allowed: HashMap::new(),
             path: String::new(),
             unread: Vec::new(),
-            steps: 0,
-            depth: 0,
-            is_told: false,
+            budget: Budget::new(MOST_STEPS, MAX_DEPTH),
         }
     }
 
@@ -106,17 +101,12 @@ impl<'s> Comparing<'s> {
         if !self.compared.insert((read, written)) {
             return;
         }
-        self.steps += 1;
-        self.depth += 1;
-        match self.steps > MOST_STEPS || self.depth > MAX_DEPTH {
-            true if self.is_told => {}
-            true => {
-                self.is_told = true;
-                self.say("too large to be compared".into(), "too large to be compared".into());
-            }
-            false => self.new_nodes(read, written),
+        match self.budget.begin() {
+            Step::Compare => self.new_nodes(read, written),
+            Step::Say(what) => self.say(what.into(), what.into()),
+            Step::Nothing => {}
         }
-        self.depth -= 1;
+        self.budget.end();
     }
 
     fn new_nodes(&mut self, read: NodeId, written: NodeId) {
@@ -149,7 +139,7 @@ impl<'s> Comparing<'s> {
         let (before, compared) = (self.unread.len(), self.compared.clone());
         self.nodes(read, written);
         let allows = self.unread.len() == before;
-        if !self.is_told {
+        if !self.budget.is_told() {
             self.unread.truncate(before);
         }
         if !allows {

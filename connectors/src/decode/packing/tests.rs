@@ -5,27 +5,15 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, DictionaryArray, Int64Array, NullArray, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::datatypes::{DataType, Field, Int32Type};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 
 use crate::Error;
+use crate::decode::tests::registry::declared;
 use crate::decode::tests::{nullable, show};
 use crate::decode::{Decoded, Decoder, Headers, Message};
-use crate::source::{BatchLimits, SourceConfig};
-
-fn config(options: &[(&str, &str)], fields: Vec<Field>) -> SourceConfig {
-    SourceConfig {
-        name: "events".into(),
-        stored_as: "NATS".into(),
-        location: "nats://host/S".into(),
-        folder: Default::default(),
-        options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        columns: (0..fields.len()).collect(),
-        declared: Arc::new(Schema::new(fields)),
-        limits: BatchLimits::default(),
-    }
-}
+use crate::source::SourceConfig;
 
 fn columns() -> Vec<Field> {
     vec![
@@ -71,7 +59,7 @@ fn letters(decoded: &Decoded) -> Vec<(u64, Option<u32>, &[u8], &str)> {
 #[test]
 fn each_line_is_an_event_with_its_place() {
     let bodies: [&[u8]; 4] = [b"{\"a\":1}\n\n{\"a\":\"x\"}\r\nno\n{\"a\":4}", b"", b"\n", b"{\"a\":5}\n"];
-    let decoded = decode(&config(&[("batch", "lines")], columns()), &bodies.map(|body| (&[][..], body)));
+    let decoded = decode(&declared(columns(), &[("batch", "lines")]), &bodies.map(|body| (&[][..], body)));
     let expected = [r#"1 | 1 | 1 | {"a":1}"#, r#"1 | 2 | NULL | {"a":"x"}"#, r#"1 | 4 | 4 | {"a":4}"#, r#"4 | 1 | 5 | {"a":5}"#];
     assert_eq!(rows(&decoded), expected);
     assert_eq!((decoded.events, decoded.unfit.len(), decoded.unfit[0].row), (6, 1, 1));
@@ -82,13 +70,13 @@ fn each_line_is_an_event_with_its_place() {
     assert_eq!((letters[1].0, letters[1].1, letters[1].3), (2, None, "the body is empty, at byte 0"));
     let bad = "no\n".repeat(1001);
     let decoded =
-        decode(&config(&[("batch", "lines")], columns()), &[(&[], bad.as_bytes()), (&[], &bad.as_bytes()[3..]), (&[], b"no")]);
+        decode(&declared(columns(), &[("batch", "lines")]), &[(&[], bad.as_bytes()), (&[], &bad.as_bytes()[3..]), (&[], b"no")]);
     assert_eq!((decoded.rows.num_rows(), decoded.dead_letters.len(), decoded.events), (0, 1 + 1000 + 1, 1001 + 1000 + 1));
     let whole = &decoded.dead_letters[0];
     assert_eq!((whole.ordinal, &whole.payload[..]), (None, bad.as_bytes()));
     assert!(whole.error.starts_with("none of its 1001 events decodes; the first: not JSON"), "{}", whole.error);
     let many = "{}\n".repeat(100_001);
-    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(&[], many.as_bytes()), (&[], b"{\"a\":1}")]);
+    let decoded = decode(&declared(columns(), &[("batch", "lines")]), &[(&[], many.as_bytes()), (&[], b"{\"a\":1}")]);
     assert_eq!((decoded.rows.num_rows(), decoded.dead_letters.len()), (1, 1));
     assert_eq!(decoded.dead_letters[0].error, "the message holds more than 100000 events");
 }
@@ -97,7 +85,7 @@ fn each_line_is_an_event_with_its_place() {
 fn each_element_of_an_array_is_an_event() {
     let bodies: [&[u8]; 6] =
         [b" [{\"a\":1}, {\"a\":2.5} ,7]", b"{\"a\":3}", b"[]", b"[{\"a\":1},", b"[{\"a\":1}] x", b"[\"\xff\"]"];
-    let decoded = decode(&config(&[("batch", "array")], columns()), &bodies.map(|body| (&[][..], body)));
+    let decoded = decode(&declared(columns(), &[("batch", "array")]), &bodies.map(|body| (&[][..], body)));
     assert_eq!(rows(&decoded), [r#"1 | 1 | 1 | {"a":1}"#, r#"1 | 2 | NULL | {"a":2.5}"#, r#"2 | 1 | 3 | {"a":3}"#]);
     let letters = letters(&decoded);
     assert_eq!((letters[0].0, letters[0].1, letters[0].2), (1, Some(3), &b"7"[..]));
@@ -119,7 +107,7 @@ fn many_events_pass_through_chunks_in_their_order() {
         })
         .collect();
     let messages: Vec<Sent<'_>> = bodies.iter().map(|body| (&[][..], body.as_slice())).collect();
-    let decoded = decode(&config(&[("batch", "lines")], vec![nullable("a", DataType::Int64)]), &messages);
+    let decoded = decode(&declared(vec![nullable("a", DataType::Int64)], &[("batch", "lines")]), &messages);
     assert_eq!(
         rows(&decoded),
         (1..=804_usize).filter(|number| !number.is_multiple_of(7)).map(|number| number.to_string()).collect::<Vec<_>>()
@@ -160,7 +148,7 @@ fn each_row_of_arrow_is_an_event() {
     let many = stream(&[RecordBatch::try_from_iter_with_nullable([("a", nulls, true)]).unwrap()]);
     let none = stream(&[batch.slice(0, 0)]);
     let bodies: [&[u8]; 7] = [&whole, &file, &none, &whole[..whole.len() - 30], b"{\"a\":1}", b"", &many];
-    let decoded = decode(&config(&[("format", "arrow")], columns()), &bodies.map(|body| (&[][..], body)));
+    let decoded = decode(&declared(columns(), &[("format", "arrow")]), &bodies.map(|body| (&[][..], body)));
     let (first, second) = (r#"1 | {"a":1,"b":"x\ny"}"#, r#"2 | {"a":2,"b":null}"#);
     let expected = [
         format!("1 | 1 | {first}"),
@@ -189,7 +177,7 @@ fn a_compressed_body_is_refused_whatever_it_declares() {
     writer.finish().unwrap();
     drop(writer);
     let plain = stream(&[arrow_rows()]);
-    let decoded = decode(&config(&[("format", "arrow")], columns()), &[(&[], &body), (&[], &plain)]);
+    let decoded = decode(&declared(columns(), &[("format", "arrow")]), &[(&[], &body), (&[], &plain)]);
     assert_eq!(rows(&decoded).len(), 2);
     assert_eq!(decoded.dead_letters[0].error, "the body is compressed, which is not read; write it without compression");
 }
@@ -200,7 +188,7 @@ fn a_body_that_is_refused_costs_the_next_one_nothing() {
     let keys: DictionaryArray<Int32Type> = std::iter::repeat_n("y".repeat(400_000).as_str(), 1000).collect();
     let large = stream(&[RecordBatch::try_from_iter([("b", Arc::new(keys) as ArrayRef)]).unwrap()]);
     let plain = stream(&[arrow_rows()]);
-    let decoded = decode(&config(&[("format", "arrow")], columns()), &[(&[], &plain), (&[], &large), (&[], &plain)]);
+    let decoded = decode(&declared(columns(), &[("format", "arrow")]), &[(&[], &plain), (&[], &large), (&[], &plain)]);
     assert_eq!(rows(&decoded).len(), 4);
     assert_eq!(decoded.dead_letters.len(), 1);
     assert!(decoded.dead_letters[0].error.starts_with("the text of its rows has more than"), "{}", decoded.dead_letters[0].error);
@@ -213,7 +201,7 @@ fn the_letter_of_a_row_holds_its_event() {
         (("batch", "array"), b"[{\"a\":1},{\"a\":2}]".to_vec(), "{\"a\":2}"),
         (("format", "arrow"), stream(&[arrow_rows()]), "{\"a\":2,\"b\":null}"),
     ] {
-        let decoded = decode(&config(&[options], columns()), &[(&[], &body)]);
+        let decoded = decode(&declared(columns(), &[options]), &[(&[], &body)]);
         let message = Message { sequence: 1, subject: "events", timestamp_ns: None, headers: None, payload: &body };
         let letter = message.letter("events", "expression", "it fails".into());
         let letter = decoded.ordinals.unwrap().slice(1, 1).narrow(letter, 0);
@@ -223,7 +211,7 @@ fn the_letter_of_a_row_holds_its_event() {
 }
 
 fn cloud_events(fields: Vec<Field>, messages: &[Sent<'_>]) -> Decoded {
-    decode(&config(&[("format", "cloudevents")], fields), messages)
+    decode(&declared(fields, &[("format", "cloudevents")]), messages)
 }
 
 fn event_columns() -> Vec<Field> {
@@ -325,10 +313,10 @@ fn options_that_do_not_go_together_are_refused() {
         (&[("batch", "array"), ("format", "cloudevents")], "does not go with format 'cloudevents'"),
         (&[("batch", "array"), ("format", "msgpack")], "does not go with format 'msgpack'"),
     ] {
-        let refused = refusal(&config(options, vec![nullable("a", DataType::Int64)]));
+        let refused = refusal(&declared(vec![nullable("a", DataType::Int64)], options));
         assert!(refused.contains(said), "{refused}");
     }
-    let mut of_files = config(&[("batch", "lines")], vec![nullable("a", DataType::Int64)]);
+    let mut of_files = declared(vec![nullable("a", DataType::Int64)], &[("batch", "lines")]);
     of_files.stored_as = "JSON".into();
     assert!(refusal(&of_files).contains("is one of messages"));
 }
@@ -338,7 +326,7 @@ fn letters_of_one_message_copy_large_headers_a_few_times_only() {
     let large = "x".repeat(10_000);
     let headers: &[(&str, &str)] = &[("large", &large)];
     let body = "no\n".repeat(500) + "{\"a\":1}\n";
-    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(headers, body.as_bytes()), (headers, body.as_bytes())]);
+    let decoded = decode(&declared(columns(), &[("batch", "lines")]), &[(headers, body.as_bytes()), (headers, body.as_bytes())]);
     assert_eq!((decoded.dead_letters.len(), decoded.rows.num_rows()), (1_000, 2));
     for letters in decoded.dead_letters.chunks(500) {
         let (whole, others) = letters.split_at(7);
@@ -350,6 +338,6 @@ fn letters_of_one_message_copy_large_headers_a_few_times_only() {
     }
     // Small ones are in each.
     let small: &[(&str, &str)] = &[("small", "x")];
-    let decoded = decode(&config(&[("batch", "lines")], columns()), &[(small, body.as_bytes())]);
+    let decoded = decode(&declared(columns(), &[("batch", "lines")]), &[(small, body.as_bytes())]);
     assert!(decoded.dead_letters.iter().all(|letter| letter.headers.is_some()));
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prost_reflect::{DescriptorPool, FileDescriptor, MessageDescriptor};
 use protox::file::{ChainFileResolver, File, FileResolver, GoogleFileResolver};
 
-use super::schema::Schema;
+use super::schema::{Schema, message_of};
 use super::wire;
 use crate::decode::fault::Fault;
 use crate::decode::schema_registry::{Registered, SchemaText, unframed};
@@ -68,6 +68,19 @@ pub(super) fn compile(texts: HashMap<String, String>, name: &str) -> Result<Desc
 }
 
 impl RegisteredFile {
+    /// Returns the plan of the message with this name, or of the only one of the file.
+    ///
+    /// # Errors
+    /// There is no such message, or no name.
+    pub(in crate::decode) fn named(&self, message: Option<&str>) -> Result<Arc<Schema>, String> {
+        let mut own = self.file.messages().filter(|one| !one.is_map_entry());
+        let found = match (message, own.next(), own.next()) {
+            (None, Some(only), None) => only,
+            _ => message_of(self.file.parent_pool(), message)?,
+        };
+        Ok(Arc::new(Schema::of(&found)))
+    }
+
     /// Returns the plan of the message at these places.
     ///
     /// # Errors

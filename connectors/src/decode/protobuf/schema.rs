@@ -7,7 +7,7 @@ use prost_reflect::{Cardinality, DescriptorPool, FieldDescriptor, Kind as Descri
 
 /// The messages that a body may contain. They refer to each other by their index.
 #[derive(Debug)]
-pub(super) struct Schema {
+pub(in crate::decode) struct Schema {
     messages: Vec<Message>,
     enums: Vec<Names>,
 }
@@ -123,7 +123,7 @@ impl Schema {
     ///
     /// # Errors
     /// Says what is wrong with the schema or the name.
-    pub(super) fn read(path: &Path, content: &[u8], message: Option<&str>) -> Result<Schema, String> {
+    pub(in crate::decode) fn read(path: &Path, content: &[u8], message: Option<&str>) -> Result<Schema, String> {
         let pool = if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("proto")) {
             compile(path)?
         } else {

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use prost_reflect::prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 
+mod columns;
 mod registry;
 
 use crate::Error;

@@ -1,5 +1,5 @@
 //! Whether the schemas of sources still read what they read when views were committed. It compares texts: those in the records with those in
-//! the files. It touches nothing and asks no server.
+//! the files. It touches nothing. It asks a schema registry what a change has to leave possible, where the registry decides that.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -43,8 +43,8 @@ impl fmt::Display for SchemaChange {
     }
 }
 
-/// Compares the schema of each source with those of the records of the views that read it. Returns the changes that option `compatibility`
-/// allows.
+/// Compares the schema of each source with those of the records of the views that read it. Returns the changes that option
+/// `compatibility`, or the registry's rule for the subject, allows.
 ///
 /// # Errors
 /// Every change that it does not allow, with the place of its source; a schema that cannot be read.
@@ -52,7 +52,8 @@ pub fn schema_changes(project: &Project, records: &BTreeMap<String, Record>) -> 
     let (mut changes, mut wrong) = (Vec::new(), Vec::new());
     for (name, now) in &project.schemas {
         let (Some(config), Some(source)) = (project.sources.get(name), project.catalog.sources.get(name)) else { continue };
-        let compatibility = Compatibility::of(config)?;
+        // Asked for only where schemas differ: it may be known to a registry alone.
+        let mut in_force = None;
         let mut compared = Vec::new();
         for view in &project.catalog.views {
             let definition = records.get(&view.name).and_then(|record| record.definition.as_ref());
@@ -61,6 +62,10 @@ pub fn schema_changes(project: &Project, records: &BTreeMap<String, Record>) -> 
                 continue;
             }
             compared.push(before);
+            let compatibility = match in_force {
+                Some(known) => known,
+                None => *in_force.insert(Compatibility::in_force(config)?.rule),
+            };
             let comparison = match compare(config, before, now) {
                 Ok(comparison) => comparison,
                 Err(_) if compatibility == Compatibility::None => continue,

@@ -7,7 +7,7 @@ use alluvium_connectors::source::Source;
 use alluvium_sql::SqlFile;
 
 use super::needs::usable_records;
-use crate::project::{Project, catalog_of};
+use crate::project::{Beside, Project, catalog_of};
 use crate::record::{Definition, Record};
 use crate::runtime::component::Component;
 
@@ -29,7 +29,8 @@ impl Kept {
     ) -> Option<Kept> {
         let definitions = definitions(project, component, records, anew);
         let files = files(&definitions, anew);
-        let catalog = match catalog_of(&files, &project.dir) {
+        let beside = Beside { settings: &project.settings, present: Some(&project.catalog) };
+        let catalog = match catalog_of(&files, &project.dir, &beside) {
             Ok(catalog) => catalog,
             Err(errors) => {
                 tracing::warn!(views = component.name(), %errors, "the SQL of the last commit does not load any more");

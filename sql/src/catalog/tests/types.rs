@@ -145,6 +145,7 @@ fn a_source_without_columns_of_the_body_has_those_of_its_schema() {
         let catalog = if declared == "(id INT)" { load(declared, "schema 'a.json'") } else { catalog }.unwrap();
         let source = &catalog.sources["t"];
         assert_eq!(source.schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(source.of_schema, if declared == "(id INT)" { 0 } else { 2 });
         assert_eq!(source.notes.is_empty(), declared == "(id INT)");
         assert_eq!(source.watermark.is_some(), declared != "(id INT)");
     }

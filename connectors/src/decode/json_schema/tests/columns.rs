@@ -6,17 +6,12 @@ use serde_json::{Value as Json, json};
 use super::schema;
 use crate::decode::json_schema::columns::fits;
 use crate::decode::json_schema::schema::Schema;
-use crate::decode::sql_type::SqlType;
-use crate::decode::tests::nullable;
+use crate::decode::tests::{nullable, subjects};
 
 /// The columns as SQL declares them, and the notes.
 fn shown(schema: &Schema) -> (Vec<String>, Vec<String>) {
     let derived = schema.columns().unwrap();
-    let column = |field: &arrow::datatypes::Field| {
-        let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
-        format!("{} {}{not_null}", field.name(), SqlType(field.data_type()))
-    };
-    (derived.fields.iter().map(column).collect(), derived.notes)
+    (subjects::shown(&derived), derived.notes)
 }
 
 fn of(value: &Json) -> (Vec<String>, Vec<String>) {
@@ -83,6 +78,7 @@ fn each_property_is_a_column() {
         "open: JSON text, since the schema does not name its members",
         "list: JSON text, since the schema does not say what its elements are",
         "pair: JSON text, since the schema does not say what its elements are",
+        "_sequence: no column, since the message fills the one of this name",
     ];
     assert_eq!(notes, said);
     let derived = schema.columns().unwrap();
