@@ -32,10 +32,11 @@ pub(crate) fn too_many_in_a_row(tokens: &[TokenWithSpan]) -> Option<&TokenWithSp
     let mut open = vec![(0, 0)];
     let mut all = 0;
     for token in tokens {
+        let nested = open.len() > 1;
         let (expression, query) = open.last_mut()?;
         match &token.token {
             Token::LParen => open.push((0, 0)),
-            Token::RParen if open.len() > 1 => {
+            Token::RParen if nested => {
                 all -= *expression + *query;
                 open.pop();
             }
