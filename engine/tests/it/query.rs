@@ -2,7 +2,7 @@
 
 use std::process::Output;
 
-use crate::orders::Orders;
+use crate::orders::{Orders, wait_until};
 
 fn ask(orders: &Orders, arguments: &[&str]) -> (String, String) {
     let Output { status, stdout, stderr } = orders.ask(&[&["query", "--format", "csv"], arguments].concat());
@@ -61,9 +61,13 @@ fn a_source_and_plain_views_are_queried() {
     assert_eq!(rows(&orders, "SELECT country, n FROM over_committed ORDER BY country"), of_view);
     assert_eq!(rows(&orders, "SELECT country, count(*) AS n FROM orders GROUP BY country ORDER BY country"), of_view);
     assert_eq!(rows(&orders, "SELECT count(*) AS n FROM orders o JOIN by_country c ON o.country = c.country"), "n\n111\n");
-    let consumers = orders
-        .with_jetstream(async |context| context.get_stream("ORDERS").await.unwrap().info().await.unwrap().state.consumer_count);
-    assert_eq!(consumers, 0);
+    // The server may not have come to the last one yet.
+    wait_until("no consumer is left", || {
+        let left = orders.with_jetstream(async |context| {
+            context.get_stream("ORDERS").await.unwrap().info().await.unwrap().state.consumer_count
+        });
+        left == 0
+    });
 }
 
 #[test]
