@@ -9,6 +9,7 @@ mod filters;
 pub(crate) mod functions;
 mod json_operators;
 mod lost_sorts;
+mod nested_laterals;
 mod operators;
 mod optimization;
 mod passing;
@@ -45,6 +46,7 @@ use self::filters::FiltersStayAboveOneRow;
 pub(crate) use self::functions::intervals::interval_length;
 use self::json_operators::JsonOperators;
 use self::lost_sorts::LostSortsComeBack;
+use self::nested_laterals::NestedLateralsFirst;
 use self::operators::Operators;
 pub use self::optimization::optimized;
 pub use self::passing::{PassesOn, Passing};
@@ -112,6 +114,9 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     let wrong = |name: &str| LEFT_OUT.contains(&name) || left_out.contains(&name);
     let rules = Optimizer::new().rules.into_iter().filter(|rule| !wrong(rule.name()));
     let rules = rules.map(|rule| ours.iter().find(|ours| ours.name() == rule.name()).map_or(rule, Arc::clone));
+    let mut rules: Vec<_> = rules.collect();
+    let joined = rules.iter().position(|rule| rule.name() == "decorrelate_predicate_subquery").unwrap_or(0);
+    rules.insert(joined, Arc::new(NestedLateralsFirst::default()));
     let mut physical = PhysicalOptimizer::new().rules;
     // The rule swaps columns when it answers a nested aggregate from statistics, and the query fails.
     physical.retain(|rule| rule.name() != "aggregate_statistics");
@@ -124,7 +129,7 @@ fn with_rules(config: SessionConfig, left_out: &[&str]) -> SessionStateBuilder {
     SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
-        .with_optimizer_rules(rules.collect())
+        .with_optimizer_rules(rules)
         .with_physical_optimizer_rules(physical)
         .with_expr_planners(planners)
 }

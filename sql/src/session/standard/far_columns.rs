@@ -16,6 +16,8 @@ use datafusion::logical_expr::{
     BinaryExpr, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, binary_expr,
 };
 
+use crate::session::nested_laterals::is_lateral;
+
 /// Lets each subquery read columns of the query right around it only. `number` tells the columns apart.
 pub(super) fn brought_near(plan: LogicalPlan, number: &mut usize) -> Result<LogicalPlan> {
     if !reads_far(&plan, false)? {
@@ -69,14 +71,6 @@ fn within(plan: LogicalPlan, around: &[LogicalPlan], number: &mut usize) -> Resu
         LogicalPlan::Filter(filter) => filtered(filter, around, number),
         LogicalPlan::Projection(projection) => projected(projection, around, number),
         other => Ok(other),
-    }
-}
-
-fn is_lateral(side: &LogicalPlan) -> bool {
-    match side {
-        LogicalPlan::Subquery(_) => true,
-        LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
-        _ => false,
     }
 }
 
