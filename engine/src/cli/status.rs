@@ -147,7 +147,8 @@ fn remarks(view: &ViewStatus, text: &mut String) {
         text.push_str(&format!("{}: {error}\n", view.view));
     }
     if let Some(error) = &view.rebuild_error {
-        text.push_str(&format!("{}: the rebuild failed: {error}\n", view.view));
+        let has = if view.phase == Phase::Rebuilding { "waits, and tries again" } else { "failed" };
+        text.push_str(&format!("{}: the rebuild {has}: {error}\n", view.view));
     }
     if let Some(reason) = &view.held {
         text.push_str(&format!("{}: {reason}\n", view.view));

@@ -184,20 +184,28 @@ impl Board {
         self.change(view, |entry| {
             entry.rebuilding = true;
             entry.status.rebuild.clear();
+            entry.status.rebuild_error = None;
         });
     }
 
-    /// Notes that the rebuild waits before it tries again, for this reason.
+    /// Notes that the rebuild waits before it tries again, for this reason. Changes nothing if the view is only committed with one that is
+    /// rebuilt.
     pub fn rebuild_retrying(&self, view: &str, reason: &str) {
-        self.change(view, |entry| entry.status.rebuild_error = Some(reason.to_owned()));
+        self.change(view, |entry| {
+            if entry.rebuilding {
+                entry.status.rebuild_error = Some(reason.to_owned());
+            }
+        });
     }
 
-    /// Notes that the rebuild of the view has failed. The old version goes on serving.
+    /// Notes that the rebuild of the view has failed. The old version goes on serving. A view that is only committed with one that is rebuilt
+    /// has no error.
     pub fn rebuild_failed(&self, view: &str, reason: &str) {
         self.change(view, |entry| {
-            entry.rebuilding = false;
             entry.status.rebuild.clear();
-            entry.status.rebuild_error = Some(reason.to_owned());
+            if std::mem::take(&mut entry.rebuilding) {
+                entry.status.rebuild_error = Some(reason.to_owned());
+            }
         });
     }
 
@@ -244,6 +252,10 @@ impl Board {
     /// Notes the progress of a rebuild, as [`Board::applied`] does for the serving version.
     pub fn rebuild_applied(&self, view: &str, source: &str, applied: u64, end: Option<u64>) {
         self.change(view, |entry| {
+            if entry.rebuilding {
+                // It goes on after what it has waited for.
+                entry.status.rebuild_error = None;
+            }
             reached(&mut entry.status.rebuild, source, applied, end);
             if let Some(place) = entry.status.rebuild.get_mut(source) {
                 place.offset = applied;
@@ -400,6 +412,32 @@ mod tests {
         board.swapped("a");
         board.live("a");
         assert!(board.not_ready(&["a".into()]).is_empty() && !board.has_failed("a"));
+    }
+
+    #[test]
+    fn a_view_that_is_committed_with_one_that_is_rebuilt_has_no_error_of_the_rebuild() {
+        let board = Board::default();
+        board.live("kept");
+        board.rebuild_retrying("kept", "the server is away");
+        assert!(!board.has_failed("kept") && status(&board).rebuild_error.is_none(), "{:?}", status(&board));
+        board.rebuild_applied("kept", "orders", 30, Some(101));
+        board.rebuild_failed("kept", "no room");
+        assert!(!board.has_failed("kept") && status(&board).rebuild_error.is_none() && status(&board).rebuild.is_empty());
+    }
+
+    #[test]
+    fn a_rebuild_that_goes_on_after_a_wait_shows_no_error() {
+        let board = Board::default();
+        board.live("a");
+        board.rebuild_began("a");
+        board.rebuild_retrying("a", "the server is away");
+        assert!(!board.has_failed("a"), "it tries again");
+        assert_eq!(status(&board).rebuild_error.as_deref(), Some("the server is away"));
+        board.rebuild_applied("a", "orders", 30, Some(101));
+        assert_eq!(status(&board).rebuild_error, None);
+        board.rebuild_failed("a", "no room");
+        board.rebuild_began("a");
+        assert_eq!(status(&board).rebuild_error, None, "of the rebuild before");
     }
 
     #[test]
