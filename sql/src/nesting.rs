@@ -11,7 +11,7 @@ pub(crate) const CALLS: usize = 2_000;
 /// and computed nests one in the other.
 const IN_A_ROW: usize = 2_500;
 
-/// What is wrong with more.
+/// What is wrong with more. It names the number above.
 pub(crate) const IN_A_ROW_MESSAGE: &str = "more than 2500 operators, joins or set operations in a row";
 
 /// The stack that a thread needs to compute the deepest statement, in bytes. Computing takes up to two kilobytes for an operator; only what is

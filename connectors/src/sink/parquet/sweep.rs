@@ -56,6 +56,9 @@ pub(super) struct Swept {
 /// [`Error::Io`]; retrying is safe.
 pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: SystemTime) -> Result<Swept, Error> {
     let folders = snapshots::folders(root)?;
+    if durable::is_nearly_full(root) {
+        return sweep_older_half(root, live, &folders, retention.kept);
+    }
     let now_ms = now.duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
     let superseded = superseded_ms(&folders, now_ms);
     remove(root, live, &folders, retention.kept, |index| {
@@ -63,12 +66,19 @@ pub(super) fn sweep(root: &Path, live: &[Part], retention: Retention, now: Syste
     })
 }
 
-/// Does the same, but for the age of the snapshots: keeps the `kept` newest.
-///
-/// # Errors
-/// As [`sweep`].
-pub(super) fn sweep_all_ages(root: &Path, live: &[Part], kept: usize) -> Result<Swept, Error> {
-    remove(root, live, &snapshots::folders(root)?, kept, |_| true)
+/// Removes the older half of the snapshots, whatever their age, and at the next sweep again, until there is room: the newest ones are those
+/// that readers use. Keeps the `kept` newest.
+pub(super) fn sweep_older_half(root: &Path, live: &[Part], folders: &[FolderName], kept: usize) -> Result<Swept, Error> {
+    let swept = remove(root, live, folders, kept.max(folders.len() / 2), |_| true)?;
+    // In the end, each commit removes the oldest one.
+    if swept.snapshots > 1 {
+        tracing::warn!(
+            folder = %root.display(),
+            snapshots = swept.snapshots,
+            "the disk is nearly full: the older half of the old snapshots is removed before snapshots_min_age"
+        );
+    }
+    Ok(swept)
 }
 
 /// Removes those of the snapshots that are `old`, by their index, but for the `kept` newest and the current one; and the parts that only they

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::checked::CheckedFile;
 use super::part_file::PARTS;
 use super::parts::{Part, PartLayout, Snapshot};
-use super::snapshots::{CURRENT, Manifest, folders, publish, read_manifest};
-use super::sweep::{Retention, sweep, sweep_all_ages, sweep_orphans};
+use super::snapshots::{CURRENT, Manifest, publish, read_manifest};
+use super::sweep::{Retention, sweep, sweep_orphans};
 use super::writer::{PartRows, ViewWriter, read_parts};
 use crate::Error;
 use crate::durable;
@@ -159,21 +159,7 @@ impl Sink for ParquetSink {
         for token in kept {
             parts.extend(self.named(token)?.parts);
         }
-        if !durable::is_nearly_full(&self.root) {
-            return sweep(&self.root, &parts, self.retention, now).map(drop);
-        }
-        // The older half, and at the next sweep again, until there is room: the newest ones are those that readers use.
-        let half = folders(&self.root)?.len() / 2;
-        let swept = sweep_all_ages(&self.root, &parts, half.max(self.retention.kept))?;
-        // In the end, each commit removes the oldest one.
-        if swept.snapshots > 1 {
-            tracing::warn!(
-                folder = %self.root.display(),
-                snapshots = swept.snapshots,
-                "the disk is nearly full: the older half of the old snapshots is removed before snapshots_min_age"
-            );
-        }
-        Ok(())
+        sweep(&self.root, &parts, self.retention, now).map(drop)
     }
 }
 

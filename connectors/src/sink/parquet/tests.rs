@@ -16,7 +16,7 @@ use arrow::record_batch::RecordBatch;
 
 use super::parts::Snapshot;
 use super::snapshots::publish;
-use super::sweep::{Swept, sweep, sweep_all_ages, sweep_orphans};
+use super::sweep::{Swept, sweep, sweep_older_half, sweep_orphans};
 use super::writer::{ViewWriter, read_parts};
 use super::{Part, PartLayout, PartRows, Retention, read_manifest, read_snapshot};
 use crate::sink::contract::{CommitFacts, Delta};

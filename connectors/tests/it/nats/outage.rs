@@ -1,5 +1,7 @@
 //! Servers that go away and come back, or do not run at first.
 
+use alluvium_connectors::source::{Contact, Source};
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,33 +77,32 @@ async fn a_server_that_is_not_there_is_unavailable() {
     assert_eq!(read_all(&source).await.events, 10);
 }
 
+async fn until(source: &impl Source, wanted: impl Fn(&Contact) -> bool) {
+    let begun = std::time::Instant::now();
+    while !wanted(&source.contact()) {
+        assert!(begun.elapsed() < LIMIT, "{:?}", source.contact());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contact_is_lost_with_the_server_and_found_again() {
-    use alluvium_connectors::source::{Contact, Source};
-
     for version in VERSIONS {
         let mut server = Server::start(version);
         let context = jetstream(&server).await;
         stream(&context).await;
         publish(&context, 1..=10, |_| "s.a".into()).await;
         let source = source(&server, "S", &[]);
-        let until = async |wanted: &dyn Fn(&Contact) -> bool| {
-            let begun = std::time::Instant::now();
-            while !wanted(&Source::contact(&source)) {
-                assert!(begun.elapsed() < LIMIT, "{:?}", Source::contact(&source));
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
         assert!(!Source::contact(&source).connected && !Source::contact(&source).is_lost(), "nobody has asked yet");
         let mut reader = source.read(Start::First).await.unwrap();
         read_to(&mut reader, 11).await;
         assert!(Source::contact(&source).connected);
         server.stop();
-        until(&Contact::is_lost).await;
+        until(&source, Contact::is_lost).await;
         let lost = Source::contact(&source);
         assert!(lost.answered.is_some() && lost.reason.is_some(), "{lost:?}");
         server.resume();
-        until(&|contact| contact.connected).await;
+        until(&source, |contact| contact.connected).await;
         assert_eq!(Source::contact(&source).reason, None);
         publish(&jetstream(&server).await, 11..=20, |_| "s.a".into()).await;
         assert_eq!(read_to(&mut reader, 21).await.sequences(), (11..=20).collect::<Vec<_>>());
@@ -110,27 +111,18 @@ async fn contact_is_lost_with_the_server_and_found_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_nobody_reads_is_not_lost_for_ever() {
-    use alluvium_connectors::source::{Contact, Source};
-
     let mut server = Server::start(Version::Newest);
     let context = jetstream(&server).await;
     stream(&context).await;
     publish(&context, 1..=10, |_| "s.a".into()).await;
     let source = source(&server, "S", &[]);
-    let until = async |wanted: &dyn Fn(&Contact) -> bool| {
-        let begun = std::time::Instant::now();
-        while !wanted(&Source::contact(&source)) {
-            assert!(begun.elapsed() < LIMIT, "{:?}", Source::contact(&source));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
     let mut reader = source.read(Start::First).await.unwrap();
     read_to(&mut reader, 11).await;
     drop(reader);
     server.stop();
-    until(&Contact::is_lost).await;
+    until(&source, Contact::is_lost).await;
     server.resume();
-    until(&|contact| !contact.is_lost()).await;
+    until(&source, |contact| !contact.is_lost()).await;
     // Nobody has looked at the stream since.
     assert!(!Source::contact(&source).connected);
     let mut reader = source.read(Start::First).await.unwrap();
