@@ -20,8 +20,8 @@ use super::flush::flush;
 use super::group::{Group, Operation};
 use super::letters::{DeadLetterOffset, is_of_source, kept_by};
 use super::opening::{
-    Unopened, free_name, is_outside, see_that_files_can_be_written, set_aside_unfinished_snapshots, unfinished_snapshots,
-    unopened,
+    Unopened, free_name, is_outside, once_unlocked, see_that_files_can_be_written, set_aside_unfinished_snapshots,
+    unfinished_snapshots, unopened,
 };
 use super::twin::{self, Twin};
 use super::value::{checked, decode, encode};
@@ -89,7 +89,8 @@ impl Database {
             return Err(Unopened::Damaged("its file conf is missing".to_owned()));
         }
         // A small cache is enough: values are read at start and seldom afterwards.
-        let db = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None).open().map_err(Unopened::of)?;
+        let config = sled::Config::new().path(folder).cache_capacity(16 << 20).flush_every_ms(None);
+        let db = once_unlocked(|| config.open()).map_err(Unopened::of)?;
         let (group, entries) = (Group::new(), Entries::default());
         let store = Database { layout: layout.clone(), db, group, entries, refused: AtomicBool::new(false) };
         for entry in store.db.iter() {

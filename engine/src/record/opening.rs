@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use alluvium_connectors::durable;
 
@@ -11,6 +12,9 @@ use crate::error::Error;
 
 /// Part of sled's message when the lock of a database that was just closed is not free yet.
 const LOCKED: &str = "could not acquire lock";
+/// How long the lock may take to become free. Who opens a database holds the lock of its data folder, so nobody else has it open.
+const UNLOCKED_WITHIN: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Why the database could not be opened.
 pub(super) enum Unopened {
@@ -25,6 +29,20 @@ impl Unopened {
         match error {
             sled::Error::Io(error) if is_outside(&error) => Unopened::Outside(error),
             other => Unopened::Damaged(other.to_string()),
+        }
+    }
+}
+
+/// Opens a database, and tries again for a while where it is locked: tasks of sled that outlive the database free its lock when they end, and a
+/// program that is being started holds it until it runs.
+pub(super) fn once_unlocked<T>(open: impl Fn() -> sled::Result<T>) -> sled::Result<T> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(sled::Error::Io(error)) if error.to_string().contains(LOCKED) && began.elapsed() < UNLOCKED_WITHIN => {
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened,
         }
     }
 }
