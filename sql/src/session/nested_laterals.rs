@@ -47,7 +47,7 @@ impl OptimizerRule for NestedLateralsFirst {
 }
 
 /// Checks whether a side of a join is a LATERAL subquery.
-pub(in crate::session) fn is_lateral(side: &LogicalPlan) -> bool {
+pub(crate) fn is_lateral(side: &LogicalPlan) -> bool {
     match side {
         LogicalPlan::Subquery(_) => true,
         LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
