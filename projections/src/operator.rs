@@ -7,6 +7,7 @@
 //! | `merge` | aggregates over insert-only input |
 //! | `weighted` | counts, exact sums and DISTINCT over input that retracts rows |
 //! | `join` | inner joins |
+//! | `outer` | left, right and full joins on equal keys |
 //! | `semi` | semi, anti and mark joins with no condition but equal keys |
 //! | `top` | top n over input that retracts rows |
 //! | `ranks` | top n by key over insert-only input |
@@ -37,6 +38,7 @@ mod keyed;
 mod kit;
 mod linear;
 mod merge;
+mod outer;
 mod ranks;
 mod recursion;
 mod repeats;
@@ -60,6 +62,7 @@ use self::kit::stateful::{Flush, Stateful};
 use self::kit::tree::Tree;
 use self::linear::Linear;
 use self::merge::Merge;
+use self::outer::Outer;
 use self::ranks::Ranks;
 use self::recursion::Recursion;
 use self::repeats::Repeats;
@@ -105,6 +108,7 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Merge { plan } => staging(Merge::new(node, plan).await?, node),
         Op::Weighted { plan } => staging(Weighted::new(node, plan).await?, node),
         Op::Join { plan, keys } => staging(Join::new(node, plan, keys)?, node),
+        Op::Outer { plan, keys, counted } => staging(Outer::new(node, plan, keys, *counted)?, node),
         Op::Semi { plan, keys } => staging(Semi::new(node, plan, keys)?, node),
         Op::Top { plan, skip, fetch } => staging(Top::new(node, plan, *skip, *fetch).await?, node),
         Op::Ranks { plan, key, function, bound } => staging(Ranks::new(node, plan, key, *function, *bound)?, node),

@@ -44,6 +44,7 @@ pub(super) fn title(node: &Node) -> String {
         | Op::Weighted { plan }
         | Op::Linear { plan }
         | Op::Join { plan, .. }
+        | Op::Outer { plan, .. }
         | Op::Semi { plan, .. }
         | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }

@@ -44,7 +44,7 @@ pub(crate) fn cost(node: &Node) -> &'static str {
     match &node.op {
         Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } | Op::Repeats { .. } => "O(changes)",
         Op::Join { keys, .. } if keys.iter().all(|key| key.columns.is_empty()) => "O(changes x rows of the other side)",
-        Op::Join { .. } | Op::Semi { .. } => "O(changes + matches)",
+        Op::Join { .. } | Op::Outer { .. } | Op::Semi { .. } => "O(changes + matches)",
         Op::Recursion { .. } => "O(changes + rows derived from them)",
         Op::Top { .. } => "O(changes x log rows + limit)",
         Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => "O(changes + first rows of the touched keys)",
@@ -63,7 +63,8 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Scan { .. } | Op::Linear { .. } => return None,
         Op::Merge { .. } => "the state of each group".to_owned(),
         Op::Weighted { .. } => "counts and sums of each group".to_owned(),
-        Op::Join { keys, .. } | Op::Keyed { keys, keep: None, .. } => rows_by_key(node, keys),
+        Op::Outer { keys, counted: true, .. } => format!("{}; counts of matches", rows_by_key(node, keys)),
+        Op::Join { keys, .. } | Op::Outer { keys, .. } | Op::Keyed { keys, keep: None, .. } => rows_by_key(node, keys),
         Op::Semi { plan, keys } => {
             let given = given_leaf(plan);
             format!("rows by {}; counts of {}", columns(node, keys, given), columns(node, keys, 1 - given))
@@ -124,7 +125,6 @@ fn reason(reason: &Reason) -> String {
         Reason::Constant => "rows that do not depend on any event".to_owned(),
         Reason::OtherShape => "a query of another shape".to_owned(),
         Reason::Join => "a join".to_owned(),
-        Reason::OuterJoin(join_type) => format!("a {} join", join_type.to_string().to_lowercase()),
         Reason::JoinWithoutKeys => "a join on no equal keys".to_owned(),
         Reason::NullAwareNotIn => "NOT IN with values that may be NULL".to_owned(),
         Reason::Mark => "EXISTS or IN".to_owned(),

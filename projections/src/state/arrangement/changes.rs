@@ -80,6 +80,11 @@ impl Arrangement {
         self.add(&columns, stay.len(), &buckets, &hashes)
     }
 
+    /// Checks which rows of a net change are there.
+    pub(crate) fn holds(&self, net: &Net) -> Result<Vec<bool>, Error> {
+        Ok(self.find(net)?.iter().map(Option::is_some).collect())
+    }
+
     /// Finds the place of each row of a net change, if it is there.
     fn find(&self, net: &Net) -> Result<Vec<Option<Place>>, Error> {
         let content = self.content()?;

@@ -60,6 +60,7 @@ impl Cut<'_> {
             }
             LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => OperatorKind::Weighted,
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => OperatorKind::Join,
+            LogicalPlan::Join(join) if split::of_outer(join).is_some() => OperatorKind::Outer,
             LogicalPlan::Join(join) if split::of_semi(join).is_some() => OperatorKind::Semi,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => OperatorKind::Keyed,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if sorts::of_changing(plan).is_some() => OperatorKind::Top,

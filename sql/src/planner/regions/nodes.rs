@@ -33,7 +33,7 @@ impl Cut<'_> {
             (OperatorKind::Scan, _) => self.scan(plan),
             (OperatorKind::Merge, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, false),
             (OperatorKind::Weighted, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, true),
-            (OperatorKind::Join | OperatorKind::Semi, LogicalPlan::Join(join)) => self.join(plan, join),
+            (OperatorKind::Join | OperatorKind::Outer | OperatorKind::Semi, LogicalPlan::Join(join)) => self.join(plan, join),
             (OperatorKind::Recursion, LogicalPlan::RecursiveQuery(recursion)) => self.recursion(plan, recursion),
             (OperatorKind::Top, _) => self.top(plan),
             (OperatorKind::Linear, _) => self.linear(plan),
