@@ -4,6 +4,9 @@
 //! the other side, only the step between no match and one matters. `matches` finds it: by the number of matches that is stored for
 //! each row or, if equal keys alone decide, by whether the changed side has rows of the key.
 //!
+//! The side that is not kept goes first, so that a row and its match that arrive together are emitted as a pair at once. The rows without a
+//! match of a flush are consolidated: above this operator, none is seen that no commit has.
+//!
 //! A row with a NULL in its key matches nothing, whatever the other side holds. So it is emitted at once and not stored.
 
 mod matches;
@@ -23,9 +26,11 @@ use super::kit::expiry::Expired;
 use super::kit::pairing::Pairing;
 use super::kit::rows::{batch, split_nulls};
 use super::kit::stateful::{Flush, Pending, Stateful};
+use crate::consolidate::net;
 use crate::delta::Delta;
 use crate::error::Error;
 use crate::left_out::OnFailure;
+use crate::state::keys::KeyEncoder;
 use crate::state::{MAX_BATCH_ROWS, Place, TableCheckpoint, Tables};
 
 /// Runs a left, right or full join.
@@ -36,7 +41,17 @@ pub(crate) struct Outer {
     keeps: [bool; 2],
     /// The number of matches of each stored row, for each side that is kept. None if equal keys alone decide.
     counts: [Option<MatchCounts>; 2],
+    /// Compares answers.
+    answers: KeyEncoder,
     schema: SchemaRef,
+}
+
+/// The changes to the answer.
+#[derive(Default)]
+struct Answer {
+    pairs: Vec<Delta>,
+    /// Rows without a match.
+    unmatched: Vec<Delta>,
 }
 
 /// A delta of one side.
@@ -67,53 +82,56 @@ impl Outer {
             pairing: Pairing::new(node, join, keys)?,
             keeps,
             counts: [counts(0)?, counts(1)?],
+            answers: KeyEncoder::new(node.schema.fields())?,
             schema: Arc::clone(&node.schema),
         })
     }
 
     /// Returns the changes to the answer caused by this epoch.
     fn changes(&mut self, pending: Pending<Arrived>, failing: OnFailure<'_>) -> Result<Vec<Delta>, Error> {
-        let mut deltas = Vec::new();
-        for (index, pending) in pending.into_iter().enumerate() {
+        let mut answer = Answer::default();
+        let mut sides: Vec<(usize, Vec<Arrived>)> = pending.into_iter().enumerate().collect();
+        sides.sort_by_key(|(index, _)| self.keeps[*index]);
+        for (index, pending) in sides {
             let mut joining = Vec::with_capacity(pending.len());
             for arrived in pending {
                 joining.extend(arrived.joining);
-                deltas.extend(arrived.unmatched);
+                answer.unmatched.extend(arrived.unmatched);
             }
             if !joining.is_empty() {
                 let change = BucketedDelta::new(&self.pairing.sides[index].rows, joining)?;
-                self.change(index, &change, failing, &mut deltas)?;
+                self.change(index, &change, failing, &mut answer)?;
             }
         }
-        Ok(deltas)
+        let Answer { mut pairs, unmatched } = answer;
+        if unmatched.iter().all(|delta| delta.weights.is_none()) {
+            pairs.extend(unmatched);
+        } else {
+            pairs.extend(net(&self.schema, &self.answers, &unmatched)?.into_deltas());
+        }
+        Ok(pairs)
     }
 
     /// Applies the changes of one side, and adds the changes to the answer.
-    fn change(
-        &mut self,
-        own: usize,
-        change: &BucketedDelta,
-        failing: OnFailure<'_>,
-        deltas: &mut Vec<Delta>,
-    ) -> Result<(), Error> {
+    fn change(&mut self, own: usize, change: &BucketedDelta, failing: OnFailure<'_>, answer: &mut Answer) -> Result<(), Error> {
         let other = 1 - own;
         let paired = self.pairing.pairs(own, change, self.keeps[own] || self.counts[other].is_some(), failing)?;
-        deltas.extend(paired.deltas);
+        answer.pairs.extend(paired.deltas);
         let mut of_changed = Vec::new();
         if self.keeps[own] {
             of_changed = self.matches_of_changed(own, change, &paired.pairs);
-            deltas.extend(self.changed_without_match(own, change, &of_changed)?);
+            answer.unmatched.extend(self.changed_without_match(own, change, &of_changed)?);
         }
         if let Some(counts) = &mut self.counts[other] {
             let flips = counts.change(&self.pairing.sides[other].rows, change, &paired.pairs)?;
-            deltas.extend(self.flipped(other, &flips)?);
+            answer.unmatched.extend(self.flipped(other, &flips)?);
         }
         let by_key = self.keeps[other] && self.counts[other].is_none();
         let keys = by_key.then(|| KeysBefore::new(&self.pairing.sides[own].rows, change)).transpose()?;
         self.pairing.apply(own, change)?;
         if let Some(keys) = keys {
             let flips = keys.flips(&self.pairing.sides[own].rows, &self.pairing.sides[other].rows)?;
-            deltas.extend(self.flipped(other, &flips)?);
+            answer.unmatched.extend(self.flipped(other, &flips)?);
         }
         if let Some(counts) = &mut self.counts[own] {
             let stays = change.stays(&self.pairing.sides[own].rows)?;
