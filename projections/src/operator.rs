@@ -11,6 +11,7 @@
 //! | `semi` | semi, anti and mark joins with no condition but equal keys |
 //! | `top` | top n over input that retracts rows |
 //! | `ranks` | top n by key over insert-only input |
+//! | `running` | window functions whose frame begins with the partition |
 //! | `sessions` | session windows over insert-only input |
 //! | `recursion` | recursions whose steps only add rows |
 //! | `repeats` | the row before with the same key, over rows that only arrive in order |
@@ -42,6 +43,7 @@ mod outer;
 mod ranks;
 mod recursion;
 mod repeats;
+mod running;
 mod scan;
 mod semi;
 mod sessions;
@@ -66,6 +68,7 @@ use self::outer::Outer;
 use self::ranks::Ranks;
 use self::recursion::Recursion;
 use self::repeats::Repeats;
+use self::running::Running;
 pub(crate) use self::scan::Pushed;
 use self::scan::Scan;
 use self::semi::Semi;
@@ -112,6 +115,7 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Semi { plan, keys } => staging(Semi::new(node, plan, keys)?, node),
         Op::Top { plan, skip, fetch } => staging(Top::new(node, plan, *skip, *fetch).await?, node),
         Op::Ranks { plan, key, function, bound } => staging(Ranks::new(node, plan, key, *function, *bound)?, node),
+        Op::Running { plan, key } => staging(Running::new(node, plan, key)?, node),
         Op::Sessions { key, time, gap, columns } => staging(Sessions::new(node, key, *time, *gap, columns)?, node),
         Op::Repeats { key, at, within } => staging(Repeats::new(node, key, *at, *within)?, node),
         Op::Keyed { plan, keys, keep } => staging(Keyed::new(node, plan, keys, keep.as_ref()).await?, node),

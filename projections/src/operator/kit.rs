@@ -2,6 +2,7 @@
 //!
 //! | module | what it holds |
 //! | --- | --- |
+//! | `sort_keys` | sort keys of rows, encoded |
 //! | `stateful` | the contract of a stateful operator |
 //! | `staging` | the node around a stateful operator: its staged and pending input |
 //! | `rows` | record batches under another schema, and rows repeated by their weights |
@@ -23,6 +24,7 @@ pub(crate) mod expiry;
 pub(crate) mod groups;
 pub(crate) mod pairing;
 pub(crate) mod rows;
+pub(crate) mod sort_keys;
 pub(crate) mod staging;
 pub(crate) mod stateful;
 pub(crate) mod tree;

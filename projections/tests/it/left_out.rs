@@ -100,6 +100,7 @@ async fn rows_of_a_view_on_which_its_reader_fails_are_left_out() {
 async fn windows_and_orders_leave_out_what_fails() {
     let values = [(1, 5), (2, 0), (3, 2), (3, 10)];
     check(&["SELECT k, sum(10 / x) OVER (PARTITION BY k ORDER BY x) AS s FROM t"], &values, &["1 2", "3 5", "3 6"]).await;
+    check(&["SELECT k, sum(x) OVER (ORDER BY 10 / x, k) AS s FROM t"], &values, &["1 15", "3 10", "3 17"]).await;
     check(&["SELECT k, x FROM t ORDER BY 10 / x, k LIMIT 2"], &values, &["1 5", "3 10"]).await;
 }
 

@@ -58,7 +58,7 @@ fn recent(random: &mut Rng) -> String {
 
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
-    match random.u8(..28) {
+    match random.u8(..31) {
         23 => excluding(random, &from),
         24 => {
             let edges = relation(random, depth.saturating_sub(1), views);
@@ -79,6 +79,7 @@ fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
             relation(random, depth.saturating_sub(1), views)
         ),
         10 => format!("SELECT a, count(*) OVER (PARTITION BY s) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}"),
+        28..=30 => running(random, &from),
         11..=13 | 26 | 27 => join(random, &from, depth, views),
         14 | 15 => window(random, &from),
         16 | 17 => subquery(random, &from, depth, views),
@@ -182,7 +183,7 @@ fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String 
             "l.s = r.s AND l.a + r.a > 1",
             "l.a = r.b AND (l.f > r.f OR l.b IS NULL)",
             "l.a IS NOT DISTINCT FROM r.a",
-            "l.a IS NOT DISTINCT FROM r.b AND l.s < r.s",
+            "(l.a IS NOT DISTINCT FROM r.b) AND l.s < r.s",
             "l.f = r.f AND l.b < r.b",
         ],
     );
@@ -245,6 +246,31 @@ fn window(random: &mut Rng, from: &str) -> String {
     }
     let ranked = format!("SELECT a, {number} OVER ({by} {order}) AS b, s, f FROM {from}");
     format!("SELECT a, CAST(b AS BIGINT) AS b, s, f FROM ({ranked}) {limit}")
+}
+
+/// Windows that begin with their partition.
+fn running(random: &mut Rng, from: &str) -> String {
+    let from = if random.bool() { from.to_owned() } else { changing(random) };
+    let by = one_of(random, &["PARTITION BY a", "PARTITION BY s, a", "PARTITION BY b + 1", "PARTITION BY b % 2", "", ""]);
+    let order =
+        one_of(random, &["ORDER BY b", "ORDER BY b DESC NULLS LAST, a", "ORDER BY s", "ORDER BY a + b, s", "ORDER BY f, b"]);
+    let rows = "ROWS UNBOUNDED PRECEDING";
+    let frame = one_of(random, &["", rows, "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"]);
+    let number = one_of(
+        random,
+        &["count(*)", "count(b)", "sum(a)", "sum(a * b)", "min(a)", "max(b)", "row_number()", "rank()", "dense_rank()"],
+    );
+    let two = one_of(random, &["sum(f)", "avg(f)", "min(f)", "max(f)", "first_value(f)", "last_value(f)"]);
+    let frame_of_two = if two.contains("_value") || random.bool() { rows } else { frame };
+    let alike =
+        format!("CAST({number} OVER ({by} {order} {frame}) AS BIGINT) AS b, s, {two} OVER ({by} {order} {frame_of_two}) AS f");
+    match random.u8(..4) {
+        0 => format!("SELECT sum(a) OVER ({by} {order} {frame}) AS a, {alike} FROM {from}")
+            .replace("SELECT sum(a)", "SELECT CAST(sum(a)")
+            .replacen(") AS a,", ") AS BIGINT) AS a,", 1),
+        1 => format!("SELECT a, b, s, f FROM (SELECT a, {alike} FROM {from}) WHERE b > 1"),
+        _ => format!("SELECT a, {alike} FROM {from}"),
+    }
 }
 
 fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {

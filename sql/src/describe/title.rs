@@ -46,6 +46,7 @@ pub(super) fn title(node: &Node) -> String {
         | Op::Join { plan, .. }
         | Op::Outer { plan, .. }
         | Op::Semi { plan, .. }
+        | Op::Running { plan, .. }
         | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => operators(plan).join(", "),

@@ -183,6 +183,7 @@ fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
             Op::Join { .. }
             | Op::Outer { .. }
             | Op::Top { .. }
+            | Op::Running { .. }
             | Op::Sessions { .. }
             | Op::Keyed { keep: None, .. } => true,
             Op::Repeats { within, .. } => within.is_none(),

@@ -44,10 +44,12 @@ pub(crate) fn cost(node: &Node) -> &'static str {
     match &node.op {
         Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } | Op::Repeats { .. } => "O(changes)",
         Op::Join { keys, .. } if keys.iter().all(|key| key.columns.is_empty()) => "O(changes x rows of the other side)",
+        Op::Outer { counted: true, .. } => "O(changes + rows with equal keys)",
         Op::Join { .. } | Op::Outer { .. } | Op::Semi { .. } => "O(changes + matches)",
         Op::Recursion { .. } => "O(changes + rows derived from them)",
         Op::Top { .. } => "O(changes x log rows + limit)",
         Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => "O(changes + first rows of the touched keys)",
+        Op::Running { .. } => "O(changes + rows behind them in the order of their keys)",
         Op::Sessions { .. } => "O(changes + times of the touched keys)",
         Op::Keyed { keep: None, .. } => "O(rows of the touched keys)",
         Op::Watermark { .. } => "O(changes + rows that the watermark passes)",
@@ -72,6 +74,10 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Recursion { step, distinct, .. } => recursion_state(step, *distinct),
         Op::Top { .. } => "all rows in their order".to_owned(),
         Op::Ranks { key, .. } => format!("the first rows by {}", columns(node, std::slice::from_ref(key), 0)),
+        Op::Running { key, .. } => match columns(node, std::slice::from_ref(key), 0) {
+            names if names.is_empty() => "all rows in their order, with their answers".to_owned(),
+            names => format!("rows by {names} in their order, with their answers"),
+        },
         Op::Sessions { key, .. } => format!("rows by {}", columns(node, std::slice::from_ref(key), 0)),
         Op::Repeats { within: None, .. } => "the identifier of each event".to_owned(),
         Op::Repeats { within: Some(within), .. } => format!("the identifiers of the last {within} events"),

@@ -38,6 +38,8 @@ pub enum OperatorKind {
     Top,
     /// The first rows by key over insert-only input.
     Ranks,
+    /// Window functions whose frame begins with the partition.
+    Running,
     /// Sessions over insert-only input.
     Sessions,
     /// The row before with the same key, over insert-only input in the order of its positions.
@@ -60,7 +62,9 @@ impl OperatorKind {
             OperatorKind::Scan | OperatorKind::Linear | OperatorKind::Watermark => Class::Linear,
             OperatorKind::Merge | OperatorKind::Weighted | OperatorKind::Repeats => Class::Merge,
             OperatorKind::Join | OperatorKind::Outer | OperatorKind::Semi | OperatorKind::Recursion => Class::Join,
-            OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Sessions | OperatorKind::Keyed => Class::KeyedRecompute,
+            OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Running | OperatorKind::Sessions | OperatorKind::Keyed => {
+                Class::KeyedRecompute
+            }
             OperatorKind::Full => Class::FullRecompute,
         }
     }

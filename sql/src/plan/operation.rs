@@ -144,6 +144,14 @@ pub enum Op {
         /// The last rank that is emitted.
         bound: u64,
     },
+    /// Window functions over leaf 0 whose frame begins with the partition and ends with the current row or its peers:
+    /// `LogicalPlan::Window`, all with one order and one key.
+    Running {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+        /// The key; equal keys have equal bits.
+        key: KeyedInput,
+    },
     /// The sessions of input 0, which is insert-only. Rows of one key belong to one session as long as no two successive times are
     /// further apart than the gap.
     Sessions {
@@ -246,6 +254,7 @@ impl Op {
             Op::Semi { .. } => OperatorKind::Semi,
             Op::Top { .. } => OperatorKind::Top,
             Op::Ranks { .. } => OperatorKind::Ranks,
+            Op::Running { .. } => OperatorKind::Running,
             Op::Sessions { .. } => OperatorKind::Sessions,
             Op::Repeats { .. } => OperatorKind::Repeats,
             Op::Keyed { .. } => OperatorKind::Keyed,
@@ -268,6 +277,7 @@ impl Op {
             | Op::Semi { plan, .. }
             | Op::Top { plan, .. }
             | Op::Ranks { plan, .. }
+            | Op::Running { plan, .. }
             | Op::Keyed { plan, .. }
             | Op::Full { plan } => Some(plan),
         }
@@ -279,7 +289,9 @@ impl Op {
     pub fn shard_key(&self, input: usize) -> Option<&KeyedInput> {
         match self {
             Op::Join { keys, .. } | Op::Outer { keys, .. } | Op::Semi { keys, .. } | Op::Keyed { keys, .. } => keys.get(input),
-            Op::Ranks { key, .. } | Op::Sessions { key, .. } | Op::Repeats { key, .. } => (input == 0).then_some(key),
+            Op::Ranks { key, .. } | Op::Running { key, .. } | Op::Sessions { key, .. } | Op::Repeats { key, .. } => {
+                (input == 0).then_some(key)
+            }
             _ => None,
         }
     }

@@ -31,6 +31,7 @@ pub(super) fn mark(node: &mut Node, time: &RowTime) {
         | Op::Outer { plan, .. }
         | Op::Semi { plan, .. }
         | Op::Ranks { plan, .. }
+        | Op::Running { plan, .. }
         | Op::Keyed { plan, .. } => (true, None, plan),
         Op::Merge { plan } | Op::Weighted { plan } => (true, Some(time.clone()), plan),
         _ => return,

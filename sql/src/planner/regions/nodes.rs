@@ -35,6 +35,7 @@ impl Cut<'_> {
             (OperatorKind::Weighted, LogicalPlan::Aggregate(aggregate)) => self.aggregate(aggregate, true),
             (OperatorKind::Join | OperatorKind::Outer | OperatorKind::Semi, LogicalPlan::Join(join)) => self.join(plan, join),
             (OperatorKind::Recursion, LogicalPlan::RecursiveQuery(recursion)) => self.recursion(plan, recursion),
+            (OperatorKind::Running, LogicalPlan::Window(window)) => self.running(plan, window),
             (OperatorKind::Top, _) => self.top(plan),
             (OperatorKind::Linear, _) => self.linear(plan),
             (OperatorKind::Keyed, _) => self.keyed(plan),
