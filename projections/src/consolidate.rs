@@ -59,7 +59,7 @@ pub(crate) fn net(schema: &SchemaRef, encoder: &KeyEncoder, deltas: &[Delta]) ->
 }
 
 /// Takes the rows at `indices`, even if they have no columns.
-fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
+pub(crate) fn taken(rows: &RecordBatch, indices: Vec<u32>) -> Result<RecordBatch, Error> {
     if rows.num_columns() == 0 {
         return Ok(rows.slice(0, indices.len()));
     }

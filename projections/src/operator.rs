@@ -7,9 +7,11 @@
 //! | `merge` | aggregates over insert-only input |
 //! | `weighted` | counts, exact sums and DISTINCT over input that retracts rows |
 //! | `join` | inner joins |
+//! | `outer` | left, right and full joins on equal keys |
 //! | `semi` | semi, anti and mark joins with no condition but equal keys |
 //! | `top` | top n over input that retracts rows |
 //! | `ranks` | top n by key over insert-only input |
+//! | `running` | window functions whose frame begins with the partition |
 //! | `sessions` | session windows over insert-only input |
 //! | `recursion` | recursions whose steps only add rows |
 //! | `repeats` | the row before with the same key, over rows that only arrive in order |
@@ -37,9 +39,11 @@ mod keyed;
 mod kit;
 mod linear;
 mod merge;
+mod outer;
 mod ranks;
 mod recursion;
 mod repeats;
+mod running;
 mod scan;
 mod semi;
 mod sessions;
@@ -60,9 +64,11 @@ use self::kit::stateful::{Flush, Stateful};
 use self::kit::tree::Tree;
 use self::linear::Linear;
 use self::merge::Merge;
+use self::outer::Outer;
 use self::ranks::Ranks;
 use self::recursion::Recursion;
 use self::repeats::Repeats;
+use self::running::Running;
 pub(crate) use self::scan::Pushed;
 use self::scan::Scan;
 use self::semi::Semi;
@@ -105,9 +111,11 @@ async fn stateful(node: &Node) -> Result<Option<Box<dyn StatefulNode>>, Error> {
         Op::Merge { plan } => staging(Merge::new(node, plan).await?, node),
         Op::Weighted { plan } => staging(Weighted::new(node, plan).await?, node),
         Op::Join { plan, keys } => staging(Join::new(node, plan, keys)?, node),
+        Op::Outer { plan, keys, counted } => staging(Outer::new(node, plan, keys, *counted)?, node),
         Op::Semi { plan, keys } => staging(Semi::new(node, plan, keys)?, node),
         Op::Top { plan, skip, fetch } => staging(Top::new(node, plan, *skip, *fetch).await?, node),
         Op::Ranks { plan, key, function, bound } => staging(Ranks::new(node, plan, key, *function, *bound)?, node),
+        Op::Running { plan, key } => staging(Running::new(node, plan, key)?, node),
         Op::Sessions { key, time, gap, columns } => staging(Sessions::new(node, key, *time, *gap, columns)?, node),
         Op::Repeats { key, at, within } => staging(Repeats::new(node, key, *at, *within)?, node),
         Op::Keyed { plan, keys, keep } => staging(Keyed::new(node, plan, keys, keep.as_ref()).await?, node),

@@ -85,6 +85,12 @@ pub(crate) fn plan_view(
     if holds(&plan.root, &|op| matches!(op, Op::Recursion { .. })) {
         plan.fingerprint.push_str("-recursion");
     }
+    if holds(&plan.root, &|op| matches!(op, Op::Outer { .. })) {
+        plan.fingerprint.push_str("-outer");
+    }
+    if holds(&plan.root, &|op| matches!(op, Op::Running { .. })) {
+        plan.fingerprint.push_str("-running");
+    }
     Ok(plan)
 }
 

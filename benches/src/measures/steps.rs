@@ -33,7 +33,7 @@ const MOST_GROWTH: f64 = 2.0;
 const SOURCES: &str = "CREATE EXTERNAL TABLE l (k BIGINT, v BIGINT, id BIGINT) STORED AS FILE LOCATION 'l';
     CREATE EXTERNAL TABLE r (k BIGINT, v BIGINT, id BIGINT) STORED AS FILE LOCATION 'r';";
 
-const SHAPES: [(&str, &str); 17] = [
+const SHAPES: [(&str, &str); 24] = [
     ("merge", "SELECT k, count(*) AS n, sum(v) AS s, max(v) AS m FROM l GROUP BY k"),
     ("distinct, insert-only", "SELECT DISTINCT k, v FROM l"),
     (
@@ -47,10 +47,24 @@ const SHAPES: [(&str, &str); 17] = [
         "left join of changing rows",
         "SELECT l.id, t.n FROM l LEFT JOIN (SELECT k, count(*) AS n FROM r GROUP BY k) AS t ON l.k = t.k",
     ),
+    (
+        "left join to few keys",
+        "SELECT l.id, t.g FROM l LEFT JOIN (SELECT DISTINCT k % 50 AS g FROM r WHERE k % 5 < 4) AS t ON l.k % 50 = t.g",
+    ),
+    ("left join with a condition", "SELECT l.id, r.id AS other, r.v FROM l LEFT JOIN r ON l.k = r.k AND l.v < r.v"),
+    ("full join", "SELECT l.id, r.id AS other, r.v FROM l FULL JOIN r ON l.k = r.k"),
+    (
+        "full join of changing rows with a condition",
+        "SELECT l.k, l.n, t.k AS other, t.m FROM (SELECT k, count(*) AS n, sum(v) AS s FROM l GROUP BY k) AS l \
+         FULL JOIN (SELECT k, count(*) AS m, sum(v) AS s FROM r GROUP BY k) AS t ON l.k = t.k AND l.s < t.s",
+    ),
     ("semi join", "SELECT l.id, l.v FROM l WHERE EXISTS (SELECT 1 FROM r WHERE r.k = l.k)"),
     ("anti join", "SELECT l.id, l.v FROM l WHERE NOT EXISTS (SELECT 1 FROM r WHERE r.k = l.k)"),
     ("except", "SELECT k, v FROM l EXCEPT SELECT k, v FROM r"),
     ("window", "SELECT id, sum(v) OVER (PARTITION BY k ORDER BY id) AS s FROM l"),
+    ("window of few keys", "SELECT id, sum(v) OVER (PARTITION BY k % 50 ORDER BY id) AS s FROM l"),
+    ("window without a key", "SELECT id, sum(v) OVER (ORDER BY id) AS s FROM l"),
+    ("window of few keys, in the middle", "SELECT id, sum(v) OVER (PARTITION BY k % 50 ORDER BY v, id) AS s FROM l"),
     (
         "latest by key",
         "SELECT k, v FROM (SELECT k, v, row_number() OVER (PARTITION BY k ORDER BY id DESC) AS n FROM l) AS t WHERE n = 1",

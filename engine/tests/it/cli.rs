@@ -107,7 +107,7 @@ fn check_warns_with_a_place_a_reason_and_a_suggestion() {
     let (_parent, dir) = new_folder();
     std::fs::write(
         dir.join("dear.sql"),
-        "-- ranks\nCREATE MATERIALIZED VIEW ranks AS\n  SELECT order_id, rank() OVER (ORDER BY total) AS place FROM orders;\n\
+        "-- ranks\nCREATE MATERIALIZED VIEW ranks AS\n  SELECT order_id, rank() OVER (ORDER BY CAST(total AS DOUBLE)) AS place FROM orders;\n\
          CREATE MATERIALIZED VIEW sums AS SELECT country,\n  sum(CAST(total AS DOUBLE)) AS s, array_agg(order_id ORDER BY order_id) AS ids\n\
          FROM orders GROUP BY country;\n",
     )

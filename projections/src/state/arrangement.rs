@@ -97,6 +97,11 @@ impl Arrangement {
         Ok(Self { rows, by, segments, buckets: BucketIndex::default(), removed, content, changed: 0 })
     }
 
+    /// Returns the name of the table of the rows.
+    pub(crate) fn name(&self) -> &str {
+        self.segments.name()
+    }
+
     /// Returns the schema of the rows, without their weights.
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.rows

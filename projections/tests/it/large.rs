@@ -28,6 +28,12 @@ CREATE MATERIALIZED VIEW ranked AS SELECT k, v, name, n FROM (
 CREATE MATERIALIZED VIEW sessions AS SELECT k, window_start, window_end, count(*) AS n
   FROM SESSION(l, t, INTERVAL '20 minutes' PARTITION BY k)
   GROUP BY k, window_start, window_end;
+CREATE MATERIALIZED VIEW kept AS SELECT l.k, l.v, r.name FROM l LEFT JOIN r ON l.k = r.k AND l.v < r.v;
+CREATE MATERIALIZED VIEW whole AS SELECT l.k, l.v, r.v AS w FROM l FULL JOIN r ON l.k = r.k;
+CREATE MATERIALIZED VIEW numbered AS SELECT k, v, row_number() OVER (ORDER BY name, t, v, k) AS n FROM l;
+CREATE MATERIALIZED VIEW placed AS SELECT k, rank() OVER (ORDER BY v DESC) AS n, dense_rank() OVER (ORDER BY v DESC) AS d FROM l;
+CREATE MATERIALIZED VIEW running AS SELECT k, v, sum(v) OVER (ORDER BY v, k) AS s, count(*) OVER (ORDER BY v, k) AS n FROM kept;
+CREATE MATERIALIZED VIEW by_key AS SELECT k, avg(v) OVER (PARTITION BY k % 7 ORDER BY t) AS a FROM l;
 ";
 
 /// Makes rows with NULLs, few names, and keys that mostly occur about twice.

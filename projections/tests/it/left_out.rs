@@ -100,6 +100,7 @@ async fn rows_of_a_view_on_which_its_reader_fails_are_left_out() {
 async fn windows_and_orders_leave_out_what_fails() {
     let values = [(1, 5), (2, 0), (3, 2), (3, 10)];
     check(&["SELECT k, sum(10 / x) OVER (PARTITION BY k ORDER BY x) AS s FROM t"], &values, &["1 2", "3 5", "3 6"]).await;
+    check(&["SELECT k, sum(x) OVER (ORDER BY 10 / x, k) AS s FROM t"], &values, &["1 15", "3 10", "3 17"]).await;
     check(&["SELECT k, x FROM t ORDER BY 10 / x, k LIMIT 2"], &values, &["1 5", "3 10"]).await;
 }
 
@@ -114,6 +115,28 @@ async fn what_a_recompute_gives_is_left_out_where_an_expression_fails_on_it() {
     check(&[&format!("SELECT k, 10 / s AS q FROM {ranked}")], &values, &["3 5", "4 0"]).await;
     let unordered = "(SELECT k, (SELECT max(x) FROM t) - x AS s FROM t)";
     check(&[&format!("SELECT k, 20 / s AS q FROM {unordered}")], &values, &["1 4", "2 2", "3 2"]).await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn pairs_of_an_outer_join_on_which_its_condition_fails_do_not_match() {
+    let values = [(1, 5), (2, 0), (1, 3)];
+    let on = "ON a.k = b.k AND 10 / (a.x - b.x) > 0";
+    let joined = |kind: &str| format!("SELECT a.k, b.k AS other FROM t a {kind} JOIN t b {on}");
+    check(&[&joined("LEFT")], &values, &["1 1", "1 NULL", "2 NULL"]).await;
+    check(&[&joined("RIGHT")], &values, &["1 1", "NULL 1", "NULL 2"]).await;
+    check(&[&joined("FULL")], &values, &["1 1", "1 NULL", "2 NULL", "NULL 1", "NULL 2"]).await;
+    // The pair of 1 and 3 fails, matches one way, fails again, and matches the other way.
+    let sums = "SELECT k, sum(x) AS s FROM t GROUP BY k";
+    let values = [(1, 1), (3, 1), (3, 2), (1, 2), (1, 1), (2, 7)];
+    let joined = |kind: &str| {
+        format!(
+            "SELECT a.k, b.k AS other FROM v0 a {kind} JOIN v0 b ON a.k % 2 = b.k % 2 AND a.k <> b.k AND 10 / (a.s - b.s) > 0"
+        )
+    };
+    check(&[sums, &joined("LEFT")], &values[..2], &["1 NULL", "3 NULL"]).await;
+    check(&[sums, &joined("LEFT")], &values[..4], &["1 NULL", "3 NULL"]).await;
+    check(&[sums, &joined("LEFT")], &values, &["1 3", "2 NULL", "3 NULL"]).await;
+    check(&[sums, &joined("FULL")], &values, &["1 3", "2 NULL", "3 NULL", "NULL 1", "NULL 2"]).await;
 }
 
 #[tokio::test(flavor = "current_thread")]

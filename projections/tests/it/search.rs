@@ -58,7 +58,7 @@ fn recent(random: &mut Rng) -> String {
 
 fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
     let from = relation(random, depth, views);
-    match random.u8(..26) {
+    match random.u8(..31) {
         23 => excluding(random, &from),
         24 => {
             let edges = relation(random, depth.saturating_sub(1), views);
@@ -79,7 +79,8 @@ fn query(random: &mut Rng, depth: usize, views: &[String]) -> String {
             relation(random, depth.saturating_sub(1), views)
         ),
         10 => format!("SELECT a, count(*) OVER (PARTITION BY s) AS b, s, max(f) OVER (PARTITION BY a) AS f FROM {from}"),
-        11..=13 => join(random, &from, depth, views),
+        28..=30 => running(random, &from),
+        11..=13 | 26 | 27 => join(random, &from, depth, views),
         14 | 15 => window(random, &from),
         16 | 17 => subquery(random, &from, depth, views),
         18 => {
@@ -160,7 +161,13 @@ fn waited(random: &mut Rng) -> String {
 }
 
 fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {
-    let other = relation(random, depth.saturating_sub(1), views);
+    let (mut from, mut other) = (from.to_owned(), relation(random, depth.saturating_sub(1), views));
+    if random.u8(..4) == 0 {
+        from = changing(random);
+    }
+    if random.u8(..4) == 0 {
+        other = changing(random);
+    }
     let kind = one_of(random, &["JOIN", "JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "LEFT SEMI JOIN", "LEFT ANTI JOIN"]);
     let on = one_of(
         random,
@@ -172,6 +179,12 @@ fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String 
             "l.f = r.f AND l.a = r.a",
             "l.a = r.a AND l.b > 0",
             "l.s = r.s AND r.f > 0.25",
+            "l.a = r.a AND l.b <= r.b",
+            "l.s = r.s AND l.a + r.a > 1",
+            "l.a = r.b AND (l.f > r.f OR l.b IS NULL)",
+            "l.a IS NOT DISTINCT FROM r.a",
+            "(l.a IS NOT DISTINCT FROM r.b) AND l.s < r.s",
+            "l.f = r.f AND l.b < r.b",
         ],
     );
     match random.u8(..10) {
@@ -184,6 +197,20 @@ fn join(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String 
         }
         _ => format!("SELECT l.a, r.b, l.s, r.f FROM (SELECT * FROM {from}) l {kind} (SELECT * FROM {other}) r ON {on}"),
     }
+}
+
+/// Rows that are taken back as others arrive, some of them several times over.
+fn changing(random: &mut Rng) -> String {
+    let rows = one_of(
+        random,
+        &[
+            "SELECT a, count(*) AS b, max(s) AS s, min(f) AS f FROM t GROUP BY a",
+            "SELECT count(*) AS a, b, s, min(f) AS f FROM u GROUP BY b, s",
+            "SELECT min(a) AS a, max(b) AS b, min(s) AS s, f FROM t GROUP BY f",
+            "SELECT max(a) AS a, b, 'x' AS s, 0.5 AS f FROM t GROUP BY b UNION ALL SELECT a, max(b), 'x', 0.5 FROM u GROUP BY a",
+        ],
+    );
+    format!("({rows}) AS r{}", random.u32(..))
 }
 
 fn window(random: &mut Rng, from: &str) -> String {
@@ -219,6 +246,31 @@ fn window(random: &mut Rng, from: &str) -> String {
     }
     let ranked = format!("SELECT a, {number} OVER ({by} {order}) AS b, s, f FROM {from}");
     format!("SELECT a, CAST(b AS BIGINT) AS b, s, f FROM ({ranked}) {limit}")
+}
+
+/// Windows that begin with their partition.
+fn running(random: &mut Rng, from: &str) -> String {
+    let from = if random.bool() { from.to_owned() } else { changing(random) };
+    let by = one_of(random, &["PARTITION BY a", "PARTITION BY s, a", "PARTITION BY b + 1", "PARTITION BY b % 2", "", ""]);
+    let order =
+        one_of(random, &["ORDER BY b", "ORDER BY b DESC NULLS LAST, a", "ORDER BY s", "ORDER BY a + b, s", "ORDER BY f, b"]);
+    let rows = "ROWS UNBOUNDED PRECEDING";
+    let frame = one_of(random, &["", rows, "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW"]);
+    let number = one_of(
+        random,
+        &["count(*)", "count(b)", "sum(a)", "sum(a * b)", "min(a)", "max(b)", "row_number()", "rank()", "dense_rank()"],
+    );
+    let two = one_of(random, &["sum(f)", "avg(f)", "min(f)", "max(f)", "first_value(f)", "last_value(f)"]);
+    let frame_of_two = if two.contains("_value") || random.bool() { rows } else { frame };
+    let alike =
+        format!("CAST({number} OVER ({by} {order} {frame}) AS BIGINT) AS b, s, {two} OVER ({by} {order} {frame_of_two}) AS f");
+    match random.u8(..4) {
+        0 => format!("SELECT sum(a) OVER ({by} {order} {frame}) AS a, {alike} FROM {from}")
+            .replace("SELECT sum(a)", "SELECT CAST(sum(a)")
+            .replacen(") AS a,", ") AS BIGINT) AS a,", 1),
+        1 => format!("SELECT a, b, s, f FROM (SELECT a, {alike} FROM {from}) WHERE b > 1"),
+        _ => format!("SELECT a, {alike} FROM {from}"),
+    }
 }
 
 fn subquery(random: &mut Rng, from: &str, depth: usize, views: &[String]) -> String {

@@ -44,7 +44,9 @@ pub(super) fn title(node: &Node) -> String {
         | Op::Weighted { plan }
         | Op::Linear { plan }
         | Op::Join { plan, .. }
+        | Op::Outer { plan, .. }
         | Op::Semi { plan, .. }
+        | Op::Running { plan, .. }
         | Op::Top { plan, .. }
         | Op::Keyed { plan, .. }
         | Op::Full { plan } => operators(plan).join(", "),

@@ -97,7 +97,7 @@ impl Warnings<'_> {
                 vec![self.call(function)]
             }
             Reason::Retracts(functions) => functions.iter().map(|function| self.call(function)).collect(),
-            Reason::Join | Reason::OuterJoin(_) | Reason::JoinWithoutKeys => vec![self.word("JOIN")],
+            Reason::Join | Reason::JoinWithoutKeys => vec![self.word("JOIN")],
             Reason::NullAwareNotIn => vec![self.word("NOT")],
             Reason::Mark | Reason::Semi => ["EXISTS", "IN", "INTERSECT", "EXCEPT"].map(|word| self.word(word)).into(),
             Reason::Window => vec![self.word("OVER")],
@@ -180,7 +180,12 @@ impl Warnings<'_> {
 fn kept_for_good<'a>(node: &'a Node, relations: &mut BTreeSet<&'a str>) {
     for (index, input) in node.inputs.iter().enumerate() {
         let keeps_rows = match &node.op {
-            Op::Join { .. } | Op::Top { .. } | Op::Sessions { .. } | Op::Keyed { keep: None, .. } => true,
+            Op::Join { .. }
+            | Op::Outer { .. }
+            | Op::Top { .. }
+            | Op::Running { .. }
+            | Op::Sessions { .. }
+            | Op::Keyed { keep: None, .. } => true,
             Op::Repeats { within, .. } => within.is_none(),
             // Rows of the other side are only counted by key.
             Op::Semi { plan, .. } => given_leaf(plan) == index,

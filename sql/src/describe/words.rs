@@ -44,10 +44,12 @@ pub(crate) fn cost(node: &Node) -> &'static str {
     match &node.op {
         Op::Scan { .. } | Op::Linear { .. } | Op::Merge { .. } | Op::Weighted { .. } | Op::Repeats { .. } => "O(changes)",
         Op::Join { keys, .. } if keys.iter().all(|key| key.columns.is_empty()) => "O(changes x rows of the other side)",
-        Op::Join { .. } | Op::Semi { .. } => "O(changes + matches)",
+        Op::Outer { counted: true, .. } => "O(changes + rows with equal keys)",
+        Op::Join { .. } | Op::Outer { .. } | Op::Semi { .. } => "O(changes + matches)",
         Op::Recursion { .. } => "O(changes + rows derived from them)",
         Op::Top { .. } => "O(changes x log rows + limit)",
         Op::Ranks { .. } | Op::Keyed { keep: Some(_), .. } => "O(changes + first rows of the touched keys)",
+        Op::Running { .. } => "O(changes + rows behind them in the order of their keys)",
         Op::Sessions { .. } => "O(changes + times of the touched keys)",
         Op::Keyed { keep: None, .. } => "O(rows of the touched keys)",
         Op::Watermark { .. } => "O(changes + rows that the watermark passes)",
@@ -63,7 +65,8 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Scan { .. } | Op::Linear { .. } => return None,
         Op::Merge { .. } => "the state of each group".to_owned(),
         Op::Weighted { .. } => "counts and sums of each group".to_owned(),
-        Op::Join { keys, .. } | Op::Keyed { keys, keep: None, .. } => rows_by_key(node, keys),
+        Op::Outer { keys, counted: true, .. } => format!("{}; counts of matches", rows_by_key(node, keys)),
+        Op::Join { keys, .. } | Op::Outer { keys, .. } | Op::Keyed { keys, keep: None, .. } => rows_by_key(node, keys),
         Op::Semi { plan, keys } => {
             let given = given_leaf(plan);
             format!("rows by {}; counts of {}", columns(node, keys, given), columns(node, keys, 1 - given))
@@ -71,6 +74,10 @@ pub(crate) fn state(node: &Node) -> Option<String> {
         Op::Recursion { step, distinct, .. } => recursion_state(step, *distinct),
         Op::Top { .. } => "all rows in their order".to_owned(),
         Op::Ranks { key, .. } => format!("the first rows by {}", columns(node, std::slice::from_ref(key), 0)),
+        Op::Running { key, .. } => match columns(node, std::slice::from_ref(key), 0) {
+            names if names.is_empty() => "all rows in their order, with their answers".to_owned(),
+            names => format!("rows by {names} in their order, with their answers"),
+        },
         Op::Sessions { key, .. } => format!("rows by {}", columns(node, std::slice::from_ref(key), 0)),
         Op::Repeats { within: None, .. } => "the identifier of each event".to_owned(),
         Op::Repeats { within: Some(within), .. } => format!("the identifiers of the last {within} events"),
@@ -124,7 +131,6 @@ fn reason(reason: &Reason) -> String {
         Reason::Constant => "rows that do not depend on any event".to_owned(),
         Reason::OtherShape => "a query of another shape".to_owned(),
         Reason::Join => "a join".to_owned(),
-        Reason::OuterJoin(join_type) => format!("a {} join", join_type.to_string().to_lowercase()),
         Reason::JoinWithoutKeys => "a join on no equal keys".to_owned(),
         Reason::NullAwareNotIn => "NOT IN with values that may be NULL".to_owned(),
         Reason::Mark => "EXISTS or IN".to_owned(),

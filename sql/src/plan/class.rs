@@ -7,7 +7,7 @@ pub enum Class {
     Linear,
     /// O(changes): aggregates over insert-only input, which merge partial states; counts and exact sums over any input.
     Merge,
-    /// O(changes + matches): inner joins, both sides stored by key; recursions, where a retraction matches all that
+    /// O(changes + matches): inner and outer joins, both sides stored by key; recursions, where a retraction matches all that
     /// was derived from its row.
     Join,
     /// O(rows of the touched keys): the query is run again over the rows of the keys that changed.
@@ -30,12 +30,16 @@ pub enum OperatorKind {
     Weighted,
     /// Inner joins.
     Join,
+    /// Left, right and full joins on equal keys.
+    Outer,
     /// Semi, anti and mark joins on equal keys.
     Semi,
     /// The first rows of an order over input that retracts.
     Top,
     /// The first rows by key over insert-only input.
     Ranks,
+    /// Window functions whose frame begins with the partition.
+    Running,
     /// Sessions over insert-only input.
     Sessions,
     /// The row before with the same key, over insert-only input in the order of its positions.
@@ -57,8 +61,10 @@ impl OperatorKind {
         match self {
             OperatorKind::Scan | OperatorKind::Linear | OperatorKind::Watermark => Class::Linear,
             OperatorKind::Merge | OperatorKind::Weighted | OperatorKind::Repeats => Class::Merge,
-            OperatorKind::Join | OperatorKind::Semi | OperatorKind::Recursion => Class::Join,
-            OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Sessions | OperatorKind::Keyed => Class::KeyedRecompute,
+            OperatorKind::Join | OperatorKind::Outer | OperatorKind::Semi | OperatorKind::Recursion => Class::Join,
+            OperatorKind::Top | OperatorKind::Ranks | OperatorKind::Running | OperatorKind::Sessions | OperatorKind::Keyed => {
+                Class::KeyedRecompute
+            }
             OperatorKind::Full => Class::FullRecompute,
         }
     }

@@ -104,6 +104,17 @@ pub enum Op {
         /// For each leaf, the key that rows must have in common to match. The plan holds all conditions.
         keys: Vec<KeyedInput>,
     },
+    /// A left, right or full join of leaves 0 and 1 on at least one equal key: `LogicalPlan::Join` over projections that rename the
+    /// leaves' first columns.
+    Outer {
+        /// Over the leaves.
+        plan: LogicalPlan,
+        /// For each leaf, the key that rows must have in common to match. The plan holds all conditions.
+        keys: Vec<KeyedInput>,
+        /// Whether the matches of each row are counted. If not, rows match exactly if their keys are equal, and equal keys have equal
+        /// bits.
+        counted: bool,
+    },
     /// A semi, anti or mark join of leaves 0 and 1 on equal keys with no further condition: `LogicalPlan::Join` over projections that
     /// rename the leaves' first columns.
     Semi {
@@ -132,6 +143,14 @@ pub enum Op {
         function: usize,
         /// The last rank that is emitted.
         bound: u64,
+    },
+    /// Window functions over leaf 0 whose frame begins with the partition and ends with the current row or its peers:
+    /// `LogicalPlan::Window`, all with one order and one key.
+    Running {
+        /// Over leaf 0.
+        plan: LogicalPlan,
+        /// The key; equal keys have equal bits.
+        key: KeyedInput,
     },
     /// The sessions of input 0, which is insert-only. Rows of one key belong to one session as long as no two successive times are
     /// further apart than the gap.
@@ -231,9 +250,11 @@ impl Op {
             Op::Merge { .. } => OperatorKind::Merge,
             Op::Weighted { .. } => OperatorKind::Weighted,
             Op::Join { .. } => OperatorKind::Join,
+            Op::Outer { .. } => OperatorKind::Outer,
             Op::Semi { .. } => OperatorKind::Semi,
             Op::Top { .. } => OperatorKind::Top,
             Op::Ranks { .. } => OperatorKind::Ranks,
+            Op::Running { .. } => OperatorKind::Running,
             Op::Sessions { .. } => OperatorKind::Sessions,
             Op::Repeats { .. } => OperatorKind::Repeats,
             Op::Keyed { .. } => OperatorKind::Keyed,
@@ -252,9 +273,11 @@ impl Op {
             | Op::Merge { plan }
             | Op::Weighted { plan }
             | Op::Join { plan, .. }
+            | Op::Outer { plan, .. }
             | Op::Semi { plan, .. }
             | Op::Top { plan, .. }
             | Op::Ranks { plan, .. }
+            | Op::Running { plan, .. }
             | Op::Keyed { plan, .. }
             | Op::Full { plan } => Some(plan),
         }
@@ -265,8 +288,10 @@ impl Op {
     #[must_use]
     pub fn shard_key(&self, input: usize) -> Option<&KeyedInput> {
         match self {
-            Op::Join { keys, .. } | Op::Semi { keys, .. } | Op::Keyed { keys, .. } => keys.get(input),
-            Op::Ranks { key, .. } | Op::Sessions { key, .. } | Op::Repeats { key, .. } => (input == 0).then_some(key),
+            Op::Join { keys, .. } | Op::Outer { keys, .. } | Op::Semi { keys, .. } | Op::Keyed { keys, .. } => keys.get(input),
+            Op::Ranks { key, .. } | Op::Running { key, .. } | Op::Sessions { key, .. } | Op::Repeats { key, .. } => {
+                (input == 0).then_some(key)
+            }
             _ => None,
         }
     }

@@ -1,7 +1,5 @@
 //! Why a node is not in a cheaper class.
 
-use datafusion::logical_expr::JoinType;
-
 /// Why a node is not in a cheaper class, where a user might expect one. Functions are named as in SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
@@ -11,8 +9,6 @@ pub enum Reason {
     OtherShape,
     /// A join whose rows do not split by a key.
     Join,
-    /// A left, right or full join.
-    OuterJoin(JoinType),
     /// An inner join without equal keys.
     JoinWithoutKeys,
     /// NOT IN where a value may be NULL.

@@ -27,7 +27,12 @@ use crate::planner::{equality, split};
 pub(super) fn mark(node: &mut Node, time: &RowTime) {
     let (stores, groups, plan) = match &node.op {
         Op::Linear { plan } => (false, None, plan),
-        Op::Join { plan, .. } | Op::Semi { plan, .. } | Op::Ranks { plan, .. } | Op::Keyed { plan, .. } => (true, None, plan),
+        Op::Join { plan, .. }
+        | Op::Outer { plan, .. }
+        | Op::Semi { plan, .. }
+        | Op::Ranks { plan, .. }
+        | Op::Running { plan, .. }
+        | Op::Keyed { plan, .. } => (true, None, plan),
         Op::Merge { plan } | Op::Weighted { plan } => (true, Some(time.clone()), plan),
         _ => return,
     };

@@ -11,6 +11,7 @@
 //! | `keyed` | joins, and operators that split by a key |
 //! | `top` | the first rows of an order |
 //! | `ranks` | the first rows by key |
+//! | `running` | window functions whose frame begins with the partition |
 //! | `recursion` | recursions whose steps only add rows |
 //! | `sessions` | sessions |
 //! | `repeats` | the row before with the same key |
@@ -27,6 +28,7 @@ mod nodes;
 mod ranks;
 mod recursion;
 mod repeats;
+mod running;
 mod sessions;
 mod sorts;
 mod temporal;

@@ -47,7 +47,7 @@ pub(crate) fn of_operator(plan: &LogicalPlan) -> Option<Split> {
     }
 }
 
-/// Returns the equal keys of an inner join that narrow down which rows match. There may be none.
+/// Returns the equal keys of a join that narrow down which rows match. There may be none.
 pub(crate) fn of_inner(join: &Join) -> Split {
     let usable = |(left, right): &&(Expr, Expr)| {
         let types = (left.get_type(join.left.schema().as_ref()), right.get_type(join.right.schema().as_ref()));
@@ -57,24 +57,35 @@ pub(crate) fn of_inner(join: &Join) -> Split {
     Split { keys: vec![left, right], nulls_match: join.null_equality == NullEquality::NullEqualsNull, reason: Reason::Join }
 }
 
+/// Returns the equal keys of a left, right or full join, if there are any that narrow down which rows match.
+pub(crate) fn of_outer(join: &Join) -> Option<Split> {
+    let is_outer = matches!(join.join_type, JoinType::Left | JoinType::Right | JoinType::Full) && !join.null_aware;
+    let split = of_inner(join);
+    (is_outer && !split.keys[0].is_empty()).then_some(split)
+}
+
+/// Checks whether rows match exactly if their keys are equal, and equal keys have equal bits.
+pub(crate) fn is_by_keys(join: &Join) -> bool {
+    let keys = &of_inner(join).keys[0];
+    let exact = |key: &Expr| key.get_type(join.left.schema().as_ref()).is_ok_and(|data_type| is_exact(&data_type));
+    join.filter.is_none() && !keys.is_empty() && keys.len() == join.on.len() && keys.iter().all(exact)
+}
+
 /// Returns the keys of a semi, anti or mark join, if it has no further condition and equal keys have equal bits.
 pub(crate) fn of_semi(join: &Join) -> Option<Split> {
     use JoinType::{LeftAnti, LeftMark, LeftSemi, RightAnti, RightMark, RightSemi};
     let is_semi = matches!(join.join_type, LeftSemi | LeftAnti | LeftMark | RightSemi | RightAnti | RightMark);
-    if !is_semi || join.filter.is_some() || (join.null_aware && (join.on.len() != 1 || join.join_type != LeftAnti)) {
+    if !is_semi || (join.null_aware && (join.on.len() != 1 || join.join_type != LeftAnti)) {
         return None;
     }
-    let split = of_inner(join);
-    let exact = |key: &Expr| key.get_type(join.left.schema().as_ref()).is_ok_and(|data_type| is_exact(&data_type));
-    (!split.keys[0].is_empty() && split.keys[0].len() == join.on.len() && split.keys[0].iter().all(exact)).then_some(split)
+    is_by_keys(join).then(|| of_inner(join))
 }
 
 /// Splits joins on equal keys: rows of one key match no rows of another. NOT IN with its NULL rule does not split, since one NULL
 /// empties the answer.
 fn of_join(join: &Join) -> Option<Split> {
     let reason = match join.join_type {
-        JoinType::Inner => Reason::Join,
-        JoinType::Left | JoinType::Right | JoinType::Full => Reason::OuterJoin(join.join_type),
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => Reason::Join,
         JoinType::LeftMark | JoinType::RightMark => Reason::Mark,
         _ => Reason::Semi,
     };

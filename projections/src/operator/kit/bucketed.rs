@@ -56,6 +56,14 @@ impl BucketedDelta {
         }
     }
 
+    /// Checks which of the rows are stored. The change has been applied to the arrangement.
+    pub(crate) fn stays(&self, arrangement: &Arrangement) -> Result<Vec<bool>, Error> {
+        match self {
+            BucketedDelta::Arrivals(rows, _) => Ok(vec![true; rows.num_rows()]),
+            BucketedDelta::Net(net, _) => arrangement.holds(net),
+        }
+    }
+
     /// Applies the change to the arrangement.
     pub(crate) fn apply(&self, arrangement: &mut Arrangement) -> Result<(), Error> {
         match self {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 
@@ -66,15 +66,29 @@ pub(crate) fn arrivals(deltas: Vec<Delta>, schema: &SchemaRef) -> Result<RecordB
 
 /// Keeps the rows that have no NULL in `columns`. None if there are none.
 pub(crate) fn without_nulls(delta: Delta, columns: &[usize]) -> Result<Option<Delta>, Error> {
+    let Some(mask) = complete(&delta, columns) else { return Ok(Some(delta)) };
+    some_filtered(delta, &mask)
+}
+
+/// Splits rows into those that have no NULL in `columns`, and the others.
+pub(crate) fn split_nulls(delta: Delta, columns: &[usize]) -> Result<(Option<Delta>, Option<Delta>), Error> {
+    let Some(mask) = complete(&delta, columns) else { return Ok((Some(delta), None)) };
+    Ok((some_filtered(delta.clone(), &mask)?, some_filtered(delta, &not(&mask)?)?))
+}
+
+/// Returns a mask of the rows that have no NULL in `columns`. None if none has one.
+fn complete(delta: &Delta, columns: &[usize]) -> Option<BooleanArray> {
     let columns = columns.iter().map(|column| delta.rows.column(*column)).filter(|column| column.null_count() > 0);
     let columns: Vec<&ArrayRef> = columns.collect();
     if columns.is_empty() {
-        return Ok(Some(delta));
+        return None;
     }
-    let mask: BooleanArray =
-        (0..delta.rows.num_rows()).map(|row| Some(columns.iter().all(|column| column.is_valid(row)))).collect();
+    Some((0..delta.rows.num_rows()).map(|row| Some(columns.iter().all(|column| column.is_valid(row)))).collect())
+}
+
+fn some_filtered(delta: Delta, mask: &BooleanArray) -> Result<Option<Delta>, Error> {
     if mask.true_count() == 0 {
         return Ok(None);
     }
-    Ok(Some(delta.filtered(&mask)?))
+    Ok(Some(delta.filtered(mask)?))
 }

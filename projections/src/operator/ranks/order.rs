@@ -2,21 +2,15 @@
 
 use std::ops::Range;
 
-use alluvium_sql::session_state;
-use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::arrow::row::{RowConverter, Rows, SortField};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::logical_expr::expr::Sort;
-use datafusion::physical_expr::PhysicalSortExpr;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::utils::collect_columns;
 
 use crate::error::Error;
-use crate::operator::kit::columns::over_columns;
 use crate::operator::kit::groups::Groups;
+use crate::operator::kit::sort_keys::SortKeys;
 use crate::state::MAX_BATCH_ROWS;
 use crate::state::arrangement::Arrangement;
 use crate::state::keys::{PREFIX, prefix};
@@ -25,33 +19,30 @@ use crate::state::keys::{PREFIX, prefix};
 #[derive(Debug)]
 pub(super) struct Order {
     /// Encodes only the leading sort expressions, as many as fill the bytes that are compared first.
-    first: Encoder,
-    whole: Encoder,
+    first: SortKeys,
+    whole: SortKeys,
 }
 
 impl Order {
     /// Creates an order by expressions over the leading columns of `rows`.
     pub(super) fn new(by: &[Sort], schema: &DFSchema, rows: &SchemaRef) -> Result<Order, Error> {
-        Ok(Order { first: Encoder::new(first_sorts(by, schema)?, schema, rows)?, whole: Encoder::new(by, schema, rows)? })
+        Ok(Order { first: SortKeys::new(first_sorts(by, schema)?, schema, rows)?, whole: SortKeys::new(by, schema, rows)? })
     }
 
     /// Checks that the sort expressions can be evaluated on rows.
     pub(super) fn check(&self, rows: &RecordBatch) -> Result<(), Error> {
-        if !self.whole.by.iter().all(|key| key.expr.is::<Column>()) {
-            self.whole.encode(&rows.project(&self.whole.columns)?)?;
-        }
-        Ok(())
+        self.whole.check(rows)
     }
 
     /// Sorts the rows of each key. Returns where each row stands.
     pub(super) fn sort(&self, groups: &mut Groups, stored: &Arrangement) -> Result<Standing, Error> {
-        let prefixes = groups.map_columns(stored, &self.first.columns, |rows| {
+        let prefixes = groups.map_columns(stored, self.first.columns(), |rows| {
             let encoded = self.first.encode(&rows)?;
             let longest = encoded.iter().map(|row| row.data().len()).max().unwrap_or_default();
             Ok((encoded.iter().map(|row| prefix(row.data())).collect::<Vec<u128>>(), longest))
         })?;
         // Whether the first bytes are the whole encoding.
-        let complete = self.first.by.len() == self.whole.by.len() && prefixes.iter().all(|(_, longest)| *longest <= PREFIX);
+        let complete = self.first.len() == self.whole.len() && prefixes.iter().all(|(_, longest)| *longest <= PREFIX);
         let prefixes: Vec<u128> = prefixes.into_iter().flat_map(|(prefixes, _)| prefixes).collect();
         groups.sort_keys(|row| (prefixes[row as usize], row));
         let ties = if complete { vec![0; prefixes.len()] } else { self.break_ties(groups, stored, &prefixes)? };
@@ -84,7 +75,7 @@ impl Order {
             let (now, later) = rest.split_at(fits.count());
             rest = later;
             let members: Vec<u32> = now.iter().flat_map(|run| rows[run.clone()].iter().copied()).collect();
-            let encoded = self.whole.encode(&groups.columns_of(stored, &self.whole.columns, &members)?)?;
+            let encoded = self.whole.encode(&groups.columns_of(stored, self.whole.columns(), &members)?)?;
             let mut first = 0;
             for run in now {
                 let mut by_whole: Vec<usize> = (first..first + run.len()).collect();
@@ -102,45 +93,6 @@ impl Order {
         }
         groups.rows = rows;
         Ok(ties)
-    }
-}
-
-/// Encodes the sort keys of rows.
-#[derive(Debug)]
-struct Encoder {
-    by: Vec<PhysicalSortExpr>,
-    /// The columns of the rows that the expressions read.
-    columns: Vec<usize>,
-    converter: RowConverter,
-}
-
-impl Encoder {
-    /// Creates an encoder of expressions over the leading columns of `rows`.
-    fn new(by: &[Sort], schema: &DFSchema, rows: &SchemaRef) -> Result<Encoder, Error> {
-        let state = session_state()?;
-        let mut sorts = Vec::new();
-        let mut fields = Vec::new();
-        let mut columns = Vec::new();
-        for sort in by {
-            let expr = state.create_physical_expr(sort.expr.clone(), schema)?;
-            let options = arrow::compute::SortOptions { descending: !sort.asc, nulls_first: sort.nulls_first };
-            columns.extend(collect_columns(&expr).iter().map(Column::index));
-            fields.push(SortField::new_with_options(expr.data_type(rows)?, options));
-            sorts.push(PhysicalSortExpr::new(expr, options));
-        }
-        columns.sort_unstable();
-        columns.dedup();
-        for sort in &mut sorts {
-            sort.expr = over_columns(&sort.expr, &columns)?;
-        }
-        Ok(Encoder { by: sorts, columns, converter: RowConverter::new(fields)? })
-    }
-
-    /// Encodes the sort keys of rows that have only `columns`.
-    fn encode(&self, rows: &RecordBatch) -> Result<Rows, Error> {
-        let values = self.by.iter().map(|key| Ok(key.expr.evaluate(rows)?.into_array(rows.num_rows())?));
-        let values: Vec<ArrayRef> = values.collect::<Result<_, Error>>()?;
-        Ok(self.converter.convert_columns(&values)?)
     }
 }
 

@@ -52,13 +52,17 @@ impl BucketIndex {
         }
     }
 
-    /// Removes the places of a bucket that are not live.
-    pub(super) fn retain(&mut self, bucket: u32, is_live: impl Fn(&Place) -> bool) {
+    /// Removes the `dead` places of a bucket that are not live. Looks for them from the end on.
+    pub(super) fn remove(&mut self, bucket: u32, dead: usize, is_live: impl Fn(&Place) -> bool) {
         let Ok(mut entry) = self.0.find_entry(spread(bucket), |entry| entry.hash == bucket) else { return };
         let is_empty = match &mut entry.get_mut().places {
             Places::One(place) => !is_live(place),
             Places::Many(places) => {
-                places.retain(is_live);
+                let rows = places.iter().enumerate().rev().filter(|(_, place)| !is_live(place));
+                let first = rows.take(dead).last().map_or(places.len(), |(row, _)| row);
+                let mut tail = places.split_off(first);
+                tail.retain(is_live);
+                places.append(&mut tail);
                 places.is_empty()
             }
         };
@@ -67,14 +71,16 @@ impl BucketIndex {
         }
     }
 
-    /// Applies `moved` to each place of a bucket. Returns whether the bucket is there.
-    pub(super) fn relocate(&mut self, bucket: u32, moved: impl Fn(&mut Place)) -> bool {
-        match self.0.find_mut(spread(bucket), |entry| entry.hash == bucket).map(|entry| &mut entry.places) {
-            Some(Places::One(place)) => moved(place),
-            Some(Places::Many(places)) => places.iter_mut().for_each(moved),
+    /// Moves `count` places of a bucket to where `moved` says. It returns None for other places. Looks for them from the end on. Returns
+    /// whether all were there.
+    pub(super) fn relocate(&mut self, bucket: u32, count: usize, moved: impl Fn(Place) -> Option<Place>) -> bool {
+        let places = match self.0.find_mut(spread(bucket), |entry| entry.hash == bucket).map(|entry| &mut entry.places) {
+            Some(Places::One(place)) => std::slice::from_mut(place),
+            Some(Places::Many(places)) => places.as_mut_slice(),
             None => return false,
-        }
-        true
+        };
+        let found = places.iter_mut().rev().filter_map(|place| moved(*place).map(|new| *place = new)).take(count);
+        found.count() == count
     }
 
     /// Returns the number of bytes held, without those of the vectors.

@@ -80,6 +80,11 @@ impl Arrangement {
         self.add(&columns, stay.len(), &buckets, &hashes)
     }
 
+    /// Checks which rows of a net change are there.
+    pub(crate) fn holds(&self, net: &Net) -> Result<Vec<bool>, Error> {
+        Ok(self.find(net)?.iter().map(Option::is_some).collect())
+    }
+
     /// Finds the place of each row of a net change, if it is there.
     fn find(&self, net: &Net) -> Result<Vec<Option<Place>>, Error> {
         let content = self.content()?;
@@ -130,7 +135,7 @@ impl Arrangement {
         rows.sort_unstable_by_key(|(bucket, _)| *bucket);
         let segments = &self.segments;
         for of_bucket in rows.chunk_by(|one, next| one.0 == next.0) {
-            self.buckets.retain(of_bucket[0].0, |place| segments.get(place.slot()).is_live(place.row()));
+            self.buckets.remove(of_bucket[0].0, of_bucket.len(), |place| segments.get(place.slot()).is_live(place.row()));
         }
         self.changed += rows.len();
         match &mut self.removed {

@@ -79,7 +79,6 @@ impl Arrangement {
     /// Points buckets to a merged segment. `places` are the old places of its rows.
     fn relocate(&mut self, merged: usize, mut buckets: Vec<u32>, places: &[Place]) {
         buckets.sort_unstable();
-        buckets.dedup();
         // `becomes` has the new row of each old row. `starts` says where in it the rows of a slot begin.
         let mut becomes: Vec<u32> = Vec::new();
         let mut starts: Vec<usize> = Vec::new();
@@ -93,15 +92,14 @@ impl Arrangement {
             }
             becomes[starts[of_slot] + place.row()] = new as u32;
         }
-        let moved = |place: &mut Place| {
-            if let Some(start) = starts.get(place.slot()).filter(|start| **start != usize::MAX) {
-                let row = becomes[start + place.row()];
-                assert!(row != u32::MAX, "dead rows are in no bucket");
-                *place = Place::new(merged, row as usize);
-            }
+        let moved = |place: Place| {
+            let start = starts.get(place.slot()).filter(|start| **start != usize::MAX)?;
+            let row = becomes[start + place.row()];
+            assert!(row != u32::MAX, "dead rows are in no bucket");
+            Some(Place::new(merged, row as usize))
         };
-        for bucket in buckets {
-            assert!(self.buckets.relocate(bucket, moved), "a live row is in a bucket");
+        for of_bucket in buckets.chunk_by(|one, next| one == next) {
+            assert!(self.buckets.relocate(of_bucket[0], of_bucket.len(), moved), "a live row is in a bucket");
         }
     }
 }

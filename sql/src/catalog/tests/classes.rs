@@ -7,8 +7,8 @@ use super::*;
 use crate::describe::{cost, reasons, state, summary};
 use crate::plan::Class;
 
-/// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `I` semi join, `T` first rows,
-/// `R` ranks, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `A` a recursion that adds, `F` full recompute. A `-` follows an
+/// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `P` outer join, `I` semi join, `T` first rows,
+/// `R` ranks, `U` running, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `A` a recursion that adds, `F` full recompute. A `-` follows an
 /// insert-only node.
 fn shape(node: &Node) -> String {
     let name = match &node.op {
@@ -17,9 +17,11 @@ fn shape(node: &Node) -> String {
         Op::Merge { .. } => "M",
         Op::Weighted { .. } => "W",
         Op::Join { .. } => "J",
+        Op::Outer { .. } => "P",
         Op::Semi { .. } => "I",
         Op::Top { .. } => "T",
         Op::Ranks { .. } => "R",
+        Op::Running { .. } => "U",
         Op::Repeats { .. } => "C",
         Op::Sessions { .. } => "O",
         Op::Watermark { .. } => "B",
@@ -224,7 +226,7 @@ fn aggregates_over_rows_that_can_be_taken_back() {
         ("SELECT n, sum(w) AS s FROM $t GROUP BY n", "K(L(M(S-)))", Some("sum over rows that can be taken back"), Some(&["n"])),
         ("SELECT DISTINCT w FROM $t", "K(L(M(S-)))", Some("DISTINCT over rows that can be taken back"), Some(&["w"])),
         // A row that always exists, with the first value of an order.
-        ("SELECT max(n) AS m FROM $t", "K(F- T(L(M(S-))))", Some("a left join"), one_row),
+        ("SELECT max(n) AS m FROM $t", "L(P(F- T(L(M(S-)))))", Some("rows that do not depend on any event"), one_row),
         ("SELECT max(w) AS m FROM $t", "F(L(M(S-)))", Some("max over rows that can be taken back"), one_row),
         ("SELECT min(n) AS a, max(n) AS b FROM $t", "F(L(M(S-)))", Some("min, max over rows that can be taken back"), one_row),
     ] {
@@ -233,33 +235,32 @@ fn aggregates_over_rows_that_can_be_taken_back() {
 }
 
 #[test]
-fn recomputed_queries() {
+fn window_functions() {
     let mut each = Each::default();
-    let one_row: Option<&[&str]> = Some(&[]);
     for (query, shape, reason, key) in [
-        ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "K(S- S-)", Some("a left join"), None),
+        ("SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders", "L(U(S-))", None, None),
         (
-            "SELECT o.id FROM orders o LEFT JOIN customers c ON o.customer + 1 = c.id * 2",
-            "K(L-(S-) L-(S-))",
-            Some("a left join"),
-            None,
-        ),
-        (
-            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer AND c.id > o.id)",
-            "K-(S- S-)",
-            Some("IN, EXISTS, INTERSECT or EXCEPT"),
-            None,
-        ),
-        (
-            "SELECT id, row_number() OVER (PARTITION BY country ORDER BY id) AS n FROM orders",
+            "SELECT id, sum(id) OVER (PARTITION BY country ORDER BY id) AS n, lag(id) OVER (PARTITION BY country ORDER BY id) AS m FROM orders",
             "K(S-)",
             Some("a window function"),
+            None,
+        ),
+        (
+            "SELECT id, rank() OVER (PARTITION BY country ORDER BY weight) AS n FROM orders",
+            "K(S-)",
+            Some("a window function"),
+            None,
+        ),
+        (
+            "SELECT id, count(*) OVER (PARTITION BY country ORDER BY weight ROWS UNBOUNDED PRECEDING) AS n FROM orders",
+            "L(U(S-))",
+            None,
             None,
         ),
         (
             "SELECT id, rank() OVER (PARTITION BY country ORDER BY id) AS n, rank() OVER (PARTITION BY country ORDER BY total) AS m FROM orders",
-            "K(S-)",
-            Some("a window function"),
+            "L(U(U(S-)))",
+            None,
             None,
         ),
         (
@@ -280,6 +281,26 @@ fn recomputed_queries() {
             Some("a window function"),
             None,
         ),
+        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "L(U(S-))", None, None),
+        ("SELECT id, ntile(3) OVER (ORDER BY id) AS n FROM orders", "F(S-)", Some("a window function"), None),
+    ] {
+        each.run(|| check(query, shape, reason, key));
+    }
+}
+
+#[test]
+fn recomputed_queries() {
+    let mut each = Each::default();
+    let one_row: Option<&[&str]> = Some(&[]);
+    for (query, shape, reason, key) in [
+        ("SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id", "L(P(S- S-))", None, None),
+        ("SELECT o.id FROM orders o LEFT JOIN customers c ON o.customer + 1 = c.id * 2", "L(P(L-(S-) L-(S-)))", None, None),
+        (
+            "SELECT id FROM orders o WHERE EXISTS (SELECT 1 FROM customers c WHERE c.id = o.customer AND c.id > o.id)",
+            "K-(S- S-)",
+            Some("IN, EXISTS, INTERSECT or EXCEPT"),
+            None,
+        ),
         (
             "SELECT id, window_end FROM SESSION(orders, placed_at, INTERVAL '1 hour' PARTITION BY country)",
             "L(O(L-(S-)))",
@@ -287,7 +308,6 @@ fn recomputed_queries() {
             None,
         ),
         ("SELECT id, total FROM orders ORDER BY total DESC LIMIT 10", "K(S-)", None, None),
-        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "F(S-)", Some("a window function"), None),
         (
             "SELECT country, count(*) AS n FROM orders GROUP BY country ORDER BY n DESC, country LIMIT 3",
             "T(L(M(S-)))",
@@ -342,11 +362,21 @@ fn every_node_says_what_it_costs_and_stores() {
         ),
         (
             "SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id",
-            "O(rows of the touched keys)",
+            "O(changes + matches)",
             "rows by customer; rows by id",
         ),
+        (
+            "SELECT o.id, c.name FROM orders o LEFT JOIN customers c ON o.customer = c.id AND o.id > length(c.name)",
+            "O(changes + rows with equal keys)",
+            "rows by customer; rows by id; counts of matches",
+        ),
         ("SELECT id FROM orders ORDER BY total LIMIT 3", "O(changes + first rows of the touched keys)", "the first rows"),
-        ("SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders", "O(all input)", "all input, and the last answer"),
+        (
+            "SELECT id, row_number() OVER (ORDER BY id) AS n FROM orders",
+            "O(changes + rows behind them in the order of their keys)",
+            "all rows in their order, with their answers",
+        ),
+        ("SELECT id, ntile(3) OVER (ORDER BY id) AS n FROM orders", "O(all input)", "all input, and the last answer"),
     ] {
         assert_eq!(of(query), (cost, Some(state.to_owned())), "{query}");
     }

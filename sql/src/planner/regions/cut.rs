@@ -36,6 +36,7 @@ impl Cut<'_> {
         }
         match plan {
             LogicalPlan::Filter(_) if self.bounded_ranks(plan).is_some() => OperatorKind::Ranks,
+            LogicalPlan::Filter(_) if self.bounds_running(plan) => OperatorKind::Keyed,
             LogicalPlan::Window(_) if self.sessions_of(plan).is_some() => OperatorKind::Sessions,
             LogicalPlan::Window(_) if self.repeats_of(plan).is_some() => OperatorKind::Repeats,
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => {
@@ -60,7 +61,9 @@ impl Cut<'_> {
             }
             LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => OperatorKind::Weighted,
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => OperatorKind::Join,
+            LogicalPlan::Join(join) if split::of_outer(join).is_some() => OperatorKind::Outer,
             LogicalPlan::Join(join) if split::of_semi(join).is_some() => OperatorKind::Semi,
+            LogicalPlan::Window(window) if self.is_running(window) => OperatorKind::Running,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => OperatorKind::Keyed,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if sorts::of_changing(plan).is_some() => OperatorKind::Top,
             _ if split::of_operator(plan).is_some() => OperatorKind::Keyed,

@@ -42,11 +42,11 @@ impl Cut<'_> {
         })
     }
 
-    /// Builds the node of an inner join, by its equal keys if it has any, or of a semi join that counts matches.
+    /// Builds the node of an inner join, by its equal keys if it has any, or of an outer or semi join that counts matches.
     pub(super) fn join(&self, plan: &LogicalPlan, join: &Join) -> Result<Node, Refusal> {
-        let semi = split::of_semi(join);
+        let (outer, semi) = (split::of_outer(join), split::of_semi(join));
         let is_semi = semi.is_some();
-        let split = semi.unwrap_or_else(|| split::of_inner(join));
+        let split = outer.clone().or(semi).unwrap_or_else(|| split::of_inner(join));
         let has_keys = split.keys.iter().any(|keys| !keys.is_empty());
         let cores = self.over_arranged(plan.clone(), &split)?;
         let input_keys: Vec<Option<Vec<usize>>> = cores.inputs.iter().map(|input| input.key.clone()).collect();
@@ -58,7 +58,9 @@ impl Cut<'_> {
             retracts: self.retracts(plan),
             key: keys::of_plan(&cores.plan, &input_keys),
             inputs: cores.inputs,
-            op: if is_semi {
+            op: if outer.is_some() {
+                Op::Outer { plan: cores.plan, keys: cores.keys, counted: !split::is_by_keys(join) }
+            } else if is_semi {
                 Op::Semi { plan: cores.plan, keys: cores.keys }
             } else {
                 Op::Join { plan: cores.plan, keys: cores.keys }
