@@ -99,7 +99,7 @@ impl Project {
                 "`alluvium init DIR` creates a project that runs as it is; -C DIR names another folder",
             ));
         }
-        let catalog = catalog_of(&files, dir, &Beside { settings: &settings, present: None })?;
+        let catalog = catalog_of(&files, dir, &Beside::nothing_kept(&settings))?;
         Project::new(dir.to_owned(), settings, catalog)
     }
 
@@ -122,7 +122,7 @@ impl Project {
     }
 
     fn of_files(&self, files: &[SqlFile]) -> Result<Project, Error> {
-        let catalog = catalog_of(files, &self.dir, &Beside { settings: &self.settings, present: None })?;
+        let catalog = catalog_of(files, &self.dir, &Beside::nothing_kept(&self.settings))?;
         Project::new(self.dir.clone(), self.settings.clone(), catalog)
     }
 
@@ -162,7 +162,7 @@ impl Project {
     /// What is wrong with the declaration, with its place.
     pub fn source(dir: &Path, settings: &Settings, sql: &str) -> Result<SourceConfig, Error> {
         let file = SqlFile { path: "the declaration".to_owned(), text: sql.to_owned() };
-        let catalog = catalog_of(&[file], dir, &Beside { settings, present: None })?;
+        let catalog = catalog_of(&[file], dir, &Beside::nothing_kept(settings))?;
         let (project, wrong) = Project::over(dir.to_owned(), settings.clone(), catalog);
         if !wrong.is_empty() {
             return Err(Error::Sql(alluvium_sql::Errors(wrong)));

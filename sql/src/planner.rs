@@ -35,6 +35,7 @@ mod fingerprint;
 mod grouping_sets;
 mod intervals;
 mod keys;
+mod operators;
 mod optimize;
 mod ordering;
 mod peers;
@@ -59,6 +60,7 @@ use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Query, Statement as SqlStatement};
 
+pub(crate) use self::operators::Operators;
 use self::optimize::{fingerprint_over, optimized, relations_read};
 pub(crate) use self::refusal::{Refusal, Spot};
 pub(crate) use self::relation::Relation;
@@ -71,8 +73,9 @@ pub(crate) fn plan_view(
     query: &Query,
     relations: &BTreeMap<String, Relation>,
     options: &ViewOptions,
+    operators: Operators,
 ) -> Result<ViewPlan, Refusal> {
-    let mut plan = plan_query_of_view(query, relations)?;
+    let mut plan = plan_query_of_view(query, relations, operators)?;
     read_what_is_asked_for_null(&mut plan, query, relations)?;
     if options.emit == Emit::Final || options.retain.is_some() {
         plan = watermarks::bounded(plan, relations, options)?;
@@ -86,10 +89,10 @@ pub(crate) fn plan_view(
         plan.fingerprint.push_str("-recursion");
     }
     if holds(&plan.root, &|op| matches!(op, Op::Outer { .. })) {
-        plan.fingerprint.push_str("-outer");
+        plan.fingerprint.push_str(operators::OUTER);
     }
     if holds(&plan.root, &|op| matches!(op, Op::Running { .. })) {
-        plan.fingerprint.push_str("-running");
+        plan.fingerprint.push_str(operators::RUNNING);
     }
     Ok(plan)
 }
@@ -98,7 +101,7 @@ fn holds(node: &Node, is_wanted: &dyn Fn(&Op) -> bool) -> bool {
     is_wanted(&node.op) || node.inputs.iter().any(|input| holds(input, is_wanted))
 }
 
-fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>, operators: Operators) -> Result<ViewPlan, Refusal> {
     let written = logical_plan(query, relations)?;
     refusals::check(&written)?;
     peers::check(&written, relations)?;
@@ -113,7 +116,7 @@ fn plan_query_of_view(query: &Query, relations: &BTreeMap<String, Relation>) -> 
         let whole = optimized(&session_state_without(rules_left_out)?, &written)?;
         refusals::check_columns(&whole)?;
         for batch in [grouping_sets::taken_apart(whole.clone())?, whole] {
-            let plan = plan_with(batch, relations)?;
+            let plan = plan_with(batch, relations, operators)?;
             if cost(&plan.root).0 < Class::KeyedRecompute {
                 return Ok(plan);
             }
@@ -194,9 +197,9 @@ fn logical_plan(query: &Query, relations: &BTreeMap<String, Relation>) -> Result
     plan_query(&state, statement, tables)
 }
 
-fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<ViewPlan, Refusal> {
+fn plan_with(batch: LogicalPlan, relations: &BTreeMap<String, Relation>, operators: Operators) -> Result<ViewPlan, Refusal> {
     let reads = relations_read(&batch, relations)?;
-    let root = regions::cut(batch.clone(), relations)?;
+    let root = regions::cut(batch.clone(), relations, operators)?;
     let columns_read = ColumnsRead::of_node(&root);
     Ok(ViewPlan {
         schema: Arc::clone(&root.schema),

@@ -41,7 +41,7 @@ struct Shown {
 pub(super) async fn infer(place: &Place, name: &str, sample: u64, dir: &Path, settings: &Settings) -> Result<Inferred, Error> {
     let sql = place.statement(name, OF_MESSAGE, place.options());
     let file = SqlFile { path: "the declaration".to_owned(), text: sql.clone() };
-    let catalog = catalog_of(&[file], dir, &Beside { settings, present: None })?;
+    let catalog = catalog_of(&[file], dir, &Beside::nothing_kept(settings))?;
     let source = catalog.sources.values().next().filter(|source| source.of_schema > 0);
     let source = source.ok_or_else(|| {
         let help = "a schema goes with format 'json', and with 'avro' and 'protobuf' of a stream";

@@ -20,6 +20,15 @@ pub(crate) struct Beside<'p> {
     pub(crate) settings: &'p Settings,
     /// The sources as they are now, if the SQL was kept: it has no credentials.
     pub(crate) present: Option<&'p Catalog>,
+    /// The fingerprints of the views that go on from their state, by name.
+    pub(crate) fingerprints: BTreeMap<String, String>,
+}
+
+impl<'p> Beside<'p> {
+    /// Of files that people write.
+    pub(crate) fn nothing_kept(settings: &'p Settings) -> Beside<'p> {
+        Beside { settings, present: None, fingerprints: BTreeMap::new() }
+    }
 }
 
 /// Loads SQL files, whose sources may have schemas in files of the folder or in a registry, which is asked then.
@@ -36,7 +45,8 @@ pub(crate) fn catalog_of(files: &[SqlFile], dir: &Path, beside: &Beside<'_>) -> 
         }
         columns(dir, name, stored_as, beside.settings.sources.with_registry(name, &options))
     };
-    Catalog::load_beside(files, &Schemas { digest: &|options| digest(dir, options), columns: &columns })
+    let schemas = Schemas { digest: &|options| digest(dir, options), columns: &columns };
+    Catalog::load_kept(files, &schemas, &beside.fingerprints)
 }
 
 /// The name that a statement means: in lower case unless it is quoted.

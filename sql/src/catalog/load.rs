@@ -14,7 +14,7 @@ use crate::declarations::Emit;
 use crate::error::{Error, Errors};
 use crate::file::SqlFile;
 use crate::nesting::deep;
-use crate::planner::{Refusal, Relation, plan_view};
+use crate::planner::{Operators, Refusal, Relation, plan_view};
 use crate::schemas::Schemas;
 
 impl Catalog {
@@ -31,10 +31,23 @@ impl Catalog {
     /// # Errors
     /// As [`Catalog::load`].
     pub fn load_beside(files: &[SqlFile], schemas: &Schemas<'_>) -> Result<Catalog, Errors> {
+        Catalog::load_kept(files, schemas, &BTreeMap::new())
+    }
+
+    /// Like [`Catalog::load_beside`], for views that go on from their state: those with a fingerprint in `fingerprints`, by name, get the
+    /// operators that they had, also where a later release has better ones for their queries.
+    ///
+    /// # Errors
+    /// As [`Catalog::load`].
+    pub fn load_kept(
+        files: &[SqlFile],
+        schemas: &Schemas<'_>,
+        fingerprints: &BTreeMap<String, String>,
+    ) -> Result<Catalog, Errors> {
         let mut errors = Vec::new();
         let catalog = deep(|| {
             let declarations = read(files, schemas, &mut errors);
-            declarations.map(|declarations| plan(declarations, schemas, &mut errors))
+            declarations.map(|declarations| plan(declarations, schemas, fingerprints, &mut errors))
         });
         match catalog {
             Some(catalog) if errors.is_empty() => Ok(catalog),
@@ -46,7 +59,12 @@ impl Catalog {
     }
 }
 
-fn plan(mut declarations: Declarations, schemas: &Schemas<'_>, errors: &mut Vec<Error>) -> Catalog {
+fn plan(
+    mut declarations: Declarations,
+    schemas: &Schemas<'_>,
+    fingerprints: &BTreeMap<String, String>,
+    errors: &mut Vec<Error>,
+) -> Catalog {
     let declared = std::mem::take(&mut declarations.functions);
     declarations.function_names.extend(declared.keys().cloned());
     let broken = std::mem::take(&mut declarations.broken_functions);
@@ -85,7 +103,8 @@ fn plan(mut declarations: Declarations, schemas: &Schemas<'_>, errors: &mut Vec<
         if view.options.emit == Emit::Final || view.options.retain.is_some() {
             known.extend(timed.iter().filter_map(|name| Some((name.clone(), relations.get(name)?.clone()))));
         }
-        match plan_view(&query, &known, &view.options) {
+        let operators = fingerprints.get(&name).map_or(Operators::NEWEST, |fingerprint| Operators::of(fingerprint));
+        match plan_view(&query, &known, &view.options, operators) {
             Ok(_) if !view.kept => named.add(view, named_read),
             Ok(plan) => {
                 let unstored = stored::errors(&plan.schema, &view.query, &view.text);

@@ -6,6 +6,7 @@ mod classes;
 mod errors;
 mod explain;
 mod functions;
+mod kept;
 mod messages;
 mod mistakes;
 mod nested;

@@ -40,13 +40,13 @@ use datafusion::logical_expr::LogicalPlan;
 
 use self::cut::Cut;
 use crate::plan::{Node, Op};
-use crate::planner::{Refusal, Relation, scalars};
+use crate::planner::{Operators, Refusal, Relation, scalars};
 
 /// Cuts a view's optimized plan into nodes, numbered from the root, depth first.
-pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<Node, Refusal> {
+pub(crate) fn cut(plan: LogicalPlan, relations: &BTreeMap<String, Relation>, operators: Operators) -> Result<Node, Refusal> {
     let plan = temporal::apart(plan, relations)?;
     let plan = scalars::joined(plan, &|filter| temporal::is_temporal(filter, relations))?;
-    let cut = Cut { relations };
+    let cut = Cut { relations, operators };
     let plan = cut.bounds_above_ranks(sorts::limits_above_sorts(cut.extremes_as_tops(plan)?)?)?;
     let mut root = cut.node(&plan)?;
     number(&mut root, &mut 0);

@@ -29,7 +29,8 @@ impl Kept {
     ) -> Option<Kept> {
         let definitions = definitions(project, component, records, anew);
         let files = files(&definitions, anew);
-        let beside = Beside { settings: &project.settings, present: Some(&project.catalog) };
+        let fingerprints = records.iter().map(|(view, record)| (view.clone(), record.fingerprint.clone())).collect();
+        let beside = Beside { settings: &project.settings, present: Some(&project.catalog), fingerprints };
         let catalog = match catalog_of(&files, &project.dir, &beside) {
             Ok(catalog) => catalog,
             Err(errors) => {

@@ -10,7 +10,7 @@ use crate::plan::Class;
 /// Returns a tree in short form: `L(S)` is linear over a scan, `M` merge, `W` weighted, `J` join, `P` outer join, `I` semi join, `T` first rows,
 /// `R` ranks, `U` running, `C` without copies, `O` sessions, `B` bounded by a watermark, `K` keyed recompute, `A` a recursion that adds, `F` full recompute. A `-` follows an
 /// insert-only node.
-fn shape(node: &Node) -> String {
+pub(super) fn shape(node: &Node) -> String {
     let name = match &node.op {
         Op::Scan { .. } => "S",
         Op::Linear { .. } => "L",

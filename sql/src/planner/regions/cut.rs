@@ -8,12 +8,13 @@ use datafusion::logical_expr::{JoinType, LogicalPlan};
 use super::sorts;
 use crate::plan::{OperatorKind, is_schema_only, plain_column};
 use crate::planner::subqueries::has_subquery_or_outer_column;
-use crate::planner::{Relation, aggregates, failing, split};
+use crate::planner::{Operators, Relation, aggregates, failing, split};
 use crate::session::is_of_step;
 
 /// Cuts a plan over some relations, by name.
 pub(super) struct Cut<'a> {
     pub(super) relations: &'a BTreeMap<String, Relation>,
+    pub(super) operators: Operators,
 }
 
 /// The columns that an operator or a chain of operators picks from a relation.
@@ -61,7 +62,7 @@ impl Cut<'_> {
             }
             LogicalPlan::Aggregate(aggregate) if aggregates::takes_out(aggregate) => OperatorKind::Weighted,
             LogicalPlan::Join(join) if join.join_type == JoinType::Inner => OperatorKind::Join,
-            LogicalPlan::Join(join) if split::of_outer(join).is_some() => OperatorKind::Outer,
+            LogicalPlan::Join(join) if self.operators.outer && split::of_outer(join).is_some() => OperatorKind::Outer,
             LogicalPlan::Join(join) if split::of_semi(join).is_some() => OperatorKind::Semi,
             LogicalPlan::Window(window) if self.is_running(window) => OperatorKind::Running,
             LogicalPlan::Sort(_) | LogicalPlan::Limit(_) if self.is_top(plan) => OperatorKind::Keyed,

@@ -62,7 +62,7 @@ impl Cut<'_> {
             .map(|(index, input)| (leaf_name(index), Relation::of_rows(Arc::clone(&input.schema), input.retracts)))
             .collect();
         relations.insert(work.clone(), Relation::of_rows(work_schema, retracts));
-        let step = Cut { relations: &relations }.node(&over_leaves)?;
+        let step = Cut { relations: &relations, operators: self.operators }.node(&over_leaves)?;
         if !is_kept(&step) {
             return self.full(plan);
         }

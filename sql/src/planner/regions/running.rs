@@ -30,6 +30,9 @@ const MOST_RANKS: usize = 3;
 impl Cut<'_> {
     /// Checks whether all functions of a window operator have one order and one key, and go on from any row.
     pub(super) fn is_running(&self, window: &Window) -> bool {
+        if !self.operators.running {
+            return false;
+        }
         let schema = window.input.schema();
         let mut calls = Vec::with_capacity(window.window_expr.len());
         for expression in &window.window_expr {

@@ -17,7 +17,7 @@ use super::cut::Cut;
 use super::leaves::unique_schema;
 use crate::plan::{Node, Op, RelationKind, RowTime, plain_column};
 use crate::planner::subqueries::holds_subquery;
-use crate::planner::{Refusal, Relation, expiry};
+use crate::planner::{Operators, Refusal, Relation, expiry};
 
 /// The beginning of the names of columns that hold computed times.
 const TIME: &str = "$time";
@@ -44,7 +44,7 @@ struct Latest {
 
 /// Gives each temporal condition of a plan a filter of its own.
 pub(crate) fn apart(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -> Result<LogicalPlan> {
-    let cut = Cut { relations };
+    let cut = Cut { relations, operators: Operators::NEWEST };
     let replaced = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Filter(filter) => cut.filters_apart(filter),
         LogicalPlan::Projection(projection) => cut.common_apart(projection),
@@ -55,7 +55,7 @@ pub(crate) fn apart(plan: LogicalPlan, relations: &BTreeMap<String, Relation>) -
 
 /// Checks whether a filter is a temporal condition on a column, and nothing else.
 pub(crate) fn is_temporal(filter: &Filter, relations: &BTreeMap<String, Relation>) -> bool {
-    Cut { relations }.temporal(filter).is_some()
+    Cut { relations, operators: Operators::NEWEST }.temporal(filter).is_some()
 }
 
 impl Cut<'_> {
