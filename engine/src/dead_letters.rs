@@ -72,6 +72,16 @@ pub async fn select(layout: &Layout, selection: &Selection) -> Result<Option<Dat
     Ok(Some(all.filter(selection.condition())?.sort(order.to_vec())?))
 }
 
+/// Returns the selected letters, the newest first, no more than `limit`. Without letters, the table is empty.
+///
+/// # Errors
+/// As [`select`].
+pub async fn newest(layout: &Layout, selection: &Selection, limit: usize) -> Result<DataFrame, Error> {
+    let all = context().read_table(table(layout).await?)?.filter(selection.condition())?;
+    let order = vec![col("timestamp").sort(false, false), col("source").sort(true, true), col("sequence").sort(false, true)];
+    Ok(all.sort(order)?.limit(0, Some(limit))?)
+}
+
 /// All letters as a table.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::declared::Declared;
 use super::idle::{Busy, Peer};
 use super::refusal::Refusal;
 use crate::layout::Layout;
@@ -44,6 +45,8 @@ pub struct Engine {
     pub token: Option<String>,
     /// By view: the columns that identify a row, and the version of the view of which that is known.
     pub keys: BTreeMap<String, Key>,
+    /// What the project declares.
+    pub declared: Declared,
 }
 
 /// The columns that identify a row of a view.
