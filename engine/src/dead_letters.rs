@@ -94,7 +94,10 @@ pub async fn table(layout: &Layout) -> Result<Arc<dyn TableProvider>, Error> {
 }
 
 async fn all(layout: &Layout) -> Result<Option<DataFrame>, Error> {
-    let files = files(layout)?;
+    let layout = layout.clone();
+    // It reads every file whole, which must not hold up what else runs on this thread.
+    let checked = tokio::task::spawn_blocking(move || files(&layout)).await;
+    let files = checked.map_err(|error| Error::bug(format!("finding dead letters: {error}")))??;
     if files.is_empty() {
         return Ok(None);
     }
