@@ -7,6 +7,7 @@
 //! | `ask` | `POST /query` |
 //! | `views`, `selection` | `GET /views/NAME` and its rows; which rows a request asks for |
 //! | `overview` | `GET /overview` and `GET /sources/NAME`: what all views and one source are doing |
+//! | `recent` | an answer that is made once a second for all who ask |
 //! | `letters` | `GET /dead-letters`: the events that were set aside |
 //! | `declared` | what the project declares of views and sources |
 //! | `changes` | `GET /views/NAME/changes`: a snapshot, and then the changes of each commit, as server-sent events |
@@ -26,6 +27,7 @@ mod formats;
 mod idle;
 mod letters;
 mod overview;
+mod recent;
 mod refusal;
 mod selection;
 #[cfg(test)]

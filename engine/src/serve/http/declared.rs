@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use alluvium_sql::describe;
 use serde_json::{Value, json};
@@ -18,6 +19,10 @@ pub struct Declared {
     pub reads: BTreeMap<String, Vec<String>>,
     /// By source: what it is stored as, and its `columns`. Its location is left out, since it may hold credentials.
     pub sources: BTreeMap<String, Value>,
+    /// The project's folder, absolute.
+    pub folder: PathBuf,
+    /// The data folder, absolute.
+    pub data: PathBuf,
     /// The address of the Postgres protocol, if it is served.
     pub postgres: Option<SocketAddr>,
 }
@@ -46,7 +51,11 @@ impl Declared {
                 .collect();
             (name.clone(), json!({"stored_as": source.stored_as, "columns": columns, "notes": source.notes}))
         };
+        // Without a working directory, the paths are as they were given.
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         Declared {
+            folder: absolute(&project.dir),
+            data: absolute(project.layout().root()),
             plans: catalog.views.iter().map(plan).collect(),
             reads: catalog.views.iter().map(reads).collect(),
             sources: catalog.sources.iter().map(source).collect(),

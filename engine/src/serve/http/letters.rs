@@ -16,7 +16,9 @@ use crate::dead_letters::{Selection, newest};
 use crate::error::Error;
 
 /// How many letters are sent if `limit` does not say.
-const LIMIT: usize = 100;
+const LIMIT: u64 = 100;
+/// The most letters that are sent: `alluvium dead-letters show` has no such bound.
+const MOST: u64 = 1000;
 const HAS: &str = "it has source, view, kind, sequence, limit and format";
 
 /// Sends the selected letters, the newest first. A payload is written in hexadecimal digits.
@@ -32,7 +34,7 @@ pub(super) async fn list(
         Some(text) => text.parse().map(Some).map_err(|_| Refusal::wrong(format!("{name} '{text}' is not a number"), HAS)),
         None => Ok(None),
     };
-    let limit = number("limit")?.map_or(LIMIT, |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = number("limit")?.unwrap_or(LIMIT).min(MOST) as usize;
     let selection = Selection {
         source: parameters.get("source").cloned(),
         view: parameters.get("view").cloned(),

@@ -9,19 +9,22 @@ use alluvium_connectors::source::Gap;
 use alluvium_sql::nearest;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::app::App;
 use super::refusal::Refusal;
+use crate::error::Error;
 use crate::status::{SourceHealth, SourceStatus, ViewStatus, words};
 
 /// The answer of `GET /overview`.
 #[derive(Debug, Serialize)]
 struct Overview<'a> {
     version: &'static str,
+    /// The project's folder.
+    folder: &'a FilePath,
     /// The data folder.
     data: &'a FilePath,
     /// The address of the Postgres protocol, if it is served.
@@ -67,6 +70,14 @@ struct ShownView<'a> {
 /// Says what all sources and views are doing.
 pub(super) async fn overview(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Refusal> {
     app.may_read(&headers)?;
+    let json = app.overview.get(|| {
+        let made = serde_json::to_vec(&made(&app));
+        made.map_err(|error| Error::bug(format!("an overview as JSON: {error}")))
+    })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], json).into_response())
+}
+
+fn made(app: &App) -> Overview<'_> {
     let declared = &app.engine.declared;
     let shown = |status: ViewStatus| ShownView {
         says: words::phase(&status),
@@ -74,14 +85,14 @@ pub(super) async fn overview(State(app): State<Arc<App>>, headers: HeaderMap) ->
         reads: declared.reads.get(&status.view).map_or(&[], Vec::as_slice),
         status,
     };
-    let overview = Overview {
+    Overview {
         version: env!("CARGO_PKG_VERSION"),
-        data: app.newest.layout().root(),
+        folder: &declared.folder,
+        data: &declared.data,
         postgres: declared.postgres,
         sources: app.engine.board.sources().into_iter().map(ShownSource::of).collect(),
         views: app.engine.board.all().into_iter().map(shown).collect(),
-    };
-    Ok(Json(overview).into_response())
+    }
 }
 
 /// The answer of `GET /sources/NAME`.
