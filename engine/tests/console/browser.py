@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import time
@@ -46,13 +47,14 @@ class Browser:
     def send(self, method, **parameters):
         """Sends a command and returns its result."""
         self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
+        number = self.number
+        message = {"id": number, "method": method, "params": parameters}
         if self.session:
             message["sessionId"] = self.session
         os.write(self.writing, json.dumps(message).encode() + b"\0")
         while True:
             answer = self.receive()
-            if answer.get("id") == self.number:
+            if answer.get("id") == number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']}")
                 return answer["result"]
@@ -60,7 +62,10 @@ class Browser:
 
     def receive(self):
         """The next message of the browser."""
+        deadline = time.monotonic() + LIMIT_SECONDS
         while b"\0" not in self.rest:
+            if not select.select([self.reading], [], [], max(0, deadline - time.monotonic()))[0]:
+                raise RuntimeError(f"the browser has not answered for {LIMIT_SECONDS} seconds: {self.faults}")
             read = os.read(self.reading, 1 << 20)
             if not read:
                 raise RuntimeError("the browser has ended")
@@ -84,6 +89,10 @@ class Browser:
             self.requests.append(of["request"]["url"])
         elif method == "Page.javascriptDialogOpening":
             self.faults.append(f"dialog: {of['message']}")
+            # It blocks the page. Nobody waits for the answer.
+            self.number += 1
+            message = {"id": self.number, "method": "Page.handleJavaScriptDialog", "params": {"accept": False}, "sessionId": self.session}
+            os.write(self.writing, json.dumps(message).encode() + b"\0")
 
     def evaluate(self, expression):
         """The value of an expression in the page."""
@@ -95,7 +104,7 @@ class Browser:
     def wait(self, expression, what=None):
         """Waits until an expression is true."""
         deadline = time.monotonic() + LIMIT_SECONDS
-        while not self.evaluate(f"!!({expression})"):
+        while not self.evaluate(f"(async () => !!({expression}))()"):
             if time.monotonic() > deadline:
                 raise RuntimeError(f"it never became so: {what or expression}\n{self.evaluate('document.body.innerText')[:3000]}\n{self.faults}")
             time.sleep(0.05)

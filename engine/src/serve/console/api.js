@@ -34,22 +34,54 @@ function parsed(text) {
   });
 }
 
+/** The members of a JSON object in their order, with those that share a name. An object of JavaScript keeps neither. */
+export function members(line) {
+  const found = [];
+  let [depth, text, start, name] = [0, false, 1, null];
+  const take = (end) => {
+    if (name !== null) found.push([name, parsed(line.slice(start, end))]);
+    name = null;
+  };
+  for (let at = 0; at < line.length; at += 1) {
+    const one = line[at];
+    if (text) {
+      if (one === "\\") at += 1;
+      else if (one === '"') text = false;
+    } else if (one === '"') text = true;
+    else if (one === "{" || one === "[") depth += 1;
+    else if (one === "}" || one === "]") {
+      depth -= 1;
+      if (depth === 0) take(at);
+    } else if (depth === 1 && one === ":" && name === null) {
+      name = JSON.parse(line.slice(start, at));
+      start = at + 1;
+    } else if (depth === 1 && one === ",") {
+      take(at);
+      start = at + 1;
+    }
+  }
+  return found;
+}
+
 let asking = null;
 // Who does not give a token is not asked again before the page is loaded anew.
 let declined = false;
 
-async function request(path, options = {}, again = true) {
+async function request(path, options = {}, given = null) {
   const headers = { ...options.headers };
-  const token = sessionStorage.getItem(TOKEN);
+  const token = given ?? sessionStorage.getItem(TOKEN);
   if (token) headers.authorization = `Bearer ${token}`;
   let response;
   try {
     response = await fetch(path, { ...options, headers, cache: "no-store" });
   } catch (error) {
-    if (error.name === "AbortError") throw error;
+    if (error.name === "AbortError" || error.name === "TimeoutError") throw error;
     throw new Failure({ message: "the engine does not answer", help: "it has ended, or this computer cannot reach it" }, 0);
   }
-  if (response.ok) return response;
+  if (response.ok) {
+    if (given) sessionStorage.setItem(TOKEN, given);
+    return response;
+  }
   const text = await response.text();
   let body = { message: text.trim() || undefined };
   try {
@@ -57,14 +89,12 @@ async function request(path, options = {}, again = true) {
   } catch {
     // It is no JSON, and the text is all there is to say.
   }
-  if (again && !declined && response.status === 403 && body.message?.includes("carry the token")) {
+  if (given === null && !declined && response.status === 403 && body.message?.includes("carry the token")) {
     asking ??= askSecret("This engine asks for a token", "The setting http_token").finally(() => (asking = null));
-    const given = await asking;
-    if (given === null) declined = true;
-    else {
-      sessionStorage.setItem(TOKEN, given);
-      return request(path, options, false);
-    }
+    const answer = await asking;
+    if (answer === null) declined = true;
+    else if (/^[\x21-\x7e]+$/.test(answer)) return request(path, options, answer);
+    else throw new Failure({ message: "this is no token: it is of ASCII letters, digits and signs" }, 403);
   }
   throw new Failure(body, response.status);
 }
@@ -74,13 +104,26 @@ export async function get(path, signal) {
   return parsed(await (await request(path, { signal })).text());
 }
 
-/** Runs SQL, and reads no more than `limit` rows. A query ends when its signal is aborted. */
-export async function query(sql, { signal, limit = 1000 } = {}) {
+/** Runs SQL, and reads no more than `limit` rows, as objects. A query ends when its signal is aborted. */
+export async function query(sql, options) {
+  const { lines, more } = await linesOf(sql, options);
+  const rows = lines.map(parsed);
+  return { columns: Object.keys(rows[0] ?? {}), rows, more };
+}
+
+/** The same with rows as lists, for a query whose columns may share a name. */
+export async function table(sql, options) {
+  const { lines, more } = await linesOf(sql, options);
+  const rows = lines.map(members);
+  return { columns: rows[0]?.map(([name]) => name) ?? [], rows: rows.map((row) => row.map(([, value]) => value)), more };
+}
+
+async function linesOf(sql, { signal, limit = 1000 } = {}) {
   const stop = new AbortController();
   const both = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   const options = { method: "POST", body: JSON.stringify({ sql }), headers: { "content-type": "application/json" }, signal: both };
   const reader = (await request("/query", options)).body.pipeThrough(new TextDecoderStream()).getReader();
-  const rows = [];
+  const found = [];
   let rest = "";
   for (;;) {
     let read;
@@ -93,14 +136,13 @@ export async function query(sql, { signal, limit = 1000 } = {}) {
     if (read.done) break;
     const lines = (rest + read.value).split("\n");
     rest = lines.pop();
-    for (const line of lines) if (rows.length <= limit) rows.push(parsed(line));
-    if (rows.length > limit) {
+    for (const line of lines) if (found.length <= limit) found.push(line);
+    if (found.length > limit) {
       stop.abort();
       break;
     }
   }
-  const more = rows.length > limit;
-  return { columns: Object.keys(rows[0] ?? {}), rows: rows.slice(0, limit), more };
+  return { lines: found.slice(0, limit), more: found.length > limit };
 }
 
 /** Sends a command: `rebuild`, `restart` or `drop`. The header is what other origins cannot send. */

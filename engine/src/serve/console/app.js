@@ -1,6 +1,6 @@
 // Shows the page that the path names, and moves between pages without loading the document again.
 
-import { h } from "./dom.js";
+import { failure } from "./dom.js";
 import * as letters from "./letters.js";
 import * as overview from "./overview.js";
 import * as query from "./query.js";
@@ -59,13 +59,18 @@ async function show(focus) {
     await page.show(main, name, pageOf(signal));
   } catch (error) {
     if (signal.aborted || error.name === "AbortError") return;
-    main.append(h("div", { class: "notice wrong", role: "alert" }, h("p", {}, error.message), error.help && h("p", {}, error.help)));
+    main.append(failure(error, () => show(false)));
   }
 }
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a");
   const href = link?.getAttribute("href");
+  if (href === "#main") {
+    // A jump within the page must not draw it anew.
+    event.preventDefault();
+    main.focus();
+  }
   if (!href?.startsWith("/console") || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
   if (href !== location.pathname + location.search) history.pushState(null, "", href);

@@ -25,9 +25,9 @@ function along(value) {
   return /^\d{4}-\d\d-\d\d([T ]\d\d:\d\d|$)/.test(value) ? Date.parse(value.includes("T") ? `${value.slice(0, 23)}Z` : value) : null;
 }
 
-/** A chart of the column `y` over the column `x`: a line where `x` is a number or a time, and else bars. */
-export function chart(rows, x, y) {
-  const all = rows.map((row) => ({ label: String(row[x]), at: along(row[x]), value: Number(row[y] ?? NaN) })).filter((one) => Number.isFinite(one.value));
+/** A chart of points `{ x, y }`: a line where `x` is a number or a time, and else bars. The names are those of the columns. */
+export function chart(points, x, y) {
+  const all = points.map((point) => ({ label: String(point.x), at: along(point.x), value: Number(point.y ?? NaN) })).filter((one) => Number.isFinite(one.value));
   if (all.length === 0) return null;
   const line = all.every((one) => Number.isFinite(one.at) && one.at !== null);
   const shown = line ? all.toSorted((one, other) => one.at - other.at) : all.slice(0, 40);
@@ -44,8 +44,8 @@ export function chart(rows, x, y) {
   const svg = s("svg", { class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": name }, marks);
   if (line) {
     const width = last.at - first.at || 1;
-    const points = shown.map((one) => `${(LEFT + ((one.at - first.at) / width) * (WIDTH - LEFT - 4)).toFixed(1)},${up(one.value).toFixed(1)}`);
-    svg.append(s("polyline", { points: points.join(" ") }),
+    const path = shown.map((one) => `${(LEFT + ((one.at - first.at) / width) * (WIDTH - LEFT - 4)).toFixed(1)},${up(one.value).toFixed(1)}`);
+    svg.append(s("polyline", { points: path.join(" ") }),
       s("text", { x: LEFT, y: HEIGHT - 6 }, first.label), s("text", { x: WIDTH - 4, y: HEIGHT - 6, "text-anchor": "end" }, last.label));
   } else {
     const step = (WIDTH - LEFT) / shown.length;

@@ -51,6 +51,29 @@ function morph(shown, made) {
   before.slice(after.length).forEach((node) => node.remove());
 }
 
+/** Says what has failed, and what to do. With `again`, a button tries again. */
+export function failure(error, again) {
+  return h("div", { class: "notice wrong", role: "alert" }, h("p", {}, error.message), error.help && h("p", {}, error.help),
+    again && h("p", {}, h("button", { type: "button", onclick: again }, "Look again")));
+}
+
+/** Shows what `make` gives, or its error with a way to try again. */
+export function slowly(make, signal) {
+  const shown = h("div", {}, h("p", { class: "quiet" }, "…"));
+  const fill = () => make().then((made) => shown.replaceChildren(...[made].flat().filter(Boolean)), (error) => {
+    if (!signal.aborted) shown.replaceChildren(failure(error, fill));
+  });
+  fill();
+  return shown;
+}
+
+/** The same, not before it is opened. */
+export function folded(summary, make, signal) {
+  const details = h("details", {}, h("summary", {}, summary));
+  details.addEventListener("toggle", () => details.append(slowly(make, signal)), { once: true });
+  return details;
+}
+
 /** Asks a question in a dialog. Resolves with whether the user agrees. */
 export function ask(title, text, agree) {
   return new Promise((resolve) => {

@@ -1,12 +1,13 @@
 // Dead letters: the events that were set aside, by source, view and kind, each with its payload and the reason.
 
 import { get, query } from "./api.js";
-import { copied, h } from "./dom.js";
+import { copied, failure, h } from "./dom.js";
 import { count, shell } from "./format.js";
+import { look } from "./live.js";
 import { sourcePath, viewPath } from "./overview.js";
 import { payload } from "./payload.js";
 
-const LIMIT = 100;
+const LIMIT = 20;
 
 export function title() {
   return "Dead letters";
@@ -31,20 +32,36 @@ export async function show(main, _, page) {
     h("button", { type: "button", onclick: () => load() }, "Look again"));
   main.append(form, list);
 
+  let last = new AbortController();
+
   async function load() {
+    last.abort();
+    last = new AbortController();
+    try {
+      await filled(AbortSignal.any([page.signal, last.signal]));
+      page.answers();
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      list.replaceChildren(failure(error));
+    }
+  }
+
+  async function filled(signal) {
     const chosen = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
     history.replaceState(null, "", `/console/dead-letters${chosen.size ? `?${chosen}` : ""}`);
     document.getElementById("twin").href = `/dead-letters${chosen.size ? `?${chosen}` : ""}`;
-    const letters = await get(`/dead-letters?${new URLSearchParams([...chosen, ["limit", LIMIT]])}`, page.signal);
+    const letters = await get(`/dead-letters?${new URLSearchParams([...chosen, ["limit", LIMIT]])}`, signal);
     const flags = [...chosen].map(([name, value]) => ` --${name} ${shell(value)}`).join("");
     list.replaceChildren(
       h("p", { class: "summary" }, letters.length === LIMIT ? `The newest ${LIMIT}.` : `${count(letters.length)} dead letters.`),
       ...letters.map(letter),
       h("h2", {}, "Retry or drop them"),
-      copied("Retry, after what kept them out is mended", `alluvium dead-letters retry${flags}`),
-      copied("Drop", `alluvium dead-letters drop${flags}`));
+      copied("Retry, after what kept them out is mended", `${program} dead-letters retry${flags}`),
+      flags ? copied("Drop", `${program} dead-letters drop${flags}`) : h("p", { class: "quiet" }, "Choose which to drop."));
   }
 
+  const { folder } = await look(page.signal);
+  const program = `alluvium -C ${shell(folder)}`;
   await load();
 }
 

@@ -1,9 +1,11 @@
 // What the engine is doing now, and what it did in the last minutes, as long as this page is open.
 
-import { get } from "./api.js";
+import { Failure, get } from "./api.js";
 
 /** How often a page that is seen looks at the engine. */
 export const TICK_MS = 2000;
+/** How long the engine may take to answer. */
+const ANSWER_MS = 10000;
 const KEPT = 90;
 const series = new Map();
 
@@ -16,7 +18,13 @@ function note(key, time, value) {
 
 /** Asks for the overview, and notes its figures. */
 export async function look(signal) {
-  const overview = await get("/overview", signal);
+  let overview;
+  try {
+    overview = await get("/overview", AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
+  } catch (error) {
+    if (error.name !== "TimeoutError") throw error;
+    throw new Failure({ message: `the engine has not answered for ${ANSWER_MS / 1000} seconds`, help: "the figures are older" }, 0);
+  }
   const now = performance.now() / 1000;
   const ends = new Map();
   for (const view of overview.views) {
@@ -64,8 +72,7 @@ const WORDS = ["fine", "watch", "wrong"];
 export function badness(view) {
   if (["failed", "retrying", "disconnected"].includes(view.phase) || view.verification?.differs) return 2;
   if (view.rebuild_error || view.held) return 2;
-  if (view.phase !== "live" || view.warnings.length || view.set_aside || view.left_out || Object.keys(view.gaps ?? {}).length) return 1;
-  return 0;
+  return view.phase !== "live" || view.remarks.length ? 1 : 0;
 }
 
 /** The class of what is that bad. */
@@ -87,8 +94,11 @@ export function every(milliseconds, signal, work) {
     clearTimeout(timer);
     if (busy || signal.aborted || document.hidden) return;
     busy = true;
-    await work();
-    busy = false;
+    try {
+      await work();
+    } finally {
+      busy = false;
+    }
     if (!signal.aborted && !document.hidden) timer = setTimeout(run, milliseconds);
   };
   document.addEventListener("visibilitychange", run, { signal });

@@ -7,6 +7,9 @@ import { TICK_MS, badness, every, look, phaseTone, rateNow, rates, tone, values 
 import { spark } from "./chart.js";
 import { cards, scrolling } from "./table.js";
 
+/** How many views and sources are shown: a page with more is slow to draw again and again. */
+const MOST = 200;
+
 export function title() {
   return "Overview";
 }
@@ -36,9 +39,10 @@ export async function show(main, _, page) {
       page.answers();
       page.version(overview.version);
       update(wrong, troubles(overview));
-      update(drawn, graph(nodesOf(overview)));
-      update(sources, sourceTable(overview));
-      update(views, viewTable(overview));
+      const nodes = nodesOf(overview);
+      update(drawn, nodes.length <= MOST ? graph(nodes) : h("p", {}, `${count(nodes.length)} are too many to draw. `, h("code", {}, "SELECT * FROM alluvium.lineage"), " lists what reads what."));
+      update(sources, sourceTable(overview), more(overview.sources));
+      update(views, viewTable(overview), more(overview.views));
     } catch (error) {
       page.answers(error);
     }
@@ -58,10 +62,10 @@ function troubles({ sources, views }) {
   parts.push(stopped ? `${count(stopped)} with something wrong` : views.every((view) => view.phase === "live") ? "all live" : "none with an error");
   return [
     h("p", { class: "summary" }, parts.join("; ")),
-    h("ul", { class: "troubles" }, found.filter((one) => one.bad >= 2).map((one) => h("li", { "data-key": one.name, class: "wrong" },
+    h("ul", { class: "troubles" }, found.filter((one) => one.bad >= 2).slice(0, MOST).map((one) => h("li", { "data-key": one.name, class: "wrong" },
       h("p", {}, h("a", { href: one.link }, one.name), ": ", said(one.says)),
       one.remarks.length > 0 && h("ul", {}, one.remarks.map((remark) => h("li", {}, said(remark))))))),
-    lesser.length > 0 && h("ul", { class: "notice watch" }, lesser.map((one) => h("li", { "data-key": one.name },
+    lesser.length > 0 && h("ul", { class: "notice watch" }, lesser.slice(0, MOST).map((one) => h("li", { "data-key": one.name },
       h("a", { href: one.link }, one.name), ": ", said([one.says, ...one.remarks].join("; "))))),
   ];
 }
@@ -83,12 +87,16 @@ function nodesOf({ sources, views }) {
   ];
 }
 
+function more(all) {
+  return all.length > MOST && h("p", { class: "quiet" }, `${count(all.length - MOST)} more are not shown; those with something wrong come first. `, h("code", {}, "alluvium status"), " shows all.");
+}
+
 function lagOf(view) {
   return view.away ? "unknown" : count(view.lag);
 }
 
 function viewTable({ views }) {
-  const rows = views.toSorted((one, other) => badness(other) - badness(one)).map((view) => {
+  const rows = views.toSorted((one, other) => badness(other) - badness(one)).slice(0, MOST).map((view) => {
     const key = `view ${view.view}`;
     return { key: view.view, cells: [
       h("a", { href: viewPath(view.view) }, view.view),
@@ -106,7 +114,7 @@ function viewTable({ views }) {
 }
 
 function sourceTable({ sources, views }) {
-  const rows = sources.toSorted((one, other) => Number(other.away) - Number(one.away)).map((source) => {
+  const rows = sources.toSorted((one, other) => Number(other.away) - Number(one.away)).slice(0, MOST).map((source) => {
     const key = `source ${source.source}`;
     const readers = views.filter((view) => view.reads.includes(source.source)).map((view) => view.view);
     return { key: source.source, cells: [

@@ -1,9 +1,13 @@
 // Shows the payload of an event that was set aside, with the member marked that kept it out, where the reason says which.
 
 import { h } from "./dom.js";
+import { count } from "./format.js";
+
+/** How many bytes are shown before and after the failing member. */
+const AROUND = 2048;
 
 export function bytesOf(hex) {
-  return Uint8Array.from(hex.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+  return Uint8Array.from({ length: hex.length / 2 }, (_, index) => parseInt(hex.slice(2 * index, 2 * index + 2), 16));
 }
 
 /** The end of the JSON value that begins at `start`, as an index into the bytes. */
@@ -47,12 +51,21 @@ export function failing(bytes, reason) {
 /** The payload as text, or in hexadecimal digits where it is no text. */
 export function payload(hex, reason, label) {
   const bytes = bytesOf(hex);
-  const text = (from, to) => new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes.subarray(from, to));
+  // What is cut may be cut within a letter.
+  const whole = bytes.length <= AROUND;
+  const text = (from, to) => new TextDecoder("utf-8", { fatal: whole, ignoreBOM: true }).decode(bytes.subarray(from, to));
   try {
     const part = failing(bytes, reason);
-    const shown = part ? [text(0, part[0]), h("mark", {}, part[0] === part[1] ? "⟨ends here⟩" : text(...part)), text(part[1])] : [text(0)];
+    const from = Math.max(0, (part?.[0] ?? 0) - AROUND);
+    const to = Math.min(bytes.length, (part?.[0] ?? 0) + AROUND);
+    const end = Math.min(part?.[1] ?? 0, to);
+    const shown = [
+      from > 0 && `(${count(from)} bytes before) … `,
+      part ? [text(from, part[0]), h("mark", {}, part[0] === part[1] ? "⟨ends here⟩" : text(part[0], end)), text(end, to)] : text(from, to),
+      to < bytes.length && ` … (${count(bytes.length - to)} bytes after)`,
+    ];
     return h("pre", { class: "payload", tabindex: 0, "aria-label": label }, shown);
   } catch {
-    return h("pre", { class: "payload", tabindex: 0, "aria-label": `${label}, in hexadecimal digits` }, hex.replace(/(..)/g, "$1 "));
+    return h("pre", { class: "payload", tabindex: 0, "aria-label": `${label}, in hexadecimal digits` }, hex.slice(0, 2 * AROUND).replace(/(..)/g, "$1 "));
   }
 }

@@ -1,6 +1,6 @@
 // Runs SQL over the committed views, and shows the rows as a table and as a chart.
 
-import { query } from "./api.js";
+import { table } from "./api.js";
 import { h } from "./dom.js";
 import { chart } from "./chart.js";
 import { completion } from "./completion.js";
@@ -37,7 +37,7 @@ export async function show(main, _, page) {
     cancel.disabled = false;
     const began = performance.now();
     try {
-      const answer = await query(sql, { signal: AbortSignal.any([mine.signal, page.signal]), limit: LIMIT });
+      const answer = await table(sql, { signal: AbortSignal.any([mine.signal, page.signal]), limit: LIMIT });
       const took = seconds((performance.now() - began) / 1000);
       said.textContent = answer.more ? `The first ${count(LIMIT)} rows, ${took}` : `${count(answer.rows.length)} rows, ${took}`;
       result.replaceChildren(...shown(answer));
@@ -52,6 +52,7 @@ export async function show(main, _, page) {
     }
   }
 
+  area.addEventListener("input", () => sessionStorage.setItem("alluvium-sql", area.value));
   area.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
@@ -88,7 +89,7 @@ function place(area, error) {
 
 function shown({ columns, rows }) {
   if (rows.length === 0) return [h("p", {}, "No rows.")];
-  const numeric = columns.filter((name) => rows.some((row) => row[name] !== null) && rows.every((row) => row[name] === null || isNumber(row[name])));
+  const numeric = columns.map((_, index) => index).filter((index) => rows.some((row) => isNumber(row[index])) && rows.every((row) => row[index] === null || isNumber(row[index])));
   const parts = [dataTable("Result", columns, rows)];
   if (rows.length > 1 && numeric.length > 0 && columns.length > 1) parts.push(charted(columns, numeric, rows));
   return parts;
@@ -96,12 +97,13 @@ function shown({ columns, rows }) {
 
 function charted(columns, numeric, rows) {
   const drawn = h("div", {});
-  const select = (id, names, first) => h("select", { id, onchange: draw }, names.map((name) => h("option", { value: name, selected: name === first }, name)));
-  const y = numeric.find((name) => name !== columns[0]) ?? numeric[0];
-  const over = select("chart-x", columns, columns.find((name) => name !== y));
+  const select = (id, indexes, first) => h("select", { id, onchange: draw }, indexes.map((index) => h("option", { value: index, selected: index === first }, columns[index])));
+  const y = numeric.find((index) => index !== 0) ?? numeric[0];
+  const over = select("chart-x", columns.map((_, index) => index), y === 0 ? 1 : 0);
   const of = select("chart-y", numeric, y);
   function draw() {
-    drawn.replaceChildren(chart(rows, over.value, of.value) ?? h("p", {}, "There is nothing to draw."));
+    const points = rows.map((row) => ({ x: row[over.value], y: row[of.value] }));
+    drawn.replaceChildren(chart(points, columns[over.value], columns[of.value]) ?? h("p", {}, "There is nothing to draw."));
   }
   draw();
   return h("section", { "aria-labelledby": "h-chart" }, h("h2", { id: "h-chart" }, "Chart"),

@@ -1,7 +1,7 @@
 // The first rows of a view, with filter and sort. Names and values are quoted, and a value is cast to the type of its column.
 
 import { query } from "./api.js";
-import { h } from "./dom.js";
+import { failure, h } from "./dom.js";
 import { count, literal, quoted } from "./format.js";
 import { dataTable } from "./table.js";
 
@@ -44,7 +44,7 @@ export function rowsOf(view, columns, key, page) {
       shown.replaceChildren(dataTable(`Rows of ${view}`, names, rows, { sorted, sort }), h("p", { class: "quiet" }, said, " ", edit));
     } catch (error) {
       if (error.name === "AbortError") return;
-      shown.replaceChildren(h("div", { class: "notice wrong", role: "alert" }, h("p", {}, error.message), error.help && h("p", {}, error.help)));
+      shown.replaceChildren(failure(error, load));
     }
   }
 

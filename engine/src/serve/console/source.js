@@ -1,7 +1,7 @@
 // A source: its connection, offset and end, rates, gaps and schema, and how far each view is in it.
 
 import { get, query } from "./api.js";
-import { copied, h, said, update } from "./dom.js";
+import { copied, h, said, slowly, update } from "./dom.js";
 import { count, literal, rate, seconds, share, shell, time } from "./format.js";
 import { spark } from "./chart.js";
 import { TICK_MS, every, look, rateNow, rates } from "./live.js";
@@ -16,20 +16,18 @@ export function title(name) {
 export async function show(main, name, page) {
   const live = h("div", { id: "live" });
   main.append(h("h1", {}, name), live);
-  const described = await get(`/sources/${encodeURIComponent(name)}`, page.signal);
-  const kept = await query(`SELECT sql FROM alluvium.sources WHERE source = ${literal(name)} AND sql IS NOT NULL LIMIT 1`, { signal: page.signal });
-  const { declared } = described;
+  const overview = await look(page.signal);
+  const known = overview.sources.some((source) => source.source === name);
+  // The engine says that no view reads such a source, with the name that may be meant.
+  if (!known) await get(`/sources/${encodeURIComponent(name)}`, page.signal);
   main.append(
-    h("h2", {}, "Schema"),
-    ...(declared ? [
-      h("p", {}, `Stored as ${declared.stored_as}.`),
-      dataTable("Columns", ["column", "type", "may be NULL"], declared.columns.map((column) => ({ column: column.name, type: column.type, "may be NULL": column.nullable ? "yes" : "no" }))),
-      h("ul", {}, declared.notes.map((note) => h("li", {}, note))),
-    ] : [h("p", {}, "No SQL file declares it.")]));
-  if (kept.rows.length) main.append(h("h2", {}, "SQL"), sql(kept.rows[0].sql, "SQL of the source"));
-  main.append(
+    h("h2", {}, "Schema"), slowly(async () => schemaOf(await get(`/sources/${encodeURIComponent(name)}`, page.signal)), page.signal),
+    h("h2", {}, "SQL"), slowly(async () => {
+      const kept = await query(`SELECT sql FROM alluvium.sources WHERE source = ${literal(name)} AND sql IS NOT NULL LIMIT 1`, { signal: page.signal });
+      return kept.rows.length ? sql(kept.rows[0].sql, "SQL of the source") : h("p", {}, "It is known with the first commit of a view that reads it.");
+    }, page.signal),
     h("h2", {}, "Its events"),
-    copied("The last events, decoded", `alluvium sample ${shell(name)} --last 5`),
+    copied("The last events, decoded", `alluvium -C ${shell(overview.folder)} sample ${shell(name)} --last 5`),
     h("p", {}, h("a", { href: `/console/dead-letters?source=${encodeURIComponent(name)}` }, "Its dead letters")));
   await every(TICK_MS, page.signal, async () => {
     try {
@@ -42,6 +40,16 @@ export async function show(main, name, page) {
       page.answers(error);
     }
   });
+}
+
+function schemaOf({ declared }) {
+  if (!declared) return h("p", {}, "No SQL file declares it.");
+  const columns = declared.columns.map((column) => ({ column: column.name, type: column.type, "may be NULL": column.nullable ? "yes" : "no" }));
+  return [
+    h("p", {}, `Stored as ${declared.stored_as}.`),
+    dataTable("Columns", ["column", "type", "may be NULL"], columns),
+    declared.notes.length > 0 && h("ul", {}, declared.notes.map((note) => h("li", {}, note))),
+  ];
 }
 
 function liveOf(source, views) {

@@ -15,17 +15,19 @@ function cell(value) {
   return h("td", { class: text.length > 60 ? "long" : null }, text);
 }
 
-/** A table of rows that a query gave. With `sort`, each header is a button that sorts by its column. */
+const of = (row, name, index) => (Array.isArray(row) ? row[index] : row[name]);
+
+/** A table of rows that a query gave, as objects or as lists. With `sort`, each header is a button that sorts by its column. */
 export function dataTable(label, columns, rows, { sorted, sort } = {}) {
-  const heads = columns.map((name) => {
+  const heads = columns.map((name, index) => {
     const order = sorted?.column === name ? (sorted.descending ? "descending" : "ascending") : undefined;
     const arrow = order === "descending" ? " ↓" : order ? " ↑" : "";
-    const number = rows.some((row) => isNumber(row[name]));
+    const number = rows.some((row) => isNumber(of(row, name, index)));
     return h("th", { scope: "col", class: number ? "number" : null, "aria-sort": order }, sort ? h("button", { type: "button", onclick: () => sort(name) }, name, arrow) : name);
   });
   return scrolling(label, h("table", { class: "data" },
     h("thead", {}, h("tr", {}, heads)),
-    h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((name) => cell(row[name])))))));
+    h("tbody", {}, rows.map((row) => h("tr", {}, columns.map((name, index) => cell(of(row, name, index))))))));
 }
 
 /** Lets what is wide scroll by itself, by keyboard as well. */

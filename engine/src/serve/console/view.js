@@ -1,7 +1,7 @@
 // A view: what it is doing, its rows, SQL, plan, columns, commits, dead letters and verification, and how to read it elsewhere.
 
 import { command, get, query } from "./api.js";
-import { ask, copied, h, said, update } from "./dom.js";
+import { ask, copied, folded, h, said, slowly, update } from "./dom.js";
 import { ago, bytes, count, literal, quoted, rate, seconds, share, shell } from "./format.js";
 import { spark } from "./chart.js";
 import { TICK_MS, badness, every, look, phaseTone, rateNow, rates, tone, values } from "./live.js";
@@ -23,36 +23,50 @@ export async function show(main, name, page) {
   const live = h("div", { id: "live" });
   const commands = h("div", { class: "bar", id: "commands" });
   main.append(h("h1", {}, name), live, commands);
+  let phase = null;
+  const offer = (view) => {
+    const heard = commands.querySelector("#said")?.textContent ?? "";
+    commands.replaceChildren(...(view ? buttons(view) : []));
+    if (heard && view) commands.querySelector("#said").textContent = heard;
+  };
+  const tick = (overview) => {
+    const view = overview.views.find((one) => one.view === name);
+    update(live, view ? liveOf(view) : h("p", { class: "notice watch" }, "The engine has no such view any more."));
+    const now = view ? view.phase : "gone";
+    if (now !== phase) offer(view);
+    phase = now;
+    page.version(overview.version);
+    page.answers();
+  };
   const overview = await look(page.signal);
   const path = `/views/${encodeURIComponent(name)}`;
   const known = overview.views.find((view) => view.view === name);
   // The engine says that there is no such view, with the name that may be meant.
   if (!known) await get(path, page.signal);
-  if (known) commands.append(...buttons(known));
-  const absent = (error) => {
-    if (error.code !== 404) throw error;
-    return null;
-  };
-  const [described, planned] = await Promise.all([
-    known?.epoch === null ? null : get(path, page.signal).catch(absent),
-    known?.phase === "orphaned" ? null : get(`${path}/plan`, page.signal).catch(absent),
-  ]);
-  const rows = described ? rowsOf(name, described.columns, described.key, page) : h("p", {}, "It has no commit yet, and so no rows.");
+  else tick(overview);
+  const description = () => (known?.epoch === null ? Promise.resolve(null) : get(path, page.signal));
+  const planned = () => (known?.phase === "orphaned" ? Promise.resolve(null) : get(`${path}/plan`, page.signal));
+  const part = (make) => slowly(make, page.signal);
   main.append(
-    section("rows", "Rows", rows),
-    section("sql", "SQL", planned ? sql(planned.sql, "SQL of the view") : h("p", {}, "No SQL file declares it.")),
-    section("plan", "Incremental plan", planned ? [stale(described, planned), plan(planned.plan)] : h("p", {}, "There is none.")),
-    section("columns", "Columns and key", described ? columnsOf(described) : h("p", {}, "They are known with the first commit.")),
+    section("rows", "Rows", part(async () => {
+      const described = await description();
+      return described ? rowsOf(name, described.columns, described.key, page) : h("p", {}, "It has no commit yet, and so no rows.");
+    })),
+    section("sql", "SQL", part(async () => {
+      const plan = await planned();
+      return plan ? sql(plan.sql, "SQL of the view") : h("p", {}, "No SQL file declares it.");
+    })),
+    section("plan", "Incremental plan", part(async () => {
+      const [described, told] = await Promise.all([description(), planned()]);
+      return told ? [stale(described, told), plan(told.plan)] : h("p", {}, "There is none.");
+    })),
+    section("columns", "Columns and key", part(async () => {
+      const described = await description();
+      return described ? columnsOf(described) : h("p", {}, "They are known with the first commit.");
+    })),
     section("read", "Read it elsewhere", readers(name, overview)),
-    section("commits", "Commits", await commitsOf(name, page)),
-    section("letters", "Dead letters", await lettersOf(name, page)));
-  const tick = (overview) => {
-    const view = overview.views.find((one) => one.view === name);
-    if (view) update(live, liveOf(view));
-    page.version(overview.version);
-    page.answers();
-  };
-  tick(overview);
+    section("commits", "Commits", folded("The last commits that are kept", () => commitsOf(name, page), page.signal)),
+    section("letters", "Dead letters", folded("Those that name this view, by kind", () => lettersOf(name, page), page.signal)));
   await every(TICK_MS, page.signal, async () => {
     try {
       tick(await look(page.signal));
@@ -102,11 +116,13 @@ function buttons(view) {
       heard.textContent = [error.message, error.help].filter(Boolean).join(": ");
     }
   } }, label);
+  if (view.phase === "orphaned") {
+    return [button("drop", "Drop…", [`Drop ${name}?`, "No SQL file declares it. Its data is removed, and cannot be brought back."], "Drop"), heard];
+  }
   const all = [button("rebuild", "Rebuild…", [`Rebuild ${name}?`, "It is built again from the first event. The version that serves goes on until the new one has caught up."], "Rebuild")];
   if (view.phase === "failed" || view.phase === "retrying") {
     all.push(button("restart", "Restart…", [`Restart ${name}?`, "It goes on from its last commit."], "Restart"));
   }
-  if (view.phase === "orphaned") all.push(button("drop", "Drop…", [`Drop ${name}?`, "No SQL file declares it. Its data is removed, and cannot be brought back."], "Drop"));
   return [...all, heard];
 }
 
@@ -125,19 +141,21 @@ function readers(name, { data, postgres }) {
   const files = `${data}/views/${name}/current/*.parquet`;
   const from = `SELECT * FROM ${quoted(name)} LIMIT 10`;
   const at = postgres?.lastIndexOf(":");
+  const token = sessionStorage.getItem("alluvium-token") ? ' -H "Authorization: Bearer $TOKEN"' : "";
+  const host = at === undefined ? "" : postgres.slice(0, at).replace(/^\[|\]$/g, "");
   return [
     copied("DuckDB", `duckdb -c ${shell(`SELECT * FROM read_parquet(${literal(files)}) LIMIT 10`)}`),
-    postgres ? copied("psql", `psql -h ${postgres.slice(0, at).replace(/^\[|\]$/g, "")} -p ${postgres.slice(at + 1)} -U alluvium -d views -c ${shell(from)}`)
-      : h("p", { class: "quiet" }, "psql: set `postgres` in [serve] of alluvium.toml."),
+    postgres ? copied("psql", `psql -h ${["0.0.0.0", "::"].includes(host) ? location.hostname : host} -p ${postgres.slice(at + 1)} -U alluvium -d views -c ${shell(from)}`)
+      : h("p", { class: "quiet" }, "psql: set ", h("code", {}, "postgres"), " in [serve] of alluvium.toml."),
     copied("Python", `import duckdb; print(duckdb.sql(${JSON.stringify(`SELECT * FROM read_parquet(${literal(files)}) LIMIT 10`)}))`),
-    copied("curl", `curl -s ${shell(`${location.origin}/views/${encodeURIComponent(name)}/rows?limit=10`)}`),
+    copied("curl", `curl -s${token} ${shell(`${location.origin}/views/${encodeURIComponent(name)}/rows?limit=10`)}`),
   ];
 }
 
 async function commitsOf(name, page) {
   const text = `SELECT epoch, committed, source, "offset", rows, parts, bytes FROM alluvium.commits WHERE "view" = ${literal(name)} ORDER BY epoch DESC, source LIMIT 40`;
   const { columns, rows } = await query(text, { signal: page.signal });
-  return rows.length ? h("details", {}, h("summary", {}, `The last commits that are kept, the newest of ${rows[0].committed}`), dataTable("Kept commits", columns, rows)) : h("p", {}, "None is kept.");
+  return rows.length ? dataTable("Kept commits", columns, rows) : h("p", {}, "None is kept.");
 }
 
 async function lettersOf(name, page) {
