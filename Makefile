@@ -62,6 +62,7 @@ test:
 	$(MAKE) build
 	$(MAKE) acceptance
 	observability/check
+	engine/tests/console/check
 	editors/schema --check $(ALLUVIUM_BIN)
 	docs/check.py
 	@echo "searching $(ALLUVIUM_SEARCH_SECONDS) seconds from ALLUVIUM_SEED=$(ALLUVIUM_SEED)"

@@ -72,6 +72,16 @@ pub async fn select(layout: &Layout, selection: &Selection) -> Result<Option<Dat
     Ok(Some(all.filter(selection.condition())?.sort(order.to_vec())?))
 }
 
+/// Returns the selected letters, the newest first, no more than `limit`. Without letters, the table is empty.
+///
+/// # Errors
+/// As [`select`].
+pub async fn newest(layout: &Layout, selection: &Selection, limit: usize) -> Result<DataFrame, Error> {
+    let all = context().read_table(table(layout).await?)?.filter(selection.condition())?;
+    let order = vec![col("timestamp").sort(false, false), col("source").sort(true, true), col("sequence").sort(false, true)];
+    Ok(all.sort(order)?.limit(0, Some(limit))?)
+}
+
 /// All letters as a table.
 ///
 /// # Errors
@@ -84,7 +94,10 @@ pub async fn table(layout: &Layout) -> Result<Arc<dyn TableProvider>, Error> {
 }
 
 async fn all(layout: &Layout) -> Result<Option<DataFrame>, Error> {
-    let files = files(layout)?;
+    let layout = layout.clone();
+    // It reads every file whole, which must not hold up what else runs on this thread.
+    let checked = tokio::task::spawn_blocking(move || files(&layout)).await;
+    let files = checked.map_err(|error| Error::bug(format!("finding dead letters: {error}")))??;
     if files.is_empty() {
         return Ok(None);
     }

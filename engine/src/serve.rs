@@ -1,5 +1,6 @@
-//! The servers of a running engine: HTTP, and the Postgres protocol.
+//! The servers of a running engine: HTTP with its console, and the Postgres protocol.
 
+pub mod console;
 pub mod http;
 pub mod limits;
 pub mod postgres;

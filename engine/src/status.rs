@@ -1,6 +1,6 @@
 //! What every view is doing now. The [`Board`] owns the status of all views, `health` tells whether sources answer, `staleness` how old
-//! a view may be, [`failures`] what stopped a view in the last run, `set_aside` which events a run set aside, and `warnings` what looks like
-//! a mistake though nothing failed.
+//! a view may be, [`failures`] what stopped a view in the last run, `set_aside` which events a run set aside, `warnings` what looks like
+//! a mistake though nothing failed, and [`words`] says it all to people.
 
 mod board;
 pub mod failures;
@@ -8,6 +8,7 @@ mod health;
 mod set_aside;
 mod staleness;
 mod warnings;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

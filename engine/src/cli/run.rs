@@ -18,7 +18,7 @@ use crate::progress::Progress;
 use crate::project::Project;
 use crate::record::newest_records;
 use crate::runtime::{Accept, Outcome, RunRequest, schema_changes};
-use crate::serve::http::{Engine, Key, Server};
+use crate::serve::http::{Declared, Engine, Key, Server};
 use crate::serve::limits::Limits;
 use crate::serve::postgres;
 use crate::settings::Settings;
@@ -138,22 +138,22 @@ pub(super) fn run_and_show(
             None => signals::of_a_run()?,
         };
         let server = if work.serve { bind(&project.settings).await? } else { None };
-        let settings = &project.settings;
-        let limits = Limits::new(settings.max_queries, settings.query_timeout, settings.query_memory.bytes());
+        let limits = limits(&project.settings);
         let postgres = if work.serve { bind_postgres(&project.settings).await? } else { None };
         guard.announce(server.as_ref().map(Server::address))?;
 
         let board = Arc::clone(&board);
         let (sender, commands) = mpsc::channel(16);
         let ended = CancellationToken::new();
+        let postgres_address = postgres.as_ref().map(|(server, _)| server.address());
         begun(Begun {
             board: Arc::clone(&board),
             http: server.as_ref().map(Server::address),
-            postgres: postgres.as_ref().map(|(server, _)| server.address()),
+            postgres: postgres_address,
             ended: ended.clone(),
         });
         let serving = server.map(|server| {
-            let engine = engine(project, &board, sender.clone(), metrics, limits.clone());
+            let engine = engine(project, &board, sender.clone(), metrics, limits.clone(), postgres_address);
             tracing::info!(address = %server.address(), "metrics and status are served over HTTP");
             tokio::spawn(server.serve(engine, ended.clone()))
         });
@@ -222,6 +222,11 @@ async fn end_of_others<V, S>(verifying: Option<JoinHandle<V>>, serving: Option<t
     }
 }
 
+/// What queries over servers may take.
+fn limits(settings: &Settings) -> Limits {
+    Limits::new(settings.max_queries, settings.query_timeout, settings.query_memory.bytes())
+}
+
 /// What the HTTP server shows of a project.
 fn engine(
     project: &Project,
@@ -229,6 +234,7 @@ fn engine(
     commands: mpsc::Sender<crate::runtime::Command>,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
     limits: Limits,
+    postgres: Option<SocketAddr>,
 ) -> Engine {
     let views = &project.catalog.views;
     let key = |view: &alluvium_sql::View| {
@@ -245,6 +251,7 @@ fn engine(
         token: project.settings.serve.http_token.clone(),
         limits,
         keys: views.iter().map(key).collect(),
+        declared: Declared::of(project, postgres),
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use alluvium_connectors::source::Gap;
 use clap::Args;
 
 use super::client::Client;
@@ -14,15 +13,12 @@ use crate::error::Error;
 use crate::layout::{Layout, RunInfo};
 use crate::lock::running;
 use crate::record::{newest_records, read_records};
-use crate::status::{Phase, SourceHealth, SourceStatus, ViewStatus, failures};
+use crate::status::{Phase, SourceHealth, SourceStatus, ViewStatus, failures, words};
 
 const EXAMPLES: &str = "\
 Examples:
   alluvium -C my-views status
   alluvium -C my-views status --format json | jq '.views[] | select(.phase == \"failed\")'";
-
-/// The maximum number of gaps to show of a view and a source: the last ones.
-const GAPS_SHOWN: usize = 3;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -117,7 +113,7 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
             let known = running.is_some_and(|running| running.http.is_some());
             table.add_row(vec![
                 own(view.view.clone(), first),
-                own(phase(view), first),
+                own(words::phase(view), first),
                 place.map_or_else(String::new, |(source, _)| (*source).to_owned()),
                 place.map_or_else(String::new, |(_, place)| place.offset.to_string()),
                 place.filter(|_| known).map_or_else(String::new, |(source, place)| match away(source) {
@@ -132,93 +128,24 @@ fn text(running: Option<&RunInfo>, sources: &[SourceHealth], views: &[ViewStatus
                     if known { format!("{} rows, {}", view.state_rows, table::bytes(view.state_bytes)) } else { String::new() },
                     first,
                 ),
-                own(view.committed_ms.map_or_else(|| "never".into(), |then| ago(now_ms.saturating_sub(then))), first),
+                own(view.committed_ms.map_or_else(|| "never".into(), |then| words::ago(now_ms.saturating_sub(then))), first),
             ]);
         }
     }
     text.push_str(&format!("{table}\n"));
-    views.iter().for_each(|view| remarks(view, &mut text));
+    for view in views {
+        words::remarks(view).iter().for_each(|remark| text.push_str(&format!("{}: {remark}\n", view.view)));
+    }
     text
-}
-
-/// Adds what there is to say of a view, a line each.
-fn remarks(view: &ViewStatus, text: &mut String) {
-    if let Some(error) = &view.error {
-        text.push_str(&format!("{}: {error}\n", view.view));
-    }
-    if let Some(error) = &view.rebuild_error {
-        let has = if view.phase == Phase::Rebuilding { "waits, and tries again" } else { "failed" };
-        text.push_str(&format!("{}: the rebuild {has}: {error}\n", view.view));
-    }
-    if let Some(reason) = &view.held {
-        text.push_str(&format!("{}: {reason}\n", view.view));
-    }
-    if view.restarts > 0 {
-        text.push_str(&format!("{}: restarted after an error {} times\n", view.view, view.restarts));
-    }
-    for (source, place) in view.sources.iter().filter(|(_, place)| place.set_aside > 0) {
-        text.push_str(&format!(
-            "{}: {} of {} events of {source} are not in it: `alluvium dead-letters list` shows why\n",
-            view.view, place.set_aside, place.events
-        ));
-    }
-    if let Some(found) = view.verification.as_ref().filter(|found| found.differs || !found.known) {
-        text.push_str(&format!("{}: verified: {}\n", view.view, found.verdict));
-    }
-    for (source, gaps) in &view.gaps {
-        let shown = &gaps[gaps.len().saturating_sub(GAPS_SHOWN)..];
-        shown.iter().for_each(|gap| text.push_str(&of_gap(&view.view, source, gap)));
-        if shown.len() < gaps.len() {
-            let missing = view.sources.get(source).map_or(0, |place| place.missing);
-            text.push_str(&format!("{}: {missing} sequences of {source} are missing in all\n", view.view));
-        }
-    }
-    for warning in &view.warnings {
-        text.push_str(&format!("{}: {warning}\n", view.view));
-    }
-    if view.dead_letters > 0 {
-        text.push_str(&format!("{}: {} dead letters since the start\n", view.view, view.dead_letters));
-    }
-    if view.left_out > 0 {
-        text.push_str(&format!("{}: {} rows left out since the start because an expression failed\n", view.view, view.left_out));
-    }
-    if view.phase == Phase::Orphaned {
-        text.push_str(&format!(
-            "{}: no SQL file declares it; its data stays until `alluvium drop {}` removes it\n",
-            view.view, view.view
-        ));
-    }
-}
-
-/// Formats what a view goes on without.
-fn of_gap(view: &str, source: &str, gap: &Gap) -> String {
-    let found = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(gap.found_ms));
-    format!("{view}: sequences {} to {} of {source} are missing since {found}: {}\n", gap.first, gap.last, gap.reason)
 }
 
 /// Formats the health of sources, one a line.
 fn of_sources(sources: &[SourceHealth]) -> String {
     let mut text = String::new();
     for health in sources {
-        let contact = health.last_contact_seconds.map(|seconds| ago((seconds * 1e3) as u64));
-        let state = match (&health.error, contact) {
-            (_, Some(contact)) if health.connected => format!("connected, last contact {contact}"),
-            (Some(error), Some(contact)) => format!("disconnected, last contact {contact}: {error}"),
-            (Some(error), None) => format!("disconnected, no contact yet: {error}"),
-            (None, _) => "not asked yet".to_owned(),
-        };
-        text.push_str(&format!("source {}: {state}\n", health.source));
-        if health.skipped_events > 0 {
-            let sequences: Vec<String> = health.skipped.iter().map(u64::to_string).collect();
-            let more = if health.skipped_events > sequences.len() as u64 { ", ..." } else { "" };
-            text.push_str(&format!(
-                "source {}: the server did not deliver {} of {} events that an audit found to be selected: sequences {}{more}; rebuild \
-                 the views that read the source\n",
-                health.source,
-                health.skipped_events,
-                health.audited_events.unwrap_or_default(),
-                sequences.join(", "),
-            ));
+        text.push_str(&format!("source {}: {}\n", health.source, words::contact(health)));
+        if let Some(skipped) = words::skipped(health) {
+            text.push_str(&format!("source {}: {skipped}\n", health.source));
         }
     }
     text
@@ -230,26 +157,4 @@ fn share(place: &SourceStatus) -> String {
         0 => "0".to_owned(),
         count => format!("{count} ({:.2}%)", 100.0 * count as f64 / place.events.max(1) as f64),
     }
-}
-
-fn phase(view: &ViewStatus) -> String {
-    let word = match view.phase {
-        Phase::Stopped => "stopped",
-        Phase::CatchingUp => "catching up",
-        Phase::Live => "live",
-        Phase::Rebuilding => "rebuilding",
-        Phase::Disconnected => "disconnected",
-        Phase::Retrying => "retrying",
-        Phase::Failed => "failed",
-        Phase::Orphaned => "orphaned",
-    };
-    let (done, all) = view.rebuild.values().fold((0, 0), |(done, all), place| (done + place.offset, all + place.end));
-    if view.phase == Phase::Rebuilding && all > 0 { format!("{word} {}%", 100 * done.min(all) / all) } else { word.to_owned() }
-}
-
-fn ago(ms: u64) -> String {
-    let whole = if ms < 1000 { Duration::from_millis(ms) } else { Duration::from_secs(ms / 1000) };
-    // Two units are enough: `3h 2m` rather than `3h 2m 11s`.
-    let text = humantime::format_duration(whole).to_string();
-    format!("{} ago", text.split(' ').take(2).collect::<Vec<_>>().join(" "))
 }

@@ -98,8 +98,8 @@ pub async fn table(layout: &Layout, name: &str) -> Result<Arc<dyn TableProvider>
         "dead_letters" => return crate::dead_letters::table(layout).await,
         "views" => views(&newest_records(layout)?),
         "sources" => sources(&newest_records(layout)?),
-        "commits" => commits(&kept(layout)?),
-        "versions" => versions(&kept(layout)?, &newest_records(layout)?),
+        "commits" => commits(&kept_beside(layout).await?),
+        "versions" => versions(&kept_beside(layout).await?, &newest_records(layout)?),
         "lineage" => lineage(&newest_records(layout)?),
         other => return Err(Error::bug(format!("system table {other}"))),
     };
@@ -211,6 +211,13 @@ fn lineage(records: &BTreeMap<String, Record>) -> Batch {
         ("reads", texts(all.iter().map(|(_, reads, _)| Some((*reads).clone())))),
         ("kind", texts(all.iter().map(|(.., kind)| Some((*kind).to_owned())))),
     ])
+}
+
+/// The same as [`kept`], on a thread that may wait for the disk.
+async fn kept_beside(layout: &Layout) -> Result<Vec<Manifest>, Error> {
+    let layout = layout.clone();
+    let read = tokio::task::spawn_blocking(move || kept(&layout)).await;
+    read.map_err(|error| Error::bug(format!("reading kept manifests: {error}")))?
 }
 
 /// The manifests of the commits that are kept, by view and epoch. One that goes meanwhile, or is damaged, is left out.

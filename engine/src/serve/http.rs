@@ -1,14 +1,20 @@
-//! The HTTP server of a running engine: metrics, health, status, the rows of views, and the commands of `alluvium rebuild`, `restart` and
-//! `drop`.
+//! The HTTP server of a running engine: metrics, health, status, the rows of views, the console, and the commands of `alluvium rebuild`,
+//! `restart` and `drop`.
 //!
 //! | module | what it holds |
 //! | --- | --- |
 //! | `app` | what all handlers share, and the limits of queries |
 //! | `ask` | `POST /query` |
 //! | `views`, `selection` | `GET /views/NAME` and its rows; which rows a request asks for |
+//! | `overview` | `GET /overview` and `GET /sources/NAME`: what all views and one source are doing |
+//! | `recent` | an answer that is made once a second for all who ask |
+//! | `letters` | `GET /dead-letters`: the events that were set aside |
+//! | `declared` | what the project declares of views and sources |
 //! | `changes` | `GET /views/NAME/changes`: a snapshot, and then the changes of each commit, as server-sent events |
 //! | `formats`, `refusal` | rows as JSON, CSV and Arrow; errors as JSON |
 //! | `idle` | closes idle connections |
+//!
+//! The pages of [`super::console`] are served here, too.
 //!
 //! Commands are accepted from this machine only, and not from web pages. They need a header that a page cannot send to another
 //! origin, and a Host that is one of our addresses, which keeps out DNS rebinding.
@@ -16,8 +22,12 @@
 mod app;
 mod ask;
 mod changes;
+mod declared;
 mod formats;
 mod idle;
+mod letters;
+mod overview;
+mod recent;
 mod refusal;
 mod selection;
 #[cfg(test)]
@@ -45,6 +55,7 @@ use crate::status::SourceHealth;
 
 use self::app::{App, is_here, is_host_of};
 pub use self::app::{Engine, Key};
+pub use self::declared::Declared;
 use self::idle::{IdleListener, Peer};
 
 /// The header that every command carries.
@@ -114,15 +125,20 @@ fn routes(app: Arc<App>) -> Router {
         .route("/readyz", get(ready))
         .route("/status", get(status))
         .route("/sources", get(sources))
+        .route("/sources/{source}", get(overview::source))
+        .route("/overview", get(overview::overview))
+        .route("/dead-letters", get(letters::list))
         .route("/query", post(ask::query))
         .route("/views", get(views::list))
         .route("/views/{view}", get(views::describe))
+        .route("/views/{view}/plan", get(views::plan))
         .route("/views/{view}/rows", get(views::rows))
         .route("/views/{view}/changes", get(changes::follow))
         .route("/rebuild/{view}", post(rebuild))
         .route("/rebuild-accepting-loss/{view}", post(rebuild_accepting_loss))
         .route("/restart/{view}", post(restart))
         .route("/drop/{view}", post(drop_view))
+        .merge(super::console::routes())
         .with_state(app)
 }
 

@@ -111,12 +111,16 @@ impl Board {
         let beside =
             self.beside.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect::<Vec<_>>();
         let mut all: Vec<SourceHealth> = Vec::new();
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
         for health in sources.iter().chain(&beside).map(|source| SourceHealth::of(source.as_ref())) {
-            match all.iter_mut().find(|known| known.source == health.source) {
+            match places.get(&health.source).and_then(|place| all.get_mut(*place)) {
                 // Of two ways to a source, the one that is lost counts, and one that nobody has gone does not.
                 Some(known) if health.is_away() || known.last_contact_seconds.is_none() => *known = health,
                 Some(_) => {}
-                None => all.push(health),
+                None => {
+                    places.insert(health.source.clone(), all.len());
+                    all.push(health);
+                }
             }
         }
         all

@@ -8,6 +8,7 @@ mod batches;
 mod changes;
 mod check_formats;
 mod cli;
+mod console;
 mod crash;
 mod crash_deep;
 mod damage;

@@ -11,7 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::declared::Declared;
 use super::idle::{Busy, Peer};
+use super::recent::Recent;
 use super::refusal::Refusal;
 use crate::layout::Layout;
 use crate::query::newest::NewestCommits;
@@ -44,6 +46,8 @@ pub struct Engine {
     pub token: Option<String>,
     /// By view: the columns that identify a row, and the version of the view of which that is known.
     pub keys: BTreeMap<String, Key>,
+    /// What the project declares.
+    pub declared: Declared,
 }
 
 /// The columns that identify a row of a view.
@@ -65,6 +69,8 @@ pub(super) struct App {
     pub(super) ending: CancellationToken,
     /// How many differences of commits are computed at once.
     pub(super) comparing: Semaphore,
+    /// What all views are doing, for those who look at it again and again.
+    pub(super) overview: Recent,
 }
 
 /// The right to run a query. It ends with the response, also when the client goes away.
@@ -79,7 +85,7 @@ pub(super) struct Turn {
 impl App {
     pub(super) fn new(engine: Engine, address: SocketAddr, ending: CancellationToken) -> App {
         let newest = NewestCommits::new(engine.layout.clone());
-        App { engine, address, newest, ending, comparing: Semaphore::new(COMPARING) }
+        App { engine, address, newest, ending, comparing: Semaphore::new(COMPARING), overview: Recent::default() }
     }
 
     /// Waits for the right to run a query.

@@ -27,6 +27,7 @@ async fn start(views: &[&str]) -> Running {
         layout: crate::layout::Layout::new("/nowhere"),
         limits: Limits::new(2, Duration::from_secs(10), None),
         keys: Default::default(),
+        declared: Declared::default(),
         token: None,
     };
     tokio::spawn(server.serve(engine, shutdown.clone()));
@@ -219,6 +220,7 @@ async fn connections_that_say_nothing_are_closed() {
         layout: crate::layout::Layout::new("/nowhere"),
         limits: Limits::new(2, Duration::from_secs(10), None),
         keys: Default::default(),
+        declared: Declared::default(),
         token: None,
     };
     let shutdown = CancellationToken::new();

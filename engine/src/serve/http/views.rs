@@ -1,5 +1,5 @@
-//! `GET /views`, `GET /views/NAME` and `GET /views/NAME/rows`: what the newest commit of a view is, and its rows: the read model behind a REST
-//! service.
+//! `GET /views`, and `GET /views/NAME` with `/plan` and `/rows`: what the newest commit of a view is, how it is kept up to date, and its rows:
+//! the read model behind a REST service.
 //!
 //! `min_sequence` waits until the view has committed an event, so that a client reads what it has written.
 
@@ -76,6 +76,23 @@ pub(super) async fn describe(
         "error": status.as_ref().and_then(|status| status.error.clone()),
     });
     Ok(([(EPOCH, manifest.epoch.to_string())], Json(body)).into_response())
+}
+
+/// Says how a view is kept up to date: its SQL, and its plan as a tree and as text.
+pub(super) async fn plan(State(app): State<Arc<App>>, Path(view): Path<String>, headers: HeaderMap) -> Result<Response, Refusal> {
+    app.may_read(&headers)?;
+    let plans = &app.engine.declared.plans;
+    match plans.get(&view) {
+        Some(plan) => Ok(Json(plan).into_response()),
+        None => {
+            let help = match nearest(&view, plans.keys().map(String::as_str)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "GET /overview lists the views".to_owned(),
+            };
+            let message = format!("no SQL file declared a view {view} when the engine started");
+            Err(Refusal::wrong(message, help).with_code(StatusCode::NOT_FOUND))
+        }
+    }
 }
 
 /// Sends rows of the newest commit of a view.
