@@ -151,7 +151,7 @@ mod tests {
     /// A program in place of nats-server that says where it was started, and goes on until it is ended.
     fn stand_in(folder: &Path) -> PathBuf {
         let path = folder.join("stand-in");
-        let listen = "import signal,socket,sys; s=socket.create_server(('127.0.0.1', int(sys.argv[sys.argv.index('--port')+1]))); signal.pause()";
+        let listen = "import signal,socket,sys; s=socket.create_server(('127.0.0.1', int(sys.argv[sys.argv.index('--port')+1]))); print('Server is ready', flush=True); signal.pause()";
         std::fs::write(&path, format!("#!/bin/sh\nexec python3 -c \"{listen}\" \"$@\"\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
