@@ -19,6 +19,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("sum(d) / count(*) AS mean, avg(d)", "the same"),
     ("avg(CAST(d AS DECIMAL(33, 0)))", "the same"),
     ("avg(e) OVER", "the same"),
+    ("avg(d) OVER (PARTITION BY k ORDER BY at)", "the same"),
     // A sum of BIGINT is a DECIMAL.
     ("avg(n) OVER w AS b, first_value(n) OVER w AS c, last_value(n) OVER w AS e FROM sums", "the same"),
     ("ORDER BY day IS NULL", "rows that tie come in the order of their events; PostgreSQL does not say in which"),
