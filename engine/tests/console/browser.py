@@ -129,7 +129,9 @@ class Browser:
     def look(self, width=1280, height=900, dark=False):
         """Sets the size of the window and its colours."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        # Colours that still move to those of the other scheme are judged as they are at that moment.
+        colours = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[colours, {"name": "prefers-reduced-motion", "value": "reduce"}])
 
     def shoot(self, path, whole=True):
         """Writes a picture of the whole page, or of what the window shows."""
